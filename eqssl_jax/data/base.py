@@ -1,0 +1,54 @@
+"""What a data set is to the rest of the library: splits that can be read by index."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+
+class Split(NamedTuple):
+    """Examples 0 … size−1 of one split, readable by index inside a compiled step.
+
+    A compiled step calls `read(pool, inputs)`. For splits that live on the device, `inputs` are
+    indices and `pool` holds the data (or, for rendered sets, a seed); for streamed splits `pool` is
+    empty and `inputs` is what `load(indices)` returned on the host.
+
+    Attributes:
+      size: number of examples.
+      pool: arrays that stay on the device; () when streamed.
+      read: `read(pool, inputs)` gives float32 images [B, H, W, C] in [0, 1]; pure, jittable, and a
+        module-level or otherwise stable function, so that compiled code is reused.
+      labels: class of every example, int32 [size]; None when unlabeled.
+      factors: known generative factors by name, float32 [size] each (hue in turns, angle in radians …).
+      load: `load(indices)` reads uint8 images [B, H, W, C] on the host; None when resident.
+    """
+
+    size: int
+    pool: PyTree
+    read: Callable[[PyTree, Array], Float[Array, "b h w c"]]
+    labels: Int[np.ndarray, " n"] | None = None
+    factors: Mapping[str, Float[np.ndarray, " n"]] = {}
+    load: Callable[[Int[np.ndarray, " b"]], np.ndarray] | None = None
+
+
+class Dataset(NamedTuple):
+    """Named splits with what is known about their images.
+
+    Attributes:
+      name: as the user wrote it.
+      image_shape: (height, width, channels).
+      classes: class names in label order; empty when unlabeled.
+      mean, std: per-channel statistics of the training images, in [0, 1].
+      splits: "train", "validation", "test"; also "unlabeled" (STL-10: train without labels) and
+        "out_of_range" (shapes) where they exist. "validation" is always carved from "train".
+      notes: one line of facts worth printing (skipped files, lossy copies, …), may be empty.
+    """
+
+    name: str
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    splits: Mapping[str, Split]
+    notes: str = ""

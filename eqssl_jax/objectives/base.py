@@ -1,0 +1,73 @@
+"""What an objective sees and what it answers: the contract between embeddings and the step."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
+
+Metrics = Mapping[str, Array]
+
+
+class Views(NamedTuple):
+    """One computed view set, as objectives see it. All arrays are float32 whatever the compute dtype.
+
+    Attributes:
+      features: encoder outputs before the projector, [V, N, H].
+      embeddings: projector outputs, not normalised, [V, N, D].
+      params: the draws that made the views, leaves [V, N, ...].
+      magnitude: position of each view on its ladder, [V, N] in [0, 1]; None without a ladder.
+      target: embeddings by the momentum (target) network, [V, N, D]; None when the method has none.
+      memory: this objective's own memory (e.g. a queue); () when it keeps none.
+    """
+
+    features: Float[Array, "v n h"]
+    embeddings: Float[Array, "v n d"]
+    params: Mapping[str, Any] = {}
+    magnitude: Float[Array, "v n"] | None = None
+    target: Float[Array, "v n d"] | None = None
+    memory: PyTree = ()
+
+
+def no_head(key: Key[Array, ""], views: Views) -> PyTree:
+    """The `init` of an objective without parameters or memory of its own."""
+    del key, views
+    return ()
+
+
+def keep_memory(memory: PyTree, views: Views) -> PyTree:
+    """The `remember` of an objective without memory."""
+    del views
+    return memory
+
+
+class Objective(NamedTuple):
+    """A loss on one view set, with the parameters of its heads and, if it needs one, a memory.
+
+    Attributes:
+      views: name of the view set it consumes.
+      loss: `loss(head_params, views) -> (scalar, metrics)`.
+      init: `init(key, views) -> head_params`; `views` holds shapes (`jax.ShapeDtypeStruct`).
+      init_memory: `init_memory(key, views) -> memory`, likewise.
+      remember: `remember(memory, views) -> memory`, called once a step after the gradient; no
+        gradient flows through it.
+    """
+
+    views: str
+    loss: Callable[[PyTree, Views], tuple[Float[Array, ""], Metrics]]
+    init: Callable[[Key[Array, ""], Views], PyTree] = no_head
+    init_memory: Callable[[Key[Array, ""], Views], PyTree] = no_head
+    remember: Callable[[PyTree, Views], PyTree] = keep_memory
+
+
+def unit(z: Float[Array, "*batch d"], *, epsilon: float = 1e-12) -> Float[Array, "*batch d"]:
+    """Project onto the unit sphere, z / max(‖z‖, ε), in float32; the gradient at z = 0 is finite.
+
+    >>> import jax.numpy as jnp
+    >>> unit(jnp.array([[3.0, 4.0]])).tolist()
+    [[0.6000000238418579, 0.800000011920929]]
+    """
+    z = z.astype(jnp.float32)
+    square = jnp.sum(z * z, axis=-1, keepdims=True)
+    # The floor is inside the root: the derivative of sqrt at 0 is infinite.
+    return z / jnp.sqrt(jnp.maximum(square, epsilon**2))

@@ -1,0 +1,212 @@
+"""Who shares a draw: the patterns that turn one transformation into the views of a batch.
+
+A pattern decides only how parameters are drawn; applying them is always the same double vmap
+(`render`). All methods of the library are combinations of these patterns.
+
+| pattern          | one draw per ...                       | serves                              |
+|------------------|----------------------------------------|-------------------------------------|
+| `independent(v)` | image and view                         | InfoNCE and other invariances       |
+| `grouped(g)`     | group of images and view               | CARE's Gram match                   |
+| `ladder(rungs)`  | image, walked from identity to the draw| order preservation, sweeps          |
+| `paired(v)`      | image, shared by its views             | what must not become an invariance  |
+| `still(v)`       | (always the identity)                  | what a view set leaves out          |
+| `mix(base, ...)` | as each named part says                | a role for each transformation      |
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
+
+from eqssl_jax.transforms.base import Params, Transform
+
+
+class Draws(NamedTuple):
+    """Parameters of every view: leaves [V, N, ...], and how far each is along its ladder.
+
+    `magnitude` is [V, N] in [0, 1] (0 the identity, 1 the full draw) for ladders, None otherwise.
+    """
+
+    params: Params
+    magnitude: Float[Array, "v n"] | None = None
+
+
+class Pattern(NamedTuple):
+    """A way of sharing draws: `draw(key, transform, count)` gives `Draws` for `views` × `count`."""
+
+    views: int
+    draw: Callable[[Key[Array, ""], Transform, int], Draws]
+
+
+class ViewSpec(NamedTuple):
+    """One set of views: what is applied, who shares a draw, and to how many images of the batch.
+
+    `images` limits the set to the first so many images of the batch (None: all).
+    """
+
+    transform: Transform
+    pattern: Pattern
+    images: int | None = None
+
+
+def independent(views: int = 2) -> Pattern:
+    """One draw for each image and view."""
+    _check_views("independent", views)
+
+    def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
+        keys = jax.random.split(key, (views, count))
+        return Draws(jax.vmap(jax.vmap(transform.sample))(keys))
+
+    return Pattern(views, draw)
+
+
+def paired(views: int = 2) -> Pattern:
+    """One draw for each image, the same in all of its views."""
+    _check_views("paired", views)
+
+    def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
+        drawn = jax.vmap(transform.sample)(jax.random.split(key, count))
+        return Draws(_stack([drawn] * views))
+
+    return Pattern(views, draw)
+
+
+def grouped(groups: int, views: int = 2, *, reference: str = "augmented") -> Pattern:
+    """One draw for each of `groups` equal, contiguous chunks of the batch, and for each view.
+
+    Args:
+      groups: how many distinct draws a view holds; the batch size must be a multiple of it.
+      views: how many views.
+      reference: "augmented" draws every view; "identity" leaves the first view untransformed
+        (the un-augmented Gram matrix of CARE's equation, Gupta et al. 2024, arXiv:2306.13924).
+
+    Raises:
+      ValueError: for groups < 1, an unknown reference, or (when drawing) a batch that is not a
+        multiple of `groups`.
+    """
+    _check_views("grouped", views)
+    if groups < 1:
+        raise ValueError(f"grouped() needs at least one group, found groups={groups}.")
+    if reference not in ("augmented", "identity"):
+        raise ValueError(
+            f"grouped() takes reference 'augmented' or 'identity', found {reference!r}."
+        )
+
+    def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
+        if count % groups:
+            raise ValueError(
+                f"grouped({groups}) cannot cut a batch of {count} images into equal groups: "
+                f"use a batch size that is a multiple of {groups}, or another number of groups."
+            )
+        keys = jax.random.split(key, (views, groups))
+        drawn = jax.vmap(jax.vmap(transform.sample))(keys)  # [V, G, ...]
+        if reference == "identity":
+            drawn = jax.tree.map(lambda leaf, rest: leaf.at[0].set(rest), drawn, transform.identity)
+        return Draws(jax.tree.map(lambda leaf: jnp.repeat(leaf, count // groups, axis=1), drawn))
+
+    return Pattern(views, draw)
+
+
+def ladder(rungs: int, *, spacing: str = "random") -> Pattern:
+    """One draw for each image, approached from the identity in `rungs` sorted steps.
+
+    Rung v uses identity + s_v (draw − identity) with 0 ≤ s_1 < … < s_V ≤ 1. Real-valued parameters
+    are interpolated; discrete ones (flip, gray, order) keep the value drawn on every rung.
+
+    Args:
+      rungs: V, at least 2.
+      spacing: "random" draws the s anew for each image; "even" takes linspace(0, 1, V).
+
+    Raises:
+      ValueError: for fewer than 2 rungs or an unknown spacing.
+    """
+    if rungs < 2:
+        raise ValueError(f"ladder() needs at least 2 rungs, found {rungs}.")
+    if spacing not in ("random", "even"):
+        raise ValueError(f"ladder() takes spacing 'random' or 'even', found {spacing!r}.")
+
+    def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
+        key_draw, key_rungs = jax.random.split(key)
+        drawn = jax.vmap(transform.sample)(jax.random.split(key_draw, count))
+        if spacing == "even":
+            s = jnp.broadcast_to(jnp.linspace(0, 1, rungs)[:, None], (rungs, count))
+        else:
+            s = jnp.sort(jax.random.uniform(key_rungs, (rungs, count)), axis=0)
+
+        def interpolate(leaf: Array, rest: Array) -> Array:
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                return jnp.broadcast_to(leaf[None], (rungs, *leaf.shape))
+            along = s.reshape(rungs, count, *[1] * (leaf.ndim - 1))
+            rest = jnp.asarray(rest)[(None,) * (along.ndim - jnp.ndim(rest))]
+            return rest + along * (leaf[None] - rest)
+
+        return Draws(jax.tree.map(interpolate, drawn, transform.identity), s)
+
+    return Pattern(rungs, draw)
+
+
+def still(views: int = 2) -> Pattern:
+    """The identity in every view."""
+    _check_views("still", views)
+
+    def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
+        del key
+        spread = lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (views, count, *jnp.shape(leaf)))
+        return Draws(jax.tree.map(spread, transform.identity))
+
+    return Pattern(views, draw)
+
+
+def mix(base: Pattern, **parts: Pattern) -> Pattern:
+    """Share the draws of a chain as `base` says, those of the named parts as their own pattern says.
+
+    >>> from eqssl_jax import views
+    >>> views.mix(views.independent(2), rotate=views.paired(2)).views
+    2
+
+    Raises:
+      ValueError: if the patterns differ in their number of views, if two of them are ladders, or
+        (when drawing) if the transformation has no part of that name.
+    """
+    if any(part.views != base.views for part in parts.values()):
+        found = {"base": base.views} | {name: part.views for name, part in parts.items()}
+        raise ValueError(f"mix() needs the same number of views everywhere, found {found}.")
+
+    def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
+        missing = sorted(set(parts) - set(transform.identity))
+        if missing:
+            raise ValueError(
+                f"mix() names {missing}, but the transformation has only the parts {sorted(transform.identity)}."
+            )
+        key, sub = jax.random.split(key)
+        params, magnitude = base.draw(sub, transform, count)
+        # Each pattern draws the whole chain and only its own part is kept: drawing is a handful of
+        # scalars, and what is not kept is removed by the compiler.
+        for name, part in parts.items():
+            key, sub = jax.random.split(key)
+            drawn = part.draw(sub, transform, count)
+            params = {**params, name: drawn.params[name]}
+            if drawn.magnitude is not None and magnitude is not None:
+                raise ValueError(f"mix() takes one ladder, found a second one for {name!r}.")
+            magnitude = magnitude if drawn.magnitude is None else drawn.magnitude
+        return Draws(params, magnitude)
+
+    return Pattern(base.views, draw)
+
+
+def render(
+    transform: Transform, params: Params, examples: Float[Array, "n ..."]
+) -> Float[Array, "v n ..."]:
+    """Apply drawn parameters (leaves [V, N, ...]) to N examples: views [V, N, ...]."""
+    return jax.vmap(jax.vmap(transform.apply), in_axes=(0, None))(params, examples)
+
+
+def _stack(trees: list[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _check_views(name: str, views: int) -> None:
+    if views < 1:
+        raise ValueError(f"{name}() needs at least one view, found views={views}.")

@@ -1,0 +1,50 @@
+"""Packaging of eqssl_jax: `pip install -e .` installs everything the README's commands need."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "eqssl_jax/__init__.py").read_text()).group(1)
+
+# Every top-level import of the package is named here. Lower bounds are the versions the tests run
+# on; upper bounds stop at the next release that may break an interface we use.
+REQUIRES = [
+    "absl-py>=2.1",
+    "array-record>=0.8; sys_platform != 'win32'",  # reads and writes the ArrayRecord files of TFDS
+    "clu>=0.0.12",
+    "dm-pix>=0.4.4",
+    "flax>=0.12,<0.13",
+    "importlib_resources>=6",  # imported, but not declared, by tensorflow-datasets 4.9
+    "jax>=0.10,<0.11",
+    "jaxtyping>=0.3",
+    "matplotlib>=3.9",
+    "ml-collections>=1.0",
+    "numpy>=2.0",
+    "optax>=0.2.5,<0.3",
+    "orbax-checkpoint>=0.12,<0.13",
+    "pillow>=11",
+    "rich>=13",
+    "scikit-learn>=1.5",
+    "tensorflow-datasets>=4.9.10,<4.10",
+]
+
+setup(
+    name="eqssl_jax",
+    version=VERSION,
+    description="Equivariant self-supervised learning in JAX: CARE, order-preserving objectives, one role per transformation",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["eqssl_jax", "eqssl_jax.*"]),
+    package_data={"eqssl_jax": ["py.typed", "data/*.txt"]},
+    install_requires=REQUIRES,
+    extras_require={
+        "test": ["pytest>=8", "ruff>=0.9", "mypy>=1.13"],
+        "cuda": ["jax[cuda12]"],
+        "tpu": ["jax[tpu]"],
+        "tensorboard": ["tensorflow"],  # clu's writers import it; metrics.jsonl needs nothing
+    },
+)
