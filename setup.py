@@ -33,7 +33,7 @@ REQUIRES = [
 setup(
     name="eqssl_jax",
     version=VERSION,
-    description="Equivariant self-supervised learning in JAX: CARE, order-preserving objectives, one role per transformation",
+    description="Equivariant self-supervised learning in JAX: a role for each transformation",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

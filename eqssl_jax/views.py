@@ -153,14 +153,17 @@ def still(views: int = 2) -> Pattern:
 
     def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
         del key
-        spread = lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (views, count, *jnp.shape(leaf)))
+
+        def spread(leaf: Array) -> Array:
+            return jnp.broadcast_to(jnp.asarray(leaf), (views, count, *jnp.shape(leaf)))
+
         return Draws(jax.tree.map(spread, transform.identity))
 
     return Pattern(views, draw)
 
 
 def mix(base: Pattern, **parts: Pattern) -> Pattern:
-    """Share the draws of a chain as `base` says, those of the named parts as their own pattern says.
+    """Share the draws of a chain as `base` says, those of named parts as their own pattern says.
 
     >>> from eqssl_jax import views
     >>> views.mix(views.independent(2), rotate=views.paired(2)).views
@@ -178,7 +181,8 @@ def mix(base: Pattern, **parts: Pattern) -> Pattern:
         missing = sorted(set(parts) - set(transform.identity))
         if missing:
             raise ValueError(
-                f"mix() names {missing}, but the transformation has only the parts {sorted(transform.identity)}."
+                f"mix() names {missing}, but the transformation has only the parts "
+                f"{sorted(transform.identity)}."
             )
         key, sub = jax.random.split(key)
         params, magnitude = base.draw(sub, transform, count)

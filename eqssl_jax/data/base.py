@@ -20,7 +20,8 @@ class Split(NamedTuple):
       read: `read(pool, inputs)` gives float32 images [B, H, W, C] in [0, 1]; pure, jittable, and a
         module-level or otherwise stable function, so that compiled code is reused.
       labels: class of every example, int32 [size]; None when unlabeled.
-      factors: known generative factors by name, float32 [size] each (hue in turns, angle in radians …).
+      factors: known generative factors by name, float32 [size] each (hue in turns, angle in
+        radians, …); empty when unknown.
       load: `load(indices)` reads uint8 images [B, H, W, C] on the host; None when resident.
     """
 

@@ -10,7 +10,7 @@ Metrics = Mapping[str, Array]
 
 
 class Views(NamedTuple):
-    """One computed view set, as objectives see it. All arrays are float32 whatever the compute dtype.
+    """One computed view set, as objectives see it; float32 whatever the compute dtype.
 
     Attributes:
       features: encoder outputs before the projector, [V, N, H].
