@@ -1,0 +1,83 @@
+"""InfoNCE on the sphere and the two forces inside it: alignment and uniformity."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+HIGHEST = jax.lax.Precision.HIGHEST  # Gram matrices in true float32, also on TPU and with TF32
+
+
+def _similarities(
+    z1: Float[Array, "n d"], z2: Float[Array, "n d"], temperature: float
+) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
+    """Positive logits [2N], and all logits [2N, 2N] with self and positive pairs at −∞."""
+    _check(z1, z2, temperature)
+    z = jnp.concatenate([z1, z2]).astype(jnp.float32)  # [2N, D]
+    count = z.shape[0]
+    logits = jnp.matmul(z, z.T, precision=HIGHEST) / temperature  # [2N, 2N]
+    row = jnp.arange(count)
+    partner = (row + count // 2) % count
+    excluded = (row[None, :] == row[:, None]) | (row[None, :] == partner[:, None])
+    return logits[row, partner], jnp.where(excluded, -jnp.inf, logits)
+
+
+def info_nce(
+    z1: Float[Array, "n d"], z2: Float[Array, "n d"], *, temperature: float = 0.5
+) -> Float[Array, ""]:
+    """InfoNCE (NT-Xent) over the 2N views of N images, the other 2N−2 views being negatives.
+
+    mean over the 2N anchors of −log( e^{s⁺/τ} / (e^{s⁺/τ} + Σ_neg e^{s/τ}) ), s the inner product.
+
+    Args:
+      z1, z2: unit embeddings of the two views, row i of both from image i.
+      temperature: τ > 0.
+
+    Raises:
+      ValueError: if the shapes differ, there are fewer than two images, or τ ≤ 0.
+
+    Source: Chen et al. 2020, arXiv:2002.05709; as used by Gupta et al. 2024, arXiv:2306.13924.
+
+    >>> import jax.numpy as jnp
+    >>> z = jnp.eye(4)
+    >>> round(float(info_nce(z, z, temperature=1.0)), 4)  # log(e + 6) - 1
+    1.1654
+    """
+    positive, others = _similarities(z1, z2, temperature)
+    logits = jnp.concatenate([positive[:, None], others], axis=1)
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - positive)
+
+
+def alignment(
+    z1: Float[Array, "n d"], z2: Float[Array, "n d"], *, temperature: float = 0.5
+) -> Float[Array, ""]:
+    """The attracting part of InfoNCE, L_inv = −mean(s⁺/τ), for unit embeddings.
+
+    Source: Wang and Isola 2020, arXiv:2005.10242, at the scale of Gupta et al. 2024,
+    arXiv:2306.13924 (loss ablation). Arguments and errors as `info_nce`.
+    """
+    _check(z1, z2, temperature)
+    z1, z2 = z1.astype(jnp.float32), z2.astype(jnp.float32)
+    return -jnp.mean(jnp.sum(z1 * z2, axis=1)) / temperature
+
+
+def uniformity(
+    z1: Float[Array, "n d"], z2: Float[Array, "n d"], *, temperature: float = 0.5
+) -> Float[Array, ""]:
+    """The repelling part of InfoNCE, L_unif = mean over 2N anchors of log Σ_neg e^{s/τ}.
+
+    The positive pair is not in the sum. Source, arguments and errors as `alignment`.
+    """
+    _, others = _similarities(z1, z2, temperature)
+    return jnp.mean(jax.nn.logsumexp(others, axis=1))
+
+
+def _check(z1: Array, z2: Array, temperature: float) -> None:
+    if z1.shape != z2.shape or z1.ndim != 2:
+        raise ValueError(
+            f"The two views must be embeddings [N, D] of the same shape, found {z1.shape} and "
+            f"{z2.shape}."
+        )
+    if z1.shape[0] < 2:
+        raise ValueError(f"A contrastive loss needs at least two images, found {z1.shape[0]}.")
+    if temperature <= 0:
+        raise ValueError(f"The temperature must be positive, found {temperature}.")
