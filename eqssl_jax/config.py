@@ -1,0 +1,124 @@
+"""Every setting with its default; the files in `configs/` start here and change what they must.
+
+Values are plain numbers, names and tuples, so that a resolved config is JSON. Ranges are checked
+where a value is used, before anything is compiled. This file imports nothing heavy: reading a
+config must be instant.
+"""
+
+import json
+from typing import Any
+
+from ml_collections import ConfigDict
+
+ROLES = ("invariant", "rotational", "off")
+
+
+def base() -> ConfigDict:
+    """The default config, unlocked; config files lock it when they are done."""
+    config = ConfigDict()
+    config.seed = 0
+    config.data = ConfigDict(
+        dict(
+            name="cifar10",  # a TFDS name, or imagenet100, shapes, arrays, folder
+            directory="",  # the file or folder of arrays/folder, the data_dir of TFDS
+            size=0,  # images are resized to size × size; 0 keeps them
+            split="train",  # what is trained on: train, or unlabeled (STL-10)
+            validation=0.1,  # fraction of train carved off by a fixed rule
+            on_device="auto",  # auto, always (gathered inside the step) or never (streamed)
+            corrupt="error",  # error, or skip (and count) unreadable images
+            options=ConfigDict(),  # arguments of one source, e.g. train_size of shapes
+        )
+    )
+    config.model = ConfigDict(
+        dict(
+            encoder="resnet18",  # resnet_tiny, resnet18, resnet34, resnet50
+            stem="cifar",  # cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool)
+            projector=(512, 128),  # widths of the projector's layers, the last is D
+            projector_batch_norm=True,  # BatchNorm after every hidden layer of the projector
+            compute_dtype="float32",  # float32 or bfloat16; parameters and losses stay float32
+            joint_views=False,  # True: one BatchNorm over all views; False: each view its own
+            conv="auto",  # how convolutions are computed: auto, xla or patches
+        )
+    )
+    config.recipe = ConfigDict(dict(name="simclr_cifar", options=ConfigDict()))
+    config.roles = ConfigDict()  # part of the recipe -> invariant, rotational or off
+    config.objectives = ConfigDict(
+        dict(
+            info_nce=dict(weight=1.0, temperature=0.5),
+            alignment=dict(weight=0.0, temperature=0.5),  # the two parts of InfoNCE, for ablations
+            uniformity=dict(weight=0.0, temperature=0.5),
+            equivariance=dict(
+                weight=0.0,  # CARE's λ, at the authors' scale
+                splits=16,  # groups of images
+                variant="paper",  # paper: a draw per group; code: one draw for all groups
+                reference="augmented",  # augmented: two draws; identity: a draw and no draw
+                images=0,  # only the first so many images of the batch; 0: all
+                recipe="",  # another recipe for these views; "": the same
+                recipe_options=ConfigDict(),
+            ),
+        )
+    )
+    config.optimizer = ConfigDict(
+        dict(
+            name="adam",  # adam (L2 in the gradient), adamw, sgd, lars
+            learning_rate=1e-3,
+            weight_decay=1e-6,
+            decay="all",  # which parameters decay: all (as PyTorch), or kernels
+            momentum=0.9,  # sgd, lars
+            schedule="constant",  # constant, cosine, step
+            warmup_epochs=0.0,
+            step_epochs=(),  # step: where the rate is multiplied by step_factor
+            step_factor=0.1,
+        )
+    )
+    config.train = ConfigDict(
+        dict(
+            batch_size=256,
+            epochs=400.0,
+            steps=0,  # if positive, the budget in steps instead of epochs
+            steps_per_dispatch=10,  # steps compiled into one program when data is on the device
+            log_every=50,  # steps
+            knn_every=0,  # steps; 0: once an epoch
+            save_every=0,  # steps; 0: once an epoch
+            keep=2,  # latest checkpoints kept, besides the best on validation
+            compile_cache=True,  # keep compiled programs next to the user's other caches
+        )
+    )
+    config.knn = ConfigDict(  # the monitor on the validation split
+        dict(neighbours=200, temperature=0.5, bank=10_000, queries=2_000)
+    )
+    config.evaluation = ConfigDict(
+        dict(
+            preset="full",  # full, or quick (budgets for a laptop)
+            options=ConfigDict(),  # any budget of the preset, by name
+        )
+    )
+    # Several runs from one file: name -> overrides by dotted key. Empty: one run.
+    config.runs = ConfigDict()
+    return config
+
+
+def plain(config: ConfigDict) -> dict[str, Any]:
+    """The config as JSON sees it: dicts, lists, numbers and strings."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def load(values: dict[str, Any]) -> ConfigDict:
+    """The inverse of `plain`, locked."""
+    return ConfigDict(values).lock()
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys whose values differ, with (old, new); a missing side is "absent".
+
+    >>> differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": 2}})
+    {'a.b': (1, 3)}
+    """
+    found: dict[str, Any] = {}
+    for key in sorted(set(old) | set(new)):
+        left, right = old.get(key, "absent"), new.get(key, "absent")
+        if isinstance(left, dict) and isinstance(right, dict):
+            found |= differences(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found[prefix + key] = (left, right)
+    return found

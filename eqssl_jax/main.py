@@ -1,0 +1,38 @@
+"""Train (and for several runs in one config, also evaluate and compare).
+
+    python -m eqssl_jax.main --config=configs/care.py:cifar10 --workdir=runs/care
+
+Any setting can be changed from the command line: --config.optimizer.learning_rate=0.001
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from eqssl_jax.command import run_command
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, e.g. configs/care.py.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; resumes what it finds there.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved plan and stop.")
+
+
+def main(argv: list[str]) -> None:
+    # Imported late: --help and a mistyped flag answer at once.
+    def run() -> None:
+        from eqssl_jax.training import experiment
+
+        if DRY_RUN.value:
+            experiment.show_plans(CONFIG.value)
+        else:
+            experiment.run(CONFIG.value, Path(WORKDIR.value))
+
+    if CONFIG.value is None:
+        raise app.UsageError("--config is needed, e.g. --config=configs/quickstart.py")
+    if WORKDIR.value is None and not DRY_RUN.value:
+        raise app.UsageError("--workdir is needed: the folder that will hold the run.")
+    run_command(run, argv)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,68 @@
+"""Checkpoints: the only file that knows orbax."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+from orbax.checkpoint import checkpoint_managers as policies
+
+SCORE = "validation_knn"  # what "best" means; higher is better
+
+
+def open_checkpoints(workdir: Path, *, keep: int = 2) -> ocp.CheckpointManager:
+    """The checkpoints of a run: the latest `keep`, and the best on validation.
+
+    Writing is asynchronous: a save returns when the state has been copied off the device.
+
+    Raises:
+      ValueError: if `keep` < 1.
+    """
+    if keep < 1:
+        raise ValueError(f"config.train.keep is {keep}; at least one checkpoint must be kept.")
+    logging.getLogger("absl").setLevel(logging.WARNING)  # orbax logs every file at INFO
+    best = policies.BestN(
+        get_metric_fn=lambda metrics: metrics[SCORE], n=1, keep_checkpoints_without_metrics=False
+    )
+    return ocp.CheckpointManager(
+        (workdir / "checkpoints").absolute(),
+        options=ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
+            enable_async_checkpointing=True,
+        ),
+    )
+
+
+def save(manager: ocp.CheckpointManager, step: int, state: Any, score: float | None) -> None:
+    """Start writing `state`; `score` is its kNN accuracy on validation, if it was measured."""
+    metrics = None if score is None else {SCORE: score}
+    manager.save(step, args=ocp.args.StandardSave(state._asdict()), metrics=metrics)
+
+
+def restore(manager: ocp.CheckpointManager, like: Any, step: int | None = None) -> Any:
+    """The state saved at `step` (default: the latest), with the shapes and shardings of `like`.
+
+    Raises:
+      FileNotFoundError: if there is no such checkpoint.
+    """
+    found = manager.all_steps()
+    step = manager.latest_step() if step is None else step
+    if step is None or step not in found:
+        raise FileNotFoundError(
+            f"There is no checkpoint {'' if step is None else f'of step {step} '}in "
+            f"{manager.directory}; found steps {sorted(found)}."
+        )
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
+    return type(like)(**manager.restore(step, args=ocp.args.StandardRestore(target)))
+
+
+def best_step(manager: ocp.CheckpointManager) -> int | None:
+    """The kept step with the highest validation score; None if none was scored."""
+    scores: dict[int, float] = {}
+    for step in manager.all_steps():
+        metrics: PyTree = manager.metrics(step)
+        if metrics:
+            scores[step] = metrics[SCORE]
+    return max(scores, key=lambda step: (scores[step], step)) if scores else None

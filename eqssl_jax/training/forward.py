@@ -1,0 +1,60 @@
+"""From images to what objectives see: draws, rendered views, features and embeddings."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
+
+from eqssl_jax.method import Method
+from eqssl_jax.models import Network
+from eqssl_jax.views import Draws, render
+
+Outputs = dict[str, tuple[Float[Array, "v n h"], Float[Array, "v n d"]]]
+
+
+def draw_views(
+    method: Method, key: Key[Array, ""], images: Float[Array, "n ..."]
+) -> tuple[dict[str, Draws], dict[str, Float[Array, "v n ..."]]]:
+    """Draws and rendered examples of every view set of the method."""
+    drawn, examples = {}, {}
+    for name, sub in zip(method.views, jax.random.split(key, len(method.views)), strict=True):
+        transform, pattern, limit = method.views[name]
+        chosen = images[: limit or images.shape[0]]
+        drawn[name] = pattern.draw(sub, transform, chosen.shape[0])
+        examples[name] = render(transform, drawn[name].params, chosen)
+    return drawn, examples
+
+
+def forward(
+    network: Network,
+    params: PyTree,
+    batch_stats: PyTree,
+    examples: dict[str, Float[Array, "v n ..."]],
+    *,
+    joint: bool,
+) -> tuple[Outputs, PyTree]:
+    """Features and embeddings of every view set, and the new BatchNorm averages.
+
+    Neighbouring sets of equal shape share one forward. Every view still has its own BatchNorm
+    statistics, in the stated order, unless `joint`; and images lead views in the batch, so that a
+    batch sharded over devices stays so.
+    """
+    outputs: Outputs = {}
+    names = list(examples)
+    while names:
+        shape = examples[names[0]].shape[1:]
+        together = []
+        while names and examples[names[0]].shape[1:] == shape:
+            together.append(names.pop(0))
+        x = jnp.concatenate([examples[name] for name in together])  # [V, N, ...]
+        count = x.shape[0]
+        flat = jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:])  # [N·V, ...]
+        both, batch_stats = network.apply(
+            params, batch_stats, flat, views=1 if joint else count, train=True
+        )
+        both = jax.tree.map(lambda y: jnp.swapaxes(y.reshape(-1, count, y.shape[-1]), 0, 1), both)
+        start = 0
+        for name in together:
+            stop = start + examples[name].shape[0]
+            outputs[name] = (both[0][start:stop], both[1][start:stop])
+            start = stop
+    return outputs, batch_stats

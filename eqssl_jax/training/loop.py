@@ -1,0 +1,163 @@
+"""The training loop: dispatch, look at the numbers, save; and again."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from eqssl_jax.data import batch_indices, prefetch
+from eqssl_jax.evaluation import extract, knn_accuracy
+from eqssl_jax.training import checkpoint
+from eqssl_jax.training.progress import Progress
+from eqssl_jax.training.records import Records
+from eqssl_jax.training.setup import Setup
+from eqssl_jax.training.state import TrainState
+from eqssl_jax.training.step import make_dispatch, make_step
+from eqssl_jax.training.workdir import claim
+
+Inputs = tuple[int, np.ndarray]
+
+
+def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
+    """Train to the end of the budget, continuing from the latest checkpoint if there is one.
+
+    Args:
+      run: what `setup` built.
+      workdir: receives config.json, metrics.jsonl and checkpoints/.
+      name: shown before every progress line.
+
+    Raises:
+      ValueError: if the workdir belongs to another config.
+      FloatingPointError: when a metric is not finite, naming the first; nothing later is saved.
+      OSError: when the workdir cannot be written.
+    """
+    claim(workdir, run.config)
+    state = run.init()
+    manager = checkpoint.open_checkpoints(workdir, keep=run.config.train.keep)
+    try:
+        if manager.latest_step() is not None:
+            state = checkpoint.restore(manager, state)
+        start = int(state.step)
+        if start >= run.steps:
+            return state
+        records = Records(workdir, resumed_at=start)
+        try:
+            with Progress(name, run.steps, run.config.train.batch_size, start=start) as progress:
+                return _advance(run, state, manager, records, progress)
+        finally:
+            records.close()
+    finally:
+        manager.close()  # waits for a save in flight
+
+
+def _advance(
+    run: Setup,
+    state: TrainState,
+    manager: checkpoint.Manager,
+    records: Records,
+    progress: Progress,
+) -> TrainState:
+    root = jax.random.fold_in(jax.random.key(run.config.seed), 1)  # 0 is the initialisation
+    step = make_step(run.network, run.method, run.optimizer, run.split.read, root)
+    dispatch = make_dispatch(step, run.mesh)
+    monitor = make_monitor(run)
+    done = int(state.step)
+    pending: tuple[int, dict[str, jax.Array], int] | None = None
+    for count, inputs in batches(run, done):
+        state, metrics = dispatch(state, run.split.pool, inputs, count)
+        # The numbers of the previous dispatch are fetched while this one runs, so that the device
+        # never waits for the host and the host never runs further ahead than one dispatch.
+        if pending:
+            _report(run, records, progress, *pending)
+        pending = (done, metrics, count)
+        done += count
+        knn, saving = done % run.knn_every == 0, done % run.save_every == 0
+        last = done == run.steps
+        if knn or saving or last:
+            _report(run, records, progress, *pending)  # before a checkpoint: never save a NaN
+            pending, score = None, None
+            if (knn or last) and monitor:
+                score = monitor(state)
+                records.write(done, {checkpoint.SCORE: score})
+                progress.report(done, {"knn": score})
+            if saving or last:
+                checkpoint.save(manager, done, state, score)
+            progress.pause()
+    return state
+
+
+def batches(run: Setup, start: int) -> Iterator[Inputs]:
+    """(count, inputs [K, B, ...]) from step `start` on; no dispatch crosses a save or a kNN."""
+    batch = run.config.train.batch_size
+
+    def spans() -> Iterator[tuple[int, int]]:
+        done = start
+        while done < run.steps:
+            edges = [(done // every + 1) * every for every in (run.knn_every, run.save_every)]
+            count = min(run.steps_per_dispatch, *(edge - done for edge in edges), run.steps - done)
+            yield done, count
+            done += count
+
+    def indices(done: int, count: int) -> np.ndarray:
+        found = np.zeros((run.steps_per_dispatch, batch), np.int32)
+        for i in range(count):
+            found[i] = batch_indices(run.config.seed, done + i, run.split.size, batch)
+        return found
+
+    if run.split.load is None:
+        for done, count in spans():
+            yield count, indices(done, count)
+    else:
+        wanted = (indices(done, 1)[0] for done, _ in spans())
+        for images in prefetch(run.split, wanted, depth=4):
+            yield 1, images[None]
+
+
+def _report(
+    run: Setup,
+    records: Records,
+    progress: Progress,
+    before: int,
+    metrics: dict[str, jax.Array],
+    count: int,
+) -> None:
+    """Check every step's numbers, and record the steps that are due."""
+    values = {name: np.asarray(array)[:count] for name, array in jax.device_get(metrics).items()}
+    for i in range(count):
+        step = before + i + 1
+        line = {name: float(array[i]) for name, array in values.items()}
+        wrong = [name for name, value in line.items() if not math.isfinite(value)]
+        if wrong:
+            records.write(step, line)
+            # The total is a sum of the others: name the part that broke.
+            first = next((name for name in wrong if name != "loss"), wrong[0])
+            raise FloatingPointError(
+                f"{first} became {line[first]} at step {step} (not finite: {', '.join(wrong)}). "
+                f"Training has stopped; the checkpoints before it are intact. Try a lower "
+                f"config.optimizer.learning_rate (now {run.config.optimizer.learning_rate}), a "
+                f"warm-up, or float32 instead of {run.config.model.compute_dtype}."
+            )
+        if step % run.log_every == 0 or step == run.steps:
+            line["learning_rate"] = float(run.schedule(step - 1))
+            records.write(step, line)
+            progress.report(step, {k: v for k, v in line.items() if k != "learning_rate"})
+
+
+def make_monitor(run: Setup) -> checkpoint.Monitor | None:
+    """kNN accuracy of the encoder on the validation split; None without labels or neighbours."""
+    bank, queries = run.dataset.splits.get("train"), run.dataset.splits.get("validation")
+    settings = run.config.knn
+    if bank is None or queries is None or bank.labels is None or queries.labels is None:
+        return None
+    some = min(settings.bank, bank.size), min(settings.queries, queries.size)
+    labels = bank.labels[: some[0]], queries.labels[: some[1]]
+    neighbours = min(settings.neighbours, some[0])
+
+    def encode(images: jax.Array, params: object, stats: object) -> tuple[jax.Array, jax.Array]:
+        return run.network.apply(params, stats, images, train=False)[0]
+
+    def monitor(state: TrainState) -> float: ...
+
+    return monitor

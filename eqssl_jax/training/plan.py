@@ -1,0 +1,86 @@
+"""What a config will do, before it does it: `--dry_run`."""
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from eqssl_jax.method import check_roles, build_recipe
+from eqssl_jax.training.setup import Setup
+from eqssl_jax.training.step import make_dispatch, make_step
+
+MIB = 2**20
+
+
+def plan(run: Setup) -> dict[str, str]:
+    """Every fact of the plan by name, as text. Compiles the step, runs none.
+
+    FLOPs and memory are those the compiler counted in one training step on this backend.
+    """
+    state = jax.eval_shape(run.init)
+    cost, memory = _compiled(run, state)
+    batch, config = run.config.train.batch_size, run.config
+    sets = {
+        name: f"{spec.pattern.views} views of {spec.images or batch} images"
+        for name, spec in run.method.views.items()
+    }
+    views = sum(s.pattern.views * (s.images or batch) for s in run.method.views.values())
+    roles = check_roles(config.roles, build_recipe(config.recipe.name, config.recipe.options))
+    counts = {
+        f"parameters of the {part}": f"{size(tree):,}"
+        for part, tree in state.params["network"].items()
+    }
+    return {
+        "data": f"{run.dataset.name}: "
+        + ", ".join(f"{name} {split.size:,}" for name, split in run.dataset.splits.items()),
+        "images": " × ".join(map(str, run.dataset.image_shape))
+        + (", on the device" if run.split.load is None else ", streamed from the host"),
+        **({"data notes": run.dataset.notes} if run.dataset.notes else {}),
+        **{f"role of {part}": role for part, role in roles.items()},
+        **{f"view set {name}": text for name, text in sets.items()},
+        **{
+            f"objective {name}": f"weight {weight:g} on {objective.views}"
+            for name, (weight, objective) in run.method.objectives.items()
+        },
+        "encoder": f"{config.model.encoder}, {config.model.stem} stem, {config.model.compute_dtype}",
+        **counts,
+        "optimizer": f"{config.optimizer.name}, rate {config.optimizer.learning_rate:g} "
+        f"({config.optimizer.schedule}), weight decay {config.optimizer.weight_decay:g}",
+        "steps": f"{run.steps:,} of {batch} images, {run.steps_per_epoch:,} an epoch",
+        "views per step": f"{views:,}",
+        "FLOPs per step": f"{cost:.3g}" if cost else "not counted by this backend",
+        "FLOPs in all": f"{cost * run.steps:.3g}" if cost else "not counted by this backend",
+        "device memory": memory,
+        "devices": f"{run.mesh.size} × {run.mesh.devices.flat[0].device_kind}",
+        "checkpoints": f"every {run.save_every:,} steps; kNN every {run.knn_every:,}",
+    }
+
+
+def show(facts: dict[str, str], title: str) -> None:
+    """Print the plan as a table."""
+    table = Table(title=title, show_header=False)
+    for name, text in facts.items():
+        table.add_row(name, text)
+    Console().print(table)
+
+
+def size(tree: object) -> int:
+    """Number of elements in all leaves."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+def _compiled(run: Setup, state: object) -> tuple[float | None, str]:
+    """FLOPs of one step (None if unknown) and a line about memory."""
+    step = make_step(
+        run.network, run.method, run.optimizer, run.split.read, jax.random.key(run.config.seed)
+    )
+    one = run.inputs_shape()
+    inputs = jax.ShapeDtypeStruct((run.steps_per_dispatch, *one.shape), one.dtype)
+    count = jax.ShapeDtypeStruct((), "int32")
+    compiled = make_dispatch(step, run.mesh).lower(state, run.split.pool, inputs, count).compile()
+    cost = (compiled.cost_analysis() or {}).get("flops")
+    used = compiled.memory_analysis()
+    if used is None:
+        return cost, "not counted by this backend"
+    held, work = used.argument_size_in_bytes, used.temp_size_in_bytes
+    return cost, f"{held / MIB:,.0f} MiB state and data, {work / MIB:,.0f} MiB working"

@@ -1,0 +1,71 @@
+"""What a person sees while a run goes on: a live line on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+
+class Progress:
+    """Step, images per second, time left, losses and kNN: `with Progress(...) as progress: …`."""
+
+    def __init__(self, name: str, total: int, batch: int, *, start: int = 0) -> None:
+        self.name, self.total, self.batch = name, total, batch
+        self.values: dict[str, float] = {}
+        self.mark, self.marked = time.perf_counter(), start
+        self.rate = 0.0  # steps per second, since the previous report
+        console = Console(file=sys.stderr)
+        self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+
+    def __enter__(self) -> "Progress":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def report(self, step: int, values: Mapping[str, float]) -> None:
+        """Show the newest numbers; earlier ones (the last kNN) stay in the line."""
+        self.values |= values
+        now = time.perf_counter()
+        if step > self.marked:
+            self.rate = (step - self.marked) / (now - self.mark)
+            self.mark, self.marked = now, step
+        line = self._line(step)
+        if self.live:
+            self.live.update(Text(line, overflow="ellipsis", no_wrap=True))
+        else:
+            print(line, flush=True)
+
+    def pause(self) -> None:
+        """Leave the time since the last report out of the rate (evaluation, checkpoints)."""
+        self.mark = time.perf_counter()
+
+    def _line(self, step: int) -> str:
+        left = (self.total - step) / self.rate if self.rate else float("nan")
+        shown = [f"{self.name}{step}/{self.total}"]
+        if self.rate:
+            shown += [f"{self.rate * self.batch:,.0f} images/s", f"{clock(left)} left"]
+        shown += [f"{name} {value:.4g}" for name, value in self.values.items()]
+        return "  ".join(shown)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss.
+
+    >>> clock(3725)
+    '1:02:05'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,58 @@
+"""What a run writes down: metrics.jsonl always, TensorBoard when TensorFlow is installed."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Records:
+    """Appends one JSON object a line to `metrics.jsonl`, and mirrors it to TensorBoard.
+
+    A resumed run drops the lines after its checkpoint first, so that no step is written twice.
+    """
+
+    def __init__(self, workdir: Path, *, resumed_at: int = 0) -> None:
+        self.path = workdir / "metrics.jsonl"
+        if self.path.exists() and not self.path.is_symlink():
+            kept = [
+                line for line in _whole_lines(self.path) if json.loads(line)["step"] <= resumed_at
+            ]
+            replacement = self.path.with_suffix(".tmp")
+            replacement.write_text("".join(line + "\n" for line in kept))
+            os.replace(replacement, self.path)
+        self.file = self.path.open("a")
+        self.board = _tensorboard(workdir / "tensorboard")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Record named numbers at a step; they are on disk when this returns."""
+        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        self.file.flush()
+        if self.board:
+            self.board.write_scalars(step, values)
+
+    def close(self) -> None:
+        self.file.close()
+        if self.board:
+            self.board.close()
+
+
+def read_records(workdir: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; an unfinished last line is left out."""
+    path = workdir / "metrics.jsonl"
+    return [json.loads(line) for line in _whole_lines(path)] if path.exists() else []
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Lines that end in a newline: a killed run may leave half of one."""
+    return [line[:-1] for line in path.read_text().splitlines(True) if line.endswith("\n")]
+
+
+def _tensorboard(directory: Path) -> Any:
+    """clu's summary writer, or None: importing it needs TensorFlow, which nothing else here does."""
+    try:
+        from clu.metric_writers import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(directory))

@@ -1,0 +1,185 @@
+"""From a config to everything a run needs, with every check that can be made before compiling."""
+
+from typing import NamedTuple
+
+import jax
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from eqssl_jax import data, method, models
+from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.method import Method
+from eqssl_jax.models import Network
+from eqssl_jax.training.mesh import make_mesh, replicated
+from eqssl_jax.training.optimizer import learning_rate, optimizer
+from eqssl_jax.training.state import TrainState, init_state
+
+
+class Setup(NamedTuple):
+    """The parts of a run, built but not started. Intervals are in steps."""
+
+    config: ConfigDict
+    dataset: Dataset
+    split: Split
+    network: Network
+    method: Method
+    schedule: optax.Schedule
+    optimizer: optax.GradientTransformation
+    mesh: Mesh
+    steps: int
+    steps_per_epoch: int
+    steps_per_dispatch: int
+    log_every: int
+    knn_every: int
+    save_every: int
+
+    def init(self) -> TrainState:
+        """The state before the first step, the same on every device."""
+        example = jax.eval_shape(self.split.read, self.split.pool, self.inputs_shape())
+        state = init_state(
+            jax.random.key(self.config.seed),
+            self.network,
+            self.method,
+            self.optimizer,
+            example.shape[1:],
+            self.config.train.batch_size,
+        )
+        return jax.device_put(state, replicated(self.mesh))
+
+    def inputs_shape(self) -> jax.ShapeDtypeStruct:
+        """Shape of what one step reads: indices, or streamed uint8 images."""
+        batch = self.config.train.batch_size
+        if self.split.load is None:
+            return jax.ShapeDtypeStruct((batch,), "int32")
+        return jax.ShapeDtypeStruct((batch, *self.dataset.image_shape), "uint8")
+
+
+def setup(config: ConfigDict) -> Setup:
+    """Load the data and build network, method and optimiser.
+
+    Raises:
+      ValueError: for any value that cannot work, naming its key, what was found and the fix.
+      FileNotFoundError: if the data is not there.
+    """
+    mesh = make_mesh()
+    built = method.build(config)
+    check_batch(config, built, mesh.size)
+    dataset = load_dataset(config)
+    if config.data.split not in dataset.splits:
+        raise ValueError(
+            f"config.data.split is {config.data.split!r}, but {dataset.name} has only "
+            f"{sorted(dataset.splits)}."
+        )
+    split = dataset.splits[config.data.split]
+    split = split._replace(pool=jax.device_put(split.pool, replicated(mesh)))
+    train = config.train
+    steps_per_epoch = split.size // train.batch_size
+    if not steps_per_epoch:
+        raise ValueError(
+            f"config.train.batch_size is {train.batch_size}, but the {config.data.split} split of "
+            f"{dataset.name} holds {split.size} images (after {config.data.validation:.0%} went to "
+            f"validation): use a batch of at most {split.size}."
+        )
+    steps = train.steps or round(train.epochs * steps_per_epoch)
+    check_budget(config, steps)
+    schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
+    return Setup(
+        config=config,
+        dataset=dataset,
+        split=split,
+        network=build_network(config, dataset),
+        method=built,
+        schedule=schedule,
+        optimizer=optimizer(config.optimizer, schedule),
+        mesh=mesh,
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        # Streamed batches are images, not indices: one at a time.
+        steps_per_dispatch=train.steps_per_dispatch if split.load is None else 1,
+        log_every=train.log_every,
+        knn_every=train.knn_every or steps_per_epoch,
+        save_every=train.save_every or steps_per_epoch,
+    )
+
+
+def load_dataset(config: ConfigDict) -> Dataset:
+    """The data set of config.data."""
+    on_device = {"auto": "auto", "always": True, "never": False}
+    if config.data.on_device not in on_device:
+        raise ValueError(
+            f"config.data.on_device is {config.data.on_device!r}; choose from {list(on_device)}."
+        )
+    return data.load(
+        name=config.data.name,
+        directory=config.data.directory or None,
+        size=config.data.size or None,
+        seed=config.seed,
+        validation=config.data.validation,
+        on_device=on_device[config.data.on_device],
+        corrupt=config.data.corrupt,
+        **config.data.options,
+    )
+
+
+def build_network(config: ConfigDict, dataset: Dataset) -> Network:
+    """The network of config.model, normalising by the statistics of the data set."""
+    model = config.model
+    return models.build(
+        encoder=model.encoder,
+        stem=model.stem,
+        projector=tuple(model.projector),
+        projector_batch_norm=model.projector_batch_norm,
+        mean=dataset.mean,
+        std=dataset.std,
+        compute_dtype=model.compute_dtype,
+        conv=model.conv,
+    )
+
+
+def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
+    """The batch must divide over the devices and over CARE's groups.
+
+    Raises:
+      ValueError: with the batch size, what it must be a multiple of, and the nearest that is.
+    """
+    batch = config.train.batch_size
+    if batch < 2:
+        raise ValueError(f"config.train.batch_size is {batch}; at least two images are needed.")
+    if batch % devices:
+        raise ValueError(
+            f"config.train.batch_size is {batch}, which {devices} devices cannot share equally: "
+            f"use a multiple of {devices}, e.g. {_near(batch, devices)}."
+        )
+    if "equivariance" in built.views:
+        splits = config.objectives.equivariance.splits
+        images = built.views["equivariance"].images or batch
+        if splits < 1 or images > batch or images % splits or images // splits < 2:
+            raise ValueError(
+                f"CARE compares {images} of {batch} images in "
+                f"config.objectives.equivariance.splits = {splits} equal groups of two or more: "
+                f"use a batch (and equivariance.images, if set) that is a multiple of the splits, "
+                f"e.g. {_near(batch, max(splits, 1))}."
+            )
+
+
+def check_budget(config: ConfigDict, steps: int) -> None:
+    """Counts and intervals must be positive, or 0 where that means once an epoch.
+
+    Raises:
+      ValueError: naming the setting.
+    """
+    if steps < 1:
+        raise ValueError(
+            f"config.train.epochs = {config.train.epochs} and config.train.steps = "
+            f"{config.train.steps} give {steps} steps of training; ask for at least one."
+        )
+    for name, least in dict(steps_per_dispatch=1, log_every=1, knn_every=0, save_every=0).items():
+        if config.train[name] < least:
+            raise ValueError(
+                f"config.train.{name} is {config.train[name]}; it must be at least {least}."
+            )
+
+
+def _near(batch: int, of: int) -> int:
+    return max(round(batch / of), 2) * of

@@ -1,0 +1,80 @@
+"""What training carries from step to step: arrays only, so that all of it can be saved."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, Key, PyTree
+
+from eqssl_jax.method import Method
+from eqssl_jax.models import Network
+from eqssl_jax.objectives.base import Views
+from eqssl_jax.training.forward import draw_views, forward
+
+
+class TrainState(NamedTuple):
+    """Everything a run is. Functions (network, method, optimiser) live in closures.
+
+    Attributes:
+      step: steps done so far, int32.
+      params: {"network": …, "heads": {objective: …}}.
+      batch_stats: running averages of the network's BatchNorm.
+      opt_state: moments of the optimiser.
+      target: {"network", "batch_stats"} of the target network; () when the method has none.
+      memory: {objective: its memory}, () for those without.
+    """
+
+    step: Int[Array, ""]
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: PyTree
+    target: PyTree
+    memory: PyTree
+
+
+def init_state(
+    key: Key[Array, ""],
+    network: Network,
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    image_shape: tuple[int, ...],
+    batch_size: int,
+) -> TrainState:
+    """The state before the first step; the target network starts as a copy of the online one."""
+    key_network, *keys = jax.random.split(key, 1 + 2 * len(method.objectives))
+    variables = network.init(key_network, image_shape)
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    shapes = _abstract_views(network, method, params, batch_stats, (batch_size, *image_shape))
+    heads, memory = {}, {}
+    for i, (name, (_, objective)) in enumerate(method.objectives.items()):
+        seen = shapes[objective.views]
+        heads[name] = objective.init(keys[2 * i], seen)
+        memory[name] = objective.init_memory(keys[2 * i + 1], seen)
+    trained = {"network": params, "heads": heads}
+    # Copies, because the training step donates its state and no buffer may be given away twice.
+    target = jax.tree.map(jnp.copy, {"network": params, "batch_stats": batch_stats})
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=trained,
+        batch_stats=batch_stats,
+        opt_state=optimizer.init(trained),
+        target=target if method.momentum else (),
+        memory=memory,
+    )
+
+
+def _abstract_views(
+    network: Network, method: Method, params: PyTree, batch_stats: PyTree, shape: tuple[int, ...]
+) -> dict[str, Views]:
+    """Shapes of every view set, found without computing anything."""
+
+    def views(images: Array) -> dict[str, Views]:
+        drawn, examples = draw_views(method, jax.random.key(0), images)
+        outputs, _ = forward(network, params, batch_stats, examples, joint=method.joint_views)
+        return {
+            name: Views(*outputs[name], drawn[name].params, drawn[name].magnitude)
+            for name in method.views
+        }
+
+    return jax.eval_shape(views, jax.ShapeDtypeStruct(shape, jnp.float32))

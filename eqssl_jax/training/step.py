@@ -1,0 +1,134 @@
+"""One training step, and several of them in one program.
+
+No method edits this file: view sets, objectives with heads, memories and target networks all come
+from `Method`. The order inside a step is: read images, draw and render each view set, one forward
+for all sets of equal shape, the weighted objectives, the update, the target network, the memories.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Key, PyTree
+
+from eqssl_jax.method import Method
+from eqssl_jax.models import Network
+from eqssl_jax.objectives.base import Views
+from eqssl_jax.training.forward import draw_views, forward
+from eqssl_jax.training.mesh import batched, replicated
+from eqssl_jax.training.state import TrainState
+
+Metrics = dict[str, Array]
+Step = Callable[[TrainState, PyTree, Array], tuple[TrainState, Metrics]]
+
+
+def make_step(
+    network: Network,
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    read: Callable[[PyTree, Array], Float[Array, "n ..."]],
+    root: Key[Array, ""],
+) -> Step:
+    """`step(state, pool, inputs) -> (state, metrics)` for one batch; a pure function, not jitted."""
+
+    def evaluate(params: PyTree, state: TrainState, drawn: Any, examples: Any) -> Any:
+        outputs, stats = forward(
+            network, params["network"], state.batch_stats, examples, joint=method.joint_views
+        )
+        target, target_stats = _target_outputs(network, method, state, examples)
+        seen = {
+            name: Views(*outputs[name], *drawn[name], target.get(name)) for name in method.views
+        }
+        total, metrics = jnp.zeros(()), {}
+        for name, (weight, objective) in method.objectives.items():
+            view = seen[objective.views]._replace(memory=state.memory[name])
+            value, extra = objective.loss(params["heads"][name], view)
+            total = total + weight * value
+            metrics |= {name: value, **extra}
+        return total, (metrics, seen, stats, target_stats)
+
+    def step(state: TrainState, pool: PyTree, inputs: Array) -> tuple[TrainState, Metrics]:
+        images = read(pool, inputs)
+        drawn, examples = draw_views(method, jax.random.fold_in(root, state.step), images)
+        (total, (metrics, seen, stats, target_stats)), gradient = jax.value_and_grad(
+            evaluate, has_aux=True
+        )(state.params, state, drawn, examples)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {"loss": total, **metrics, "gradient_norm": optax.global_norm(gradient)}
+        return state._replace(
+            step=state.step + 1,
+            params=params,
+            batch_stats=stats,
+            opt_state=opt_state,
+            target=_follow(method, state, params, target_stats),
+            memory={
+                name: objective.remember(
+                    state.memory[name], seen[objective.views]._replace(memory=state.memory[name])
+                )
+                for name, (_, objective) in method.objectives.items()
+            },
+        ), metrics
+
+    return step
+
+
+def _target_outputs(
+    network: Network, method: Method, state: TrainState, examples: dict[str, Array]
+) -> tuple[dict[str, Array], PyTree]:
+    """Embeddings by the target network, without gradient, and its new BatchNorm averages."""
+    if not method.momentum:
+        return {}, ()
+    chosen = {name: examples[name] for name in method.target_views}
+    outputs, stats = forward(
+        network,
+        state.target["network"],
+        state.target["batch_stats"],
+        chosen,
+        joint=method.joint_views,
+    )
+    outputs, stats = jax.lax.stop_gradient((outputs, stats))
+    return {name: embeddings for name, (_, embeddings) in outputs.items()}, stats
+
+
+def _follow(method: Method, state: TrainState, params: PyTree, target_stats: PyTree) -> PyTree:
+    """target ← m·target + (1−m)·online, after the update."""
+    if not method.momentum:
+        return ()
+    follow = 1 - method.momentum(state.step)
+    network = optax.incremental_update(params["network"], state.target["network"], follow)
+    return {"network": network, "batch_stats": target_stats}
+
+
+def make_dispatch(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Compile several steps into one program over a device mesh; the state is donated.
+
+    The result is `dispatch(state, pool, inputs, count)`: `inputs` holds K batches [K, B, ...], of
+    which the first `count` are trained on; metrics come back as [K] arrays, zero beyond `count`.
+    The number is an argument of the loop, not of the program, so that a shorter last dispatch or
+    a resumed run never compiles anew.
+    """
+
+    def dispatch(
+        state: TrainState, pool: PyTree, inputs: Array, count: Array
+    ) -> tuple[TrainState, Metrics]:
+        _, shapes = jax.eval_shape(step, state, pool, inputs[0])
+        metrics = jax.tree.map(lambda m: jnp.zeros((inputs.shape[0],), m.dtype), shapes)
+
+        def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, metrics = carry
+            state, new = step(state, pool, jax.lax.with_sharding_constraint(inputs[i], over))
+            return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), metrics, new)
+
+        return jax.lax.fori_loop(0, count, body, (state, metrics))
+
+    everywhere, over = replicated(mesh), batched(mesh)
+    return jax.jit(
+        dispatch,
+        donate_argnums=0,
+        in_shardings=(everywhere, everywhere, batched(mesh, 1), everywhere),
+        out_shardings=(everywhere, everywhere),
+    )
