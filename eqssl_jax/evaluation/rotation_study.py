@@ -1,0 +1,174 @@
+"""The rotation measures of several encoders over the same images and random augmentations."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from eqssl_jax.data.base import Split
+from eqssl_jax.evaluation import rotation
+from eqssl_jax.evaluation.features import Encode, extract_views, subset
+from eqssl_jax.transforms.base import Transform
+
+
+class RotationStudy(NamedTuple):
+    """Measures by name, one number per augmentation (or pair of them), and what figures need.
+
+    Attributes:
+      measures: "wahba", "wahba_per_root_n", "wahba_held_out_per_root_n", "rotation_residual",
+        "gamma", "gamma_dropped", "gram_error", "invariance_error": float64 [A];
+        "composition_error", "composition_relative", "composition_on_data": [P]; "effective_rank":
+        [1]. Those that need more images than there are dimensions are absent when there are fewer.
+      cosines: cos(f(x), f(a(x))), [A, n].
+      skipped: name of each absent measure and the reason.
+    """
+
+    measures: Mapping[str, Float[np.ndarray, " a"]]
+    cosines: Float[np.ndarray, "a n"]
+    skipped: Mapping[str, str]
+
+
+_WAHBA = ("wahba", "wahba_per_root_n", "rotation_residual")
+_COMPOSITION = ("composition_error", "composition_relative", "composition_on_data")
+
+
+def wahba_study(
+    encode: Encode,
+    split: Split,
+    transform: Transform,
+    key: Key[Array, ""],
+    *,
+    augmentations: int = 20,
+    images: int | None = None,
+    batch: int = 512,
+) -> RotationStudy:
+    """`rotation_study` of one encoder, without composition.
+
+    Source: Gupta et al. 2024 (arXiv:2306.13924), who use ResNet-18, the CIFAR-10 test set and 20
+    random augmentations.
+
+    Raises:
+      ValueError: as `rotation_study`.
+    """
+    return rotation_study(
+        {"encoder": encode},
+        split,
+        transform,
+        key,
+        augmentations=augmentations,
+        pairs=0,
+        images=images,
+        batch=batch,
+    )["encoder"]
+
+
+def rotation_study(
+    encoders: Mapping[str, Encode],
+    split: Split,
+    transform: Transform,
+    key: Key[Array, ""],
+    *,
+    augmentations: int = 20,
+    pairs: int = 10,
+    images: int | None = 5000,
+    pair_images: int = 1000,
+    floor: float = 1e-8,
+    batch: int = 512,
+) -> dict[str, RotationStudy]:
+    """Draw augmentations once, embed the same images under each, and measure every encoder.
+
+    Embeddings are L2-normalised. Pair p composes draws p and p + 1.
+
+    Args:
+      encoders: by name; all see the same views.
+      split: where the images come from, usually "test".
+      transform: the augmentation to study.
+      augmentations: A, number of draws.
+      pairs: P < A, number of compositions; 0 leaves them out.
+      images: a fixed random subset of so many (None: all).
+      pair_images: the first so many of them enter γ and the Gram error, which look at all pairs.
+      floor: for γ, see `relative_rotational_equivariance`.
+
+    Raises:
+      ValueError: for augmentations < 1 or pairs not below augmentations.
+    """
+    if augmentations < 1 or not 0 <= pairs < augmentations:
+        raise ValueError(
+            f"A rotation study needs augmentations ≥ 1 and 0 ≤ pairs < augmentations, found "
+            f"augmentations={augmentations} and pairs={pairs}."
+        )
+    draws = [transform.sample(k) for k in jax.random.split(key, augmentations)]
+    views = [(), *((a,) for a in draws), *((draws[p], draws[p + 1]) for p in range(pairs))]
+    chosen = subset(split.size, images)
+    embedded = extract_views(encoders, split, transform, views, batch=batch, indices=chosen)
+    return {
+        name: _measure(_unit(z), augmentations, pairs, pair_images, floor)
+        for name, z in embedded.items()
+    }
+
+
+def _measure(
+    z: Float[np.ndarray, "v n d"], augmentations: int, pairs: int, pair_images: int, floor: float
+) -> RotationStudy:
+    still, single, double = z[0], z[1 : augmentations + 1], z[augmentations + 1 :]
+    measures = _all_pairs(still[:pair_images], single[:, :pair_images], floor)
+    measures["invariance_error"] = [rotation.invariance_error(still, after) for after in single]
+    measures["effective_rank"] = [rotation.effective_rank(still)]
+    skipped: dict[str, str] = {}
+    n, d = still.shape
+    few = f"needs more than {d} images, the dimension of the embeddings; found {n}"
+    if n > d:
+        measures |= _fitted(still, single)
+        if pairs:
+            measures |= _composed(still, single, double)
+    else:
+        skipped |= dict.fromkeys((*_WAHBA, *(_COMPOSITION if pairs else ())), few)
+    if (n + 1) // 2 > d:
+        held_out = [rotation.held_out_wahba(still, after) for after in single]
+        measures["wahba_held_out_per_root_n"] = held_out
+    else:
+        skipped["wahba_held_out_per_root_n"] = few.replace(f"than {d}", f"than {2 * d}")
+    cosines = np.einsum("nd,and->an", still, single)
+    return RotationStudy({k: np.asarray(v, float) for k, v in measures.items()}, cosines, skipped)
+
+
+def _all_pairs(still: np.ndarray, single: np.ndarray, floor: float) -> dict[str, list[float]]:
+    gammas = [
+        rotation.relative_rotational_equivariance(still, after, floor=floor) for after in single
+    ]
+    return {
+        "gamma": [g.gamma for g in gammas],
+        "gamma_dropped": [float(g.dropped) for g in gammas],
+        "gram_error": [rotation.gram_error(still, after).mean_square for after in single],
+    }
+
+
+def _fitted(still: np.ndarray, single: np.ndarray) -> dict[str, list[float]]:
+    errors = [rotation.wahba(still, after).error for after in single]
+    change = [float(np.sum((still - after) ** 2)) for after in single]
+    return {
+        "wahba": errors,
+        "wahba_per_root_n": [w / float(np.sqrt(len(still))) for w in errors],
+        "rotation_residual": [
+            w**2 / c if c > 0 else float("nan") for w, c in zip(errors, change, strict=True)
+        ],
+    }
+
+
+def _composed(still: np.ndarray, single: np.ndarray, double: np.ndarray) -> dict[str, list[float]]:
+    found = [
+        rotation.composition_error(still, single[p], single[p + 1], after)
+        for p, after in enumerate(double)
+    ]
+    return {
+        "composition_error": [c.error for c in found],
+        "composition_relative": [c.relative for c in found],
+        "composition_on_data": [c.on_data for c in found],
+    }
+
+
+def _unit(z: np.ndarray) -> np.ndarray:
+    z = z.astype(np.float64)
+    return z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
