@@ -1,0 +1,164 @@
+"""Encoder and projector as a pair of pure functions: all the rest of the library sees of flax."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PyTree
+
+from eqssl_jax.models import resnet
+from eqssl_jax.models.conv import Conv, implementation
+from eqssl_jax.models.heads import MLP, check_widths
+from eqssl_jax.models.norm import BatchNorm
+
+# Each is called with stem, conv and norm and gives a module that is called with (x, views, train).
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "resnet_tiny": resnet.resnet_tiny,
+    "resnet18": resnet.resnet18,
+    "resnet34": resnet.resnet34,
+    "resnet50": resnet.resnet50,
+}
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+class Network(NamedTuple):
+    """Images to features and embeddings.
+
+    Attributes:
+      init: `init(key, (H, W, C))` gives {"params": {"encoder", "projector"}, "batch_stats": …}.
+      apply: `apply(params, batch_stats, images, *, views=1, train)` gives
+        ((features [M, F], embeddings [M, D]), batch_stats). Images are [M, H, W, C] in [0, 1], the
+        outputs float32, embeddings not normalised. M = N·V for N images in `views` = V views with
+        index n·V + v; in training each view has its own BatchNorm statistics. `batch_stats` comes
+        back moved if `train`, as it was if not.
+    """
+
+    init: Callable[[Key[Array, ""], tuple[int, ...]], PyTree]
+    apply: Callable[..., tuple[tuple[Float[Array, "m f"], Float[Array, "m d"]], PyTree]]
+
+
+class _EncoderProjector(nn.Module):
+    encoder: nn.Module
+    projector: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(
+        self, images: Float[Array, "m h w c"], *, views: int = 1, train: bool
+    ) -> tuple[Float[Array, "m f"], Float[Array, "m d"]]:
+        shape = (1,) * (images.ndim - 1) + (len(self.mean),)
+        mean = jnp.asarray(self.mean, jnp.float32).reshape(shape)
+        std = jnp.asarray(self.std, jnp.float32).reshape(shape)
+        features = self.encoder((images - mean) / std, views=views, train=train)
+        return features, self.projector(features, views=views, train=train)
+
+
+def build(
+    *,
+    encoder: str,
+    stem: str = "cifar",
+    projector: Sequence[int] = (512, 128),
+    projector_batch_norm: bool = True,
+    projector_bias: bool = True,
+    mean: Sequence[float],
+    std: Sequence[float],
+    compute_dtype: str = "float32",
+    conv: str = "auto",
+    bn_momentum: float = 0.9,
+    bn_epsilon: float = 1e-5,
+) -> Network:
+    """A network: normalisation (x − mean) / std, encoder, projector.
+
+    Args:
+      encoder: resnet_tiny, resnet18, resnet34 or resnet50.
+      stem: cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool).
+      projector: widths of its layers, the last is the embedding's; () for none.
+      projector_batch_norm: BatchNorm after every hidden layer of the projector.
+      projector_bias: a bias in the projector's last layer.
+      mean, std: of each channel, for values in [0, 1].
+      compute_dtype: float32 or bfloat16; parameters, BatchNorm statistics and outputs stay float32.
+      conv: how convolutions are computed: auto, xla or patches (see `models.conv`).
+      bn_momentum: what running averages keep at each update; PyTorch's momentum is one minus it.
+      bn_epsilon: added to the variance.
+
+    Raises:
+      ValueError: for a name that is none of the above, or a mean and std that do not fit.
+    """
+    _choose("encoder", encoder, ENCODERS)
+    _choose("stem", stem, resnet.STEMS)
+    _choose("compute_dtype", compute_dtype, DTYPES)
+    mean, std = _channels(mean, std)
+    dtype = DTYPES[compute_dtype]
+    norm = partial(BatchNorm, momentum=bn_momentum, epsilon=bn_epsilon)
+    module = _EncoderProjector(
+        encoder=ENCODERS[encoder](
+            stem=stem,
+            conv=partial(Conv, dtype=dtype, convolve=implementation(conv)),
+            norm=norm,
+        ),
+        projector=MLP(
+            check_widths("projector", projector),
+            batch_norm=projector_batch_norm,
+            bias=projector_bias,
+            norm=norm,
+            dtype=dtype,
+        ),
+        mean=mean,
+        std=std,
+    )
+    return _pure(module)
+
+
+def _pure(module: _EncoderProjector) -> Network:
+    def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
+        if shape[-1] != len(module.mean):
+            raise ValueError(
+                f"The network normalises {len(module.mean)} channels (mean {module.mean}), but "
+                f"its inputs have shape {tuple(shape)}."
+            )
+        # Compiled, the forward pass that flax runs for the shapes is left out.
+        start = jax.jit(partial(module.init, train=False))
+        variables = start(key, jnp.zeros((1, *shape), jnp.float32))
+        empty: dict[str, Any] = {"encoder": {}, "projector": {}}
+        return {
+            "params": empty | variables["params"],
+            "batch_stats": variables.get("batch_stats", {}),
+        }
+
+    def apply(
+        params: PyTree,
+        batch_stats: PyTree,
+        images: Float[Array, "m h w c"],
+        *,
+        views: int = 1,
+        train: bool,
+    ) -> tuple[tuple[Float[Array, "m f"], Float[Array, "m d"]], PyTree]:
+        variables = {"params": params, "batch_stats": batch_stats}
+        if not train:
+            outputs: Any = module.apply(variables, images, train=False)
+            return outputs, batch_stats
+        outputs, moved = module.apply(
+            variables, images, views=views, train=True, mutable=["batch_stats"]
+        )
+        return outputs, moved.get("batch_stats", batch_stats)
+
+    return Network(init, apply)
+
+
+def _choose(name: str, value: str, choices: Sequence[str] | dict[str, Any]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; choose from {list(choices)}.")
+
+
+def _channels(
+    mean: Sequence[float], std: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std as tuples of floats, one per channel."""
+    m, s = (tuple(np.atleast_1d(np.asarray(values, float)).tolist()) for values in (mean, std))
+    if len(m) != len(s) or min(s) <= 0:
+        raise ValueError(f"mean and std need a value per channel and std > 0, found {m} and {s}.")
+    return m, s
