@@ -7,7 +7,8 @@ import pytest
 from jax.tree_util import Partial
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.evaluation.features import extract, extract_views, pixel_encoder, raw_pixels, subset
+from eqssl_jax.evaluation.features import extract, extract_views, subset
+from eqssl_jax.evaluation.pixels import pixel_encoder, raw_pixels
 from eqssl_jax.transforms.base import Transform
 
 N = 23

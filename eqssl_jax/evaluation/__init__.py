@@ -5,11 +5,10 @@ from eqssl_jax.evaluation.features import (
     Features,
     extract,
     extract_views,
-    pixel_encoder,
-    raw_pixels,
     subset,
 )
 from eqssl_jax.evaluation.knn import knn_accuracy
+from eqssl_jax.evaluation.pixels import pixel_encoder, raw_pixels
 from eqssl_jax.evaluation.rotation import (
     composition_error,
     effective_rank,

@@ -92,7 +92,7 @@ def _check(
     queries: Array | np.ndarray,
     query_labels: np.ndarray,
     k: int,
-    t: float,
+    temperature: float,
 ) -> None:
     shapes = {"bank": np.shape(bank), "queries": np.shape(queries)}
     if len(shapes["bank"]) != 2 or len(shapes["queries"]) != 2 or bank.shape[1] != queries.shape[1]:
@@ -109,5 +109,5 @@ def _check(
             f"k must lie in 1 … {len(bank)}, the size of the bank, found k={k}: lower k or enlarge "
             f"the bank."
         )
-    if t <= 0:
-        raise ValueError(f"The temperature must be positive, found {t}.")
+    if temperature <= 0:
+        raise ValueError(f"The temperature must be positive, found {temperature}.")
