@@ -1,0 +1,16 @@
+"""Where inputs come from: data sets as named splits that are read by index."""
+
+from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.data.pipeline import batch_indices, prefetch, resident, streamed
+from eqssl_jax.data.sources import from_arrays, load
+
+__all__ = [
+    "Dataset",
+    "Split",
+    "batch_indices",
+    "from_arrays",
+    "load",
+    "prefetch",
+    "resident",
+    "streamed",
+]

@@ -1,0 +1,75 @@
+"""Decoding and resizing of single images on the host."""
+
+import io
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+
+def decode(content: bytes, where: str, size: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode a JPEG or PNG to RGB, and bring it to `size` × `size` pixels if that is given.
+
+    Greyscale, palette and CMYK images are converted; transparent ones are laid on black.
+
+    Raises:
+      ValueError: naming `where`, if the content is corrupt, truncated or not an image.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            pixels = np.asarray(_rgb(image))
+    except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, zlib.error, …
+        raise ValueError(
+            f"{where} is corrupt, truncated or not an image ({error}): repair or delete it, or "
+            'pass corrupt="skip" to leave such files out.'
+        ) from error
+    return pixels if size is None else fit(pixels, size)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        # 16-bit greyscale: PIL would clip at 255 instead of scaling.
+        return Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8)).convert(
+            "RGB"
+        )
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def fit(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "s s 3"]:
+    """Scale the short side to `size` (bilinear, antialiased), then cut out the centre."""
+    height, width = pixels.shape[:2]
+    if height == width == size:
+        return pixels
+    scale = size / min(height, width)
+    new_height, new_width = max(size, round(height * scale)), max(size, round(width * scale))
+    image = Image.fromarray(pixels).resize((new_width, new_height), Image.Resampling.BILINEAR)
+    top, left = (new_height - size) // 2, (new_width - size) // 2
+    return np.asarray(image)[top : top + size, left : left + size]
+
+
+def to_rgb(images: UInt8[np.ndarray, "n h w *c"]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Repeat the grey channel of [N, H, W] or [N, H, W, 1] images; leave RGB as it is."""
+    if images.ndim == 3:
+        images = images[..., None]
+    return images if images.shape[3] == 3 else np.repeat(images, 3, axis=3)
+
+
+def stack(images: list[np.ndarray], names: list[str]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Stack images of one size.
+
+    Raises:
+      ValueError: naming two images of different sizes.
+    """
+    for image, name in zip(images, names, strict=True):
+        if image.shape != images[0].shape:
+            (h0, w0), (h1, w1) = images[0].shape[:2], image.shape[:2]
+            raise ValueError(
+                f"The images differ in size: {names[0]} has {w0} × {h0} pixels, {name} has "
+                f"{w1} × {h1}. Give size (e.g. size=64) to bring all to one size."
+            )
+    return np.stack(images)

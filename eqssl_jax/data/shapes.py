@@ -1,0 +1,200 @@
+"""Textured shapes on textured backgrounds, rendered on the device, every factor known.
+
+Image number `index` of seed `seed` is drawn from the key fold_in(key(seed), index) alone, so it is
+the same in every batch, on every device and at every image size. Splits use index ranges that do
+not meet. All draws are uniform and independent of each other and of the class:
+
+| factor  | in range         | out_of_range   | meaning                                       |
+|---------|------------------|----------------|-----------------------------------------------|
+| label   | 0 … 9            | same           | outline, see `outlines.CLASSES`               |
+| hue     | [0, 0.75) turns  | [0.75, 1)      | of the shape, HSV                             |
+| angle   | [0, 3π/2) rad    | [3π/2, 2π)     | counter-clockwise turn of the shape           |
+| size    | [0.45, 0.8)      | same           | circumscribed circle's diameter / image side  |
+| x, y    | [0.4, 0.6)       | same           | centroid / image side, from the top left      |
+
+Shape: saturation [0.7, 1), value [0.7, 1), darkened by stripes of random period, direction and
+phase. Background: two colours of one hue (independent of the shape's), saturation [0.15, 0.65),
+values [0.2, 0.9), mixed along a random gradient bent by three random waves. A soft shadow lies
+around the shape, the light varies by [0.75, 1), and grain of ±0.03 covers all. Edges are blended
+over one pixel. Values are rounded to 8 bits, as stored images are.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from eqssl_jax.data import pipeline
+from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.data.outlines import CLASSES, outlines, signed_distance
+
+FACTORS = ("hue", "angle", "size", "x", "y")
+# First index of each split.
+_FIRST = {"train": np.int32(0), "test": np.int32(2**28), "out_of_range": np.int32(2**29)}
+# Over 65,536 training images; they depend neither on the seed nor (to 0.01) on the image size.
+_MEAN = (0.355, 0.374, 0.359)
+_STD = (0.153, 0.150, 0.155)
+_WAVES = 3
+
+Scene = Mapping[str, Array]
+
+
+def scene(key: Key[Array, ""], outside: Array | bool = False) -> Scene:
+    """Draw one image's class, factors and nuisances; `outside` takes unseen hues and angles."""
+    ranges = {
+        "hue": (0.0, 0.75), "angle": (0.0, 1.5 * math.pi), "size": (0.45, 0.8),
+        "x": (0.4, 0.6), "y": (0.4, 0.6), "label": (0, len(CLASSES)),
+        "saturation": (0.7, 1), "value": (0.7, 1), "light": (0.75, 1),
+        "stripe_depth": (0.15, 0.5), "stripe_turn": (0, 0.5), "stripe_cycles": (3, 7),
+        "stripe_phase": (0, 1), "ground_hue": (0, 1), "ground_saturation": (0.15, 0.65),
+        "ground_dark": (0.2, 0.55), "ground_bright": (0.55, 0.9), "gradient_turn": (0, 1),
+    }  # fmt: skip
+    low, high = np.array(list(ranges.values()), np.float32).T
+    key_scalars, key_waves = jax.random.split(key)
+    unit = jax.random.uniform(key_scalars, (len(ranges),))
+    drawn = dict(zip(ranges, low + (high - low) * unit, strict=True))
+    position = dict(zip(ranges, unit, strict=True))
+    outside = jnp.asarray(outside)
+    for name, begin, end in (("hue", 0.75, 1.0), ("angle", 1.5 * math.pi, 2 * math.pi)):
+        unseen = begin + (end - begin) * position[name]
+        drawn[name] = jnp.where(outside, unseen, drawn[name])
+    # unit can round up to 1 after the scaling, never before it.
+    label = jnp.minimum(drawn["label"].astype(jnp.int32), len(CLASSES) - 1)
+    waves = jax.random.uniform(key_waves, (_WAVES, 3), minval=-1.0)  # cycles in x, in y, phase
+    return {**drawn, "label": label, "waves": waves}
+
+
+def draw(scene: Scene, grain: Float[Array, "s s"], size: int) -> Float[Array, "s s 3"]:
+    """Render a scene at `size` × `size` pixels in [0, 1]; `grain` in [−1, 1] is its noise."""
+    grid = (jnp.arange(size, dtype=jnp.float32) + 0.5) / size
+    distance = _distance(scene, grid) * size  # in pixels
+    bend = sum(
+        _wave(grid, wave[0] * 3, wave[1] * 3, wave[2]) for wave in scene["waves"]
+    )  # at most 3 cycles a side
+    turn = 2 * math.pi * scene["gradient_turn"]
+    across = jnp.cos(turn) * (grid - 0.5)[None, :] + jnp.sin(turn) * (grid - 0.5)[:, None]
+    mix = jnp.clip(0.5 + 0.7 * across + 0.17 * bend, 0, 1)  # [S, S]
+    value = scene["ground_dark"] + (scene["ground_bright"] - scene["ground_dark"]) * mix
+    shadow = 1 - 0.5 * jnp.exp(-jnp.maximum(distance, 0) * (20 / size))
+    ground = _colour(scene["ground_hue"], scene["ground_saturation"], value * shadow)
+    turn = 2 * math.pi * scene["stripe_turn"]
+    cycles = scene["stripe_cycles"]
+    stripes = _wave(grid, cycles * jnp.cos(turn), cycles * jnp.sin(turn), scene["stripe_phase"])
+    value = scene["value"] * (1 - scene["stripe_depth"] * (0.5 + 0.5 * stripes))
+    shape = _colour(scene["hue"], scene["saturation"], value)
+    cover = jnp.clip(0.5 - distance, 0, 1)[..., None]
+    image = scene["light"] * (ground + cover * (shape - ground)) + 0.03 * grain[..., None]
+    return jnp.round(jnp.clip(image, 0, 1) * 255) / 255
+
+
+def render(key: Key[Array, ""], index: Int[Array, ""], *, size: int) -> Float[Array, "s s 3"]:
+    """Image `index`: draw its scene and its grain, and render it."""
+    outside = index >= _FIRST["out_of_range"]
+    key_scene, key_grain = jax.random.split(jax.random.fold_in(key, index))
+    bits = jax.random.bits(key_grain, (size, size), jnp.uint8)
+    return draw(scene(key_scene, outside), bits.astype(jnp.float32) / 127.5 - 1, size)
+
+
+def load(
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    validation: float = 0.1,
+    train_size: int = 8192,
+    test_size: int = 2048,
+    out_of_range_size: int = 2048,
+) -> Dataset:
+    """The shapes data set: splits train, validation, test and out_of_range.
+
+    Args:
+      size: side of the images in pixels, default 32.
+      seed: which images are drawn; runs that are compared should share it.
+      validation: fraction of the training images held out, see `pipeline.carve`.
+      train_size: number of training images, validation included.
+      test_size: number of test images.
+      out_of_range_size: number of images with hues and angles never seen in training.
+
+    >>> data = load(train_size=100, test_size=10, out_of_range_size=10)
+    >>> data.splits["train"].size, data.splits["validation"].size
+    (90, 10)
+
+    Raises:
+      ValueError: for a size below 8 pixels or an empty split.
+    """
+    side = 32 if size is None else size
+    sizes = {"train": train_size, "test": test_size, "out_of_range": out_of_range_size}
+    if side < 8:
+        raise ValueError(f"shapes cannot be told apart below 8 pixels, found size={size}.")
+    for name, count in sizes.items():
+        if not 1 <= count <= 2**28:
+            raise ValueError(f"shapes needs {name}_size between 1 and 2**28, found {count}.")
+    splits = _splits(sizes, seed, side)
+    splits["train"], splits["validation"] = pipeline.carve(splits["train"], validation)
+    return Dataset("shapes", (side, side, 3), CLASSES, _MEAN, _STD, splits)
+
+
+def _splits(sizes: Mapping[str, int], seed: int, side: int) -> dict[str, Split]:
+    key = jax.random.key(seed)
+    index = {name: np.arange(n, dtype=np.int32) + _FIRST[name] for name, n in sizes.items()}
+    # All splits in one call: one program to compile instead of one for each size.
+    known = jax.device_get(_known(key, jnp.asarray(np.concatenate(list(index.values())))))
+    stops = np.cumsum(list(sizes.values()))
+    parts = {name: np.split(values, stops[:-1]) for name, values in known.items()}
+    return {
+        name: Split(
+            size=sizes[name],
+            pool={"key": key, "index": jnp.asarray(index[name])},
+            read=reader(side),
+            labels=parts["label"][position],
+            factors={factor: parts[factor][position] for factor in FACTORS},
+        )
+        for position, name in enumerate(sizes)
+    }
+
+
+@jax.jit
+def _known(key: Key[Array, ""], index: Int[Array, " n"]) -> dict[str, Array]:
+    def one(number: Array) -> dict[str, Array]:
+        key_scene, _ = jax.random.split(jax.random.fold_in(key, number))
+        drawn = scene(key_scene, outside=number >= _FIRST["out_of_range"])
+        return {name: drawn[name] for name in ("label", *FACTORS)}
+
+    return jax.vmap(one)(index)
+
+
+@functools.cache
+def reader(size: int) -> Callable[[Mapping[str, Array], Int[Array, " b"]], Array]:
+    """The `read` of a shapes split at `size` pixels; the same function object for a size."""
+
+    @jax.jit
+    def read(pool: Mapping[str, Array], indices: Int[Array, " b"]) -> Float[Array, "b s s 3"]:
+        one = functools.partial(render, size=size)
+        return jax.vmap(one, in_axes=(None, 0))(pool["key"], pool["index"][indices])
+
+    return read
+
+
+def _distance(scene: Scene, grid: Float[Array, " s"]) -> Float[Array, "s s"]:
+    # The outline is turned and scaled, not the grid: its few vertices are cheaper than the pixels.
+    cos, sin = jnp.cos(scene["angle"]), jnp.sin(scene["angle"])
+    turn = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
+    vertices = jnp.asarray(outlines())[scene["label"]] @ turn * (scene["size"] / 2)
+    # Image rows run downwards, outlines upwards.
+    return signed_distance(grid - scene["x"], scene["y"] - grid, vertices)
+
+
+def _wave(grid: Float[Array, " s"], across: Array, down: Array, phase: Array) -> Array:
+    """cos 2π(across·x + down·y + phase) on the grid, from 4S cosines instead of S²."""
+    x, y = 2 * math.pi * (across * grid + phase), 2 * math.pi * down * grid
+    return jnp.cos(x)[None, :] * jnp.cos(y)[:, None] - jnp.sin(x)[None, :] * jnp.sin(y)[:, None]
+
+
+def _colour(hue: Array, saturation: Array, value: Float[Array, "s s"]) -> Float[Array, "s s 3"]:
+    """HSV to RGB for one hue and saturation and many values."""
+    sector = (hue * 6 + jnp.array([5.0, 3.0, 1.0])) % 6
+    fade = 1 - saturation * jnp.clip(jnp.minimum(sector, 4 - sector), 0, 1)
+    return value[..., None] * fade[None, None, :]

@@ -1,0 +1,239 @@
+"""The one entry point to all data sets: find the images, cut the splits, place them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqssl_jax.data import arrays, pipeline, shapes
+from eqssl_jax.data.base import Dataset, Split
+
+# Published per-channel statistics of the training images.
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_STATISTICS = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    "stl10": ((0.4406, 0.4273, 0.3858), (0.2312, 0.2265, 0.2237)),
+    "imagenet2012": _IMAGENET,
+    "imagenet100": _IMAGENET,
+}
+
+
+def load(
+    *,
+    name: str,
+    directory: str | Path | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    validation: float = 0.1,
+    on_device: str | bool = "auto",
+    corrupt: str = "error",
+    limit: int | None = None,
+    **options: Any,
+) -> Dataset:
+    """Load a data set by name.
+
+    | name          | directory                             | options              |
+    |---------------|---------------------------------------|----------------------|
+    | "shapes"      | none: rendered                        | of `shapes.load`     |
+    | "arrays"      | an `.npz` file, see `arrays.read_npz` | none                 |
+    | "folder"      | an ImageFolder or a `.zip` of one     | none                 |
+    | "imagenet100" | TFDS's data_dir                       | of `tfds.read_tfds`  |
+    | any other     | TFDS's data_dir                       | of `tfds.read_tfds`  |
+
+    Grey images become RGB. "validation" is carved from "train" (`pipeline.carve`); "test" is the
+    set's own. STL-10 also has "unlabeled": its unlabeled images and the training images.
+
+    Args:
+      name: see the table.
+      directory: see the table.
+      size: bring images to size × size pixels (short side scaled bilinearly with antialiasing, then
+        the centre cut out); None keeps them, if they are all of one size. 32 for shapes by default.
+      seed: which images "shapes" renders; nothing else depends on it.
+      validation: fraction of the training images held out.
+      on_device: True keeps the images on the device as uint8, False reads them batch by batch on
+        the host, "auto" keeps them on the device up to 2 GiB. "shapes" is always on the device.
+      corrupt: "error" stops at an image that cannot be decoded and names it; "skip" decodes every
+        image once at the start, leaves out the bad ones and counts them in `Dataset.notes`.
+      limit: at most so many images of each split, a fixed random choice.
+      **options: arguments of the source.
+
+    Raises:
+      FileNotFoundError: if the data is not there.
+      ValueError: for values or data that cannot be used, with what was found and the fix.
+    """
+    _check(name, size, on_device, corrupt, limit)
+    if name == "shapes":
+        if directory is not None:
+            raise ValueError(f"shapes are rendered and take no directory, found {directory}.")
+        _check_options(name, options, ("train_size", "test_size", "out_of_range_size"))
+        found = shapes.load(size=size, seed=seed, validation=validation, **options)
+        return found._replace(
+            splits={key: _limited(split, limit) for key, split in found.splits.items()}
+        )
+    splits, classes, notes = _read(name, directory, size, corrupt, options)
+    splits = {key: _limited(split, limit) for key, split in splits.items()}
+    return finish(
+        name=name,
+        splits=splits,
+        classes=classes,
+        validation=validation,
+        on_device=on_device,
+        notes=notes,
+    )
+
+
+def from_arrays(
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    test_images: np.ndarray | None = None,
+    test_labels: np.ndarray | None = None,
+    *,
+    name: str = "arrays",
+    size: int | None = None,
+    classes: tuple[str, ...] = (),
+    validation: float = 0.1,
+    on_device: str | bool = "auto",
+) -> Dataset:
+    """A data set from NumPy arrays: uint8 images [N, H, W, 3], [N, H, W, 1] or [N, H, W].
+
+    >>> import numpy as np
+    >>> data = from_arrays(np.zeros((20, 8, 8, 3), np.uint8), np.arange(20) % 2)
+    >>> data.image_shape, data.splits["validation"].size
+    ((8, 8, 3), 2)
+
+    Raises:
+      ValueError: as `load`.
+    """
+    splits = {"train": arrays.make_split(images, labels, "images")}
+    if test_images is not None:
+        splits["test"] = arrays.make_split(test_images, test_labels, "test_images")
+    if size is not None:
+        splits = {key: arrays.resized(split, size) for key, split in splits.items()}
+    return finish(
+        name=name, splits=splits, classes=classes, validation=validation, on_device=on_device
+    )
+
+
+def finish(
+    *,
+    name: str,
+    splits: Mapping[str, Split],
+    classes: tuple[str, ...],
+    validation: float,
+    on_device: str | bool,
+    notes: str = "",
+) -> Dataset:
+    """From the streamed splits of a source to a `Dataset`: check, carve, place, measure."""
+    classes = _check_classes(name, splits, classes)
+    splits = dict(splits)
+    splits["train"], splits["validation"] = pipeline.carve(splits["train"], validation)
+    if not validation:
+        del splits["validation"]
+    if "unlabeled" in splits:
+        splits["unlabeled"] = pipeline.concatenate(splits["unlabeled"], splits["train"])
+    shape = _image_shape(splits)
+    if on_device == "auto":
+        total = sum(split.size for split in splits.values()) * int(np.prod(shape))
+        on_device = total <= pipeline.RESIDENT_BYTES
+    if on_device:
+        splits = {key: pipeline.to_device(split) for key, split in splits.items()}
+    mean, std = _STATISTICS.get(name) or pipeline.statistics(splits["train"])
+    return Dataset(name, shape, classes, mean, std, splits, notes)
+
+
+def _read(
+    name: str, directory: str | Path | None, size: int | None, corrupt: str, options: dict[str, Any]
+) -> tuple[Mapping[str, Split], tuple[str, ...], str]:
+    if name in ("arrays", "folder") and directory is None:
+        wanted = "an .npz file" if name == "arrays" else "an ImageFolder or a .zip of one"
+        raise ValueError(f"The data set {name!r} needs directory, the path of {wanted}.")
+    if name == "arrays":
+        _check_options(name, options, ())
+        splits, classes = arrays.read_npz(Path(str(directory)))
+        if size is not None:
+            splits = {key: arrays.resized(split, size) for key, split in splits.items()}
+        return splits, classes, ""
+    if name == "folder":
+        from eqssl_jax.data import folder
+
+        _check_options(name, options, ())
+        return folder.read_folder(Path(str(directory)), size=size, corrupt=corrupt)
+    # tensorflow_datasets takes a second to import, and most runs do not need it.
+    from eqssl_jax.data import tfds
+
+    _check_options(name, options, ("test_split",))
+    return tfds.read_tfds(name, directory, size=size, corrupt=corrupt, **options)
+
+
+def _limited(split: Split, limit: int | None) -> Split:
+    if limit is None or split.size <= limit:
+        return split
+    _, chosen = pipeline.held_out(split.size, limit / split.size)
+    return pipeline.subset(split, chosen)
+
+
+def _image_shape(splits: Mapping[str, Split]) -> tuple[int, int, int]:
+    shapes_found = {}
+    for key, split in splits.items():
+        if split.load is not None:
+            height, width, channels = split.load(np.arange(1))[0].shape
+            shapes_found[key] = (height, width, channels)
+    if len(set(shapes_found.values())) > 1:
+        raise ValueError(
+            f"The splits differ in image shape: {shapes_found}. Give size (e.g. size=64) to bring "
+            "all images to one size."
+        )
+    return shapes_found["train"]
+
+
+def _check_classes(
+    name: str, splits: Mapping[str, Split], classes: tuple[str, ...]
+) -> tuple[str, ...]:
+    train = splits["train"].labels
+    if train is None:
+        return classes
+    count = len(classes) or int(train.max()) + 1
+    classes = classes or tuple(str(label) for label in range(count))
+    for key in ("train", "test"):
+        labels = splits[key].labels if key in splits else None
+        if labels is None:
+            continue
+        present = np.unique(labels)
+        unknown = [int(label) for label in present if label >= count]
+        if unknown:
+            raise ValueError(
+                f"The {key} split of {name} has the labels {unknown[:10]}, but there are only "
+                f"{count} classes (0 to {count - 1})."
+            )
+        missing = [classes[label] for label in range(count) if label not in present]
+        if missing:
+            raise ValueError(
+                f"The {key} split of {name} has no image of {len(missing)} of its {count} classes: "
+                f"{', '.join(missing[:10])}. Every class needs an image in train and in test."
+            )
+    return classes
+
+
+def _check(
+    name: str, size: int | None, on_device: str | bool, corrupt: str, limit: int | None
+) -> None:
+    if not name:
+        raise ValueError('data.load() needs a name, e.g. "shapes" or "cifar10".')
+    if size is not None and size < 1:
+        raise ValueError(f"size must be at least 1 pixel (or None), found {size}.")
+    if on_device not in ("auto", True, False):
+        raise ValueError(f'on_device must be "auto", True or False, found {on_device!r}.')
+    if corrupt not in ("error", "skip"):
+        raise ValueError(f'corrupt must be "error" or "skip", found {corrupt!r}.')
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1 image (or None), found {limit}.")
+
+
+def _check_options(name: str, options: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(
+            f"The data set {name!r} has no options {unknown}; it knows {list(known) or 'none'}."
+        )
