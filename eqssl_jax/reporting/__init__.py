@@ -1,0 +1,28 @@
+"""How what was learned is shown: figures and tables from plain arrays, dicts and numbers.
+
+Nothing here trains, encodes or reads a workdir.
+"""
+
+from eqssl_jax.reporting.curves import cosine_histograms, training_curves
+from eqssl_jax.reporting.floors import comparison
+from eqssl_jax.reporting.metrics import HEADLINES, METRICS, Metric, describe
+from eqssl_jax.reporting.pictures import neighbours, views_sheet
+from eqssl_jax.reporting.printing import as_csv, as_markdown, as_text
+from eqssl_jax.reporting.tables import Table, comparison_table
+
+__all__ = [
+    "HEADLINES",
+    "METRICS",
+    "Metric",
+    "Table",
+    "as_csv",
+    "as_markdown",
+    "as_text",
+    "comparison",
+    "comparison_table",
+    "cosine_histograms",
+    "describe",
+    "neighbours",
+    "training_curves",
+    "views_sheet",
+]

@@ -1,0 +1,135 @@
+"""What the numbers of an evaluation are called, which way is better, and how they are printed."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+HIGHER, LOWER = "higher", "lower"
+MISSING = "–"
+FLOORS = {"random": "random encoder", "pixels": "raw pixels"}  # what a trained encoder must beat
+TITLES = {**FLOORS, "chance": "chance"}
+
+
+class Metric(NamedTuple):
+    """How a metric is shown.
+
+    Attributes:
+      title: a few words.
+      better: "higher", "lower", or None where neither is a virtue by itself.
+      format: a format specification of Python; one that ends in "%" shows a share in percent.
+    """
+
+    title: str
+    better: str | None = None
+    format: str = "#.3g"  # three significant digits, trailing zeros kept
+
+
+METRICS: Mapping[str, Metric] = {
+    "knn": Metric("kNN accuracy", HIGHER, ".1%"),
+    "probe_top1": Metric("Linear probe, top-1", HIGHER, ".1%"),
+    "probe_top5": Metric("Linear probe, top-5", HIGHER, ".1%"),
+    "care_probe_top1": Metric("Linear probe as in CARE, top-1", HIGHER, ".1%"),
+    "care_probe_top5": Metric("Linear probe as in CARE, top-5", HIGHER, ".1%"),
+    # No direction: a rotational role gives up invariance on purpose.
+    "invariance_error": Metric("Invariance error"),
+    "gram_error": Metric("Gram error", LOWER),
+    "wahba": Metric("Wahba error W", LOWER),
+    "wahba_per_root_n": Metric("Wahba error W/√n", LOWER),
+    "wahba_held_out_per_root_n": Metric("Wahba W/√n, held-out images", LOWER),
+    "rotation_residual": Metric("Change no rotation explains", LOWER, ".3f"),
+    "gamma": Metric("Relative equivariance γ", LOWER),
+    "gamma_dropped": Metric("Pairs left out of γ", None, ",.0f"),
+    "composition_error": Metric("Composition error", LOWER),
+    "composition_relative": Metric("Composition error / √(2d)", LOWER),
+    "composition_on_data": Metric("Composition error on the data", LOWER),
+    "effective_rank": Metric("Effective rank", None, ".1f"),
+    "r2_hue": Metric("R² of hue", HIGHER, ".3f"),
+    "r2_angle": Metric("R² of angle", HIGHER, ".3f"),
+    "r2_size": Metric("R² of size", HIGHER, ".3f"),
+    "r2_hue_out_of_range": Metric("R² of hue, out of range", HIGHER, ".3f"),
+    "r2_angle_out_of_range": Metric("R² of angle, out of range", HIGHER, ".3f"),
+    "r2_size_out_of_range": Metric("R² of size, out of range", HIGHER, ".3f"),
+}
+
+HEADLINES = ("knn", "probe_top1", "invariance_error", "gram_error", "wahba_per_root_n", "r2_hue")
+"""The metrics of a short table: what was kept, what was gained."""
+
+
+def describe(name: str) -> Metric:
+    """The entry of `METRICS`; for a name that has none, what its spelling says.
+
+    >>> describe("r2_position")
+    Metric(title='R² of position', better='higher', format='.3f')
+    >>> describe("nodes_per_graph")
+    Metric(title='nodes per graph', better=None, format='#.3g')
+    """
+    if name in METRICS:
+        return METRICS[name]
+    words = name.replace("_out_of_range", ", out of range").replace("_", " ")
+    if name.startswith("r2_"):
+        return Metric("R² of " + words.removeprefix("r2 "), HIGHER, ".3f")
+    if name.endswith(("_top1", "_top5", "_accuracy")):
+        return Metric(words, HIGHER, ".1%")
+    if name.endswith(("_error", "_residual")):
+        return Metric(words, LOWER)
+    return Metric(words)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Distinct names in the order of `METRICS`; those without an entry last, as first met."""
+    found = dict.fromkeys(names)
+    return [name for name in METRICS if name in found] + [n for n in found if n not in METRICS]
+
+
+def arrow(name: str) -> str:
+    """↑ where higher is better, ↓ where lower is, nothing otherwise."""
+    return {HIGHER: "↑", LOWER: "↓", None: ""}[describe(name).better]
+
+
+def show(name: str, value: float | None, sd: float | None = None) -> str:
+    """A value with its standard deviation, as the metric's format says.
+
+    >>> show("knn", 0.7123, 0.0041), show("wahba", 0.3), show("wahba", None)
+    ('71.2 ± 0.4%', '0.300', '–')
+    """
+    if value is None:
+        return MISSING
+    form = describe(name).format
+    text = format(value, form).rstrip(".")
+    if sd is None:
+        return text
+    if not math.isfinite(value):
+        return text.removesuffix("%")
+    # Significant digits of the value say nothing about those of its spread: two are enough.
+    spread = format(sd, "#.2g" if form.endswith("g") else form).rstrip(".")
+    return f"{text.removesuffix('%')} ± {spread}"
+
+
+def measured(result: Mapping[str, Any], encoder: str) -> Mapping[str, Mapping[str, Any]]:
+    """The measurements of one encoder ("trained", "random", "pixels"); empty where not measured."""
+    return result.get("encoders", {}).get(encoder, {})
+
+
+def check_results(results: Mapping[str, Mapping[str, Any]], metrics: Iterable[str] | None) -> None:
+    """Refuse what cannot be compared.
+
+    Raises:
+      ValueError: without results, for one without a trained encoder's numbers, or for a metric
+        that neither the results nor `METRICS` know.
+    """
+    if not results:
+        raise ValueError("There is nothing to compare: give at least one evaluation result.")
+    for run, result in results.items():
+        if not measured(result, "trained"):
+            raise ValueError(
+                f"The evaluation result of {run!r} holds no metric of its trained encoder (keys: "
+                f"{', '.join(map(str, result)) or 'none'}): evaluate the run again."
+            )
+    known = set(METRICS).union(*(measured(result, "trained") for result in results.values()))
+    known = known.union(*(result.get("skipped", {}) for result in results.values()))
+    unknown = [name for name in metrics or () if name not in known]
+    if unknown:
+        raise ValueError(
+            f"No result and no table of metrics knows {', '.join(map(repr, unknown))}; choose from "
+            f"{', '.join(in_order(known))}."
+        )

@@ -1,0 +1,88 @@
+"""A table on paper: for a terminal, a Markdown page, or another program."""
+
+import csv
+import io
+import textwrap
+
+from eqssl_jax.reporting.metrics import arrow, describe, show
+from eqssl_jax.reporting.tables import Table
+
+
+def as_text(table: Table, *, width: int = 99) -> str:
+    """For a terminal: at most `width` characters a line, many columns in several blocks."""
+    titles = [_title(row.metric) for row in table.rows]
+    stub = min(max(map(len, titles), default=0), 38)
+    columns = []
+    for i, name in enumerate(table.columns):
+        texts = [show(row.metric, *row.cells[i]) for row in table.rows]
+        columns.append((textwrap.wrap(name, max(10, *map(len, texts), 1)) or [""], texts))
+    blocks: list[list[tuple[list[str], list[str]]]] = []
+    room = 0
+    for heading, texts in columns:
+        needed = 2 + max(map(len, heading + texts))
+        if not blocks or room < needed:
+            blocks.append([])
+            room = width - stub
+        blocks[-1].append((heading, texts))
+        room -= needed
+    parts = ["\n".join(_block(titles, stub, block)) for block in blocks]
+    notes = [line for note in table.notes for line in textwrap.wrap(note, width)]
+    return "\n\n".join([*parts, "\n".join(notes)]).rstrip() + "\n"
+
+
+def as_markdown(table: Table) -> str:
+    """For a page: a Markdown table, then the notes, one paragraph each."""
+    lines = [
+        _line("Metric", *table.columns),
+        "|---|" + "---:|" * len(table.columns),
+        *(
+            _line(_title(row.metric), *(show(row.metric, *cell) for cell in row.cells))
+            for row in table.rows
+        ),
+    ]
+    return "\n\n".join(["\n".join(lines), *table.notes]) + "\n"
+
+
+def as_csv(table: Table) -> str:
+    """For other programs: names as in the result files, full precision, empty where missing.
+
+    Columns: metric, better, then the value and "… sd" of every column of the table.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    pairs = [heading for name in table.columns for heading in (name, f"{name} sd")]
+    writer.writerow(["metric", "better", *pairs])
+    for row in table.rows:
+        # csv writes floats by repr, None as nothing.
+        numbers = [number for cell in row.cells for number in cell]
+        writer.writerow([row.metric, describe(row.metric).better, *numbers])
+    return text.getvalue()
+
+
+def _title(name: str) -> str:
+    return f"{describe(name).title} {arrow(name)}".rstrip()
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _block(titles: list[str], stub: int, columns: list[tuple[list[str], list[str]]]) -> list[str]:
+    """Heading, rule and rows of columns that fit side by side."""
+    widths = [max(map(len, heading + texts)) for heading, texts in columns]
+    depth = max(len(heading) for heading, _ in columns)
+    lines = []
+    for i in range(depth):  # headings stand on the rule: padded above
+        words = [([""] * (depth - len(heading)) + heading)[i] for heading, _ in columns]
+        lines.append(_aligned("", stub, words, widths))
+    lines.append("─" * (stub + sum(widths) + 2 * len(widths)))
+    for i, title in enumerate(titles):
+        first, *rest = textwrap.wrap(title, stub)
+        lines.append(_aligned(first, stub, [texts[i] for _, texts in columns], widths))
+        lines += ["  " + more for more in rest]
+    return lines
+
+
+def _aligned(first: str, stub: int, texts: list[str], widths: list[int]) -> str:
+    cells = (text.rjust(width) for text, width in zip(texts, widths, strict=True))
+    return "  ".join([first.ljust(stub), *cells]).rstrip()

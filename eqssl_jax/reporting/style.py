@@ -1,0 +1,111 @@
+"""How every figure looks: one palette, quiet axes, and files that are the same for the same input.
+
+Figures are built on `matplotlib.figure.Figure`, never on pyplot: there is no global state, no
+window, and no backend to choose. matplotlib is imported when the first figure is drawn.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 150
+INK, QUIET, RULE = "#222222", "#6b6b6b", "#cfcfcf"
+TITLE, TEXT, SMALL = 9.5, 8.5, 7.5  # points
+
+# Okabe and Ito 2008, distinguishable with any colour vision; without yellow, too pale on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", ":", "-.")
+
+
+def run_styles(names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """A colour for each run, in order; after seven runs the colours return with other dashes."""
+    return {
+        name: {
+            "color": PALETTE[i % len(PALETTE)],
+            "linestyle": DASHES[i // len(PALETTE) % len(DASHES)],
+        }
+        for i, name in enumerate(dict.fromkeys(names))
+    }
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure, width and height in inches, that makes room for its own labels."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(hspace=0.06, wspace=0.04)
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+
+
+def panels(count: int, *, most: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    """A figure with `count` panels, in as few rows of at most `most` as do: (figure, panels).
+
+    Width and height are those of one panel, in inches.
+    """
+    rows = -(-count // most)
+    columns = -(-count // rows)  # 6 panels are 2 rows of 3, not 4 and 2
+    figure = new_figure(max(width * columns, 4.2), height * rows + 0.35)  # 4.2: room for the key
+    grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axes in grid[count:]:
+        axes.remove()
+    return figure, grid[:count]
+
+
+def quiet(axes: "Axes", title: str, *, note: str = "") -> None:
+    """A title at the left with an optional grey second line, two spines, and small labels."""
+    # The second line is the title's own last line, so that the layout keeps room for both.
+    axes.set_title(title + ("\n" if note else ""), loc="left", fontsize=TITLE, color=INK)
+    if note:
+        axes.annotate(
+            note,
+            (0, 1),
+            xytext=(0, 6),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=SMALL,
+            color=QUIET,
+            annotation_clip=False,
+        ).set_in_layout(False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("bottom", "left"):
+        axes.spines[side].set_color(RULE)
+    axes.tick_params(labelsize=SMALL, color=RULE, labelcolor=QUIET, which="both")
+
+
+def key(figure: Any, handles: list[Any], names: list[str]) -> None:
+    """One legend for the whole figure, above the panels."""
+    entry = 0.5 + 0.075 * max(map(len, names))  # inches: the line, and the longest name
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper left",
+        ncols=max(1, min(len(names), 5, int(figure.get_figwidth() / entry))),
+        frameon=False,
+        fontsize=TEXT,
+        labelcolor=INK,
+        handlelength=1.8,
+        columnspacing=1.6,
+    )
+
+
+def spans_decades(values: Iterable[float], *, decades: float = 2) -> bool:
+    """Whether values are all positive and cover more than so many powers of ten.
+
+    >>> spans_decades([0.001, 1.0]), spans_decades([0.5, 1.0]), spans_decades([0.0, 1000.0])
+    (True, False, False)
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    return bool(finite) and min(finite) > 0 and math.log10(max(finite) / min(finite)) > decades
+
+
+def save(figure: "Figure", path: str | Path) -> None:
+    """Write a PNG, making its directory; without dates or versions: equal figures are equal."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
