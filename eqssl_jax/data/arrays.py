@@ -40,7 +40,8 @@ def read_npz(directory: str | Path) -> tuple[dict[str, Split], tuple[str, ...]]:
             f"There is no file {path}: the arrays data set reads one .npz file, given as directory."
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: np.load leaves a broken file open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             content = {key: file[key] for key in file.files}
     except Exception as error:  # numpy raises whatever zipfile, zlib or its own parser found
         raise ValueError(

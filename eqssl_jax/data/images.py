@@ -1,14 +1,17 @@
 """Decoding and resizing of single images on the host."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
 
-def decode(content: bytes, where: str, size: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode a JPEG or PNG to RGB, and bring it to `size` × `size` pixels if that is given.
+def decode(
+    read: Callable[[], bytes], where: str, size: int | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode the JPEG or PNG that `read()` gives to RGB, and `fit` it to `size` if that is given.
 
     Greyscale, palette and CMYK images are converted; transparent ones are laid on black.
 
@@ -16,7 +19,7 @@ def decode(content: bytes, where: str, size: int | None = None) -> UInt8[np.ndar
       ValueError: naming `where`, if the content is corrupt, truncated or not an image.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(read())) as image:
             image.load()
             pixels = np.asarray(_rgb(image))
     except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, zlib.error, …

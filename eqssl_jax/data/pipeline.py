@@ -1,4 +1,4 @@
-"""From stored examples to the batches of a step: order, validation, device pools, streaming."""
+"""From stored examples to the batches of a step: order, device pools, streaming."""
 
 import functools
 import os
@@ -15,7 +15,6 @@ from eqssl_jax.data.base import Split
 Load = Callable[[Int[np.ndarray, " b"]], np.ndarray]
 
 RESIDENT_BYTES = 2 * 1024**3  # sets up to this size go to the device when on_device is "auto"
-_VALIDATION_KEY = 0x5E1F  # any constant: it only has to stay the same for ever
 _CHUNK = 4096  # images read at a time when a split moves to the device
 
 
@@ -44,63 +43,6 @@ def batch_indices(seed: int, step: int, size: int, batch: int) -> Int[np.ndarray
 def _permutation(seed: int, epoch: int, size: int) -> Int[np.ndarray, " n"]:
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     return generator.permutation(size).astype(np.int32)
-
-
-def carve(split: Split, fraction: float) -> tuple[Split, Split]:
-    """Cut a split into (the rest, validation) by a rule that depends only on its size.
-
-    Validation is the first round(fraction · size) entries of one fixed Philox permutation, so it is
-    the same for every run, seed and machine. Both parts keep the original order.
-
-    Raises:
-      ValueError: if the fraction is not in [0, 1) or leaves one of the two parts empty.
-    """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"validation must be a fraction in [0, 1), found {fraction}.")
-    rest, held = held_out(split.size, fraction)
-    if not len(rest) or (fraction > 0 and not len(held)):
-        raise ValueError(
-            f"validation={fraction} of {split.size} training examples would leave {len(rest)} for "
-            f"training and {len(held)} for validation: choose a fraction that leaves both some."
-        )
-    return subset(split, rest), subset(split, held)
-
-
-def held_out(size: int, fraction: float) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
-    """Sorted indices (kept, held out) of a fixed random choice; see `carve`."""
-    order = np.random.Generator(np.random.Philox(key=_VALIDATION_KEY)).permutation(size)
-    count = round(fraction * size)
-    return np.sort(order[count:]).astype(np.int32), np.sort(order[:count]).astype(np.int32)
-
-
-def subset(split: Split, indices: Int[np.ndarray, " m"]) -> Split:
-    """The examples `indices` of a streamed or rendered split, renumbered from 0."""
-    chosen = split._replace(
-        size=len(indices),
-        labels=None if split.labels is None else split.labels[indices],
-        factors={name: values[indices] for name, values in split.factors.items()},
-    )
-    if split.load is None:
-        # A rendered split numbers its examples in the pool; no pixels have to be copied.
-        return chosen._replace(pool={**split.pool, "index": split.pool["index"][indices]})
-    load = split.load
-    return chosen._replace(load=lambda wanted: load(indices[wanted]))
-
-
-def concatenate(first: Split, second: Split) -> Split:
-    """Two streamed splits as one without labels: example i ≥ first.size is second's i − size."""
-    load_first, load_second = first.load, second.load
-    if load_first is None or load_second is None:
-        raise ValueError("concatenate() joins streamed splits; make the result resident after.")
-
-    def load(indices: Int[np.ndarray, " b"]) -> np.ndarray:
-        late = indices >= first.size
-        parts = [load_first(indices[~late])] if not late.all() else []
-        parts += [load_second(indices[late] - first.size)] if late.any() else []
-        found = np.concatenate(parts)  # [B, H, W, C], the early ones first
-        return found[np.argsort(np.argsort(late, kind="stable"))]
-
-    return streamed(load, size=first.size + second.size)
 
 
 def streamed(load: Load, *, size: int, labels: Int[np.ndarray, " n"] | None = None) -> Split:

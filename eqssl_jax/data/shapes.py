@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from eqssl_jax.data import pipeline
+from eqssl_jax.data import partition
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.outlines import CLASSES, outlines, signed_distance
 
@@ -113,7 +113,7 @@ def load(
     Args:
       size: side of the images in pixels, default 32.
       seed: which images are drawn; runs that are compared should share it.
-      validation: fraction of the training images held out, see `pipeline.carve`.
+      validation: fraction of the training images held out, see `partition.carve`.
       train_size: number of training images, validation included.
       test_size: number of test images.
       out_of_range_size: number of images with hues and angles never seen in training.
@@ -133,7 +133,7 @@ def load(
         if not 1 <= count <= 2**28:
             raise ValueError(f"shapes needs {name}_size between 1 and 2**28, found {count}.")
     splits = _splits(sizes, seed, side)
-    splits["train"], splits["validation"] = pipeline.carve(splits["train"], validation)
+    splits = partition.with_validation(splits, validation)
     return Dataset("shapes", (side, side, 3), CLASSES, _MEAN, _STD, splits)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from eqssl_jax.data import arrays, pipeline, shapes
+from eqssl_jax.data import arrays, checks, partition, pipeline, shapes
 from eqssl_jax.data.base import Dataset, Split
 
 # Published per-channel statistics of the training images.
@@ -42,7 +42,7 @@ def load(
     | "imagenet100" | TFDS's data_dir                       | of `tfds.read_tfds`  |
     | any other     | TFDS's data_dir                       | of `tfds.read_tfds`  |
 
-    Grey images become RGB. "validation" is carved from "train" (`pipeline.carve`); "test" is the
+    Grey images become RGB. "validation" is carved from "train" (`partition.carve`); "test" is the
     set's own. STL-10 also has "unlabeled": its unlabeled images and the training images.
 
     Args:
@@ -56,22 +56,22 @@ def load(
         the host, "auto" keeps them on the device up to 2 GiB. "shapes" is always on the device.
       corrupt: "error" stops at an image that cannot be decoded and names it; "skip" decodes every
         image once at the start, leaves out the bad ones and counts them in `Dataset.notes`.
-      limit: at most so many images of each split, a fixed random choice.
+      limit: at most so many images of each split, validation counted as train; a fixed choice.
       **options: arguments of the source.
 
     Raises:
       FileNotFoundError: if the data is not there.
       ValueError: for values or data that cannot be used, with what was found and the fix.
     """
-    _check(name, size, on_device, corrupt, limit)
+    checks.arguments(name, size, on_device, corrupt, limit)
     if name == "shapes":
-        if directory is not None:
-            raise ValueError(f"shapes are rendered and take no directory, found {directory}.")
-        _check_options(name, options, ("train_size", "test_size", "out_of_range_size"))
-        found = shapes.load(size=size, seed=seed, validation=validation, **options)
-        return found._replace(
-            splits={key: _limited(split, limit) for key, split in found.splits.items()}
-        )
+        if directory is not None or limit is not None:
+            raise ValueError(
+                f"shapes are rendered: they take no directory (found {directory}), and train_size "
+                f"and test_size instead of limit (found {limit})."
+            )
+        checks.options(name, options, ("train_size", "test_size", "out_of_range_size"))
+        return shapes.load(size=size, seed=seed, validation=validation, **options)
     splits, classes, notes = _read(name, directory, size, corrupt, options)
     splits = {key: _limited(split, limit) for key, split in splits.items()}
     return finish(
@@ -126,13 +126,10 @@ def finish(
     notes: str = "",
 ) -> Dataset:
     """From the streamed splits of a source to a `Dataset`: check, carve, place, measure."""
-    classes = _check_classes(name, splits, classes)
-    splits = dict(splits)
-    splits["train"], splits["validation"] = pipeline.carve(splits["train"], validation)
-    if not validation:
-        del splits["validation"]
+    classes = checks.classes(name, splits, classes)
+    splits = partition.with_validation(splits, validation)
     if "unlabeled" in splits:
-        splits["unlabeled"] = pipeline.concatenate(splits["unlabeled"], splits["train"])
+        splits["unlabeled"] = partition.concatenate(splits["unlabeled"], splits["train"])
     shape = _image_shape(splits)
     if on_device == "auto":
         total = sum(split.size for split in splits.values()) * int(np.prod(shape))
@@ -150,7 +147,7 @@ def _read(
         wanted = "an .npz file" if name == "arrays" else "an ImageFolder or a .zip of one"
         raise ValueError(f"The data set {name!r} needs directory, the path of {wanted}.")
     if name == "arrays":
-        _check_options(name, options, ())
+        checks.options(name, options, ())
         splits, classes = arrays.read_npz(Path(str(directory)))
         if size is not None:
             splits = {key: arrays.resized(split, size) for key, split in splits.items()}
@@ -158,27 +155,29 @@ def _read(
     if name == "folder":
         from eqssl_jax.data import folder
 
-        _check_options(name, options, ())
+        checks.options(name, options, ())
         return folder.read_folder(Path(str(directory)), size=size, corrupt=corrupt)
     # tensorflow_datasets takes a second to import, and most runs do not need it.
     from eqssl_jax.data import tfds
 
-    _check_options(name, options, ("test_split",))
+    checks.options(name, options, ("train_split", "test_split"))
     return tfds.read_tfds(name, directory, size=size, corrupt=corrupt, **options)
 
 
 def _limited(split: Split, limit: int | None) -> Split:
     if limit is None or split.size <= limit:
         return split
-    _, chosen = pipeline.held_out(split.size, limit / split.size)
-    return pipeline.subset(split, chosen)
+    _, chosen = partition.held_out(split.size, limit / split.size)
+    return partition.subset(split, chosen)
 
 
 def _image_shape(splits: Mapping[str, Split]) -> tuple[int, int, int]:
     shapes_found = {}
     for key, split in splits.items():
         if split.load is not None:
-            height, width, channels = split.load(np.arange(1))[0].shape
+            # Some of the images, evenly spaced: decoding all may take hours for large sets.
+            some = np.unique(np.linspace(0, split.size - 1, 16).astype(np.int32))
+            height, width, channels = split.load(some)[0].shape
             shapes_found[key] = (height, width, channels)
     if len(set(shapes_found.values())) > 1:
         raise ValueError(
@@ -186,54 +185,3 @@ def _image_shape(splits: Mapping[str, Split]) -> tuple[int, int, int]:
             "all images to one size."
         )
     return shapes_found["train"]
-
-
-def _check_classes(
-    name: str, splits: Mapping[str, Split], classes: tuple[str, ...]
-) -> tuple[str, ...]:
-    train = splits["train"].labels
-    if train is None:
-        return classes
-    count = len(classes) or int(train.max()) + 1
-    classes = classes or tuple(str(label) for label in range(count))
-    for key in ("train", "test"):
-        labels = splits[key].labels if key in splits else None
-        if labels is None:
-            continue
-        present = np.unique(labels)
-        unknown = [int(label) for label in present if label >= count]
-        if unknown:
-            raise ValueError(
-                f"The {key} split of {name} has the labels {unknown[:10]}, but there are only "
-                f"{count} classes (0 to {count - 1})."
-            )
-        missing = [classes[label] for label in range(count) if label not in present]
-        if missing:
-            raise ValueError(
-                f"The {key} split of {name} has no image of {len(missing)} of its {count} classes: "
-                f"{', '.join(missing[:10])}. Every class needs an image in train and in test."
-            )
-    return classes
-
-
-def _check(
-    name: str, size: int | None, on_device: str | bool, corrupt: str, limit: int | None
-) -> None:
-    if not name:
-        raise ValueError('data.load() needs a name, e.g. "shapes" or "cifar10".')
-    if size is not None and size < 1:
-        raise ValueError(f"size must be at least 1 pixel (or None), found {size}.")
-    if on_device not in ("auto", True, False):
-        raise ValueError(f'on_device must be "auto", True or False, found {on_device!r}.')
-    if corrupt not in ("error", "skip"):
-        raise ValueError(f'corrupt must be "error" or "skip", found {corrupt!r}.')
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1 image (or None), found {limit}.")
-
-
-def _check_options(name: str, options: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ValueError(
-            f"The data set {name!r} has no options {unknown}; it knows {list(known) or 'none'}."
-        )

@@ -1,0 +1,66 @@
+"""Splits made of encoded images (JPEG, PNG) that are decoded when they are read."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from eqssl_jax.data import images, partition, pipeline
+from eqssl_jax.data.base import Split
+
+_CHECKED = 1024  # images decoded at a time while looking for corrupt ones
+
+
+class Encoded(NamedTuple):
+    """Encoded images 0 … size−1: `read(i)` gives the bytes, `where(i)` names image i in errors."""
+
+    size: int
+    read: Callable[[int], bytes]
+    where: Callable[[int], str]
+    labels: Int[np.ndarray, " n"] | None = None
+
+
+def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split, int]:
+    """A streamed split over encoded images, and the number of corrupt ones left out.
+
+    With corrupt="error" an image that cannot be decoded raises when it is read. With "skip" all
+    images are decoded once here, and the bad ones left out, so that later reads do not fail.
+
+    Raises:
+      ValueError: if corrupt="skip" leaves no image.
+    """
+
+    def one(index: int) -> np.ndarray:
+        return images.decode(lambda: encoded.read(index), encoded.where(index), size)
+
+    def load(indices: Int[np.ndarray, " b"]) -> np.ndarray:
+        numbers = [int(index) for index in indices]
+        return images.stack(
+            pipeline.in_parallel(one, numbers), [encoded.where(number) for number in numbers]
+        )
+
+    split = pipeline.streamed(load, size=encoded.size, labels=encoded.labels)
+    if corrupt == "error":
+        return split, 0
+    good = _readable(one, encoded.size)
+    if not len(good):
+        raise ValueError(
+            f"None of the {encoded.size} images can be decoded, from {encoded.where(0)} on: check "
+            "that they are JPEG or PNG files."
+        )
+    return partition.subset(split, good), encoded.size - len(good)
+
+
+def _readable(one: Callable[[int], np.ndarray], size: int) -> Int[np.ndarray, " m"]:
+    def works(index: int) -> np.ndarray:
+        try:
+            one(index)
+        except ValueError:
+            return np.array(False)
+        return np.array(True)
+
+    found: list[np.ndarray] = []
+    for start in range(0, size, _CHECKED):
+        found += pipeline.in_parallel(works, range(start, min(start + _CHECKED, size)))
+    return np.flatnonzero(np.array(found)).astype(np.int32)

@@ -1,0 +1,102 @@
+"""Cutting and joining splits by fixed rules, the same for every run and seed."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Int
+
+from eqssl_jax.data.base import Split
+from eqssl_jax.data.pipeline import streamed
+
+_KEY = 0x5E1F  # any constant: it only has to stay the same for ever
+
+
+def carve(split: Split, fraction: float) -> tuple[Split, Split]:
+    """Cut a split into (the rest, validation) by a rule that depends only on its size.
+
+    Validation is the first round(fraction · size) entries of one fixed Philox permutation, so it is
+    the same for every run, seed and machine. Both parts keep the original order.
+
+    Raises:
+      ValueError: if the fraction is not in [0, 1) or leaves one of the two parts empty.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"validation must be a fraction in [0, 1), found {fraction}.")
+    rest, held = held_out(split.size, fraction)
+    if not len(rest) or (fraction > 0 and not len(held)):
+        raise ValueError(
+            f"validation={fraction} of {split.size} training examples would leave {len(rest)} for "
+            f"training and {len(held)} for validation: choose a fraction that leaves both some."
+        )
+    return subset(split, rest), subset(split, held)
+
+
+def with_validation(splits: Mapping[str, Split], fraction: float) -> dict[str, Split]:
+    """The splits with "validation" carved from "train" (`carve`); none at fraction 0."""
+    train, validation = carve(splits["train"], fraction)
+    found = {**splits, "train": train}
+    return {**found, "validation": validation} if validation.size else found
+
+
+def held_out(size: int, fraction: float) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
+    """Sorted indices (kept, held out) of a fixed random choice; see `carve`."""
+    order = np.random.Generator(np.random.Philox(key=_KEY)).permutation(size)
+    count = round(fraction * size)
+    return np.sort(order[count:]).astype(np.int32), np.sort(order[:count]).astype(np.int32)
+
+
+def carve_test(split: Split, fraction: float = 0.1) -> tuple[Split, Split]:
+    """Cut a labelled split into (the rest, test), holding out the fraction of every class.
+
+    At least one image of each class goes to test, chosen by the rule of `carve` within the class.
+
+    Raises:
+      ValueError: if a class has a single image, or there are no labels.
+    """
+    if split.labels is None:
+        raise ValueError("carve_test() holds out images of every class and needs labels.")
+    kept, held = [], []
+    for label in np.unique(split.labels):
+        members = np.flatnonzero(split.labels == label)
+        if len(members) < 2:
+            raise ValueError(
+                f"Class {label} has a single image, so none can be held out for a test split: add "
+                "images of it, or give the data set its own test split."
+            )
+        rest, chosen = held_out(len(members), max(fraction, 1 / len(members)))
+        kept.append(members[rest])
+        held.append(members[chosen])
+    return (
+        subset(split, np.sort(np.concatenate(kept))),
+        subset(split, np.sort(np.concatenate(held))),
+    )
+
+
+def subset(split: Split, indices: Int[np.ndarray, " m"]) -> Split:
+    """The examples `indices` of a streamed or rendered split, renumbered from 0."""
+    chosen = split._replace(
+        size=len(indices),
+        labels=None if split.labels is None else split.labels[indices],
+        factors={name: values[indices] for name, values in split.factors.items()},
+    )
+    if split.load is None:
+        # A rendered split numbers its examples in the pool; no pixels have to be copied.
+        return chosen._replace(pool={**split.pool, "index": split.pool["index"][indices]})
+    load = split.load
+    return chosen._replace(load=lambda wanted: load(indices[wanted]))
+
+
+def concatenate(first: Split, second: Split) -> Split:
+    """Two streamed splits as one without labels: example i ≥ first.size is second's i − size."""
+    load_first, load_second = first.load, second.load
+    if load_first is None or load_second is None:
+        raise ValueError("concatenate() joins streamed splits; make the result resident after.")
+
+    def load(indices: Int[np.ndarray, " b"]) -> np.ndarray:
+        late = indices >= first.size
+        parts = [load_first(indices[~late])] if not late.all() else []
+        parts += [load_second(indices[late] - first.size)] if late.any() else []
+        found = np.concatenate(parts)  # [B, H, W, C], the early ones first
+        return found[np.argsort(np.argsort(late, kind="stable"))]
+
+    return streamed(load, size=first.size + second.size)

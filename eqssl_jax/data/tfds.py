@@ -1,0 +1,172 @@
+"""Image sets of TensorFlow Datasets, read from ArrayRecord files without TensorFlow.
+
+The only file that imports tensorflow_datasets, and only inside functions.
+"""
+
+import hashlib
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from eqssl_jax.data import partition
+from eqssl_jax.data.base import Split
+from eqssl_jax.data.encoded import Encoded, decoded
+
+_UNLABELED = ("unlabelled", "unlabeled")
+_CACHED_FROM = 200_000  # labels of larger splits take minutes to read, and are kept on disk
+_READ = 1024  # records read at a time
+
+
+def read_tfds(
+    name: str,
+    directory: str | Path | None,
+    *,
+    size: int | None,
+    corrupt: str,
+    train_split: str = "train",
+    test_split: str | None = None,
+) -> tuple[dict[str, Split], tuple[str, ...], str]:
+    """Streamed splits, class names and notes of a TFDS set with the features `image` and `label`.
+
+    Args:
+      name: as TFDS names it ("cifar10", "cifar10:3.0.2", "cifar10_corrupted/fog_1"), or
+        "imagenet100": the 100 classes of imagenet100.txt out of imagenet2012, numbered in the
+        order of that file (Tian et al. 2020, arXiv:1906.05849).
+      directory: TFDS's data_dir; None is ~/tensorflow_datasets, or $TFDS_DATA_DIR.
+      size: see `data.load`.
+      corrupt: "error" or "skip", see `data.load`.
+      train_split: TFDS split to train on. Only this one is used, also where a set has a validation
+        split of its own (oxford_flowers102): ours is always carved from it.
+      test_split: TFDS split to test on; None takes "test", else "validation" (imagenet2012), else
+        holds out 10 % of each class of train by a fixed rule (`partition.carve_test`).
+
+    Raises:
+      FileNotFoundError: if the set is not prepared as ArrayRecord files, with how to prepare it.
+      ValueError: for an unknown name or split, or features that are not images with a class.
+    """
+    builder = _builder("imagenet2012" if name == "imagenet100" else name, directory)
+    chosen = _choose_splits(name, builder, train_split, test_split)
+    classes = _class_names(name, builder)
+    splits, notes = {}, []
+    for split, source_name in chosen.items():
+        encoded = _encoded(builder, source_name, labeled=split != "unlabeled")
+        if name == "imagenet100":
+            encoded, wanted = _imagenet100(encoded, classes)
+        splits[split], skipped = decoded(encoded, size=size, corrupt=corrupt)
+        if skipped:
+            notes.append(f"{skipped} of {encoded.size} {split} images are corrupt and left out")
+    if name == "imagenet100":
+        classes = wanted
+    if "test" not in splits:
+        splits["train"], splits["test"] = partition.carve_test(splits["train"])
+        notes.append("test is 10 % of each class of train, held out by a fixed rule")
+    return splits, classes, "; ".join(notes)
+
+
+def _builder(name: str, directory: str | Path | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    data_dir = None if directory is None else str(directory)
+    where = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    advice = (
+        "Prepare it once on any machine with TensorFlow, `pip install tensorflow "
+        f"tensorflow-datasets && tfds build {name} --file_format=array_record --data_dir={where}`; "
+        "reading it here needs no TensorFlow."
+    )
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    except tfds.core.DatasetNotFoundError as error:
+        raise ValueError(
+            f"There is no data set {name!r}: not one of shapes, arrays, folder, imagenet100, not a "
+            f"name TensorFlow Datasets {tfds.__version__} knows, and not prepared in {where}."
+        ) from error
+    except ValueError as error:
+        raise FileNotFoundError(
+            f"{name} in {where} is not stored as ArrayRecord files ({error}). {advice}"
+        ) from error
+    if not builder.info.splits:
+        raise FileNotFoundError(
+            f"The data set {name} is not prepared: there is nothing in {builder.data_dir}. {advice}"
+        )
+    return builder
+
+
+def _choose_splits(
+    name: str, builder: Any, train_split: str, test_split: str | None
+) -> dict[str, str]:
+    present = sorted(builder.info.splits)
+    if test_split is None:
+        tests = [split for split in ("test", "validation") if split in present]
+        test_split = tests[0] if tests else None
+    chosen = {"train": train_split} | ({"test": test_split} if test_split else {})
+    for split in chosen.values():
+        if split not in present:
+            raise ValueError(f"{name} has no split {split!r}, only {present}.")
+    unlabeled = [split for split in _UNLABELED if split in present]
+    return chosen | ({"unlabeled": unlabeled[0]} if unlabeled else {})
+
+
+def _class_names(name: str, builder: Any) -> tuple[str, ...]:
+    features = builder.info.features
+    if "image" not in features or "label" not in features:
+        raise ValueError(
+            f"{name} is not an image classification set: it has the features {sorted(features)}, "
+            "and image and label are needed."
+        )
+    return tuple(getattr(features["label"], "names", None) or ())
+
+
+def _encoded(builder: Any, split: str, *, labeled: bool) -> Encoded:
+    import tensorflow_datasets as tfds
+
+    # We decode ourselves: in parallel, once, and with errors that name the record.
+    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    return Encoded(
+        size=len(source),
+        read=lambda index: source[index]["image"],
+        where=lambda index: f"record {index} of {builder.info.full_name}, split {split},",
+        labels=_labels(builder, split, source) if labeled else None,
+    )
+
+
+def _labels(builder: Any, split: str, source: Any) -> Int[np.ndarray, " n"]:
+    """Labels of a whole split; those of large ones are kept in ~/.cache/eqssl_jax/labels."""
+    kept = None
+    if len(source) >= _CACHED_FROM:
+        place = hashlib.sha256(f"{builder.data_dir} {split} {len(source)}".encode()).hexdigest()
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        kept = cache / "eqssl_jax" / "labels" / f"{place[:16]}.npy"
+        if kept.exists():
+            return np.load(kept)
+    labels = np.empty(len(source), np.int32)
+    for start in range(0, len(source), _READ):
+        numbers = list(range(start, min(start + _READ, len(source))))
+        labels[numbers] = [record["label"] for record in source.__getitems__(numbers)]
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.save(kept, labels)
+    return labels
+
+
+def _imagenet100(encoded: Encoded, classes: tuple[str, ...]) -> tuple[Encoded, tuple[str, ...]]:
+    """Keep the images of the listed classes and number these in the order of the list."""
+    text = resources.files("eqssl_jax.data").joinpath("imagenet100.txt").read_text()
+    wanted = tuple(text.split())
+    unknown = sorted(set(wanted) - set(classes))
+    if unknown or encoded.labels is None:
+        raise ValueError(f"imagenet2012 lacks the classes {unknown[:10]} of imagenet100.txt.")
+    number = np.full(len(classes), -1, np.int32)
+    number[[classes.index(name) for name in wanted]] = np.arange(len(wanted))
+    labels = number[encoded.labels]
+    chosen = np.flatnonzero(labels >= 0)
+    kept = Encoded(
+        size=len(chosen),
+        read=lambda index: encoded.read(chosen[index]),
+        where=lambda index: encoded.where(chosen[index]),
+        labels=labels[chosen],
+    )
+    return kept, wanted
