@@ -170,11 +170,11 @@ def flatten(images):
     return flat, flat
 
 
-def noise():
-    def apply(params, x):
-        return x + params["by"] * jax.random.normal(jax.random.key(0), x.shape)
-
-    return Transform(lambda key: {"by": 0.1 * jax.random.normal(key)}, apply, {"by": jnp.zeros(())})
+BRIGHTEN = Transform(
+    lambda key: {"by": 0.1 * jax.random.normal(key)},
+    lambda params, x: x + params["by"],
+    {"by": jnp.zeros(())},
+)
 
 
 @pytest.fixture(scope="module")
@@ -192,12 +192,12 @@ def dataset():
 
 
 def test_care_protocol_learns_and_repeats(dataset):
-    found = care_probe(flatten, dataset, noise(), epochs=10, batch=50, learning_rate=1e-2)
-    again = care_probe(flatten, dataset, noise(), epochs=10, batch=50, learning_rate=1e-2)
+    found = care_probe(flatten, dataset, BRIGHTEN, epochs=10, batch=50, learning_rate=1e-2)
+    again = care_probe(flatten, dataset, BRIGHTEN, epochs=10, batch=50, learning_rate=1e-2)
     assert found.per_seed == again.per_seed
     assert found.top1 > 0.9
     assert found.validation == {}
-    barely = care_probe(flatten, dataset, noise(), epochs=1, batch=50, learning_rate=1e-6)
+    barely = care_probe(flatten, dataset, BRIGHTEN, epochs=1, batch=50, learning_rate=1e-6)
     assert barely.top1 < 0.7
 
 
@@ -208,7 +208,7 @@ def test_care_protocol_sees_new_draws_every_epoch_and_tests_without(dataset):
         jax.debug.callback(lambda by: applied.append(float(by)), params["by"])
         return x
 
-    watched = noise()._replace(apply=apply)
+    watched = BRIGHTEN._replace(apply=apply)
     care_probe(flatten, dataset, watched, epochs=2, batch=50, seeds=(0,), limit=100)
     jax.effects_barrier()
     assert len(applied) == len(set(applied)) == 2 * 100
@@ -216,9 +216,9 @@ def test_care_protocol_sees_new_draws_every_epoch_and_tests_without(dataset):
 
 def test_care_protocol_names_bad_input(dataset):
     with pytest.raises(ValueError, match="full batch"):
-        care_probe(flatten, dataset, noise(), batch=201)
+        care_probe(flatten, dataset, BRIGHTEN, batch=201)
     unlabeled = dataset._replace(
         splits={**dataset.splits, "train": dataset.splits["train"]._replace(labels=None)}
     )
     with pytest.raises(ValueError, match="labelled 'train' split; toy has"):
-        care_probe(flatten, unlabeled, noise())
+        care_probe(flatten, unlabeled, BRIGHTEN)
