@@ -81,7 +81,6 @@ def base() -> ConfigDict:
             knn_every=0,  # steps; 0: once an epoch
             save_every=0,  # steps; 0: once an epoch
             keep=2,  # latest checkpoints kept, besides the best on validation
-            compile_cache=True,  # keep compiled programs next to the user's other caches
         )
     )
     config.knn = ConfigDict(  # the monitor on the validation split

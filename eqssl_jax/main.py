@@ -20,12 +20,12 @@ DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved plan and stop.
 def main(argv: list[str]) -> None:
     # Imported late: --help and a mistyped flag answer at once.
     def run() -> None:
-        from eqssl_jax.training import experiment
+        from eqssl_jax.experiment import run as experiment
 
         if DRY_RUN.value:
             experiment.show_plans(CONFIG.value)
         else:
-            experiment.run(CONFIG.value, Path(WORKDIR.value))
+            experiment.run(CONFIG.value, Path(WORKDIR.value or ""))
 
     if CONFIG.value is None:
         raise app.UsageError("--config is needed, e.g. --config=configs/quickstart.py")

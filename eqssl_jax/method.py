@@ -1,5 +1,7 @@
 """From a config to what is trained: view sets, weighted objectives, and a target network if any."""
 
+import functools
+import json
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -65,13 +67,19 @@ def build_recipe(name: str, options: Mapping[str, object]) -> Transform:
     Raises:
       ValueError: for an unknown recipe or option, and whatever the recipe itself refuses.
     """
+    return _recipe(name, json.dumps(dict(options), sort_keys=True))
+
+
+# Cached, so that equal recipes are the same functions and compiled code is found again.
+@functools.cache
+def _recipe(name: str, options: str) -> Transform:
     known = transforms.recipes.RECIPES
     if name not in known:
         raise ValueError(
             f"config.recipe.name is {name!r}, which is no recipe; choose from {sorted(known)}."
         )
     try:
-        return known[name](**options)
+        return known[name](**json.loads(options))
     except TypeError as error:
         raise ValueError(f"config.recipe.options does not fit the recipe {name}: {error}") from None
 

@@ -1,6 +1,12 @@
-"""Strict numerics for every test: no silent promotion of dtype or rank."""
+"""Strict numerics for every test: no silent promotion of dtype or rank; and eight devices."""
 
+import os
 from pathlib import Path
+
+# Before jax is imported: eight virtual CPU devices, so that sharding is tested on any machine.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
 
 import jax
 import numpy as np

@@ -40,6 +40,12 @@ class Network(NamedTuple):
     init: Callable[[Key[Array, ""], tuple[int, ...]], PyTree]
     apply: Callable[..., tuple[tuple[Float[Array, "m f"], Float[Array, "m d"]], PyTree]]
 
+    def encode(
+        self, params: PyTree, batch_stats: PyTree, images: Float[Array, "m h w c"]
+    ) -> tuple[Float[Array, "m f"], Float[Array, "m d"]]:
+        """Features and embeddings by the frozen network."""
+        return self.apply(params, batch_stats, images, train=False)[0]
+
 
 class _EncoderProjector(nn.Module):
     encoder: nn.Module

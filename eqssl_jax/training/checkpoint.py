@@ -2,17 +2,18 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers as policies
 
+Manager: TypeAlias = ocp.CheckpointManager
 SCORE = "validation_knn"  # what "best" means; higher is better
 
 
-def open_checkpoints(workdir: Path, *, keep: int = 2) -> ocp.CheckpointManager:
+def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -> Manager:
     """The checkpoints of a run: the latest `keep`, and the best on validation.
 
     Writing is asynchronous: a save returns when the state has been copied off the device.
@@ -22,26 +23,29 @@ def open_checkpoints(workdir: Path, *, keep: int = 2) -> ocp.CheckpointManager:
     """
     if keep < 1:
         raise ValueError(f"config.train.keep is {keep}; at least one checkpoint must be kept.")
-    logging.getLogger("absl").setLevel(logging.WARNING)  # orbax logs every file at INFO
-    best = policies.BestN(
-        get_metric_fn=lambda metrics: metrics[SCORE], n=1, keep_checkpoints_without_metrics=False
-    )
+    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every file it touches
+
+    def score(metrics: PyTree) -> float:
+        return metrics[SCORE]
+
+    best = policies.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
     return ocp.CheckpointManager(
         (workdir / "checkpoints").absolute(),
         options=ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
-            enable_async_checkpointing=True,
+            best_fn=score,  # without it the scores are not written, and lost on a restart
+            read_only=read_only,
         ),
     )
 
 
-def save(manager: ocp.CheckpointManager, step: int, state: Any, score: float | None) -> None:
+def save(manager: Manager, step: int, state: Any, score: float | None) -> None:
     """Start writing `state`; `score` is its kNN accuracy on validation, if it was measured."""
     metrics = None if score is None else {SCORE: score}
     manager.save(step, args=ocp.args.StandardSave(state._asdict()), metrics=metrics)
 
 
-def restore(manager: ocp.CheckpointManager, like: Any, step: int | None = None) -> Any:
+def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
     """The state saved at `step` (default: the latest), with the shapes and shardings of `like`.
 
     Raises:
@@ -58,7 +62,7 @@ def restore(manager: ocp.CheckpointManager, like: Any, step: int | None = None) 
     return type(like)(**manager.restore(step, args=ocp.args.StandardRestore(target)))
 
 
-def best_step(manager: ocp.CheckpointManager) -> int | None:
+def best_step(manager: Manager) -> int | None:
     """The kept step with the highest validation score; None if none was scored."""
     scores: dict[int, float] = {}
     for step in manager.all_steps():

@@ -51,10 +51,12 @@ def forward(
         both, batch_stats = network.apply(
             params, batch_stats, flat, views=1 if joint else count, train=True
         )
-        both = jax.tree.map(lambda y: jnp.swapaxes(y.reshape(-1, count, y.shape[-1]), 0, 1), both)
+        features, embeddings = (
+            jnp.swapaxes(y.reshape(*x.shape[1::-1], y.shape[-1]), 0, 1) for y in both
+        )  # [V, N, ...] again
         start = 0
         for name in together:
-            stop = start + examples[name].shape[0]
-            outputs[name] = (both[0][start:stop], both[1][start:stop])
-            start = stop
+            own = slice(start, start + examples[name].shape[0])
+            outputs[name] = (features[own], embeddings[own])
+            start = own.stop
     return outputs, batch_stats

@@ -1,23 +1,23 @@
 """The training loop: dispatch, look at the numbers, save; and again."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from eqssl_jax.data import batch_indices, prefetch
-from eqssl_jax.evaluation import extract, knn_accuracy
+from eqssl_jax.evaluation import extract, knn_accuracy, subset
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.records import Records
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
-from eqssl_jax.training.step import make_dispatch, make_step
+from eqssl_jax.training.step import Metrics, make_dispatch, make_step
 from eqssl_jax.training.workdir import claim
 
-Inputs = tuple[int, np.ndarray]
+Monitor = Callable[[TrainState], float]
 
 
 def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
@@ -64,7 +64,7 @@ def _advance(
     dispatch = make_dispatch(step, run.mesh)
     monitor = make_monitor(run)
     done = int(state.step)
-    pending: tuple[int, dict[str, jax.Array], int] | None = None
+    pending: tuple[int, Metrics, int] | None = None
     for count, inputs in batches(run, done):
         state, metrics = dispatch(state, run.split.pool, inputs, count)
         # The numbers of the previous dispatch are fetched while this one runs, so that the device
@@ -88,7 +88,7 @@ def _advance(
     return state
 
 
-def batches(run: Setup, start: int) -> Iterator[Inputs]:
+def batches(run: Setup, start: int) -> Iterator[tuple[int, np.ndarray]]:
     """(count, inputs [K, B, ...]) from step `start` on; no dispatch crosses a save or a kNN."""
     batch = run.config.train.batch_size
 
@@ -120,11 +120,11 @@ def _report(
     records: Records,
     progress: Progress,
     before: int,
-    metrics: dict[str, jax.Array],
+    metrics: Metrics,
     count: int,
 ) -> None:
     """Check every step's numbers, and record the steps that are due."""
-    values = {name: np.asarray(array)[:count] for name, array in jax.device_get(metrics).items()}
+    values = {name: np.asarray(numbers) for name, numbers in jax.device_get(metrics).items()}
     for i in range(count):
         step = before + i + 1
         line = {name: float(array[i]) for name, array in values.items()}
@@ -145,19 +145,28 @@ def _report(
             progress.report(step, {k: v for k, v in line.items() if k != "learning_rate"})
 
 
-def make_monitor(run: Setup) -> checkpoint.Monitor | None:
-    """kNN accuracy of the encoder on the validation split; None without labels or neighbours."""
+def make_monitor(run: Setup) -> Monitor | None:
+    """kNN accuracy of the frozen encoder on the validation split; None without labels.
+
+    Bank and queries are the fixed subsets of config.knn, so that numbers of all steps compare.
+    """
     bank, queries = run.dataset.splits.get("train"), run.dataset.splits.get("validation")
     settings = run.config.knn
     if bank is None or queries is None or bank.labels is None or queries.labels is None:
         return None
-    some = min(settings.bank, bank.size), min(settings.queries, queries.size)
-    labels = bank.labels[: some[0]], queries.labels[: some[1]]
-    neighbours = min(settings.neighbours, some[0])
+    bank_rows, query_rows = subset(bank.size, settings.bank), subset(queries.size, settings.queries)
+    bank_labels, query_labels = bank.labels[bank_rows], queries.labels[query_rows]
 
-    def encode(images: jax.Array, params: object, stats: object) -> tuple[jax.Array, jax.Array]:
-        return run.network.apply(params, stats, images, train=False)[0]
-
-    def monitor(state: TrainState) -> float: ...
+    def monitor(state: TrainState) -> float:
+        encode = run.encoder(state)
+        return knn_accuracy(
+            extract(encode, bank, indices=bank_rows).features,
+            bank_labels,
+            extract(encode, queries, indices=query_rows).features,
+            query_labels,
+            k=min(settings.neighbours, len(bank_rows)),
+            temperature=settings.temperature,
+            classes=len(run.dataset.classes),
+        )
 
     return monitor

@@ -30,7 +30,7 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int, total_steps: int) ->
         main = optax.cosine_decay_schedule(peak, max(total_steps - warmup, 1))
     elif config.schedule == "step":
         edges = [round(epoch * steps_per_epoch) - warmup for epoch in config.step_epochs]
-        main = optax.piecewise_constant_schedule(peak, {edge: config.step_factor for edge in edges})
+        main = optax.piecewise_constant_schedule(peak, dict.fromkeys(edges, config.step_factor))
     else:
         raise ValueError(
             f"config.optimizer.schedule is {config.schedule!r}; choose constant, cosine or step."
@@ -60,6 +60,22 @@ def optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTra
         )
     if config.decay not in ("all", "kernels"):
         raise ValueError(f"config.optimizer.decay is {config.decay!r}; choose all or kernels.")
+    return permissive(_named(config, schedule))
+
+
+def permissive(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same optimiser, also for a caller with strict promotion: optax mixes dtypes and ranks."""
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree | None = None
+    ) -> tuple[PyTree, PyTree]:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return inner.update(updates, state, params)
+
+    return optax.GradientTransformation(inner.init, update)
+
+
+def _named(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
     mask = kernels if config.decay == "kernels" else None
     l2 = optax.add_decayed_weights(config.weight_decay, mask)
     if config.name == "adam":

@@ -5,9 +5,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from eqssl_jax.method import check_roles, build_recipe
+from eqssl_jax.method import build_recipe, check_roles
 from eqssl_jax.training.setup import Setup
-from eqssl_jax.training.step import make_dispatch, make_step
+from eqssl_jax.training.step import make_step
 
 MIB = 2**20
 
@@ -42,7 +42,8 @@ def plan(run: Setup) -> dict[str, str]:
             f"objective {name}": f"weight {weight:g} on {objective.views}"
             for name, (weight, objective) in run.method.objectives.items()
         },
-        "encoder": f"{config.model.encoder}, {config.model.stem} stem, {config.model.compute_dtype}",
+        "encoder": f"{config.model.encoder}, {config.model.stem} stem, "
+        f"{config.model.compute_dtype}",
         **counts,
         "optimizer": f"{config.optimizer.name}, rate {config.optimizer.learning_rate:g} "
         f"({config.optimizer.schedule}), weight decay {config.optimizer.weight_decay:g}",
@@ -74,10 +75,8 @@ def _compiled(run: Setup, state: object) -> tuple[float | None, str]:
     step = make_step(
         run.network, run.method, run.optimizer, run.split.read, jax.random.key(run.config.seed)
     )
-    one = run.inputs_shape()
-    inputs = jax.ShapeDtypeStruct((run.steps_per_dispatch, *one.shape), one.dtype)
-    count = jax.ShapeDtypeStruct((), "int32")
-    compiled = make_dispatch(step, run.mesh).lower(state, run.split.pool, inputs, count).compile()
+    lowered = jax.jit(step, donate_argnums=0).lower(state, run.split.pool, run.inputs_shape())
+    compiled = lowered.compile()
     cost = (compiled.cost_analysis() or {}).get("flops")
     used = compiled.memory_analysis()
     if used is None:

@@ -50,7 +50,7 @@ def _whole_lines(path: Path) -> list[str]:
 
 
 def _tensorboard(directory: Path) -> Any:
-    """clu's summary writer, or None: importing it needs TensorFlow, which nothing else here does."""
+    """clu's summary writer, or None: it needs TensorFlow, which nothing else here does."""
     try:
         from clu.metric_writers import SummaryWriter
     except ImportError:

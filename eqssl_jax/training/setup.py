@@ -1,10 +1,12 @@
 """From a config to everything a run needs, with every check that can be made before compiling."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import optax
 from jax.sharding import Mesh
+from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from eqssl_jax import data, method, models
@@ -14,6 +16,7 @@ from eqssl_jax.models import Network
 from eqssl_jax.training.mesh import make_mesh, replicated
 from eqssl_jax.training.optimizer import learning_rate, optimizer
 from eqssl_jax.training.state import TrainState, init_state
+from eqssl_jax.transforms import Transform
 
 
 class Setup(NamedTuple):
@@ -26,6 +29,7 @@ class Setup(NamedTuple):
     method: Method
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
+    recipe: Transform  # of the equivariance views: whose effect on embeddings is measured
     mesh: Mesh
     steps: int
     steps_per_epoch: int
@@ -46,6 +50,10 @@ class Setup(NamedTuple):
             self.config.train.batch_size,
         )
         return jax.device_put(state, replicated(self.mesh))
+
+    def encoder(self, state: TrainState) -> Partial:
+        """The frozen encoder of a state; its weights are arguments of whatever compiles it."""
+        return Partial(self.network.encode, state.params["network"], state.batch_stats)
 
     def inputs_shape(self) -> jax.ShapeDtypeStruct:
         """Shape of what one step reads: indices, or streamed uint8 images."""
@@ -83,15 +91,17 @@ def setup(config: ConfigDict) -> Setup:
         )
     steps = train.steps or round(train.epochs * steps_per_epoch)
     check_budget(config, steps)
+    network = build_network(config, dataset)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     return Setup(
         config=config,
         dataset=dataset,
         split=split,
-        network=build_network(config, dataset),
+        network=network,
         method=built,
         schedule=schedule,
         optimizer=optimizer(config.optimizer, schedule),
+        recipe=measured_recipe(config),
         mesh=mesh,
         steps=steps,
         steps_per_epoch=steps_per_epoch,
@@ -105,7 +115,7 @@ def setup(config: ConfigDict) -> Setup:
 
 def load_dataset(config: ConfigDict) -> Dataset:
     """The data set of config.data."""
-    on_device = {"auto": "auto", "always": True, "never": False}
+    on_device: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
     if config.data.on_device not in on_device:
         raise ValueError(
             f"config.data.on_device is {config.data.on_device!r}; choose from {list(on_device)}."
@@ -122,10 +132,18 @@ def load_dataset(config: ConfigDict) -> Dataset:
     )
 
 
+def measured_recipe(config: ConfigDict) -> Transform:
+    """The recipe of the equivariance views if it has its own, else that of all views."""
+    own = config.objectives.equivariance
+    if own.recipe:
+        return method.build_recipe(own.recipe, own.recipe_options)
+    return method.build_recipe(config.recipe.name, config.recipe.options)
+
+
 def build_network(config: ConfigDict, dataset: Dataset) -> Network:
     """The network of config.model, normalising by the statistics of the data set."""
     model = config.model
-    return models.build(
+    return _network(
         encoder=model.encoder,
         stem=model.stem,
         projector=tuple(model.projector),
@@ -135,6 +153,10 @@ def build_network(config: ConfigDict, dataset: Dataset) -> Network:
         compute_dtype=model.compute_dtype,
         conv=model.conv,
     )
+
+
+# Cached, so that equal networks are the same functions and compiled code is found again.
+_network = functools.lru_cache(maxsize=8)(models.build)
 
 
 def check_batch(config: ConfigDict, built: Method, devices: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, PyTree
@@ -21,7 +22,8 @@ from eqssl_jax.training.forward import draw_views, forward
 from eqssl_jax.training.mesh import batched, replicated
 from eqssl_jax.training.state import TrainState
 
-Metrics = dict[str, Array]
+Inputs = np.ndarray  # K batches of indices or of images, [K, B, ...]
+Metrics = dict[str, Any]  # numbers by name
 Step = Callable[[TrainState, PyTree, Array], tuple[TrainState, Metrics]]
 
 
@@ -32,7 +34,7 @@ def make_step(
     read: Callable[[PyTree, Array], Float[Array, "n ..."]],
     root: Key[Array, ""],
 ) -> Step:
-    """`step(state, pool, inputs) -> (state, metrics)` for one batch; a pure function, not jitted."""
+    """`step(state, pool, inputs) -> (state, metrics)` for one batch: pure, and not jitted yet."""
 
     def evaluate(params: PyTree, state: TrainState, drawn: Any, examples: Any) -> Any:
         outputs, stats = forward(
@@ -40,9 +42,16 @@ def make_step(
         )
         target, target_stats = _target_outputs(network, method, state, examples)
         seen = {
-            name: Views(*outputs[name], *drawn[name], target.get(name)) for name in method.views
+            name: Views(
+                features=outputs[name][0],
+                embeddings=outputs[name][1],
+                params=drawn[name].params,
+                magnitude=drawn[name].magnitude,
+                target=target.get(name),
+            )
+            for name in method.views
         }
-        total, metrics = jnp.zeros(()), {}
+        total, metrics = jnp.zeros(()), dict[str, Any]()
         for name, (weight, objective) in method.objectives.items():
             view = seen[objective.views]._replace(memory=state.memory[name])
             value, extra = objective.loss(params["heads"][name], view)
@@ -58,7 +67,7 @@ def make_step(
         )(state.params, state, drawn, examples)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": total, **metrics, "gradient_norm": optax.global_norm(gradient)}
+        metrics = {"loss": total, **metrics, "gradient_norm": optax.tree.norm(gradient)}
         return state._replace(
             step=state.step + 1,
             params=params,
@@ -103,16 +112,51 @@ def _follow(method: Method, state: TrainState, params: PyTree, target_stats: PyT
     return {"network": network, "batch_stats": target_stats}
 
 
-def make_dispatch(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Compile several steps into one program over a device mesh; the state is donated.
+def make_dispatch(
+    step: Step, mesh: Mesh, *, looped: bool | None = None
+) -> Callable[[TrainState, PyTree, Inputs, int], tuple[TrainState, Metrics]]:
+    """Run several steps at one call over a device mesh; the state is donated.
 
     The result is `dispatch(state, pool, inputs, count)`: `inputs` holds K batches [K, B, ...], of
-    which the first `count` are trained on; metrics come back as [K] arrays, zero beyond `count`.
-    The number is an argument of the loop, not of the program, so that a shorter last dispatch or
-    a resumed run never compiles anew.
+    which the first `count` are trained on; metrics come back by name, one number for each of them.
+
+    Args:
+      step: from `make_step`.
+      mesh: the batch is cut over it, all else is replicated.
+      looped: one program loops over the steps (True), or one program a step is called for each
+        (False). By default a loop except on CPU, where XLA computes convolutions inside a loop
+        many times slower than outside, and where a call costs next to nothing.
     """
+    if looped is None:
+        looped = mesh.devices.flat[0].platform != "cpu"
+    return _looped(step, mesh) if looped else _called(step, mesh)
+
+
+def _called(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]:
+    everywhere = replicated(mesh)
+    compiled = jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(everywhere, everywhere, batched(mesh)),
+        out_shardings=(everywhere, everywhere),
+    )
 
     def dispatch(
+        state: TrainState, pool: PyTree, inputs: Inputs, count: int
+    ) -> tuple[TrainState, Metrics]:
+        found = []
+        for i in range(count):
+            state, metrics = compiled(state, pool, inputs[i])
+            found.append(metrics)
+        return state, {name: [metrics[name] for metrics in found] for name in found[0]}
+
+    return dispatch
+
+
+def _looped(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]:
+    everywhere, over = replicated(mesh), batched(mesh)
+
+    def loop(
         state: TrainState, pool: PyTree, inputs: Array, count: Array
     ) -> tuple[TrainState, Metrics]:
         _, shapes = jax.eval_shape(step, state, pool, inputs[0])
@@ -121,14 +165,23 @@ def make_dispatch(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Met
         def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, metrics = carry
             state, new = step(state, pool, jax.lax.with_sharding_constraint(inputs[i], over))
-            return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), metrics, new)
+            return state, jax.tree.map(lambda every, one: every.at[i].set(one), metrics, new)
 
+        # The number of steps is an argument of the loop, not of the program: a shorter last
+        # dispatch or a resumed run compiles nothing anew.
         return jax.lax.fori_loop(0, count, body, (state, metrics))
 
-    everywhere, over = replicated(mesh), batched(mesh)
-    return jax.jit(
-        dispatch,
+    compiled = jax.jit(
+        loop,
         donate_argnums=0,
         in_shardings=(everywhere, everywhere, batched(mesh, 1), everywhere),
         out_shardings=(everywhere, everywhere),
     )
+
+    def dispatch(
+        state: TrainState, pool: PyTree, inputs: Inputs, count: int
+    ) -> tuple[TrainState, Metrics]:
+        state, metrics = compiled(state, pool, inputs, count)
+        return state, {name: every[:count] for name, every in metrics.items()}
+
+    return dispatch

@@ -1,0 +1,38 @@
+"""Evaluate checkpoints of a run, reading nothing but its workdir.
+
+python -m eqssl_jax.eval --workdir=runs/care                # the latest checkpoint
+python -m eqssl_jax.eval --workdir=runs/care --step=best    # the best on validation
+python -m eqssl_jax.eval --workdir=runs/care --watch        # every new one as it appears
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+
+from eqssl_jax.command import run_command
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+STEP = flags.DEFINE_string("step", "latest", "latest, best, all, or the number of a step.")
+WATCH = flags.DEFINE_bool("watch", False, "Evaluate new checkpoints until training is done.")
+OPTIONS = flags.DEFINE_multi_string(
+    "option", [], "A budget of the evaluation, e.g. --option=augmentations=5; repeatable."
+)
+
+
+def main(argv: list[str]) -> None:
+    # Imported late: --help and a mistyped flag answer at once.
+    def run() -> None:
+        from eqssl_jax.experiment import assess
+
+        workdir = Path(WORKDIR.value)
+        options = assess.parse_options(OPTIONS.value)
+        if WATCH.value:
+            assess.watch(workdir, options=options)
+        else:
+            assess.assess(workdir, STEP.value, options=options)
+
+    run_command(run, argv)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,172 @@
+"""Evaluate the checkpoints of a run from its workdir alone: numbers, then figures."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from eqssl_jax import evaluation
+from eqssl_jax.config import plain
+from eqssl_jax.experiment import pictures
+from eqssl_jax.training import checkpoint
+from eqssl_jax.training.setup import Setup, setup
+from eqssl_jax.training.workdir import read_config
+
+Result = dict[str, Any]
+
+
+def assess(
+    workdir: Path,
+    step: str = "latest",
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Evaluate one step, or all, of a run (or of every run of a comparison); the files written.
+
+    Args:
+      workdir: a run's folder, or one that holds several runs.
+      step: "latest", "best" (on validation), "all", or a number.
+      options: budgets of the evaluation that replace those of the config.
+
+    Raises:
+      FileNotFoundError: if there is no run or no such checkpoint.
+      ValueError: for an unknown `step` or option.
+    """
+    written = []
+    for folder in run_folders(workdir):
+        run, steps = setup(read_config(folder)), _steps(folder, step)
+        for one in steps:
+            written.append(assess_step(run, folder, one, options=options or {})[0])
+    return written
+
+
+def assess_step(
+    run: Setup, workdir: Path, step: int, *, options: Mapping[str, Any]
+) -> tuple[Path, Result]:
+    """Evaluate the checkpoint of one step beside its floors; write eval/<step>.json and figures."""
+    like = run.init()
+    manager = checkpoint.open_checkpoints(workdir, keep=run.config.train.keep, read_only=True)
+    try:
+        state = checkpoint.restore(manager, like, step)
+    finally:
+        manager.close()
+    encoders: dict[str, evaluation.Encode] = {
+        "trained": run.encoder(state),
+        "random": run.encoder(like),
+        "pixels": evaluation.pixel_encoder(run.dataset.image_shape),
+    }
+    result, arrays = evaluate(run, encoders, options)
+    folder = workdir / "eval"
+    folder.mkdir(exist_ok=True)
+    result = {"step": step, "dataset": run.dataset.name, **result}
+    path = folder / f"{step}.json"
+    write_json(path, result)
+    pictures.draw_all(run, workdir, folder, step, arrays)
+    return path, result
+
+
+def evaluate(
+    run: Setup, encoders: Mapping[str, evaluation.Encode], options: Mapping[str, Any]
+) -> tuple[Result, evaluation.Arrays]:
+    """All metrics of several encoders on the data and recipe of one run."""
+    config = run.config
+    settings = evaluation.settings(
+        config.evaluation.preset, **{**plain(config)["evaluation"]["options"], **options}
+    )
+    # A key of its own, the same for every run: all encoders meet the same augmentations.
+    return evaluation.evaluate(
+        encoders, run.dataset, run.recipe, jax.random.key(2), settings=settings
+    )
+
+
+def watch(
+    workdir: Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+    poll: float = 10.0,
+) -> None:
+    """Evaluate every checkpoint as it appears, until the last step of training is evaluated."""
+    run = setup(read_config(workdir))
+    while True:
+        for step in _steps(workdir, "all", missing_ok=True):
+            if not (workdir / "eval" / f"{step}.json").exists():
+                path, _ = assess_step(run, workdir, step, options=options or {})
+                print(f"Evaluated step {step}: {path}", flush=True)
+        if (workdir / "eval" / f"{run.steps}.json").exists():
+            return
+        time.sleep(poll)
+
+
+def run_folders(workdir: Path) -> list[Path]:
+    """The folder itself if it is a run, else the runs inside it.
+
+    Raises:
+      FileNotFoundError: if there are none.
+    """
+    if (workdir / "config.json").exists():
+        return [workdir]
+    inside = sorted(path.parent for path in workdir.glob("*/config.json"))
+    if not inside:
+        raise FileNotFoundError(
+            f"{workdir} is not the folder of a run, nor does it hold any: no config.json there or "
+            f"one level below. Give the --workdir that training was started with."
+        )
+    return inside
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader never sees half of it."""
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(value, indent=2, default=_number) + "\n")
+    os.replace(unfinished, path)
+
+
+def parse_options(pairs: list[str]) -> dict[str, Any]:
+    """["augmentations=5"] as {"augmentations": 5}; values are JSON, or text.
+
+    Raises:
+      ValueError: for an entry without "=".
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--option takes NAME=VALUE, found {pair!r}.")
+        try:
+            found[name] = json.loads(text)
+        except json.JSONDecodeError:
+            found[name] = text
+    return found
+
+
+def _steps(workdir: Path, wanted: str, *, missing_ok: bool = False) -> list[int]:
+    manager = checkpoint.open_checkpoints(workdir, read_only=True)
+    try:
+        steps, best = sorted(manager.all_steps()), checkpoint.best_step(manager)
+    finally:
+        manager.close()
+    if not steps and missing_ok:
+        return []
+    if not steps:
+        raise FileNotFoundError(f"{workdir} has no finished checkpoint yet; train first.")
+    if wanted == "all":
+        return steps
+    if wanted == "latest":
+        return steps[-1:]
+    if wanted == "best":
+        return steps[-1:] if best is None else [best]
+    if not wanted.isdigit() or int(wanted) not in steps:
+        raise ValueError(
+            f"--step is {wanted!r}; choose latest, best, all, or one of the kept steps {steps}."
+        )
+    return [int(wanted)]
+
+
+def _number(value: Any) -> Any:
+    """NumPy's numbers and arrays, for json."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

@@ -1,0 +1,62 @@
+"""From a config to a finished workdir: one run, or several that are compared."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from eqssl_jax.experiment.assess import assess_step, write_json
+from eqssl_jax.experiment.compare import compare
+from eqssl_jax.training.loop import train
+from eqssl_jax.training.plan import plan, show
+from eqssl_jax.training.setup import setup
+
+
+def expand(config: ConfigDict) -> dict[str, ConfigDict]:
+    """The runs of a config by name: its own settings with the overrides of each of config.runs.
+
+    A config without `runs` is a single run with the name "".
+
+    Raises:
+      ValueError: if an override names a setting that does not exist, or of another type.
+    """
+    if not config.runs:
+        return {"": config}
+    expanded = {}
+    for name, overrides in config.runs.items():
+        own = ConfigDict(config.to_dict())
+        own.runs = ConfigDict()
+        own.lock()
+        try:
+            own.update(overrides)
+        except (KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"config.runs.{name} does not fit the config: {error}") from None
+        expanded[name] = own
+    return expanded
+
+
+def show_plans(config: ConfigDict) -> None:
+    """Print what every run of the config would do."""
+    for name, own in expand(config).items():
+        show(plan(setup(own)), f"Plan {name}".strip())
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """Train; with several runs, also evaluate each and compare them.
+
+    A single run is trained only: `python -m eqssl_jax.eval` evaluates it, during training or after.
+
+    Raises:
+      ValueError, OSError, FloatingPointError: as `training.setup.setup` and `training.loop.train`.
+    """
+    runs = expand(config)
+    built = {name: setup(own) for name, own in runs.items()}  # all mistakes show before any work
+    if list(runs) == [""]:
+        train(built[""], workdir)
+        return
+    results = {}
+    for name, one in built.items():
+        train(one, workdir / name, name=f"{name}  ")
+        path, results[name] = assess_step(one, workdir / name, one.steps, options={})
+        print(f"{name}: evaluation in {path}", flush=True)
+    write_json(workdir / "comparison.json", results)
+    compare(results, workdir)

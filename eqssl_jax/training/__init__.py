@@ -1,0 +1,1 @@
+"""How do parameters move? Set-up, step, loop, checkpoints."""

@@ -1,0 +1,57 @@
+"""Small stand-ins that follow the library's contracts: a network, transformations, a method."""
+
+import jax
+import jax.numpy as jnp
+
+from eqssl_jax.models import Network
+from eqssl_jax.transforms import Transform, chain
+
+
+def shift(limit: float = 0.3) -> Transform:
+    """Adds a number to every pixel."""
+    return Transform(
+        sample=lambda key: {"by": jax.random.uniform(key, (), minval=-limit, maxval=limit)},
+        apply=lambda params, x: x + params["by"],
+        identity={"by": jnp.zeros(())},
+    )
+
+
+def scale() -> Transform:
+    """Multiplies every pixel."""
+    return Transform(
+        sample=lambda key: {"factor": jax.random.uniform(key, (), minval=0.5, maxval=2.0)},
+        apply=lambda params, x: x * params["factor"],
+        identity={"factor": jnp.ones(())},
+    )
+
+
+def recipe() -> Transform:
+    return chain(shift=shift(), scale=scale())
+
+
+def linear_network(features: int = 6, dimension: int = 4) -> Network:
+    """Two matrices; its only "BatchNorm" counts the views it has seen in training."""
+
+    def init(key: jax.Array, shape: tuple[int, ...]) -> dict:
+        first, second = jax.random.split(key)
+        size = 1
+        for side in shape:
+            size *= side
+        return {
+            "params": {
+                "encoder": jax.random.normal(first, (size, features)) / size**0.5,
+                "projector": jax.random.normal(second, (features, dimension)),
+            },
+            "batch_stats": {"seen": jnp.zeros(())},
+        }
+
+    def apply(params, batch_stats, images, *, views=1, train):
+        h = jnp.tanh(images.reshape(images.shape[0], -1) @ params["encoder"])
+        stats = {"seen": batch_stats["seen"] + views} if train else batch_stats
+        return (h, h @ params["projector"]), stats
+
+    return Network(init, apply)
+
+
+def read(pool: jax.Array, indices: jax.Array) -> jax.Array:
+    return pool[indices]
