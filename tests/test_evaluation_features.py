@@ -143,6 +143,18 @@ def test_pixel_floors_are_pixels(split, pixels):
     assert projected.shape == (N, 2048)
 
 
+def test_large_images_are_shrunk_to_their_means():
+    large = np.random.default_rng(1).uniform(size=(3, 8, 8, 3)).astype(np.float32)
+    blocks = np.repeat(np.repeat(large, 8, axis=1), 8, axis=2)
+    flat, embedding = pixel_encoder((64, 64, 3), dimension=5, side=8)(jnp.asarray(blocks))
+    assert flat.shape == (3, 192) and embedding.shape == (3, 5)
+    # The antialiasing triangle reaches into the next block, so means are kept, not blocks.
+    assert np.mean(flat) == pytest.approx(large.mean(), abs=0.01)
+    assert np.corrcoef(flat.ravel(), large.ravel())[0, 1] > 0.9
+    with pytest.raises(ValueError, match="dimension ≥ 1"):
+        pixel_encoder((4, 4, 3), dimension=0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,14 +1,19 @@
 """What did it learn? Measurements of frozen encoders."""
 
-from eqssl_jax.evaluation.features import (
-    Encode,
-    Features,
-    extract,
-    extract_views,
-    subset,
-)
+from eqssl_jax.evaluation.budget import PRESETS, Settings, settings
+from eqssl_jax.evaluation.care_probe import care_probe
+from eqssl_jax.evaluation.features import Encode, Features, extract, extract_views, subset
 from eqssl_jax.evaluation.knn import knn_accuracy
+from eqssl_jax.evaluation.parameters import factor_r2, r2, ridge
 from eqssl_jax.evaluation.pixels import pixel_encoder, raw_pixels
+from eqssl_jax.evaluation.probe import Probe, linear_probe
+from eqssl_jax.evaluation.retrieval import (
+    NeighbourChange,
+    hue_distance,
+    hue_draw,
+    neighbour_change,
+    neighbours,
+)
 from eqssl_jax.evaluation.rotation import (
     composition_error,
     effective_rank,
@@ -20,24 +25,41 @@ from eqssl_jax.evaluation.rotation import (
     wahba,
 )
 from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study, wahba_study
+from eqssl_jax.evaluation.suite import Arrays, evaluate
 
 __all__ = [
+    "PRESETS",
+    "Arrays",
     "Encode",
     "Features",
+    "NeighbourChange",
+    "Probe",
     "RotationStudy",
+    "Settings",
+    "care_probe",
     "composition_error",
     "effective_rank",
+    "evaluate",
     "extract",
     "extract_views",
+    "factor_r2",
     "gram_error",
     "held_out_wahba",
+    "hue_distance",
+    "hue_draw",
     "invariance_error",
     "knn_accuracy",
+    "linear_probe",
+    "neighbour_change",
+    "neighbours",
     "pixel_encoder",
+    "r2",
     "raw_pixels",
     "relative_rotational_equivariance",
+    "ridge",
     "rotation_residual",
     "rotation_study",
+    "settings",
     "subset",
     "wahba",
     "wahba_study",

@@ -11,7 +11,7 @@ from eqssl_jax.evaluation.features import Features
 
 Rows = Float[Array | np.ndarray, "n h"]
 
-RIDGES = tuple(float(10.0**e) for e in range(-5, 3))
+RIDGES = tuple(float(10.0**e) for e in range(-5, 2))
 
 
 class Ridge(NamedTuple):
@@ -151,9 +151,12 @@ def _ridges(
     groups = np.split(np.arange(y.shape[1]), np.cumsum(widths)[:-1])
     errors = [np.mean((vy - vx @ w - b) ** 2, axis=0) for w, b in _solve(x, y, l2)]
     chosen = [l2[int(np.argmin([np.sum(e[g]) for e in errors]))] for g in groups]
-    both = _solve(np.concatenate([x, vx]), np.concatenate([y, vy]), chosen)
+    distinct = sorted(set(chosen))
+    refits = _solve(np.concatenate([x, vx]), np.concatenate([y, vy]), distinct)
+    refit = dict(zip(distinct, refits, strict=True))
     return [
-        Ridge(w[:, g], b[g], float(c)) for (w, b), g, c in zip(both, groups, chosen, strict=True)
+        Ridge(refit[c][0][:, g], refit[c][1][g], float(c))
+        for g, c in zip(groups, chosen, strict=True)
     ]
 
 

@@ -22,17 +22,33 @@ def raw_pixels(
     return flat, centred / jnp.maximum(norm, 1e-12)
 
 
-def pixel_encoder(image_shape: tuple[int, int, int], *, dimension: int = 128) -> Encode:
-    """`raw_pixels` with embeddings brought to `dimension` by a fixed random projection.
+def pixel_encoder(
+    image_shape: tuple[int, int, int], *, dimension: int = 128, side: int = 32
+) -> Encode:
+    """`raw_pixels` of images shrunk to `side`, with embeddings projected to `dimension`.
 
-    A Gaussian projection keeps angles up to about 1/√dimension, and rotations can then be fitted
-    from fewer images than there are pixels.
+    A fixed random Gaussian projection keeps angles up to about 1/√dimension, and rotations can then
+    be fitted from fewer images than there are pixels. Give it the dimension of the encoder it
+    stands beside.
+
+    Raises:
+      ValueError: for a dimension or side below 1.
     """
-    pixels = int(np.prod(image_shape))
+    if dimension < 1 or side < 1:
+        raise ValueError(
+            f"pixel_encoder() needs dimension ≥ 1 and side ≥ 1, found {dimension} and {side}."
+        )
+    height, width = (min(length, side) for length in image_shape[:2])
+    pixels = height * width * image_shape[2]
     matrix = np.random.default_rng(0).normal(size=(pixels, dimension)) / np.sqrt(dimension)
+    matrix = matrix.reshape(height, width, image_shape[2], dimension)
     return Partial(_project, jnp.asarray(matrix, jnp.float32))
 
 
 def _project(matrix: Array, images: Array) -> tuple[Array, Array]:
+    shape = (images.shape[0], *matrix.shape[:3])
+    if images.shape != shape:
+        images = jax.image.resize(images, shape, "linear")  # antialiased when shrinking
     flat, unit = raw_pixels(images)
-    return flat, jnp.matmul(unit, matrix, precision=jax.lax.Precision.HIGHEST)
+    flattened = matrix.reshape(-1, matrix.shape[-1])
+    return flat, jnp.matmul(unit, flattened, precision=jax.lax.Precision.HIGHEST)

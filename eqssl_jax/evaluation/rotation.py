@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 Rows = Float[Array | np.ndarray, "n d"]
+Rotation = Float[np.ndarray, "d d"]
 
 
 class Wahba(NamedTuple):
     """Best rotation R [d, d] with R f_i ≈ f_a,i, and the error ‖F Rᵀ − F_a‖_F it leaves."""
 
-    rotation: Float[np.ndarray, "d d"]
+    rotation: Rotation
     error: float
 
 
@@ -200,8 +201,13 @@ def composition_error(
 
     Source: the law R_{a'∘a} = R_a' R_a of Gupta et al. 2024 (arXiv:2306.13924).
     """
+    return compose(f, *(wahba(f, after).rotation for after in (f_a, f_b, f_ba)))
+
+
+def compose(f: Rows, r_a: Rotation, r_b: Rotation, r_ba: Rotation) -> Composition:
+    """`composition_error` of rotations that are already fitted."""
     f64 = np.asarray(f, np.float64)
-    gap = wahba(f, f_ba).rotation - wahba(f, f_b).rotation @ wahba(f, f_a).rotation
+    gap = r_ba - r_b @ r_a
     error = float(np.linalg.norm(gap))
     on_data = float(np.linalg.norm(f64 @ gap.T) / np.linalg.norm(f64))
     return Composition(error, error / float(np.sqrt(2 * f64.shape[1])), on_data)

@@ -88,7 +88,7 @@ def rotation_study(
       augmentations: A, number of draws.
       pairs: P < A, number of compositions; 0 leaves them out.
       images: a fixed random subset of so many (None: all).
-      pair_images: the first so many of them enter γ and the Gram error, which look at all pairs.
+      pair_images: a fixed random subset of these enters γ and the Gram error (all pairs of it).
       floor: for γ, see `relative_rotational_equivariance`.
 
     Raises:
@@ -113,16 +113,18 @@ def _measure(
     z: Float[np.ndarray, "v n d"], augmentations: int, pairs: int, pair_images: int, floor: float
 ) -> RotationStudy:
     still, single, double = z[0], z[1 : augmentations + 1], z[augmentations + 1 :]
-    measures = _all_pairs(still[:pair_images], single[:, :pair_images], floor)
+    some = subset(len(still), pair_images)
+    measures = _all_pairs(still[some], single[:, some], floor)
     measures["invariance_error"] = [rotation.invariance_error(still, after) for after in single]
     measures["effective_rank"] = [rotation.effective_rank(still)]
     skipped: dict[str, str] = {}
     n, d = still.shape
     few = f"needs more than {d} images, the dimension of the embeddings; found {n}"
     if n > d:
-        measures |= _fitted(still, single)
+        fits = [rotation.wahba(still, after) for after in single]
+        measures |= _fitted(fits, measures["invariance_error"], n)
         if pairs:
-            measures |= _composed(still, single, double)
+            measures |= _composed(still, fits, double)
     else:
         skipped |= dict.fromkeys((*_WAHBA, *(_COMPOSITION if pairs else ())), few)
     if (n + 1) // 2 > d:
@@ -145,21 +147,24 @@ def _all_pairs(still: np.ndarray, single: np.ndarray, floor: float) -> dict[str,
     }
 
 
-def _fitted(still: np.ndarray, single: np.ndarray) -> dict[str, list[float]]:
-    errors = [rotation.wahba(still, after).error for after in single]
-    change = [float(np.sum((still - after) ** 2)) for after in single]
+def _fitted(fits: list[rotation.Wahba], moved: list[float], n: int) -> dict[str, list[float]]:
+    per_root_n = [fit.error / float(np.sqrt(n)) for fit in fits]
     return {
-        "wahba": errors,
-        "wahba_per_root_n": [w / float(np.sqrt(len(still))) for w in errors],
+        "wahba": [fit.error for fit in fits],
+        "wahba_per_root_n": per_root_n,
         "rotation_residual": [
-            w**2 / c if c > 0 else float("nan") for w, c in zip(errors, change, strict=True)
+            w**2 / m if m > 0 else float("nan") for w, m in zip(per_root_n, moved, strict=True)
         ],
     }
 
 
-def _composed(still: np.ndarray, single: np.ndarray, double: np.ndarray) -> dict[str, list[float]]:
+def _composed(
+    still: np.ndarray, fits: list[rotation.Wahba], double: np.ndarray
+) -> dict[str, list[float]]:
     found = [
-        rotation.composition_error(still, single[p], single[p + 1], after)
+        rotation.compose(
+            still, fits[p].rotation, fits[p + 1].rotation, rotation.wahba(still, after).rotation
+        )
         for p, after in enumerate(double)
     ]
     return {

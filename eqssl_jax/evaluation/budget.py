@@ -1,0 +1,93 @@
+"""How much of everything an evaluation looks at."""
+
+from typing import Any, NamedTuple
+
+
+class Settings(NamedTuple):
+    """Budgets of `evaluate`; the defaults are the full evaluation.
+
+    Attributes:
+      batch: images per compiled forward.
+      train_images, validation_images, test_images, out_of_range_images: a fixed random subset of
+        so many of each split (None: all) is encoded once and serves kNN, probes, factors and
+        retrieval.
+      knn_neighbours, knn_temperature: see `knn_accuracy`; k is lowered to the size of a small bank.
+      probe_steps, seeds: see `linear_probe`; seeds serve both probes.
+      care_epochs, care_batch: see `care_probe`; 0 epochs leave it out, since it encodes the
+        training images anew every epoch (the authors' number is 100).
+      augmentations, pairs, rotation_images, pair_images, gamma_floor: see `rotation_study`.
+      neighbours, queries, hue_shift: nearest neighbours of so many test images before and after
+        their hue is shifted by so many turns; 0 queries leave it out.
+    """
+
+    batch: int = 256
+    train_images: int | None = 50_000
+    validation_images: int | None = 10_000
+    test_images: int | None = 10_000
+    out_of_range_images: int | None = 10_000
+    knn_neighbours: int = 200
+    knn_temperature: float = 0.5
+    probe_steps: int = 2000
+    seeds: tuple[int, ...] = (0, 1, 2)
+    care_epochs: int = 0
+    care_batch: int = 512
+    augmentations: int = 20
+    pairs: int = 10
+    rotation_images: int | None = 5000
+    pair_images: int = 1000
+    gamma_floor: float = 1e-8
+    neighbours: int = 5
+    queries: int = 1000
+    hue_shift: float = 1 / 3
+
+
+PRESETS = {
+    "full": Settings(),
+    "quick": Settings(  # multiples of the batch: no padded images
+        batch=128,
+        train_images=1536,
+        validation_images=256,
+        test_images=512,
+        out_of_range_images=256,
+        probe_steps=200,
+        augmentations=6,
+        pairs=2,
+        rotation_images=384,
+        pair_images=256,
+        queries=128,
+    ),
+}
+
+
+def settings(preset: str = "full", **options: Any) -> Settings:
+    """A preset ("full" or "quick") with some of its budgets replaced.
+
+    >>> settings("quick", augmentations=5).augmentations
+    5
+
+    Raises:
+      ValueError: for an unknown preset or budget, or a value of another kind.
+    """
+    if preset not in PRESETS:
+        raise ValueError(
+            f"There is no evaluation preset {preset!r}: choose one of {list(PRESETS)}."
+        )
+    unknown = sorted(set(options) - set(Settings._fields))
+    if unknown:
+        raise ValueError(
+            f"The evaluation has no budget named {unknown}: choose from {list(Settings._fields)}."
+        )
+    if "seeds" in options:
+        options["seeds"] = tuple(options["seeds"])
+    for name, value in options.items():
+        default = getattr(PRESETS["full"], name)
+        optional = value is None and name.endswith("_images") and name != "pair_images"
+        number = isinstance(default, float) and isinstance(value, int)
+        if not (optional or number or isinstance(value, type(default))) or isinstance(value, bool):
+            raise ValueError(
+                f"The evaluation's {name} takes a {type(default).__name__} such as {default}, "
+                f"found {value!r}."
+            )
+        if not isinstance(value, tuple) and value is not None and value < 0:
+            raise ValueError(f"The evaluation's {name} must not be negative, found {value}.")
+    return PRESETS[preset]._replace(**options)

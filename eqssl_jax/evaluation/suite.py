@@ -1,0 +1,176 @@
+"""Every measurement of several encoders on one data set: numbers, floors and what was left out."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from eqssl_jax.data.base import Dataset
+from eqssl_jax.evaluation import measures
+from eqssl_jax.evaluation.budget import Settings
+from eqssl_jax.evaluation.features import Encode, Features, extract
+from eqssl_jax.evaluation.measures import Found, Retrieved
+from eqssl_jax.evaluation.retrieval import hue_draw
+from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study
+from eqssl_jax.transforms.base import Params, Transform
+
+
+class Arrays(NamedTuple):
+    """What figures need beside the numbers; the mappings are by encoder.
+
+    Attributes:
+      cosines: cos(f(x), f(a(x))) of images under each augmentation, [A, n].
+      split: name of the split that images and queries were taken from.
+      hue: the draw that shifted the hue of the queries; None when it was left out, and then
+        `queries`, `before` and `after` are empty.
+      queries: indices of the queries in `split`, [Q].
+      before, after: indices in "train" of the neighbours before and after, [Q, k].
+    """
+
+    cosines: Mapping[str, Float[np.ndarray, "a n"]]
+    split: str
+    hue: Params | None
+    queries: Int[np.ndarray, " q"]
+    before: Mapping[str, Int[np.ndarray, "q k"]]
+    after: Mapping[str, Int[np.ndarray, "q k"]]
+
+
+def evaluate(
+    encoders: Mapping[str, Encode],
+    dataset: Dataset,
+    transform: Transform,
+    key: Key[Array, ""],
+    *,
+    settings: Settings = Settings(),  # noqa: B008  (immutable)
+) -> tuple[dict[str, Any], Arrays]:
+    """Measure encoders beside their floors on one data set; equal keys mean equal augmentations.
+
+    Args:
+      encoders: by name: "trained", and as floors "random" (untrained) and "pixels".
+      dataset: read at "train", "validation", "test" (without one, "validation" stands in for all
+        that needs no choice) and, if there, "out_of_range".
+      transform: the augmentation whose effect on embeddings is measured.
+      key: of its draws.
+      settings: budgets, see `Settings`.
+
+    Returns:
+      A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
+      {"value", "sd", "n"}}} (sd over seeds or augmentations, null without any; n what the value is
+      a mean over), "chance": {metric: value}, "skipped": {metric: why} and "settings".
+
+    Raises:
+      ValueError: without encoders, without the splits, or as the measurements do.
+    """
+    split = _held_out(encoders, dataset)
+    studies = _studies(encoders, dataset, split, transform, key, settings)
+    hue = hue_draw(transform, settings.hue_shift) if settings.queries else None
+    found: dict[str, Found] = {}
+    retrieved: dict[str, Retrieved] = {}
+    for name, encode in encoders.items():
+        features = _features(encode, dataset, settings)
+        parts = [
+            measures.classes(features, dataset, split, settings),
+            measures.care(encode, dataset, transform, settings),
+            measures.rotations(studies[name], settings),
+            measures.factors(features, dataset.splits),
+        ]
+        if hue is None:
+            parts.append(_no_retrieval(settings))
+        else:
+            part, retrieved[name] = measures.retrieval(
+                encode, dataset.splits, split, features, transform, hue, settings
+            )
+            parts.append(part)
+        found[name] = measures.merge(parts)
+    result = {
+        "encoders": {name: dict(part.values) for name, part in found.items()},
+        "chance": measures.chance(dataset, split),
+        "skipped": _skipped(found),
+        "settings": {**settings._asdict(), "seeds": list(settings.seeds), "split": split},
+    }
+    return result, _arrays(studies, split, hue, retrieved)
+
+
+def _held_out(encoders: Mapping[str, Encode], dataset: Dataset) -> str:
+    split = next((name for name in ("test", "validation") if name in dataset.splits), None)
+    if not encoders or split is None or "train" not in dataset.splits:
+        raise ValueError(
+            f"evaluate() needs encoders, and the splits train and test (or validation); found "
+            f"encoders {list(encoders)} and splits {list(dataset.splits)} of {dataset.name}."
+        )
+    return split
+
+
+def _studies(
+    encoders: Mapping[str, Encode],
+    dataset: Dataset,
+    split: str,
+    transform: Transform,
+    key: Key[Array, ""],
+    settings: Settings,
+) -> dict[str, RotationStudy]:
+    return rotation_study(
+        encoders,
+        dataset.splits[split],
+        transform,
+        key,
+        augmentations=settings.augmentations,
+        pairs=min(settings.pairs, settings.augmentations - 1),
+        images=settings.rotation_images,
+        pair_images=settings.pair_images,
+        floor=settings.gamma_floor,
+        batch=settings.batch,
+    )
+
+
+def _features(encode: Encode, dataset: Dataset, settings: Settings) -> dict[str, Features]:
+    """Each split encoded once, for all that needs it."""
+    limits = {
+        "train": settings.train_images,
+        "validation": settings.validation_images,
+        "test": settings.test_images,
+        "out_of_range": settings.out_of_range_images,
+    }
+    return {
+        name: extract(encode, dataset.splits[name], batch=settings.batch, limit=limit)
+        for name, limit in limits.items()
+        if name in dataset.splits
+    }
+
+
+def _no_retrieval(settings: Settings) -> Found:
+    why = "the transformation has no hue" if settings.queries else "left out: queries is 0"
+    return measures.no_retrieval(why)
+
+
+def _skipped(found: Mapping[str, Found]) -> dict[str, str]:
+    """Reasons by metric; the encoder is named where not all of them lack it."""
+    reasons: dict[str, dict[str, str]] = {}
+    for name, part in found.items():
+        for metric, why in part.skipped.items():
+            reasons.setdefault(metric, {})[name] = why
+    merged = {}
+    for metric, by_name in reasons.items():
+        if len(by_name) == len(found) and len(set(by_name.values())) == 1:
+            merged[metric] = next(iter(by_name.values()))
+        else:
+            merged[metric] = "; ".join(f"{name}: {why}" for name, why in by_name.items())
+    return merged
+
+
+def _arrays(
+    studies: Mapping[str, RotationStudy],
+    split: str,
+    hue: Params | None,
+    retrieved: Mapping[str, Retrieved],
+) -> Arrays:
+    none = np.zeros(0, np.int64)
+    return Arrays(
+        {name: study.cosines for name, study in studies.items()},
+        split,
+        hue,
+        next((r.queries for r in retrieved.values()), none),
+        {name: r.before for name, r in retrieved.items()},
+        {name: r.after for name, r in retrieved.items()},
+    )

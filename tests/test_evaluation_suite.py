@@ -1,0 +1,223 @@
+"""The suite reports every number under its name, or says why it does not."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.evaluation import evaluate, knn_accuracy, raw_pixels, settings
+from eqssl_jax.evaluation.budget import PRESETS, Settings
+from eqssl_jax.transforms.base import Transform
+
+CLASSES = tuple("abcdef")
+COUNTS = {"train": 240, "validation": 60, "test": 120, "out_of_range": 50}
+BUDGET = settings(
+    "quick", batch=64, probe_steps=60, seeds=(0, 1), augmentations=4, pairs=2, queries=30,
+    knn_neighbours=20, rotation_images=90, pair_images=40,
+)  # fmt: skip
+
+
+def read(pool, inputs):
+    return pool[inputs]
+
+
+def turn_hue(params, x):
+    """Turn the plane of the first two channels: a hue that composes exactly."""
+    angle = 2 * jnp.pi * params["jitter"]["hue"]
+    matrix = jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
+    turned = (x[..., :2] - 0.5) @ matrix.T + 0.5
+    return jnp.concatenate([turned, x[..., 2:]], axis=-1)
+
+
+COLOUR = Transform(
+    lambda key: {"jitter": {"hue": jax.random.uniform(key)}},
+    turn_hue,
+    {"jitter": {"hue": jnp.zeros(())}},
+)
+
+
+def split(name):
+    """The class is a level of the third channel, the hue an angle in the first two."""
+    count, rng = COUNTS[name], np.random.default_rng(sorted(COUNTS).index(name))
+    y, hue = rng.integers(0, 6, count).astype(np.int32), rng.uniform(size=count)
+    colour = [0.5 + 0.3 * np.cos(2 * np.pi * hue), 0.5 + 0.3 * np.sin(2 * np.pi * hue)]
+    means = np.stack([*colour, 0.1 + 0.15 * y], axis=-1)[:, None, None]
+    images = means + 0.02 * rng.normal(size=(count, 4, 4, 3))
+    factors = {"hue": hue.astype(np.float32)}
+    return Split(count, jnp.asarray(images, jnp.float32), read, y, factors)
+
+
+def equivariant(images):
+    mean = jnp.mean(images, axis=(1, 2)) - 0.5
+    return mean, mean
+
+
+def invariant(images):
+    mean = jnp.mean(images, axis=(1, 2))
+    level = mean[:, 2:] * jnp.ones((1, 3)) * jnp.array([[1.0, 0.0, 0.0]]) + 0.2
+    return level, level
+
+
+ENCODERS = {"trained": equivariant, "random": invariant, "pixels": raw_pixels}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return Dataset(
+        "toy", (4, 4, 3), CLASSES, (0.5,) * 3, (0.2,) * 3, {name: split(name) for name in COUNTS}
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluated(dataset):
+    return evaluate(ENCODERS, dataset, COLOUR, jax.random.key(0), settings=BUDGET)
+
+
+def test_every_name_is_a_number_or_a_reason(evaluated):
+    result, _ = evaluated
+    names = {
+        "knn", "probe_top1", "probe_top5", "care_probe_top1", "wahba", "wahba_per_root_n",
+        "wahba_held_out_per_root_n", "gamma", "gamma_dropped", "gram_error", "invariance_error",
+        "rotation_residual", "composition_error", "composition_relative", "composition_on_data",
+        "effective_rank", "r2_hue", "r2_hue_per_dimension", "r2_hue_out_of_range",
+        "neighbour_overlap", "neighbour_rank", "retrieved_hue_distance",
+    }  # fmt: skip
+    for name in ENCODERS:
+        for metric in names:
+            found = result["encoders"][name].get(metric)
+            assert found or metric in result["skipped"], (name, metric)
+            if found:
+                assert set(found) == {"value", "sd", "n"} and math.isfinite(found["value"])
+    assert "r2_angle" not in result["encoders"]["trained"]
+    assert json.loads(json.dumps(result, allow_nan=False)) == json.loads(json.dumps(result))
+
+
+def test_equivariant_encoder_beats_its_floors(evaluated):
+    trained, random = (evaluated[0]["encoders"][name] for name in ("trained", "random"))
+    assert trained["rotation_residual"]["value"] < 1e-6
+    assert trained["composition_on_data"]["value"] < 1e-3
+    assert trained["gram_error"]["value"] < 1e-10
+    assert trained["r2_hue"]["value"] > 0.95 > 0.5 > random["r2_hue"]["value"]
+    assert trained["r2_hue_out_of_range"]["n"] == 50
+    assert trained["probe_top1"]["value"] > 0.4 and trained["probe_top1"]["n"] == 2
+    # The colour of the query moves its neighbours, and to that colour.
+    assert trained["neighbour_overlap"]["value"] < 0.1
+    assert trained["retrieved_hue_distance"]["value"] < 0.05
+    assert random["neighbour_overlap"]["value"] > 0.9
+    assert random["retrieved_hue_distance"]["value"] > 0.15
+
+
+def test_missing_numbers_have_a_reason(evaluated):
+    skipped = evaluated[0]["skipped"]
+    assert skipped["care_probe_top1"] == "left out: care_epochs is 0"
+    assert skipped["wahba_held_out_per_root_n"].startswith("pixels: needs more than 96 images")
+    assert "wahba" in evaluated[0]["encoders"]["pixels"]
+
+
+def test_numbers_are_those_of_the_parts(dataset, evaluated):
+    images = {name: np.asarray(equivariant(dataset.splits[name].pool)[0]) for name in COUNTS}
+    expected = knn_accuracy(
+        images["train"], dataset.splits["train"].labels, images["test"],
+        dataset.splits["test"].labels, k=20,
+    )  # fmt: skip
+    assert evaluated[0]["encoders"]["trained"]["knn"] == {"value": expected, "sd": None, "n": 120}
+
+
+def test_chance_is_the_most_frequent_class(dataset, evaluated):
+    chance = evaluated[0]["chance"]
+    counts = np.bincount(dataset.splits["test"].labels)
+    assert chance["knn"] == counts.max() / 120
+    assert chance["probe_top5"] == pytest.approx(1 - counts.min() / 120)
+
+
+def test_arrays_for_figures(dataset, evaluated):
+    arrays = evaluated[1]
+    assert arrays.cosines["trained"].shape == (4, 90)
+    assert arrays.before["trained"].shape == arrays.after["trained"].shape == (30, 5)
+    assert arrays.split == "test" and arrays.queries.shape == (30,)
+    assert float(arrays.hue["jitter"]["hue"]) == pytest.approx(1 / 3)
+    hues = dataset.splits["train"].factors["hue"][arrays.before["trained"]]
+    gap = np.abs(hues - dataset.splits["test"].factors["hue"][arrays.queries][:, None])
+    assert np.minimum(gap, 1 - gap).mean() < 0.05
+
+
+def test_each_split_is_read_once_for_its_features(dataset):
+    reads = []
+
+    def load(indices):
+        reads.append(len(indices))
+        return np.asarray(dataset.splits["train"].pool)[indices]
+
+    streamed = Split(240, (), lambda pool, x: x, dataset.splits["train"].labels, load=load)
+    splits = {"train": streamed, "test": dataset.splits["test"]}
+    result, _ = evaluate(
+        {"trained": equivariant}, dataset._replace(splits=splits), COLOUR, jax.random.key(0),
+        settings=BUDGET,
+    )  # fmt: skip
+    assert sum(reads) == 256  # four batches of 64
+    assert "chosen on" in result["skipped"]["probe_top1"]
+
+
+def test_without_labels_factors_or_hue(dataset):
+    bare = {k: s._replace(labels=None, factors={}) for k, s in dataset.splits.items()}
+    dim = Transform(lambda key: {"by": jax.random.uniform(key)}, lambda p, x: x * p["by"],
+                    {"by": jnp.ones(())})  # fmt: skip
+    data = dataset._replace(splits=bare, classes=())
+    result, arrays = evaluate(
+        {"trained": equivariant}, data, dim, jax.random.key(0), settings=BUDGET
+    )
+    assert result["skipped"]["knn"] == "toy has no labels"
+    assert "neither hue" in result["skipped"]["r2"]
+    assert result["skipped"]["neighbour_overlap"] == "the transformation has no hue"
+    assert "gram_error" in result["encoders"]["trained"]
+    assert not arrays.before and arrays.hue is None
+
+
+def test_an_invariant_encoder_has_no_gamma(dataset):
+    found = evaluate({"trained": invariant}, dataset, COLOUR, jax.random.key(0), settings=BUDGET)
+    result = found[0]
+    assert "no augmentation moves" in result["skipped"]["gamma"]
+    dropped = result["encoders"]["trained"]["gamma_dropped"]
+    assert dropped["value"] == dropped["n"] == 4 * 40 * 39 // 2
+
+
+def test_care_probe_runs_when_asked(dataset):
+    budget = BUDGET._replace(care_epochs=2, care_batch=60, queries=0, augmentations=1, pairs=0)
+    result, _ = evaluate(
+        {"trained": equivariant}, dataset, COLOUR, jax.random.key(0), settings=budget
+    )
+    assert 0 <= result["encoders"]["trained"]["care_probe_top1"]["value"] <= 1
+    assert result["skipped"]["neighbour_overlap"] == "left out: queries is 0"
+
+
+def test_bad_input_is_named(dataset):
+    with pytest.raises(ValueError, match="needs encoders"):
+        evaluate({}, dataset, COLOUR, jax.random.key(0))
+    alone = dataset._replace(splits={"train": dataset.splits["train"]})
+    with pytest.raises(ValueError, match=r"splits \['train'\] of toy"):
+        evaluate(ENCODERS, alone, COLOUR, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "message"),
+    [
+        ("fast", {}, "'fast'"),
+        ("quick", {"augmentation": 5}, "no budget named"),
+        ("quick", {"augmentations": "5"}, "takes a int such as 20"),
+        ("quick", {"augmentations": None}, "augmentations"),
+        ("quick", {"queries": -1}, "negative"),
+        ("full", {"queries": True}, "queries"),
+    ],
+)
+def test_bad_settings_are_named(preset, options, message):
+    with pytest.raises(ValueError, match=message):
+        settings(preset, **options)
+
+
+def test_settings_take_json_values():
+    assert settings("full", train_images=None, hue_shift=1, seeds=[3]).seeds == (3,)
+    assert PRESETS["full"] == Settings()
