@@ -1,25 +1,30 @@
-"""Convolution with PyTorch's padding, computed by XLA or as patches times a matrix."""
+"""Convolution with PyTorch's padding, computed by XLA or, on CPU, with faster gradients."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 Convolve = Callable[..., Float[Array, "m h w o"]]
 
+# Patches of this many bytes are made at a time: they stay in a CPU's cache and cost no memory.
+CHUNK_BYTES = 5_000_000
+
 
 def xla(
-    x: Float[Array, "m h w c"], kernel: Float[Array, "k k c o"], *, stride: int = 1
+    x: Float[Array, "m h w c"], kernel: Float[Array, "k k c o"], stride: int = 1
 ) -> Float[Array, "m h2 w2 o"]:
     """Convolution by `jax.lax`, padded by (k − 1) / 2 on every side.
 
     XLA's "SAME" pads a strided convolution on one side only, which is another network.
     """
     pad = (kernel.shape[0] - 1) // 2
-    return jax.lax.conv_general_dilated(
+    return lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(stride, stride),
@@ -28,11 +33,79 @@ def xla(
     )
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def patches(
-    x: Float[Array, "m h w c"], kernel: Float[Array, "k k c o"], *, stride: int = 1
+    x: Float[Array, "m h w c"], kernel: Float[Array, "k k c o"], stride: int = 1
 ) -> Float[Array, "m h2 w2 o"]:
-    """The same convolution as one matrix product of k·k shifted copies of x with the kernel."""
-    size, _, inputs, outputs = kernel.shape
+    """The same function, with gradients as matrix products of patches, for CPU.
+
+    With P the patches of x, [M·H·W, k·k·C], and G the gradient of the result, [M·H·W, O],
+
+      ∂kernel = Pᵀ G,   and for a strided kernel   ∂x = Σ over patches of G kernelᵀ.
+
+    XLA for CPU computes ∂kernel as a convolution whose kernel is as large as the image, at a
+    fraction of the speed of its matrix products; its other convolutions are as fast as those (see
+    docs/cpu_convolutions.md). Patches are made a few images at a time and never stored.
+    """
+    return xla(x, kernel, stride)
+
+
+def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
+    return xla(x, kernel, stride), (x, kernel)
+
+
+def _backward(stride: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    size = kernel.shape[0]
+    each = g[0].size // g.shape[-1] * size * size * x.shape[-1] * x.dtype.itemsize
+    count = _chunks(x.shape[0], each)
+    if stride > 1 and size > 1:
+        d_x = _input_gradient(x, kernel, g, stride, count)
+    else:
+        d_x = jax.vjp(lambda x: xla(x, kernel, stride), x)[1](g)[0]
+    return d_x, _kernel_gradient(x, g, size, stride, count).astype(kernel.dtype)
+
+
+patches.defvjp(_forward, _backward)
+
+
+def _kernel_gradient(
+    x: Float[Array, "m h w c"], g: Float[Array, "m h2 w2 o"], size: int, stride: int, count: int
+) -> Float[Array, "k k c o"]:
+    """Gᵀ P summed over chunks, in float32."""
+
+    def add(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
+        some, g = chunk
+        positions = ((0, 1, 2), (0, 1, 2))
+        product = lax.dot_general(
+            g,
+            _extract(some, size, stride),
+            (positions, ((), ())),
+            preferred_element_type=jnp.float32,
+        )
+        return total + product, None
+
+    start = jnp.zeros((g.shape[-1], size * size * x.shape[-1]), jnp.float32)
+    total, _ = lax.scan(add, start, (_cut(x, count), _cut(g, count)))
+    return total.T.reshape(size, size, x.shape[-1], g.shape[-1])
+
+
+def _input_gradient(
+    x: Float[Array, "m h w c"],
+    kernel: Float[Array, "k k c o"],
+    g: Float[Array, "m h2 w2 o"],
+    stride: int,
+    count: int,
+) -> Float[Array, "m h w c"]:
+    """The patches of G kernelᵀ put back where they came from."""
+    flat = kernel.reshape(-1, kernel.shape[-1]).T  # [O, k·k·C]
+    shape = jax.ShapeDtypeStruct((x.shape[0] // count, *x.shape[1:]), x.dtype)
+    put_back = jax.linear_transpose(partial(_extract, size=kernel.shape[0], stride=stride), shape)
+    return lax.map(lambda g: put_back(g @ flat)[0], _cut(g, count)).reshape(x.shape)
+
+
+def _extract(x: Float[Array, "m h w c"], size: int, stride: int) -> Float[Array, "m h2 w2 p"]:
+    """Patches of x, k·k·C numbers around each output position."""
     pad = (size - 1) // 2
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     height, width = x.shape[1] - size + 1, x.shape[2] - size + 1
@@ -41,7 +114,17 @@ def patches(
         for i in range(size)
         for j in range(size)
     ]
-    return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(size * size * inputs, outputs)
+    return jnp.concatenate(shifted, axis=-1)
+
+
+def _chunks(images: int, each: int) -> int:
+    """The least number of equal chunks of at most CHUNK_BYTES, `each` bytes an image."""
+    most = max(CHUNK_BYTES // each, 1)
+    return next(n for n in range(1, images + 1) if images % n == 0 and images // n <= most)
+
+
+def _cut(x: Array, count: int) -> Array:
+    return x.reshape(count, x.shape[0] // count, *x.shape[1:])
 
 
 IMPLEMENTATIONS: dict[str, Convolve] = {"xla": xla, "patches": patches}
@@ -54,7 +137,8 @@ def implementation(name: str) -> Convolve:
       ValueError: for another name.
     """
     if name == "auto":
-        return xla
+        # Loops over chunks of images would break a batch sharded over several devices.
+        return patches if jax.default_backend() == "cpu" and jax.device_count() == 1 else xla
     if name not in IMPLEMENTATIONS:
         raise ValueError(f"conv is {name!r}; choose from {['auto', *IMPLEMENTATIONS]}.")
     return IMPLEMENTATIONS[name]
@@ -88,4 +172,4 @@ class Conv(nn.Module):
             (self.size, self.size, x.shape[-1], self.features),
             jnp.float32,
         )
-        return self.convolve(x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride)
+        return self.convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
