@@ -59,8 +59,7 @@ def signed_distance(
     ends = jnp.stack([vertices, jnp.roll(vertices, -1, axis=0)], axis=1)  # [V, 2, 2]
     shape = (y.shape[0], x.shape[1])
     start = (jnp.full(shape, jnp.inf), jnp.zeros(shape, bool))
-    # Unrolled: the edges then fuse into one loop over pixels, with nothing written in between.
-    (square, inside), _ = jax.lax.scan(edge, start, ends, unroll=True)
+    (square, inside), _ = jax.lax.scan(edge, start, ends)
     return jnp.where(inside, -1.0, 1.0) * jnp.sqrt(square)
 
 

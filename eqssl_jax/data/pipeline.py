@@ -15,7 +15,8 @@ from eqssl_jax.data.base import Split
 Load = Callable[[Int[np.ndarray, " b"]], np.ndarray]
 
 RESIDENT_BYTES = 2 * 1024**3  # sets up to this size go to the device when on_device is "auto"
-_CHUNK = 4096  # images read at a time when a split moves to the device
+_MEASURED = 2**25  # pixels that statistics are taken over
+_CHUNK = 1024  # images read at a time when a split moves to the device
 
 
 def batch_indices(seed: int, step: int, size: int, batch: int) -> Int[np.ndarray, " b"]:
@@ -78,15 +79,29 @@ def read_streamed(pool: tuple[()], images: UInt8[Array, "b h w c"]) -> Float[Arr
     return images.astype(jnp.float32) / 255
 
 
-def statistics(split: Split, *, images: int = 2048) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over `images` evenly spaced examples, in [0, 1].
+def statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel in [0, 1], of a resident or streamed split.
 
+    Taken over all images, or over as many evenly spaced ones as have 2²⁵ pixels (670 of 224 × 224).
     A constant channel gets the standard deviation 1/255, so that dividing by it stays finite.
     """
-    chosen = np.unique(np.linspace(0, split.size - 1, min(images, split.size)).astype(np.int32))
-    inputs = chosen if split.load is None else split.load(chosen)
-    pixels = np.asarray(split.read(split.pool, jnp.asarray(inputs)), np.float64)
-    mean, std = pixels.mean((0, 1, 2)), np.maximum(pixels.std((0, 1, 2)), 1 / 255)
+
+    def images(indices: Int[np.ndarray, " b"]) -> np.ndarray:
+        return np.asarray(split.pool[indices]) if split.load is None else split.load(indices)
+
+    height, width, channels = images(np.arange(1))[0].shape
+    count = max(1, min(split.size, _MEASURED // (height * width)))
+    chosen = np.unique(np.linspace(0, split.size - 1, count).astype(np.int32))
+    # Counting the 256 values is exact, and needs no copy of the images as floats.
+    seen = np.zeros((channels, 256))
+    for start in range(0, len(chosen), 256):
+        chunk = images(chosen[start : start + 256])
+        for channel in range(channels):
+            seen[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    mean = (seen @ levels) / seen.sum(1)
+    square = (seen @ levels**2) / seen.sum(1)
+    std = np.sqrt(np.maximum(square - mean**2, 1 / 255**2))
     return tuple(map(float, mean)), tuple(map(float, std))
 
 

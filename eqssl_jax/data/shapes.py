@@ -31,6 +31,7 @@ from jaxtyping import Array, Float, Int, Key
 from eqssl_jax.data import partition
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.outlines import CLASSES, outlines, signed_distance
+from eqssl_jax.data.textures import colour, grain, wave
 
 FACTORS = ("hue", "angle", "size", "x", "y")
 # First index of each split.
@@ -52,51 +53,46 @@ def scene(key: Key[Array, ""], outside: Array | bool = False) -> Scene:
         "stripe_depth": (0.15, 0.5), "stripe_turn": (0, 0.5), "stripe_cycles": (3, 7),
         "stripe_phase": (0, 1), "ground_hue": (0, 1), "ground_saturation": (0.15, 0.65),
         "ground_dark": (0.2, 0.55), "ground_bright": (0.55, 0.9), "gradient_turn": (0, 1),
+        "grain": (0, 2**24),
     }  # fmt: skip
     low, high = np.array(list(ranges.values()), np.float32).T
-    key_scalars, key_waves = jax.random.split(key)
-    unit = jax.random.uniform(key_scalars, (len(ranges),))
-    drawn = dict(zip(ranges, low + (high - low) * unit, strict=True))
+    # One call for all numbers: every further one costs 0.3 s wherever rendering is compiled.
+    drawn = jax.random.uniform(key, (len(ranges) + 3 * _WAVES,))
+    unit, waves = drawn[: len(ranges)], drawn[len(ranges) :]
+    found = dict(zip(ranges, low + (high - low) * unit, strict=True))
     position = dict(zip(ranges, unit, strict=True))
-    outside = jnp.asarray(outside)
     for name, begin, end in (("hue", 0.75, 1.0), ("angle", 1.5 * math.pi, 2 * math.pi)):
         unseen = begin + (end - begin) * position[name]
-        drawn[name] = jnp.where(outside, unseen, drawn[name])
-    # unit can round up to 1 after the scaling, never before it.
-    label = jnp.minimum(drawn["label"].astype(jnp.int32), len(CLASSES) - 1)
-    waves = jax.random.uniform(key_waves, (_WAVES, 3), minval=-1.0)  # cycles in x, in y, phase
-    return {**drawn, "label": label, "waves": waves}
+        found[name] = jnp.where(jnp.asarray(outside), unseen, found[name])
+    # The product can round up to the end of the range, which is no class.
+    label = jnp.minimum(found["label"].astype(jnp.int32), len(CLASSES) - 1)
+    # Cycles in x, cycles in y, phase of each wave, in [−1, 1).
+    return {**found, "label": label, "waves": 2 * waves.reshape(_WAVES, 3) - 1}
 
 
-def draw(scene: Scene, grain: Float[Array, "s s"], size: int) -> Float[Array, "s s 3"]:
-    """Render a scene at `size` × `size` pixels in [0, 1]; `grain` in [−1, 1] is its noise."""
+def draw(scene: Scene, size: int) -> Float[Array, "s s 3"]:
+    """Render a scene at `size` × `size` pixels, in [0, 1]."""
     grid = (jnp.arange(size, dtype=jnp.float32) + 0.5) / size
     distance = _distance(scene, grid) * size  # in pixels
-    bend = sum(
-        _wave(grid, wave[0] * 3, wave[1] * 3, wave[2]) for wave in scene["waves"]
-    )  # at most 3 cycles a side
-    turn = 2 * math.pi * scene["gradient_turn"]
-    across = jnp.cos(turn) * (grid - 0.5)[None, :] + jnp.sin(turn) * (grid - 0.5)[:, None]
-    mix = jnp.clip(0.5 + 0.7 * across + 0.17 * bend, 0, 1)  # [S, S]
-    value = scene["ground_dark"] + (scene["ground_bright"] - scene["ground_dark"]) * mix
     shadow = 1 - 0.5 * jnp.exp(-jnp.maximum(distance, 0) * (20 / size))
-    ground = _colour(scene["ground_hue"], scene["ground_saturation"], value * shadow)
-    turn = 2 * math.pi * scene["stripe_turn"]
-    cycles = scene["stripe_cycles"]
-    stripes = _wave(grid, cycles * jnp.cos(turn), cycles * jnp.sin(turn), scene["stripe_phase"])
+    ground = _ground(scene, grid, shadow)
+    turn, cycles = 2 * math.pi * scene["stripe_turn"], scene["stripe_cycles"]
+    stripes = wave(grid, cycles * jnp.cos(turn), cycles * jnp.sin(turn), scene["stripe_phase"])
     value = scene["value"] * (1 - scene["stripe_depth"] * (0.5 + 0.5 * stripes))
-    shape = _colour(scene["hue"], scene["saturation"], value)
+    shape = colour(scene["hue"], scene["saturation"], value)
     cover = jnp.clip(0.5 - distance, 0, 1)[..., None]
-    image = scene["light"] * (ground + cover * (shape - ground)) + 0.03 * grain[..., None]
+    noise = 0.03 * grain(scene["grain"].astype(jnp.uint32), size)[..., None]
+    image = scene["light"] * (ground + cover * (shape - ground)) + noise
     return jnp.round(jnp.clip(image, 0, 1) * 255) / 255
 
 
 def render(key: Key[Array, ""], index: Int[Array, ""], *, size: int) -> Float[Array, "s s 3"]:
-    """Image `index`: draw its scene and its grain, and render it."""
-    outside = index >= _FIRST["out_of_range"]
-    key_scene, key_grain = jax.random.split(jax.random.fold_in(key, index))
-    bits = jax.random.bits(key_grain, (size, size), jnp.uint8)
-    return draw(scene(key_scene, outside), bits.astype(jnp.float32) / 127.5 - 1, size)
+    """Image `index`: draw its scene and render it."""
+    return draw(_scene_of(key, index), size)
+
+
+def _scene_of(key: Key[Array, ""], index: Int[Array, ""]) -> Scene:
+    return scene(jax.random.fold_in(key, index), outside=index >= _FIRST["out_of_range"])
 
 
 def load(
@@ -158,9 +154,8 @@ def _splits(sizes: Mapping[str, int], seed: int, side: int) -> dict[str, Split]:
 
 @jax.jit
 def _known(key: Key[Array, ""], index: Int[Array, " n"]) -> dict[str, Array]:
-    def one(number: Array) -> dict[str, Array]:
-        key_scene, _ = jax.random.split(jax.random.fold_in(key, number))
-        drawn = scene(key_scene, outside=number >= _FIRST["out_of_range"])
+    def one(number: Int[Array, ""]) -> dict[str, Array]:
+        drawn = _scene_of(key, number)
         return {name: drawn[name] for name in ("label", *FACTORS)}
 
     return jax.vmap(one)(index)
@@ -187,14 +182,14 @@ def _distance(scene: Scene, grid: Float[Array, " s"]) -> Float[Array, "s s"]:
     return signed_distance(grid - scene["x"], scene["y"] - grid, vertices)
 
 
-def _wave(grid: Float[Array, " s"], across: Array, down: Array, phase: Array) -> Array:
-    """cos 2π(across·x + down·y + phase) on the grid, from 4S cosines instead of S²."""
-    x, y = 2 * math.pi * (across * grid + phase), 2 * math.pi * down * grid
-    return jnp.cos(x)[None, :] * jnp.cos(y)[:, None] - jnp.sin(x)[None, :] * jnp.sin(y)[:, None]
-
-
-def _colour(hue: Array, saturation: Array, value: Float[Array, "s s"]) -> Float[Array, "s s 3"]:
-    """HSV to RGB for one hue and saturation and many values."""
-    sector = (hue * 6 + jnp.array([5.0, 3.0, 1.0])) % 6
-    fade = 1 - saturation * jnp.clip(jnp.minimum(sector, 4 - sector), 0, 1)
-    return value[..., None] * fade[None, None, :]
+def _ground(
+    scene: Scene, grid: Float[Array, " s"], shadow: Float[Array, "s s"]
+) -> Float[Array, "s s 3"]:
+    bend = sum(  # at most 3 cycles a side
+        wave(grid, 3 * across, 3 * down, phase) for across, down, phase in scene["waves"]
+    )
+    turn, centred = 2 * math.pi * scene["gradient_turn"], grid - 0.5
+    across = jnp.cos(turn) * centred[None, :] + jnp.sin(turn) * centred[:, None]
+    mix = jnp.clip(0.5 + 0.7 * across + 0.17 * bend, 0, 1)
+    value = scene["ground_dark"] + (scene["ground_bright"] - scene["ground_dark"]) * mix
+    return colour(scene["ground_hue"], scene["ground_saturation"], value * shadow)

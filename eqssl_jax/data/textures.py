@@ -1,0 +1,32 @@
+"""Waves, colours and grain that the shapes are painted with."""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt32
+
+
+def grain(number: UInt32[Array, ""], size: int) -> Float[Array, "s s"]:
+    """Noise in [−1, 1]: an integer hash of the image's number and the pixel's.
+
+    A few multiplications and shifts (constants of lowbias32, Wellons 2018) instead of the library's
+    generator: noise has no need of its quality, and it would take a third of the rendering time.
+    """
+    pixels = jnp.arange(size * size, dtype=jnp.uint32).reshape(size, size)
+    x = pixels + number * jnp.uint32(0x9E3779B9)
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return (x >> 16).astype(jnp.float32) / 32767.5 - 1
+
+
+def wave(grid: Float[Array, " s"], across: Array, down: Array, phase: Array) -> Array:
+    """cos 2π(across·x + down·y + phase) on the grid, from 4S cosines instead of S²."""
+    x, y = 2 * math.pi * (across * grid + phase), 2 * math.pi * down * grid
+    return jnp.cos(x)[None, :] * jnp.cos(y)[:, None] - jnp.sin(x)[None, :] * jnp.sin(y)[:, None]
+
+
+def colour(hue: Array, saturation: Array, value: Float[Array, "s s"]) -> Float[Array, "s s 3"]:
+    """HSV to RGB for one hue and saturation and many values."""
+    sector = (hue * 6 + jnp.array([5.0, 3.0, 1.0])) % 6
+    fade = 1 - saturation * jnp.clip(jnp.minimum(sector, 4 - sector), 0, 1)
+    return value[..., None] * fade[None, None, :]
