@@ -63,6 +63,7 @@ def maybe(probability: float, transform: Transform) -> Transform:
     """
     if not 0 <= probability <= 1:
         raise ValueError(f"maybe() takes a probability in [0, 1], found {probability}.")
+    probability = float(probability)  # configs may say 1
 
     def sample(key: Key[Array, ""]) -> Params:
         key_use, key_draw = jax.random.split(key)

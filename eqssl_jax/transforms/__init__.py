@@ -1,0 +1,29 @@
+"""What can happen to an input: transformations whose randomness is data, and lists of them."""
+
+from eqssl_jax.transforms import recipes
+from eqssl_jax.transforms.base import Params, Transform, chain, maybe
+from eqssl_jax.transforms.color import color_jitter, grayscale
+from eqssl_jax.transforms.filter import gaussian_blur, normalize, solarize
+from eqssl_jax.transforms.geometry import (
+    center_crop,
+    horizontal_flip,
+    random_resized_crop,
+    rotate,
+)
+
+__all__ = [
+    "Params",
+    "Transform",
+    "center_crop",
+    "chain",
+    "color_jitter",
+    "gaussian_blur",
+    "grayscale",
+    "horizontal_flip",
+    "maybe",
+    "normalize",
+    "random_resized_crop",
+    "recipes",
+    "rotate",
+    "solarize",
+]

@@ -1,0 +1,128 @@
+"""What mixes the channels of an image: colour jitter and grayscale, as torchvision defines them."""
+
+from math import inf
+
+import dm_pix
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from eqssl_jax.transforms import checks
+from eqssl_jax.transforms.base import Params, Transform
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the entries of a jitter's `order`
+
+
+def color_jitter(
+    brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.1
+) -> Transform:
+    """Change brightness, contrast, saturation and hue, each by a random amount, in a random order.
+
+    A draw is `brightness contrast saturation` (ratios, uniform in [max(0, 1 − b), 1 + b]), `hue`
+    (a shift in turns, uniform in [−h, h]) and `order` (int32 [4]: order[k] is what is applied k-th,
+    0 brightness, 1 contrast, 2 saturation, 3 hue). The first three are blends with a base,
+
+      x ← clip(f x + (1 − f) base, 0, 1),
+
+    where the base is black for brightness, the mean of the gray image for contrast and the gray
+    image for saturation: torchvision's definitions, not those of dm-pix (an added brightness,
+    contrast about each channel's mean, saturation in HSV). The hue is shifted by dm-pix.
+
+    Raises:
+      ValueError: for a negative strength or a hue above 0.5 (half a turn).
+    """
+    strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+    if not all(0 <= strength < inf for strength in strengths.values()):
+        raise ValueError(f"color_jitter() takes strengths of at least 0, found {strengths}.")
+    if not 0 <= hue <= 0.5:
+        raise ValueError(f"color_jitter() takes a hue in [0, 0.5] turns, found {hue}.")
+
+    spread = np.array([*strengths.values(), hue], np.float32)
+    middle = np.array([1, 1, 1, 0], np.float32)
+    low = np.maximum(middle - spread, [0, 0, 0, -1]).astype(np.float32)
+
+    def sample(key: Key[Array, ""]) -> Params:
+        # One call for all numbers: each call adds much to what XLA has to compile.
+        u = jax.random.uniform(key, (8,))
+        drawn = low + (middle + spread - low) * u[:4]
+        names = (*strengths, "hue")
+        order = jnp.argsort(u[4:])  # a uniform permutation, int32
+        return {**{name: drawn[k] for k, name in enumerate(names)}, "order": order}
+
+    identity = {name: np.float32(1) for name in strengths}
+    still = {**identity, "hue": np.float32(0), "order": np.arange(4, dtype=np.int32)}
+    return Transform(sample, _jitter, still)
+
+
+def grayscale(probability: float = 0.2) -> Transform:
+    """Replace the three channels by 0.2989 R + 0.587 G + 0.114 B; a draw is `gray` (bool).
+
+    Raises:
+      ValueError: if `probability` is not in [0, 1], or (when applied) without three channels.
+    """
+    probability = checks.probability("The grayscale's probability", probability)
+
+    def sample(key: Key[Array, ""]) -> Params:
+        return {"gray": jax.random.bernoulli(key, probability)}
+
+    def apply(params: Params, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+        checks.rgb("grayscale()", x)
+        return jnp.where(params["gray"], _gray(x), x)
+
+    return Transform(sample, apply, {"gray": np.bool_(False)})
+
+
+def _jitter(params: Params, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+    """The four changes in the drawn order.
+
+    A lax.switch over 24 orders, or over 4 kinds in each of 4 places, runs all its branches under
+    vmap, the costly hue among them many times. Here the hue is shifted once: the blends that come
+    before it run first, then it, then the rest; the others have a factor of 1, which changes no
+    bit. A blend's kind only selects its base.
+    """
+    checks.rgb("color_jitter()", x)
+    order = jnp.asarray(params["order"])
+    factors = jnp.stack([params["brightness"], params["contrast"], params["saturation"]])
+    drawn = _pick(factors, order)
+    place, at_hue = jnp.arange(4), jnp.argmax(order == HUE)
+    before = jnp.where(place < at_hue, drawn, 1.0)
+    after = jnp.where(place > at_hue, drawn, 1.0)
+    # Scans, not Python loops: XLA fuses an unrolled chain and then works out earlier blends again
+    # for each later use (20 times slower in a recipe on CPU).
+    x, _ = jax.lax.scan(_blend, x, (order[:3], before[:3]))
+    x = _shift_hue(x, params["hue"])
+    x, _ = jax.lax.scan(_blend, x, (order[1:], after[1:]))
+    return x
+
+
+def _pick(factors: Float[Array, "3"], order: Int[Array, "4"]) -> Float[Array, "4"]:
+    """The factor at each place of the order; 1 where the hue stands."""
+    return jnp.append(factors, jnp.ones((1,), factors.dtype))[order]
+
+
+def _blend(
+    x: Float[Array, "h w 3"], change: tuple[Int[Array, ""], Float[Array, ""]]
+) -> tuple[Float[Array, "h w 3"], None]:
+    """One step of the scan: brightness, contrast or saturation, or nothing for a factor of 1."""
+    kind, factor = change
+    gray = _gray(x)
+    base = jnp.where(kind == CONTRAST, jnp.mean(gray), gray)
+    base = jnp.where(kind == BRIGHTNESS, 0.0, base)
+    return jnp.clip(factor * x + (1 - factor) * base, 0.0, 1.0), None
+
+
+def _gray(x: Float[Array, "h w 3"]) -> Float[Array, "h w 1"]:
+    # Not dm_pix.rgb_to_grayscale: its dot product loses digits on accelerators.
+    return 0.2989 * x[..., 0:1] + 0.587 * x[..., 1:2] + 0.114 * x[..., 2:3]
+
+
+def _shift_hue(x: Float[Array, "h w 3"], turns: Float[Array, ""]) -> Float[Array, "h w 3"]:
+    # dm-pix adds a bool to a float, which strict promotion would refuse.
+    with jax.numpy_dtype_promotion("standard"):
+        shifted = dm_pix.adjust_hue(x, turns)
+    unmoved: Bool[Array, ""] = jnp.asarray(turns) == 0
+    # The way to HSV and back costs a rounding error, so at zero the value is that of x, while the
+    # derivative stays that of the shift: s − stop(s) adds nothing.
+    still = jax.lax.stop_gradient(x) + (shifted - jax.lax.stop_gradient(shifted))
+    return jnp.where(unmoved, still, shifted)

@@ -1,0 +1,196 @@
+"""What moves pixels: crops, flips, and rotations of images [H, W, C]."""
+
+from collections.abc import Sequence
+from math import inf, log, pi
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from eqssl_jax.transforms import checks
+from eqssl_jax.transforms.base import Params, Transform
+
+_TRIES = 10  # torchvision's number of boxes tried before the fallback
+
+
+def random_resized_crop(
+    size: int,
+    *,
+    scale: Sequence[float] = (0.08, 1.0),
+    ratio: Sequence[float] = (3 / 4, 4 / 3),
+    aspect: float = 1.0,
+) -> Transform:
+    """Cut a random box and resize it to `size` × `size`, bilinear with antialiasing.
+
+    A draw is the box `top left height width` in fractions of the image; the identity is the whole
+    image, which is exact where the input already is `size` × `size`. The sampling law is
+    torchvision's: the area is uniform in `scale`, the logarithm of width / height uniform in the
+    logarithm of `ratio`, the place uniform; after ten boxes that do not fit, a central one.
+
+    torchvision then rounds the box to whole pixels. Ours stays as drawn, so that a draw means the
+    same at every resolution and that ladders and gradients are smooth; pixels at its rim count by
+    the part of them inside it. Boxes of whole pixels give torchvision's values.
+
+    Args:
+      size: side of the output in pixels.
+      scale: range of the box's area as a fraction of the image's.
+      ratio: range of the box's width / height, in pixels.
+      aspect: width / height of the images it will be given.
+
+    Raises:
+      ValueError: for a size below 1, scale outside (0, 1], a ratio or aspect that is not positive.
+    """
+    if size < 1:
+        raise ValueError(f"random_resized_crop() needs a size of at least 1 pixel, found {size}.")
+    if not 0 < aspect < inf:
+        raise ValueError(f"random_resized_crop() needs a positive aspect, found {aspect}.")
+    scale = checks.interval("The crop's scale", scale, above=0, most=1)
+    ratio = checks.interval("The crop's ratio", ratio, above=0)
+    # The largest box of an allowed shape: used, in the centre, when no try fits.
+    spare_height, spare_width = min(1.0, aspect / ratio[0]), min(1.0, ratio[1] / aspect)
+
+    def sample(key: Key[Array, ""]) -> Params:
+        # One call for all numbers and all tries: each call adds much to what XLA has to compile,
+        # and a loop over tries would under vmap run as long as its slowest image.
+        u = jax.random.uniform(key, (2 * _TRIES + 2,))
+        area = scale[0] + (scale[1] - scale[0]) * u[:_TRIES]
+        # width / height, in fractions of the image
+        shape = ratio[0] / aspect * jnp.exp(log(ratio[1] / ratio[0]) * u[_TRIES:-2])
+        heights, widths = jnp.sqrt(area / shape), jnp.sqrt(area * shape)
+        fits = (heights <= 1) & (widths <= 1)
+        first, found = jnp.argmax(fits), jnp.any(fits)
+        height = jnp.where(found, heights[first], spare_height)
+        width = jnp.where(found, widths[first], spare_width)
+        place = jnp.where(found, u[-2:], 0.5)
+        top, left = place[0] * (1 - height), place[1] * (1 - width)
+        return {"top": top, "left": left, "height": height, "width": width}
+
+    def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "s s c"]:
+        checks.image("random_resized_crop()", x)
+        rows = _resampling(params["top"], params["height"], x.shape[0], size)
+        columns = _resampling(params["left"], params["width"], x.shape[1], size)
+        # Two small matrix products: no gather, and full float32 also on accelerators.
+        full = jax.lax.Precision.HIGHEST
+        cropped = jnp.einsum("ij,jkc,lk->ilc", rows, x, columns, precision=full)
+        return jnp.minimum(cropped, 1.0)  # weights that sum to 1 + one rounding error
+
+    zero, one = np.float32(0), np.float32(1)
+    return Transform(sample, apply, {"top": zero, "left": zero, "height": one, "width": one})
+
+
+def center_crop(size: int) -> Transform:
+    """Cut the central `size` × `size` pixels; nothing is drawn, so a draw is an empty dict.
+
+    An image of that size is returned as it is, which is the identity law of resized crops as well.
+    The cut belongs to every view, untransformed references included: it is no augmentation.
+
+    Raises:
+      ValueError: for a size below 1, or (when applied) an image smaller than `size`.
+    """
+    if size < 1:
+        raise ValueError(f"center_crop() needs a size of at least 1 pixel, found {size}.")
+
+    def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "s s c"]:
+        del params
+        checks.image("center_crop()", x)
+        if min(x.shape[:2]) < size:
+            raise ValueError(
+                f"center_crop({size}) found a smaller image of {x.shape[0]} × {x.shape[1]} pixels: "
+                f"load the images larger, or crop to at most {min(x.shape[:2])}."
+            )
+        top, left = (x.shape[0] - size) // 2, (x.shape[1] - size) // 2
+        return x[top : top + size, left : left + size]
+
+    return Transform(lambda key: {}, apply, {})
+
+
+def horizontal_flip(probability: float = 0.5) -> Transform:
+    """Mirror left and right with a probability; a draw is `flip` (bool).
+
+    Raises:
+      ValueError: if `probability` is not in [0, 1].
+    """
+    probability = checks.probability("The flip's probability", probability)
+
+    def sample(key: Key[Array, ""]) -> Params:
+        return {"flip": jax.random.bernoulli(key, probability)}
+
+    def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        checks.image("horizontal_flip()", x)
+        return jnp.where(params["flip"], x[:, ::-1], x)
+
+    return Transform(sample, apply, {"flip": np.bool_(False)})
+
+
+def rotate(max_angle: float = pi) -> Transform:
+    """Turn by a random angle about the centre, bilinear, with zeros where nothing was.
+
+    A draw is `angle` in radians, counter-clockwise, uniform in [−max_angle, max_angle].
+
+    Raises:
+      ValueError: if `max_angle` is not in [0, π] (radians, not degrees).
+    """
+    if not 0 <= max_angle <= pi:
+        raise ValueError(f"rotate() takes max_angle in [0, π] radians, found {max_angle}.")
+
+    def sample(key: Key[Array, ""]) -> Params:
+        return {"angle": jax.random.uniform(key, minval=-max_angle, maxval=max_angle)}
+
+    def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        checks.image("rotate()", x)
+        cos, sin = jnp.cos(params["angle"]), jnp.sin(params["angle"])
+        middle = (x.shape[0] - 1) / 2, (x.shape[1] - 1) / 2
+        down = (jnp.arange(x.shape[0], dtype=x.dtype) - middle[0])[:, None]  # [H, 1]
+        right = (jnp.arange(x.shape[1], dtype=x.dtype) - middle[1])[None, :]  # [1, W]
+        # Where each output pixel comes from: the turn undone. Rows count downward.
+        row = sin * right + cos * down + middle[0]  # [H, W]
+        column = cos * right - sin * down + middle[1]
+        return jnp.minimum(_bilinear(x, row, column), 1.0)
+
+    return Transform(sample, apply, {"angle": np.float32(0)})
+
+
+def _resampling(
+    start: Float[Array, ""], length: Float[Array, ""], pixels: int, size: int
+) -> Float[Array, "size pixels"]:
+    """Weights of `pixels` pixels for each of `size` even samples of [start, start + length].
+
+    Sample i at c_i = start + (i + ½) length / size takes pixel j by a triangle around c_i, as wide
+    as the step but at least a pixel, times the part of the pixel that is inside; rows sum to 1.
+    """
+    first, extent = start * pixels, length * pixels
+    step = extent / size
+    centre = first + (jnp.arange(size, dtype=jnp.float32) + 0.5) * step
+    edge = jnp.arange(pixels, dtype=jnp.float32)[None, :]  # [1, P]
+    distance = jnp.abs(edge + 0.5 - centre[:, None])  # [S, P]
+    near = jnp.maximum(0.0, 1 - distance / jnp.maximum(step, 1.0))
+    # The filter ends with the box: neighbours outside it must not leak in at its rim.
+    inside = jnp.clip(jnp.minimum(edge + 1, first + extent) - jnp.maximum(edge, first), 0.0, 1.0)
+    weights = near * inside
+    return weights / jnp.sum(weights, axis=1, keepdims=True)
+
+
+def _bilinear(
+    x: Float[Array, "h w c"], row: Float[Array, "a b"], column: Float[Array, "a b"]
+) -> Float[Array, "a b c"]:
+    """Values of `x` between its pixels, zero outside.
+
+    Not dm_pix.affine_transform: it interpolates over channels as well, eight corners for four.
+    """
+    height, width, channels = x.shape
+    # A rim of zeros, and nothing further out is needed.
+    padded = jnp.pad(x, ((1, 1), (1, 1), (0, 0))).reshape(-1, channels)
+    row = jnp.clip(row + 1, 0.0, height + 1.0)
+    column = jnp.clip(column + 1, 0.0, width + 1.0)
+    top = jnp.minimum(jnp.floor(row), float(height))
+    left = jnp.minimum(jnp.floor(column), float(width))
+    below, beside = (row - top)[..., None], (column - left)[..., None]
+    corner = (top * (width + 2) + left).astype(jnp.int32)
+
+    def at(offset: int) -> Float[Array, "a b c"]:
+        return padded.at[corner + offset].get(mode="promise_in_bounds")
+
+    upper = (1 - beside) * at(0) + beside * at(1)
+    lower = (1 - beside) * at(width + 2) + beside * at(width + 3)
+    return (1 - below) * upper + below * lower

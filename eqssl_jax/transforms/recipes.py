@@ -1,0 +1,148 @@
+"""Published lists of transformations, by name; every strength can be set from a config.
+
+No recipe normalises: the network does, so that training and evaluation cannot differ in it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import pi
+
+from eqssl_jax.transforms.base import Transform, chain, maybe
+from eqssl_jax.transforms.color import color_jitter, grayscale
+from eqssl_jax.transforms.filter import gaussian_blur
+from eqssl_jax.transforms.geometry import (
+    center_crop,
+    horizontal_flip,
+    random_resized_crop,
+    rotate,
+)
+
+STRENGTHS = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
+RATIO = (3 / 4, 4 / 3)
+
+
+def simclr_cifar(
+    size: int = 32,
+    *,
+    scale: Sequence[float] = (0.08, 1.0),
+    ratio: Sequence[float] = RATIO,
+    flip: float = 0.5,
+    jitter: Sequence[float] = STRENGTHS,
+    jitter_probability: float = 0.8,
+    gray: float = 0.2,
+    blur_kernel: int = 3,
+    blur_sigma: Sequence[float] = (0.1, 2.0),
+    blur_probability: float = 0.5,
+) -> Transform:
+    """The views of SimCLR and CARE on CIFAR and STL-10: crop, flip, jitter, gray, blur.
+
+    Source: Gupta et al. 2024, arXiv:2306.13924, after Chen et al. 2020, arXiv:2002.05709.
+
+    Raises:
+      ValueError: as its parts do, for values out of their ranges.
+    """
+    return chain(
+        crop=random_resized_crop(size, scale=scale, ratio=ratio),
+        flip=horizontal_flip(flip),
+        jitter=maybe(jitter_probability, _jitter(jitter)),
+        gray=grayscale(gray),
+        blur=maybe(blur_probability, gaussian_blur(blur_kernel, sigma=blur_sigma)),
+    )
+
+
+def moco_imagenet(
+    size: int = 224,
+    *,
+    scale: Sequence[float] = (0.2, 1.0),
+    ratio: Sequence[float] = RATIO,
+    jitter: Sequence[float] = STRENGTHS,
+    jitter_probability: float = 0.8,
+    gray: float = 0.2,
+    blur_kernel: int = 5,
+    blur_sigma: Sequence[float] = (0.1, 2.0),
+    blur_probability: float = 0.5,
+    flip: float = 0.5,
+) -> Transform:
+    """The views of MoCo-v2 and CARE on ImageNet: crop, jitter, gray, blur, flip.
+
+    Source: Gupta et al. 2024, arXiv:2306.13924, after Chen et al. 2020, arXiv:2003.04297, with a
+    blur of 5 pixels.
+
+    Raises:
+      ValueError: as its parts do, for values out of their ranges.
+    """
+    return chain(
+        crop=random_resized_crop(size, scale=scale, ratio=ratio),
+        jitter=maybe(jitter_probability, _jitter(jitter)),
+        gray=grayscale(gray),
+        blur=maybe(blur_probability, gaussian_blur(blur_kernel, sigma=blur_sigma)),
+        flip=horizontal_flip(flip),
+    )
+
+
+def care_imagenet_equivariant(
+    size: int = 224,
+    *,
+    jitter: Sequence[float] = STRENGTHS,
+    jitter_probability: float = 0.8,
+    gray: float = 0.2,
+    blur_kernel: int = 5,
+    blur_sigma: Sequence[float] = (0.1, 2.0),
+    blur_probability: float = 0.5,
+    flip: float = 0.5,
+) -> Transform:
+    """CARE's equivariant branch on ImageNet: as `moco_imagenet`, but the crop is the centre.
+
+    Give it images whose shorter side is 256 for a size of 224 (the authors' resize).
+    Source: Gupta et al. 2024, arXiv:2306.13924, the authors' code.
+
+    Raises:
+      ValueError: as its parts do, for values out of their ranges.
+    """
+    return chain(
+        crop=center_crop(size),
+        jitter=maybe(jitter_probability, _jitter(jitter)),
+        gray=grayscale(gray),
+        blur=maybe(blur_probability, gaussian_blur(blur_kernel, sigma=blur_sigma)),
+        flip=horizontal_flip(flip),
+    )
+
+
+def shapes(
+    size: int = 32,
+    *,
+    max_angle: float = pi / 6,
+    scale: Sequence[float] = (0.3, 1.0),
+    ratio: Sequence[float] = RATIO,
+    jitter: Sequence[float] = STRENGTHS,
+    jitter_probability: float = 0.8,
+) -> Transform:
+    """Views for rendered shapes, whose angle, hue, size and place are known: rotate, crop, jitter.
+
+    No flip and no gray, which would make two angles or two hues the same image. The rotation is
+    first, so that the crop can remove its empty corners. Ours, not from a paper.
+
+    Raises:
+      ValueError: as its parts do, for values out of their ranges.
+    """
+    return chain(
+        rotate=rotate(max_angle),
+        crop=random_resized_crop(size, scale=scale, ratio=ratio),
+        jitter=maybe(jitter_probability, _jitter(jitter)),
+    )
+
+
+RECIPES: Mapping[str, Callable[..., Transform]] = {
+    "simclr_cifar": simclr_cifar,
+    "moco_imagenet": moco_imagenet,
+    "care_imagenet_equivariant": care_imagenet_equivariant,
+    "shapes": shapes,
+}
+
+
+def _jitter(strengths: Sequence[float]) -> Transform:
+    if len(strengths) != 4:
+        raise ValueError(
+            f"jitter takes four strengths (brightness, contrast, saturation, hue), "
+            f"found {tuple(strengths)}."
+        )
+    return color_jitter(*strengths)
