@@ -1,8 +1,8 @@
 """Textured shapes on textured backgrounds, rendered on the device, every factor known.
 
-Image number `index` of seed `seed` is drawn from the key fold_in(key(seed), index) alone, so it is
-the same in every batch, on every device and at every image size. Splits use index ranges that do
-not meet. All draws are uniform and independent of each other and of the class:
+Image `index` of seed `seed` is drawn from the key fold_in(key(seed), index) alone: it is the same
+in every batch and on every device, and shows the same scene at every image size. Splits use
+index ranges that do not meet. All draws are uniform and independent of each other and of the class:
 
 | factor  | in range         | out_of_range   | meaning                                       |
 |---------|------------------|----------------|-----------------------------------------------|
