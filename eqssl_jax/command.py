@@ -4,6 +4,8 @@ import sys
 import textwrap
 from collections.abc import Callable
 
+from absl import logging
+
 
 def run_command(action: Callable[[], None], argv: list[str]) -> None:
     """Run a binary's action; known kinds of failure end it with one paragraph and exit status 1.
@@ -15,6 +17,7 @@ def run_command(action: Callable[[], None], argv: list[str]) -> None:
     if len(argv) > 1:
         print(f"Unexpected argument {argv[1]!r}: flags look like --config=FILE.", file=sys.stderr)
         raise SystemExit(2)
+    logging.set_verbosity(logging.WARNING)  # jax and orbax report their own set-up at INFO
     try:
         action()
     except (ValueError, OSError, FloatingPointError) as error:

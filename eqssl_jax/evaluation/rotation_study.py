@@ -1,5 +1,6 @@
 """The rotation measures of several encoders over the same images and random augmentations."""
 
+import operator
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -99,7 +100,8 @@ def rotation_study(
             f"A rotation study needs augmentations ≥ 1 and 0 ≤ pairs < augmentations, found "
             f"augmentations={augmentations} and pairs={pairs}."
         )
-    draws = [transform.sample(k) for k in jax.random.split(key, augmentations)]
+    sampled = jax.jit(jax.vmap(transform.sample))(jax.random.split(key, augmentations))
+    draws = [jax.tree.map(operator.itemgetter(a), sampled) for a in range(augmentations)]
     views = [(), *((a,) for a in draws), *((draws[p], draws[p + 1]) for p in range(pairs))]
     chosen = subset(split.size, images)
     embedded = extract_views(encoders, split, transform, views, batch=batch, indices=chosen)

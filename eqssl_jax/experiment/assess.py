@@ -58,7 +58,9 @@ def assess_step(
     encoders: dict[str, evaluation.Encode] = {
         "trained": run.encoder(state),
         "random": run.encoder(like),
-        "pixels": evaluation.pixel_encoder(run.dataset.image_shape),
+        "pixels": evaluation.pixel_encoder(
+            run.dataset.image_shape, dimension=run.config.model.projector[-1]
+        ),
     }
     result, arrays = evaluate(run, encoders, options)
     folder = workdir / "eval"

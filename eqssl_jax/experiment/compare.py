@@ -8,10 +8,12 @@ from eqssl_jax import reporting
 
 
 def compare(results: Mapping[str, Any], workdir: Path) -> None:
-    """Print the table; write comparison.md, comparison.csv and comparison.png to `workdir`."""
+    """Print a short table; write the figure, and the whole table as Markdown and CSV."""
+    measured = {metric for result in results.values() for metric in result["encoders"]["trained"]}
+    short = [metric for metric in reporting.HEADLINES if metric in measured]
     table = reporting.comparison_table(results)
-    print("\n" + reporting.as_text(table))
+    print("\n" + reporting.as_text(reporting.comparison_table(results, metrics=short)))
     (workdir / "comparison.md").write_text(reporting.as_markdown(table))
     (workdir / "comparison.csv").write_text(reporting.as_csv(table))
-    reporting.comparison(results, workdir / "comparison.png")
-    print(f"\nThe table and a figure: {workdir / 'comparison.md'}, {workdir / 'comparison.png'}")
+    reporting.comparison(results, workdir / "comparison.png", metrics=short)
+    print(f"\nAll of it: {workdir / 'comparison.md'}. The figure: {workdir / 'comparison.png'}")

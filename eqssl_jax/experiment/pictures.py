@@ -34,7 +34,9 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
     groups = run.config.objectives.equivariance.splits
     count = max(SHOWN, groups * 2) if "equivariance" in run.method.views else SHOWN
     images = read(split, np.arange(count) % split.size)
-    _, examples = draw_views(run.method, jax.random.key(run.config.seed), images)
+    examples = jax.jit(lambda key, x: draw_views(run.method, key, x)[1])(
+        jax.random.key(run.config.seed), images
+    )
     shown = [_fit(np.asarray(images), next(iter(examples.values())).shape[2:])]
     titles = ["original"]
     for name, views in examples.items():
@@ -47,7 +49,7 @@ def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
     """Queries with their nearest training images, before and after a change of hue."""
     queries = arrays.queries[:SHOWN]
     images = read(run.dataset.splits[arrays.split], queries)
-    changed = jax.vmap(functools.partial(run.recipe.apply, arrays.hue or {}))(images)
+    changed = jax.jit(jax.vmap(functools.partial(run.recipe.apply, arrays.hue or {})))(images)
     bank = run.dataset.splits["train"]
 
     def pictures(indices: Any) -> np.ndarray:

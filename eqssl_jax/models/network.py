@@ -120,14 +120,15 @@ def build(
 
 
 def _pure(module: _EncoderProjector) -> Network:
+    # Compiled, the forward pass that flax runs for the shapes is left out; and only once.
+    start = jax.jit(partial(module.init, train=False))
+
     def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
         if shape[-1] != len(module.mean):
             raise ValueError(
                 f"The network normalises {len(module.mean)} channels (mean {module.mean}), but "
                 f"its inputs have shape {tuple(shape)}."
             )
-        # Compiled, the forward pass that flax runs for the shapes is left out.
-        start = jax.jit(partial(module.init, train=False))
         variables = start(key, jnp.zeros((1, *shape), jnp.float32))
         empty: dict[str, Any] = {"encoder": {}, "projector": {}}
         return {

@@ -46,6 +46,12 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
         try:
             with Progress(name, run.steps, run.config.train.batch_size, start=start) as progress:
                 return _advance(run, state, manager, records, progress)
+        except OSError as error:
+            raise OSError(
+                f"Writing to {workdir} failed ({error}): check the free space and permissions of "
+                f"its disk. Started again, training goes on from step "
+                f"{manager.latest_step() or 0}, the last finished checkpoint."
+            ) from error
         finally:
             records.close()
     finally:
@@ -125,14 +131,15 @@ def _report(
 ) -> None:
     """Check every step's numbers, and record the steps that are due."""
     values = {name: np.asarray(numbers) for name, numbers in jax.device_get(metrics).items()}
+    progress.tick(before + count)
     for i in range(count):
         step = before + i + 1
         line = {name: float(array[i]) for name, array in values.items()}
         wrong = [name for name, value in line.items() if not math.isfinite(value)]
         if wrong:
             records.write(step, line)
-            # The total is a sum of the others: name the part that broke.
-            first = next((name for name in wrong if name != "loss"), wrong[0])
+            # The total and the gradient follow from the objectives: name the part that broke.
+            first = min(wrong, key=lambda name: name in ("loss", "gradient_norm"))
             raise FloatingPointError(
                 f"{first} became {line[first]} at step {step} (not finite: {', '.join(wrong)}). "
                 f"Training has stopped; the checkpoints before it are intact. Try a lower "
@@ -142,7 +149,8 @@ def _report(
         if step % run.log_every == 0 or step == run.steps:
             line["learning_rate"] = float(run.schedule(step - 1))
             records.write(step, line)
-            progress.report(step, {k: v for k, v in line.items() if k != "learning_rate"})
+            hidden = ("learning_rate", "gradient_norm")
+            progress.report(step, {k: v for k, v in line.items() if k not in hidden})
 
 
 def make_monitor(run: Setup) -> Monitor | None:

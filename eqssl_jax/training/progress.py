@@ -17,7 +17,7 @@ class Progress:
         self.name, self.total, self.batch = name, total, batch
         self.values: dict[str, float] = {}
         self.mark, self.marked = time.perf_counter(), start
-        self.rate = 0.0  # steps per second, since the previous report
+        self.rate = 0.0  # steps per second
         console = Console(file=sys.stderr)
         self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
@@ -35,13 +35,15 @@ class Progress:
         if self.live:
             self.live.stop()
 
+    def tick(self, step: int) -> None:
+        """All steps up to `step` are done now: the rate is theirs since the tick before."""
+        now = time.perf_counter()
+        self.rate = (step - self.marked) / (now - self.mark)
+        self.mark, self.marked = now, step
+
     def report(self, step: int, values: Mapping[str, float]) -> None:
         """Show the newest numbers; earlier ones (the last kNN) stay in the line."""
         self.values |= values
-        now = time.perf_counter()
-        if step > self.marked:
-            self.rate = (step - self.marked) / (now - self.mark)
-            self.mark, self.marked = now, step
         line = self._line(step)
         if self.live:
             self.live.update(Text(line, overflow="ellipsis", no_wrap=True))
@@ -49,7 +51,7 @@ class Progress:
             print(line, flush=True)
 
     def pause(self) -> None:
-        """Leave the time since the last report out of the rate (evaluation, checkpoints)."""
+        """Leave the time since the last tick out of the rate (evaluation, checkpoints)."""
         self.mark = time.perf_counter()
 
     def _line(self, step: int) -> str:

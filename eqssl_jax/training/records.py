@@ -22,13 +22,13 @@ class Records:
             replacement = self.path.with_suffix(".tmp")
             replacement.write_text("".join(line + "\n" for line in kept))
             os.replace(replacement, self.path)
-        self.file = self.path.open("a")
+        # Unbuffered: a line is on disk or failed, and closing has nothing left to fail on.
+        self.file = self.path.open("ab", buffering=0)
         self.board = _tensorboard(workdir / "tensorboard")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Record named numbers at a step; they are on disk when this returns."""
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
-        self.file.flush()
+        self.file.write((json.dumps({"step": step, **values}) + "\n").encode())
         if self.board:
             self.board.write_scalars(step, values)
 

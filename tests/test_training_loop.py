@@ -1,0 +1,266 @@
+"""The loop: exact resumption, what is written, what stops it, and what it refuses."""
+
+import json
+import os
+
+import jax
+import numpy as np
+import optax
+import pytest
+from toys import linear_network
+from toys import recipe as toy_recipe
+
+from eqssl_jax import data, method, views
+from eqssl_jax.config import base
+from eqssl_jax.method import Method
+from eqssl_jax.objectives import Objective, info_nce, unit
+from eqssl_jax.training import checkpoint
+from eqssl_jax.training.loop import batches, train
+from eqssl_jax.training.mesh import make_mesh
+from eqssl_jax.training.optimizer import permissive
+from eqssl_jax.training.records import Records, read_records
+from eqssl_jax.training.setup import Setup
+
+BATCH = 8
+
+
+def small(**changes) -> Setup:
+    """A complete set-up in miniature: real data split, loop and checkpoints; a linear network."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (48, 4, 4, 3)).astype(np.uint8)
+    labels = np.arange(48, dtype=np.int32) % 3
+    dataset = data.from_arrays(images, labels, images[:12], labels[:12], validation=0.25)
+    config = base()
+    config.train.batch_size = BATCH
+    config.knn.neighbours, config.knn.bank = 5, 30
+    config.lock()
+
+    def loss(_, seen):
+        z1, z2 = unit(seen.embeddings)
+        return info_nce(z1, z2), {}
+
+    built = Method(
+        views={"contrast": views.ViewSpec(toy_recipe(), views.independent(2))},
+        objectives={"info_nce": (1.0, Objective("contrast", loss))},
+    )
+    schedule = optax.constant_schedule(1e-2)
+    parts = {
+        "config": config,
+        "dataset": dataset,
+        "split": dataset.splits["train"],
+        "network": linear_network(),
+        "method": built,
+        "schedule": schedule,
+        "optimizer": permissive(optax.adam(schedule)),
+        "recipe": toy_recipe(),
+        "mesh": make_mesh(1),
+        "steps": 12,
+        "steps_per_epoch": 4,
+        "steps_per_dispatch": 3,
+        "log_every": 2,
+        "knn_every": 4,
+        "save_every": 4,
+    }
+    return Setup(**(parts | changes))
+
+
+def equal(a, b) -> None:
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def poisoned(at: int, name: str = "info_nce") -> Method:
+    """A method whose loss is NaN from step `at` on (the step is counted in its memory)."""
+
+    def loss(_, seen):
+        z1, z2 = unit(seen.embeddings)
+        bad = jax.numpy.where(seen.memory >= at, jax.numpy.nan, 1.0)
+        return info_nce(z1, z2) * bad, {}
+
+    objective = Objective(
+        "contrast",
+        loss,
+        init_memory=lambda key, seen: jax.numpy.zeros(()),
+        remember=lambda memory, seen: memory + 1,
+    )
+    return Method(
+        views={"contrast": views.ViewSpec(toy_recipe(), views.independent(2))},
+        objectives={name: (1.0, objective)},
+    )
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_at(step: int, monkeypatch) -> None:
+    """Stop the process' work as a kill would, right after the checkpoint of `step` is begun."""
+    save = checkpoint.save
+
+    def save_and_die(manager, now, state, score):
+        save(manager, now, state, score)
+        if now == step:
+            raise Killed
+
+    monkeypatch.setattr(checkpoint, "save", save_and_die)
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch):
+    whole = train(small(), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        killed_at(4, patch)
+        with pytest.raises(Killed):
+            train(small(), tmp_path / "parts")
+    assert int(whole.step) == 12
+    resumed = train(small(), tmp_path / "parts")
+    equal(whole, resumed)
+    # The same log too: no line missing, none twice.
+    assert read_records(tmp_path / "parts") == read_records(tmp_path / "whole")
+
+
+def test_what_is_logged(tmp_path):
+    train(small(), tmp_path)
+    rows = read_records(tmp_path)
+    losses = [row["step"] for row in rows if "loss" in row]
+    knn = [row["step"] for row in rows if "validation_knn" in row]
+    assert losses == [2, 4, 6, 8, 10, 12]
+    assert knn == [4, 8, 12]
+    assert {"step", "loss", "info_nce", "gradient_norm", "learning_rate"} == set(rows[0])
+    assert all(0 <= row["validation_knn"] <= 1 for row in rows if "validation_knn" in row)
+
+
+def test_a_finished_run_does_nothing_more(tmp_path):
+    done = train(small(), tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    equal(train(small(), tmp_path), done)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_latest_and_best_checkpoints_are_kept(tmp_path, monkeypatch):
+    scores = iter([0.9, 0.1, 0.2])
+    monkeypatch.setattr("eqssl_jax.training.loop.knn_accuracy", lambda *a, **k: next(scores))
+    run = small()
+    with run.config.unlocked():
+        run.config.train.keep = 1
+    train(run, tmp_path)
+    manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
+    assert sorted(manager.all_steps()) == [4, 12]
+    assert checkpoint.best_step(manager) == 4
+    with pytest.raises(FileNotFoundError, match="step 8"):
+        checkpoint.restore(manager, run.init(), 8)
+    assert int(checkpoint.restore(manager, run.init(), 4).step) == 4
+    manager.close()
+
+
+@pytest.mark.parametrize("looped", [False, True])
+def test_nan_stops_and_names_the_metric_and_spares_the_checkpoint(tmp_path, looped, monkeypatch):
+    from eqssl_jax.training import step as step_module
+
+    make = step_module.make_dispatch
+    monkeypatch.setattr(
+        "eqssl_jax.training.loop.make_dispatch", lambda step, mesh: make(step, mesh, looped=looped)
+    )
+    with pytest.raises(FloatingPointError, match="info_nce became nan at step 7") as error:
+        train(small(method=poisoned(6)), tmp_path)
+    assert "learning_rate" in str(error.value)
+    manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
+    assert manager.latest_step() == 4
+    state = checkpoint.restore(manager, small(method=poisoned(6)).init())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    manager.close()
+
+
+def test_another_config_is_refused_with_the_differing_keys(tmp_path):
+    train(small(steps=4), tmp_path)
+    other = small(steps=4)
+    with other.config.unlocked():
+        other.config.optimizer.learning_rate = 0.5
+    with pytest.raises(ValueError, match=r"optimizer\.learning_rate: 0\.001 there, 0\.5 now"):
+        train(other, tmp_path)
+
+
+def test_a_workdir_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="cannot be written"):
+        train(small(), tmp_path / "file" / "run")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full simulates the full disk")
+def test_a_full_disk(tmp_path):
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="free space"):
+        train(small(), tmp_path)
+
+
+def test_dispatches_never_cross_a_save_or_a_measurement():
+    run = small(steps=11, knn_every=4, save_every=6, steps_per_dispatch=3)
+    done, edges = 0, []
+    for count, inputs in batches(run, 0):
+        assert inputs.shape == (3, BATCH)
+        for i in range(count):
+            expected = data.batch_indices(run.config.seed, done + i, run.split.size, BATCH)
+            np.testing.assert_array_equal(inputs[i], expected)
+        done += count
+        edges.append(done)
+    assert {4, 6, 8, 11} <= set(edges)
+    assert done == 11
+
+
+def test_streamed_and_resident_data_give_the_same_training(tmp_path):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (48, 4, 4, 3)).astype(np.uint8)
+    labels = np.arange(48, dtype=np.int32) % 3
+    states = []
+    for where in (True, False):
+        dataset = data.from_arrays(images, labels, validation=0.25, on_device=where)
+        assert (dataset.splits["train"].load is None) == where
+        run = small(
+            dataset=dataset,
+            split=dataset.splits["train"],
+            steps=4,
+            steps_per_dispatch=3 if where else 1,
+        )
+        states.append(train(run, tmp_path / str(where)))
+    equal(states[0].params, states[1].params)
+
+
+def test_records_drop_lines_after_the_checkpoint_and_half_lines(tmp_path):
+    lines = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 3, "loss": 0.5}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "metrics.jsonl").write_text(text + '{"step": 4, "lo')
+    assert read_records(tmp_path) == lines
+    records = Records(tmp_path, resumed_at=2)
+    records.write(3, {"loss": 0.25})
+    records.close()
+    assert read_records(tmp_path) == [*lines[:2], {"step": 3, "loss": 0.25}]
+
+
+def test_roles_decide_what_the_views_share():
+    """From the config's roles to the draws of both view sets."""
+    config = base()
+    config.roles = {"crop": "rotational", "jitter": "rotational", "blur": "off"}
+    config.objectives.equivariance.weight = 0.1
+    config.objectives.equivariance.splits = 4
+    config.lock()
+    built = method.build(config)
+    drawn = {
+        name: spec.pattern.draw(jax.random.key(0), spec.transform, 8).params
+        for name, spec in built.views.items()
+    }
+    for name in ("contrast", "equivariance"):
+        assert not np.any(drawn[name]["blur"]["sigma"])
+    heights = np.asarray(drawn["equivariance"]["crop"]["height"])
+    assert np.array_equal(heights[:, ::2], heights[:, 1::2])  # shared in pairs: 4 groups of 8
+    assert len(np.unique(heights)) == 8  # 4 groups x 2 views
+    assert not np.any(drawn["equivariance"]["flip"]["flip"])  # invariant: at rest here
+    assert len(np.unique(drawn["contrast"]["crop"]["height"])) == 16
+
+
+def test_the_authors_variant_draws_once_and_compares_in_groups():
+    config = base()
+    config.roles = {"crop": "rotational"}
+    config.objectives.equivariance.update({"weight": 0.1, "splits": 4, "variant": "code"})
+    config.lock()
+    spec = method.build(config).views["equivariance"]
+    heights = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["crop"]["height"]
+    assert len(np.unique(heights)) == 2  # one for each view
