@@ -116,6 +116,11 @@ def _equivariance_views(
             f"config.objectives.equivariance.variant is {settings.variant!r}; choose 'paper' (a "
             f"draw for each group) or 'code' (one draw for all groups, as the authors' code does)."
         )
+    if settings.splits < 1:
+        raise ValueError(
+            f"config.objectives.equivariance.splits = {settings.splits} is no number of groups: "
+            f"use 1 or more."
+        )
     if settings.recipe:
         recipe = build_recipe(settings.recipe, settings.recipe_options)
     turning = [part for part in recipe.identity if roles.get(part) == "rotational"]

@@ -2,11 +2,13 @@
 
 import json
 import os
+import sys
 
 import jax
 import numpy as np
 import optax
 import pytest
+from tiny_tfds import prepare
 from toys import linear_network
 from toys import recipe as toy_recipe
 
@@ -264,3 +266,16 @@ def test_the_authors_variant_draws_once_and_compares_in_groups():
     spec = method.build(config).views["equivariance"]
     heights = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["crop"]["height"]
     assert len(np.unique(heights)) == 2  # one for each view
+
+
+def test_training_from_a_genuine_tfds_data_set(tmp_path):
+    """ArrayRecord files by TFDS's own writer, read without TensorFlow, trained from."""
+    directory = prepare(tmp_path / "data", train=60, test=20)
+    dataset = data.load(name="tiny_photos", directory=directory)
+    run = small(dataset=dataset, split=dataset.splits["train"], steps=4)
+    state = train(run, tmp_path / "run")
+    assert int(state.step) == 4
+    assert np.isfinite(
+        [row["loss"] for row in read_records(tmp_path / "run") if "loss" in row]
+    ).all()
+    assert "tensorflow" not in sys.modules

@@ -120,8 +120,10 @@ def build(
 
 
 def _pure(module: _EncoderProjector) -> Network:
-    # Compiled, the forward pass that flax runs for the shapes is left out; and only once.
-    start = jax.jit(partial(module.init, train=False))
+    # Compiled, the forward pass that flax runs for the shapes is left out. It runs once: on CPU,
+    # where XLA takes five times longer to compile it well, it is compiled fast instead.
+    quick = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
+    start = jax.jit(partial(module.init, train=False), compiler_options=quick)
 
     def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
         if shape[-1] != len(module.mean):

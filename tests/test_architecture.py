@@ -1,0 +1,79 @@
+"""The structure the README promises: who may import whom, and what stays in one file."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "eqssl_jax"
+# From top to bottom: a room may import what stands on a later line, and itself.
+ORDER = [
+    {"main", "eval"},
+    {"command", "presets", "experiment"},
+    {"training"},
+    {"evaluation"},
+    {"reporting"},
+    {"method"},
+    {"views"},
+    {"objectives"},
+    {"models"},
+    {"transforms"},
+    {"data"},
+    {"config"},
+]
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+APART = {"data", "transforms", "objectives", "models"}
+# Who alone may import a package (and what is below it).
+HOMES = {
+    "flax": ("models",),
+    "optax": ("training",),
+    "orbax": ("training/checkpoint.py",),
+    "tensorflow_datasets": ("data/tfds.py",),
+    "clu": ("training/records.py",),
+    "tensorflow": (),
+}
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_downward(path):
+    room = room_of(path)
+    if room == "__init__":
+        return
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("eqssl_jax.")}
+    for other in (used - {room, "__version__"}) & set(LEVEL):
+        assert LEVEL[other] > LEVEL[room], f"{room} may not import {other}"
+        assert not {room, other} <= APART, f"{room} and {other} should not know each other"
+    assert used <= set(LEVEL) | {"__version__"}
+
+
+@pytest.mark.parametrize("package", HOMES)
+def test_each_dependency_has_its_place(package):
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in FILES
+        if any(name == package or name.startswith(package + ".") for name in imports(path))
+    }
+    assert all(user.startswith(HOMES[package]) for user in users) if HOMES[package] else not users
+    assert users or not HOMES[package], f"nobody uses {package}"
+
+
+def test_the_order_names_every_room():
+    assert {room_of(path) for path in FILES} - {"__init__"} == set(LEVEL)

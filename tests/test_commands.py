@@ -1,0 +1,126 @@
+"""The binaries as a user starts them: help, mistakes, and one whole small run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(*arguments, timeout=600):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)],
+        capture_output=True, text=True, cwd=ROOT, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+def test_help_imports_nothing_heavy():
+    """--help must answer at once: neither jax nor matplotlib may be loaded for it."""
+    program = (
+        "import sys; from absl import app\n"
+        "import eqssl_jax.main, eqssl_jax.eval\n"
+        "print([m for m in ('jax', 'flax', 'matplotlib', 'tensorflow_datasets') "
+        "if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert found.stdout.strip() == "[]"
+    shown = command("eqssl_jax.main", "--help")
+    assert "--dry_run" in shown.stdout
+    assert "--workdir" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workdir=x"], "--config is needed"),
+        (["--config=configs/quickstart.py"], "--workdir is needed"),
+        (["--config=configs/nothing.py", "--workdir=x"], "nothing.py"),
+        (["--config=configs/care.py:cifar11", "--workdir=x"], "cifar11"),
+        (["--config=configs/care.py", "--workdir=x", "--config.optimzer.name=sgd"], "optimzer"),
+        (
+            ["--config=configs/care.py", "--workdir=x", "--config.train.batch_size=ten"],
+            "batch_size",
+        ),
+        (["--config=configs/quickstart.py", "--workdir=x", "again"], "Unexpected argument"),
+        (
+            ["--config=configs/care.py:folder", "--workdir=x", "--config.data.directory=nowhere"],
+            "nowhere",
+        ),
+    ],
+)
+def test_mistakes_end_with_their_name_and_without_a_traceback(arguments, message):
+    ended = command("eqssl_jax.main", *arguments)
+    assert ended.returncode != 0
+    assert message in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_evaluating_what_is_no_run(tmp_path):
+    ended = command("eqssl_jax.eval", f"--workdir={tmp_path}")
+    assert ended.returncode == 1
+    assert "not the folder of a run" in ended.stderr.replace("\n", " ")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """CARE on shapes for a few steps, trained by the command."""
+    folder = tmp_path_factory.mktemp("runs") / "care"
+    arguments = [
+        "--config=configs/care.py:shapes", f"--workdir={folder}", "--config.train.steps=4",
+        "--config.train.batch_size=16", "--config.objectives.equivariance.splits=4",
+        "--config.train.log_every=2", "--config.train.knn_every=2", "--config.train.save_every=2",
+        "--config.optimizer.warmup_epochs=0.", "--config.evaluation.preset=quick",
+        "--config.model.projector=(32, 16)", "--config.knn.bank=200", "--config.knn.queries=50",
+    ]  # fmt: skip
+    ended = command("eqssl_jax.main", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    assert "images/s" in ended.stdout
+    again = command("eqssl_jax.main", *arguments)
+    assert again.returncode == 0, again.stderr
+    assert "images/s" not in again.stdout  # there was nothing left to do
+    return folder
+
+
+def test_a_run_leaves_what_the_readme_says(workdir):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 2, 4, 4]
+    assert json.loads((workdir / "config.json").read_text())["train"]["steps"] == 4
+    assert (workdir / "checkpoints" / "4").is_dir()
+
+
+def test_eval_reads_only_the_workdir(workdir):
+    options = ["train_images=128", "validation_images=64", "test_images=64", "rotation_images=48",
+               "out_of_range_images=64", "pair_images=32", "augmentations=2", "pairs=1",
+               "probe_steps=20", "queries=16"]  # fmt: skip
+    ended = command(
+        "eqssl_jax.eval", f"--workdir={workdir}", "--watch", *[f"--option={o}" for o in options]
+    )
+    assert ended.returncode == 0, ended.stderr
+    for step in (2, 4):
+        result = json.loads((workdir / "eval" / f"{step}.json").read_text())
+        assert result["step"] == step
+        assert set(result["encoders"]) == {"trained", "random", "pixels"}
+        for metrics in result["encoders"].values():
+            assert {"knn", "probe_top1", "wahba_per_root_n", "gamma", "r2_hue"} <= set(metrics)
+            assert 0 <= metrics["knn"]["value"] <= 1
+        figures = {path.name for path in (workdir / "eval").glob(f"{step}_*.png")}
+        assert figures == {
+            f"{step}_{name}.png" for name in ("views", "curves", "cosines", "neighbours")
+        }
+
+
+def test_the_plan_says_what_would_happen_and_trains_nothing(tmp_path):
+    shown = command(
+        "eqssl_jax.main", "--config=configs/care.py:shapes", "--dry_run",
+        f"--workdir={tmp_path / 'none'}", "--config.train.batch_size=16",
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    for text in ("rotational", "FLOPs per step", "MiB working", "resnet_tiny", "64 "):
+        assert text in shown.stdout
+    assert not (tmp_path / "none").exists()
