@@ -57,12 +57,14 @@ def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, 
 def _backward(stride: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
     size = kernel.shape[0]
-    each = g[0].size // g.shape[-1] * size * size * x.shape[-1] * x.dtype.itemsize
+    each = g[0].size // g.shape[-1] * size * size * x.shape[-1] * 4  # bytes of float32 patches
     count = _chunks(x.shape[0], each)
-    if stride > 1 and size > 1:
-        d_x = _input_gradient(x, kernel, g, stride, count)
+    if stride == 1:
+        # Written as a forward convolution: in the body of a loop (a scan over steps) XLA for CPU
+        # knows no other fast one.
+        d_x = xla(g, jnp.swapaxes(jnp.flip(kernel, (0, 1)), 2, 3))
     else:
-        d_x = jax.vjp(lambda x: xla(x, kernel, stride), x)[1](g)[0]
+        d_x = _input_gradient(x, kernel, g, stride, count)
     return d_x, _kernel_gradient(x, g, size, stride, count).astype(kernel.dtype)
 
 
@@ -75,15 +77,9 @@ def _kernel_gradient(
     """Gᵀ P summed over chunks, in float32."""
 
     def add(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
-        some, g = chunk
+        some, g = (part.astype(jnp.float32) for part in chunk)
         positions = ((0, 1, 2), (0, 1, 2))
-        product = lax.dot_general(
-            g,
-            _extract(some, size, stride),
-            (positions, ((), ())),
-            preferred_element_type=jnp.float32,
-        )
-        return total + product, None
+        return total + lax.dot_general(g, _extract(some, size, stride), (positions, ((), ()))), None
 
     start = jnp.zeros((g.shape[-1], size * size * x.shape[-1]), jnp.float32)
     total, _ = lax.scan(add, start, (_cut(x, count), _cut(g, count)))
