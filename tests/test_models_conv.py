@@ -58,6 +58,50 @@ def test_gradients_agree(size, stride, height):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def convolutions(jaxpr):
+    """Every convolution of a program, in the bodies of its loops too."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            yield equation.params
+        for value in equation.params.values():
+            if hasattr(value, "jaxpr"):
+                yield from convolutions(value.jaxpr)
+
+
+@pytest.mark.parametrize(("size", "stride"), SHAPES)
+def test_gradients_use_forward_convolutions_only(size, stride):
+    # XLA for CPU computes all others, if in the body of a loop, by a plain loop: 50 times slower.
+    x, kernel = inputs(size)
+
+    def found(convolve):
+        gradient = jax.grad(lambda *a: jnp.sum(jnp.sin(convolve(*a, stride))), argnums=(0, 1))
+        return list(convolutions(jax.make_jaxpr(gradient)(x, kernel).jaxpr))
+
+    forward = found(conv.patches)[0]["dimension_numbers"]
+    for params in found(conv.patches):
+        assert params["dimension_numbers"] == forward
+        assert params["lhs_dilation"] == params["rhs_dilation"] == (1, 1)
+    assert any(params["dimension_numbers"] != forward for params in found(conv.xla))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_bfloat16_gradients_are_as_exact_as_their_dtype(stride):
+    x, kernel = inputs(3)
+    low = tuple(a.astype(jnp.bfloat16) for a in (x, kernel))
+    same = tuple(a.astype(jnp.float32) for a in low)
+
+    def gradient(convolve, *operands):
+        y, back = jax.vjp(lambda x, kernel: convolve(x, kernel, stride), *operands)
+        return back(jnp.ones_like(y))
+
+    for found, expected in zip(
+        gradient(conv.patches, *low), gradient(conv.xla, *same), strict=True
+    ):
+        assert found.dtype == jnp.bfloat16
+        error = np.abs(np.asarray(found.astype(jnp.float32)) - np.asarray(expected))
+        assert error.max() < 0.01 * np.abs(np.asarray(expected)).max()
+
+
 def test_unknown_implementation():
     with pytest.raises(ValueError, match=r"conv is 'fft'.*auto.*xla.*patches"):
         conv.implementation("fft")

@@ -93,11 +93,15 @@ def _input_gradient(
     stride: int,
     count: int,
 ) -> Float[Array, "m h w c"]:
-    """The patches of G kernelᵀ put back where they came from."""
-    flat = kernel.reshape(-1, kernel.shape[-1]).T  # [O, k·k·C]
-    shape = jax.ShapeDtypeStruct((x.shape[0] // count, *x.shape[1:]), x.dtype)
+    """The patches of G kernelᵀ put back where they came from; sums in float32."""
+    flat = kernel.astype(jnp.float32).reshape(-1, kernel.shape[-1]).T  # [O, k·k·C]
+    shape = jax.ShapeDtypeStruct((x.shape[0] // count, *x.shape[1:]), jnp.float32)
     put_back = jax.linear_transpose(partial(_extract, size=kernel.shape[0], stride=stride), shape)
-    return lax.map(lambda g: put_back(g @ flat)[0], _cut(g, count)).reshape(x.shape)
+
+    def chunk(g: Array) -> Array:
+        return put_back(g.astype(jnp.float32) @ flat)[0].astype(x.dtype)
+
+    return lax.map(chunk, _cut(g, count)).reshape(x.shape)
 
 
 def _extract(x: Float[Array, "m h w c"], size: int, stride: int) -> Float[Array, "m h2 w2 p"]:

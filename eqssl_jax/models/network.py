@@ -123,7 +123,8 @@ def _pure(module: _EncoderProjector) -> Network:
     # Compiled, the forward pass that flax runs for the shapes is left out. It runs once: on CPU,
     # where XLA takes five times longer to compile it well, it is compiled fast instead.
     quick = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
-    start = jax.jit(partial(module.init, train=False), compiler_options=quick)
+    plain = partial(module.init, train=False)
+    compiled = jax.jit(plain, compiler_options=quick)
 
     def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
         if shape[-1] != len(module.mean):
@@ -131,6 +132,8 @@ def _pure(module: _EncoderProjector) -> Network:
                 f"The network normalises {len(module.mean)} channels (mean {module.mean}), but "
                 f"its inputs have shape {tuple(shape)}."
             )
+        # Compiler options are for outermost programs; inside another (eval_shape) there is no use.
+        start = plain if isinstance(key, jax.core.Tracer) else compiled
         variables = start(key, jnp.zeros((1, *shape), jnp.float32))
         empty: dict[str, Any] = {"encoder": {}, "projector": {}}
         return {
