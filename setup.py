@@ -26,7 +26,6 @@ REQUIRES = [
     "orbax-checkpoint>=0.12,<0.13",
     "pillow>=11",
     "rich>=13",
-    "scikit-learn>=1.5",
     "tensorflow-datasets>=4.9.10,<4.10",
 ]
 
@@ -42,7 +41,7 @@ setup(
     package_data={"eqssl_jax": ["py.typed", "data/*.txt"]},
     install_requires=REQUIRES,
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.9", "mypy>=1.13"],
+        "test": ["pytest>=8", "ruff>=0.9", "mypy>=1.13", "scikit-learn>=1.5"],
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "tensorboard": ["tensorflow"],  # clu's writers import it; metrics.jsonl needs nothing

@@ -7,6 +7,11 @@ for the values of the authors' code where they differ from the paper's: on CIFAR
 of 0.01, everywhere one shared draw for all groups instead of one a group, on ImageNet-100 batch 256
 and rate 0.4 instead of 512 and 0.8. `folder` and `arrays` also need --config.data.directory.
 
+What differs from the paper all the same: a tenth of the training images goes to validation (so an
+epoch has fewer steps; --config.data.validation changes it); imagenet100 is read as the central
+256 × 256 pixels, which random crops are taken from; and there the crop of the equivariance views is
+the centre, as in the authors' code, so its role "rotational" has nothing to draw.
+
 Published linear-probe top-1 of CARE-SimCLR, ResNet-50, ± over 3 probe seeds (Gupta et al. 2024,
 arXiv:2306.13924, Table 1): CIFAR-10 91.92 ± 0.12, CIFAR-100 68.05 ± 0.28, STL-10 84.64 ± 0.29,
 ImageNet-100 76.69 ± 0.08. Not reproduced here at full size yet; see docs/results for what was.

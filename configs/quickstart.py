@@ -13,13 +13,16 @@ from eqssl_jax import presets
 
 def get_config() -> ConfigDict:
     config = presets.with_care(presets.contrastive("shapes"), "shapes")
-    config.data.options = ConfigDict({"train_size": 4096, "test_size": 1024})
+    config.model.stem = "imagenet"  # stride 4 from the start: five times faster than "cifar"
+    config.data.options = ConfigDict(
+        {"train_size": 4096, "test_size": 1024, "out_of_range_size": 1024}
+    )
     config.train.batch_size = 128
-    config.train.steps = 200
+    config.train.steps = 300
     config.train.steps_per_dispatch = 10
     config.train.log_every = 20
-    config.train.knn_every = 100
-    config.train.save_every = 200
+    config.train.knn_every = 150
+    config.train.save_every = 300
     config.optimizer.learning_rate = 2e-3
     config.optimizer.warmup_epochs = 0.5
     config.evaluation.preset = "quick"

@@ -4,7 +4,25 @@ import sys
 import textwrap
 from collections.abc import Callable
 
-from absl import logging
+from absl import app, flags, logging
+
+DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+
+
+def start(main: Callable[[list[str]], None]) -> None:
+    """`app.run`, with one paragraph instead of a traceback for a setting that does not exist."""
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            return app.parse_flags_with_usage(argv)
+        except (KeyError, AttributeError, TypeError, ValueError, OSError) as error:
+            text = str(error.args[0]) if error.args else str(error)
+            _complain(f"{text} (Settings are those of the config file; --debug shows where.)")
+            if "--debug" in argv:
+                raise
+            raise SystemExit(2) from None
+
+    app.run(main, flags_parser=parse)
 
 
 def run_command(action: Callable[[], None], argv: list[str]) -> None:
@@ -21,7 +39,11 @@ def run_command(action: Callable[[], None], argv: list[str]) -> None:
     try:
         action()
     except (ValueError, OSError, FloatingPointError) as error:
-        if "--debug" in sys.argv:
+        _complain(str(error))
+        if DEBUG.value:
             raise
-        print("\n" + textwrap.fill(f"Error: {error}", width=100), file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _complain(text: str) -> None:
+    print("\n" + textwrap.fill(f"Error: {text}", width=100), file=sys.stderr)

@@ -26,6 +26,7 @@ def base() -> ConfigDict:
             validation=0.1,  # fraction of train carved off by a fixed rule
             on_device="auto",  # auto, always (gathered inside the step) or never (streamed)
             corrupt="error",  # error, or skip (and count) unreadable images
+            seed=0,  # which images are rendered (shapes); apart from the seed of training
             options=ConfigDict(),  # arguments of one source, e.g. train_size of shapes
         )
     )
@@ -103,8 +104,17 @@ def plain(config: ConfigDict) -> dict[str, Any]:
 
 
 def load(values: dict[str, Any]) -> ConfigDict:
-    """The inverse of `plain`, locked."""
-    return ConfigDict(values).lock()
+    """The inverse of `plain`, locked; settings that an older version did not know get defaults."""
+    return ConfigDict(_merged(plain(base()), values)).lock()
+
+
+def _merged(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    inside = {
+        key: _merged(defaults[key], value)
+        for key, value in values.items()
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict)
+    }
+    return {**defaults, **values, **inside}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, Any]:

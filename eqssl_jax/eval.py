@@ -7,9 +7,9 @@ python -m eqssl_jax.eval --workdir=runs/care --watch        # every new one as i
 
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-from eqssl_jax.command import run_command
+from eqssl_jax.command import run_command, start
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 STEP = flags.DEFINE_string("step", "latest", "latest, best, all, or the number of a step.")
@@ -35,4 +35,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
-from eqssl_jax.command import run_command
+from eqssl_jax.command import run_command, start
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, e.g. configs/care.py.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; resumes what it finds there.")
@@ -35,4 +35,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

@@ -4,6 +4,8 @@ Source: Gupta, Robinson, Lim, Villar, Jegelka 2024, arXiv:2306.13924, appendix, 
 code (Sharut/CARE @ 7090100). Where the two differ, `values` chooses: "paper" or "authors".
 """
 
+import math
+
 from ml_collections import ConfigDict
 
 from eqssl_jax.config import base
@@ -19,6 +21,28 @@ WEIGHTS = {
 }
 # Ours: not in the paper. The choice for shapes is measured in docs/results.
 OWN_WEIGHT = (0.03, 16)
+
+# The strengths of every transformation, all of them settings.
+VIEWS = {
+    "size": 32,
+    "scale": (0.08, 1.0),
+    "ratio": (3 / 4, 4 / 3),
+    "flip": 0.5,
+    "jitter": (0.4, 0.4, 0.4, 0.1),
+    "jitter_probability": 0.8,
+    "gray": 0.2,
+    "blur_kernel": 3,
+    "blur_sigma": (0.1, 2.0),
+    "blur_probability": 0.5,
+}
+SHAPES_VIEWS = {
+    "size": 32,
+    "max_angle": math.pi / 6,
+    "scale": (0.3, 1.0),
+    "ratio": (3 / 4, 4 / 3),
+    "jitter": (0.4, 0.4, 0.4, 0.1),
+    "jitter_probability": 0.8,
+}
 
 
 def parse(argument: str) -> tuple[str, str]:
@@ -45,7 +69,10 @@ def contrastive(dataset: str, values: str = "paper") -> ConfigDict:
     config = base()
     config.data.name = dataset
     config.recipe.name = "simclr_cifar"
-    config.recipe.options = ConfigDict({"size": 32})
+    config.recipe.options = ConfigDict(VIEWS)
+    config.roles = ConfigDict(
+        dict.fromkeys(("crop", "flip", "jitter", "gray", "blur"), "invariant")
+    )
     config.model.encoder = "resnet50"
     if dataset == "stl10":
         _stl10(config)
@@ -65,13 +92,11 @@ def with_care(config: ConfigDict, dataset: str, values: str = "paper") -> Config
     objective = config.objectives.equivariance
     objective.weight, objective.splits = weight, splits
     objective.variant = "code" if values == "authors" else "paper"
-    parts = ["crop", "flip", "jitter", "gray", "blur"]
     if dataset == "imagenet100":
         objective.recipe = "care_imagenet_equivariant"
         objective.images = 128
-    if dataset == "shapes":
-        parts = ["crop", "jitter", "rotate"]
-    config.roles = ConfigDict(dict.fromkeys(parts, "rotational"))
+    for part in config.roles:
+        config.roles[part] = "rotational"
     return config
 
 
@@ -87,8 +112,11 @@ def _imagenet100(config: ConfigDict, values: str) -> None:
     config.data.size = 256
     config.data.on_device = "never"
     config.model.stem = "imagenet"
-    config.model.projector, config.model.projector_batch_norm = (2048, 2048, 128), False
-    config.recipe.name, config.recipe.options = "moco_imagenet", ConfigDict({"size": 224})
+    config.model.projector, config.model.projector_batch_norm = (2048, 128), False
+    config.recipe.name = "moco_imagenet"
+    config.recipe.options = ConfigDict(
+        {**VIEWS, "size": 224, "scale": (0.2, 1.0), "blur_kernel": 5}
+    )
     config.train.epochs = 200.0
     config.train.batch_size = 512 if values == "paper" else 256
     optimizer = config.optimizer
@@ -99,6 +127,10 @@ def _imagenet100(config: ConfigDict, values: str) -> None:
 
 def _shapes(config: ConfigDict) -> None:
     config.model.encoder, config.model.projector = "resnet_tiny", (256, 64)
-    config.recipe.name, config.recipe.options = "shapes", ConfigDict({"size": 32})
+    config.recipe.name, config.recipe.options = "shapes", ConfigDict(SHAPES_VIEWS)
+    config.roles = ConfigDict(dict.fromkeys(("rotate", "crop", "jitter"), "invariant"))
+    config.data.options = ConfigDict(
+        {"train_size": 8192, "test_size": 2048, "out_of_range_size": 2048}
+    )
     config.optimizer.schedule, config.optimizer.warmup_epochs = "cosine", 1.0
     config.train.epochs = 60.0

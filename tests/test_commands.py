@@ -1,6 +1,7 @@
 """The binaries as a user starts them: help, mistakes, and one whole small run."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ ROOT = Path(__file__).parent.parent
 
 
 def command(*arguments, timeout=600):
+    """Run a module as a user would: on one device, not on the eight that tests pretend to have."""
     return subprocess.run(
         [sys.executable, "-m", *map(str, arguments)],
         capture_output=True, text=True, cwd=ROOT, timeout=timeout, check=False,
+        env={**os.environ, "XLA_FLAGS": ""},
     )  # fmt: skip
 
 
@@ -46,6 +49,7 @@ def test_help_imports_nothing_heavy():
             ["--config=configs/care.py", "--workdir=x", "--config.train.batch_size=ten"],
             "batch_size",
         ),
+        (["--config=configs/care.py", "--workdir=x", "--config.roles.flp=off"], "flp"),
         (["--config=configs/quickstart.py", "--workdir=x", "again"], "Unexpected argument"),
         (
             ["--config=configs/care.py:folder", "--workdir=x", "--config.data.directory=nowhere"],

@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -10,6 +12,7 @@ from eqssl_jax import presets
 from eqssl_jax.config import differences, load, plain
 from eqssl_jax.experiment.run import expand
 from eqssl_jax.training.setup import check_batch, setup
+from eqssl_jax.transforms import recipes
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -57,6 +60,10 @@ def test_the_small_config_itself_is_fine():
         ({"train__steps_per_dispatch": 0}, "steps_per_dispatch is 0"),
         ({"train__steps": 0, "train__epochs": 0.0}, "at least one"),
         ({"train__batch_size": 160}, "at most 144"),
+        ({"train__keep": 0}, "keep is 0"),
+        ({"knn__neighbours": 0}, "knn.neighbours is 0"),
+        ({"evaluation__preset": "qick"}, "no evaluation preset 'qick'"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_bad_values(changes, message):
@@ -84,6 +91,31 @@ def test_care_without_anything_rotational():
     roles = {f"roles__{part}": "invariant" for part in ("crop", "jitter", "rotate")}
     with pytest.raises(ValueError, match="no transformation of the recipe is rotational"):
         setup(small(**roles))
+
+
+def test_evaluation_sees_images_at_the_size_of_the_views():
+    """Whole images, resized, when the recipe crops to another size than they are stored at."""
+    run = setup(small(data__size=48))
+    assert run.dataset.image_shape == (32, 32, 3)
+    indices = np.arange(3, dtype=np.int32)
+    stored = run.split.read(run.split.pool, indices)
+    seen = run.dataset.splits["train"].read(run.split.pool, indices)
+    assert (stored.shape, seen.shape) == ((3, 48, 48, 3), (3, 32, 32, 3))
+    expected = jax.image.resize(stored, seen.shape, "linear", antialias=True)
+    np.testing.assert_allclose(seen, expected, atol=1e-4)
+    again = setup(small(data__size=48))
+    assert again.dataset.splits["test"].read is run.dataset.splits["test"].read  # compiled once
+
+
+def test_every_strength_of_a_recipe_is_a_setting_with_the_default_of_the_recipe():
+    import inspect
+
+    for options, function in (
+        (presets.VIEWS, recipes.simclr_cifar),
+        (presets.SHAPES_VIEWS, recipes.shapes),
+    ):
+        defaults = {n: p.default for n, p in inspect.signature(function).parameters.items()}
+        assert options == defaults
 
 
 def test_nothing_to_train():

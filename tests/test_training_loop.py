@@ -13,7 +13,7 @@ from toys import linear_network
 from toys import recipe as toy_recipe
 
 from eqssl_jax import data, method, views
-from eqssl_jax.config import base
+from eqssl_jax.config import base, plain
 from eqssl_jax.method import Method
 from eqssl_jax.objectives import Objective, info_nce, unit
 from eqssl_jax.training import checkpoint
@@ -22,6 +22,7 @@ from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.optimizer import permissive
 from eqssl_jax.training.records import Records, read_records
 from eqssl_jax.training.setup import Setup
+from eqssl_jax.training.workdir import claim, read_config
 
 BATCH = 8
 
@@ -179,6 +180,57 @@ def test_another_config_is_refused_with_the_differing_keys(tmp_path):
         other.config.optimizer.learning_rate = 0.5
     with pytest.raises(ValueError, match=r"optimizer\.learning_rate: 0\.001 there, 0\.5 now"):
         train(other, tmp_path)
+
+
+def test_before_the_first_checkpoint_nothing_is_protected(tmp_path):
+    run = small(steps=4)
+    with run.config.unlocked():
+        run.config.optimizer.learning_rate = 0.5
+    claim(tmp_path, run.config)  # a run that failed before it saved anything
+    train(small(steps=4), tmp_path)
+    assert read_config(tmp_path).optimizer.learning_rate == 0.001
+
+
+def test_settings_that_training_does_not_depend_on_may_change(tmp_path):
+    train(small(steps=4), tmp_path)
+    other = small(steps=8)
+    with other.config.unlocked():
+        other.config.evaluation.preset = "quick"
+    assert int(train(other, tmp_path).step) == 8
+    assert read_config(tmp_path).evaluation.preset == "quick"
+
+
+def test_a_config_of_an_older_version_gets_the_defaults(tmp_path):
+    values = plain(base())
+    del values["data"]["seed"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert read_config(tmp_path).data.seed == 0
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        read_config(tmp_path)
+
+
+def test_parameters_that_overflow_are_not_saved(tmp_path):
+    """The last update breaks the parameters; loss and gradient before it were finite."""
+    explode = permissive(optax.sgd(lambda step: jax.numpy.where(step == 3, jax.numpy.inf, 0.0)))
+    with pytest.raises(FloatingPointError, match="parameters became infinite or NaN at step 4"):
+        train(small(steps=4, optimizer=explode), tmp_path)
+    assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
+
+
+def test_a_disk_that_fills_while_a_checkpoint_is_written(tmp_path):
+    """A limit on the size of files stands in for the full disk."""
+    resource = pytest.importorskip("resource", reason="limits of a process exist on Unix only")
+    wide = small(network=linear_network(features=400), log_every=100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, hard))
+    try:
+        with pytest.raises(OSError, match="free space") as error:
+            train(wide, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "from step 0" in str(error.value)
+    assert int(train(wide, tmp_path).step) == 12  # with space again, it goes through
 
 
 def test_a_workdir_that_cannot_be_made(tmp_path):

@@ -1,20 +1,22 @@
 """The step: what every later method needs of it, without editing it."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from toys import linear_network, read, recipe
+from toys import linear_network, normed_network, read, recipe
 
 from eqssl_jax import views
 from eqssl_jax.method import Method
 from eqssl_jax.objectives import Objective, info_nce, orthogonal_equivariance, unit
 from eqssl_jax.training.forward import forward
-from eqssl_jax.training.mesh import batched, make_mesh, replicated
+from eqssl_jax.training.mesh import make_mesh, replicated
 from eqssl_jax.training.optimizer import permissive
 from eqssl_jax.training.state import init_state
-from eqssl_jax.training.step import make_dispatch, make_step
+from eqssl_jax.training.step import compile_step, make_dispatch, make_step
 
 BATCH, SHAPE = 16, (3, 3, 1)
 POOL = jax.random.uniform(jax.random.key(9), (64, *SHAPE))
@@ -44,20 +46,21 @@ def care() -> Method:
     )
 
 
-def run(method: Method, *, devices: int = 1, counts=(4,), optimizer=None, network=None):
+def run(method: Method, *, devices=1, counts=(4,), optimizer=None, network=None, looped=False):
     """Train on INPUTS in dispatches of the given lengths; the final state and all metrics."""
     network = network or linear_network()
     optimizer = permissive(optimizer or optax.adam(1e-2))
     mesh = make_mesh(devices)
     state = init_state(jax.random.key(0), network, method, optimizer, SHAPE, BATCH)
     state = jax.device_put(state, replicated(mesh))
-    dispatch = make_dispatch(make_step(network, method, optimizer, read, jax.random.key(1)), mesh)
+    step = make_step(network, method, optimizer, read, jax.random.key(1))
+    dispatch = make_dispatch(step, mesh, looped=looped)
     metrics, done = [], 0
     for count in counts:
         inputs = np.zeros((4, BATCH), np.int32)
         inputs[:count] = INPUTS[done : done + count]
         state, new = dispatch(state, POOL, inputs, count)
-        metrics.append(jax.tree.map(lambda m, count=count: np.asarray(m)[:count], new))
+        metrics.append({name: np.asarray(values) for name, values in new.items()})
         done += count
     joined = {name: np.concatenate([m[name] for m in metrics]) for name in metrics[0]}
     return state, joined
@@ -71,12 +74,20 @@ def equal(a, b, **tolerance) -> None:
             np.testing.assert_array_equal(left, right)
 
 
-def test_the_split_into_dispatches_does_not_matter_bit_for_bit():
-    whole, metrics = run(care(), counts=(4,))
-    parts, same = run(care(), counts=(1, 2, 1))
+@pytest.mark.parametrize("looped", [False, True])
+def test_the_split_into_dispatches_does_not_matter_bit_for_bit(looped):
+    whole, metrics = run(care(), counts=(4,), looped=looped)
+    parts, same = run(care(), counts=(1, 2, 1), looped=looped)
     equal(whole, parts)
     equal(metrics, same)
     assert int(whole.step) == 4
+
+
+def test_steps_in_a_loop_are_the_same_steps():
+    calls, metrics = run(care(), looped=False)
+    loop, same = run(care(), looped=True, devices=8)
+    equal(metrics, same, rtol=2e-5, atol=1e-6)
+    equal(calls.params, loop.params, rtol=1e-4, atol=1e-5)
 
 
 def test_eight_devices_equal_one():
@@ -86,10 +97,25 @@ def test_eight_devices_equal_one():
     equal(one.params, eight.params, rtol=1e-4, atol=1e-5)
 
 
-def test_the_batch_is_really_cut_over_the_devices():
-    mesh = make_mesh(8)
-    x = jax.device_put(jnp.zeros((BATCH, 2)), batched(mesh))
-    assert {shard.data.shape for shard in x.addressable_shards} == {(BATCH // 8, 2)}
+def test_batch_norm_is_global_over_eight_devices():
+    """CARE with BatchNorm, four views with their own statistics: the same numbers on 8 devices."""
+    one, metrics = run(care(), devices=1, network=normed_network(), optimizer=optax.sgd(0.1))
+    eight, same = run(care(), devices=8, network=normed_network(), optimizer=optax.sgd(0.1))
+    equal(metrics, same, rtol=1e-4, atol=1e-5)
+    equal(one.params, eight.params, rtol=1e-3, atol=1e-5)
+    equal(one.batch_stats, eight.batch_stats, rtol=1e-4, atol=1e-6)
+
+
+def test_the_compiled_step_cuts_the_batch_over_the_devices():
+    """Each device renders and encodes its own images: no program holds the views of all."""
+    network, method, mesh = linear_network(), care(), make_mesh(8)
+    optimizer = permissive(optax.sgd(0.1))
+    step = make_step(network, method, optimizer, read, jax.random.key(1))
+    state = init_state(jax.random.key(0), network, method, optimizer, SHAPE, BATCH)
+    program = compile_step(step, mesh).lower(state, POOL, INPUTS[0]).compile().as_text()
+    views, pixels = 4, math.prod(SHAPE)
+    assert f"f32[{BATCH // 8 * views},{pixels}]" in program
+    assert f"f32[{BATCH * views},{pixels}]" not in program
 
 
 def test_loss_is_the_weighted_sum_and_falls():

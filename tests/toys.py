@@ -1,10 +1,15 @@
 """Small stand-ins that follow the library's contracts: a network, transformations, a method."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from eqssl_jax.models import Network
+from eqssl_jax.models.heads import MLP
 from eqssl_jax.transforms import Transform, chain
+
+_NORMED = MLP((16, 8))
 
 
 def shift(limit: float = 0.3) -> Transform:
@@ -49,6 +54,26 @@ def linear_network(features: int = 6, dimension: int = 4) -> Network:
         h = jnp.tanh(images.reshape(images.shape[0], -1) @ params["encoder"])
         stats = {"seen": batch_stats["seen"] + views} if train else batch_stats
         return (h, h @ params["projector"]), stats
+
+    return Network(init, apply)
+
+
+def normed_network() -> Network:
+    """The smallest network of the library's own parts: a projector and its BatchNorm alone."""
+
+    def init(key: jax.Array, shape: tuple[int, ...]) -> dict:
+        x = jnp.zeros((2, math.prod(shape)))
+        variables = _NORMED.init(key, x, train=False)
+        return {"params": variables["params"], "batch_stats": variables["batch_stats"]}
+
+    def apply(params, batch_stats, images, *, views=1, train):
+        x = images.reshape(images.shape[0], -1)
+        variables = {"params": params, "batch_stats": batch_stats}
+        if not train:
+            z = _NORMED.apply(variables, x, train=False)
+            return (z, z), batch_stats
+        z, moved = _NORMED.apply(variables, x, views=views, train=True, mutable=["batch_stats"])
+        return (z, z), moved["batch_stats"]
 
     return Network(init, apply)
 

@@ -1,5 +1,6 @@
 """An ImageFolder, one directory a class, as a directory or as a zip of one."""
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,9 @@ def read_folder(
 
 
 def _list_directory(root: Path) -> tuple[Listing, Callable[[str], bytes]]:
-    names = sorted(path for path in root.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    # os.walk rather than rglob: subsets are often made of links to class folders.
+    every = (Path(at) / name for at, _, files in os.walk(root, followlinks=True) for name in files)
+    names = sorted(path for path in every if path.suffix.lower() in _SUFFIXES)
     listing = {path.relative_to(root).parts: str(path) for path in names}
     return listing, lambda name: Path(name).read_bytes()
 

@@ -29,7 +29,7 @@ class Settings(NamedTuple):
     knn_temperature: float = 0.5
     probe_steps: int = 2000
     seeds: tuple[int, ...] = (0, 1, 2)
-    care_epochs: int = 0
+    care_epochs: int = 100
     care_batch: int = 512
     augmentations: int = 20
     pairs: int = 10
@@ -44,6 +44,7 @@ class Settings(NamedTuple):
 PRESETS = {
     "full": Settings(),
     "quick": Settings(  # multiples of the batch: no padded images
+        care_epochs=0,
         batch=128,
         train_images=1536,
         validation_images=256,
@@ -77,7 +78,7 @@ def settings(preset: str = "full", **options: Any) -> Settings:
         raise ValueError(
             f"The evaluation has no budget named {unknown}: choose from {list(Settings._fields)}."
         )
-    if "seeds" in options:
+    if isinstance(options.get("seeds"), list):
         options["seeds"] = tuple(options["seeds"])
     for name, value in options.items():
         default = getattr(PRESETS["full"], name)

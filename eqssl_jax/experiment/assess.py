@@ -1,5 +1,6 @@
 """Evaluate the checkpoints of a run from its workdir alone: numbers, then figures."""
 
+import contextlib
 import json
 import os
 import time
@@ -39,7 +40,7 @@ def assess(
     """
     written = []
     for folder in run_folders(workdir):
-        run, steps = setup(read_config(folder)), _steps(folder, step)
+        run, steps = setup(read_config(folder), training=False), _steps(folder, step)
         for one in steps:
             written.append(assess_step(run, folder, one, options=options or {})[0])
     return written
@@ -58,17 +59,15 @@ def assess_step(
     encoders: dict[str, evaluation.Encode] = {
         "trained": run.encoder(state),
         "random": run.encoder(like),
-        "pixels": evaluation.pixel_encoder(
-            run.dataset.image_shape, dimension=run.config.model.projector[-1]
-        ),
+        "pixels": evaluation.pixel_encoder(run.dataset.image_shape, dimension=run.dimension()),
     }
     result, arrays = evaluate(run, encoders, options)
     folder = workdir / "eval"
     folder.mkdir(exist_ok=True)
     result = {"step": step, "dataset": run.dataset.name, **result}
     path = folder / f"{step}.json"
-    write_json(path, result)
     pictures.draw_all(run, workdir, folder, step, arrays)
+    write_json(path, result)  # last: where it stands, the step is done
     return path, result
 
 
@@ -92,16 +91,27 @@ def watch(
     options: Mapping[str, Any] | None = None,
     poll: float = 10.0,
 ) -> None:
-    """Evaluate every checkpoint as it appears, until the last step of training is evaluated."""
-    run = setup(read_config(workdir))
-    while True:
-        for step in _steps(workdir, "all", missing_ok=True):
-            if not (workdir / "eval" / f"{step}.json").exists():
-                path, _ = assess_step(run, workdir, step, options=options or {})
-                print(f"Evaluated step {step}: {path}", flush=True)
-        if (workdir / "eval" / f"{run.steps}.json").exists():
-            return
-        time.sleep(poll)
+    """Evaluate every checkpoint as it appears, until the last step of training is evaluated.
+
+    Steps that training removes before their turn are passed over. If training was stopped for
+    good, end this with Ctrl-C.
+
+    Raises:
+      FileNotFoundError: if `workdir` is not the folder of a run.
+    """
+    runs = {folder: setup(read_config(folder), training=False) for folder in run_folders(workdir)}
+    while runs:
+        for folder, run in list(runs.items()):
+            found = _steps(folder, "all", missing_ok=True)
+            waiting = [s for s in found if not (folder / "eval" / f"{s}.json").exists()]
+            if waiting:
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                    path, _ = assess_step(run, folder, waiting[0], options=options or {})
+                    print(f"Evaluated step {waiting[0]}: {path}", flush=True)
+            elif run.steps in found:
+                del runs[folder]
+            else:
+                time.sleep(poll)
 
 
 def run_folders(workdir: Path) -> list[Path]:
@@ -160,8 +170,13 @@ def _steps(workdir: Path, wanted: str, *, missing_ok: bool = False) -> list[int]
         return steps
     if wanted == "latest":
         return steps[-1:]
+    if wanted == "best" and best is not None:
+        return [best]
     if wanted == "best":
-        return steps[-1:] if best is None else [best]
+        raise ValueError(
+            f"No checkpoint of {workdir} has a score on validation (a run without labels or "
+            f"validation split has none): choose latest, all, or one of {steps}."
+        )
     if not wanted.isdigit() or int(wanted) not in steps:
         raise ValueError(
             f"--step is {wanted!r}; choose latest, best, all, or one of the kept steps {steps}."

@@ -1,5 +1,6 @@
 """From a config to a finished workdir: one run, or several that are compared."""
 
+import json
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -53,10 +54,18 @@ def run(config: ConfigDict, workdir: Path) -> None:
     if list(runs) == [""]:
         train(built[""], workdir)
         return
+    if (workdir / "config.json").exists():
+        raise ValueError(
+            f"{workdir} holds a single run, and this config compares several: {sorted(runs)}. Use "
+            f"another --workdir."
+        )
     results = {}
     for name, one in built.items():
         train(one, workdir / name, name=f"{name}  ")
-        path, results[name] = assess_step(one, workdir / name, one.steps, options={})
+        path = workdir / name / "eval" / f"{one.steps}.json"
+        if not path.exists():
+            assess_step(one, workdir / name, one.steps, options={})
+        results[name] = json.loads(path.read_text())
         print(f"{name}: evaluation in {path}", flush=True)
     write_json(workdir / "comparison.json", results)
     compare(results, workdir)

@@ -1,6 +1,8 @@
 """Checkpoints: the only file that knows orbax."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,9 +42,33 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
 
 
 def save(manager: Manager, step: int, state: Any, score: float | None) -> None:
-    """Start writing `state`; `score` is its kNN accuracy on validation, if it was measured."""
+    """Start writing `state`; `score` is its kNN accuracy on validation, if it was measured.
+
+    Raises:
+      OSError: if this or the previous checkpoint cannot be written (a full disk).
+    """
     metrics = None if score is None else {SCORE: score}
-    manager.save(step, args=ocp.args.StandardSave(state._asdict()), metrics=metrics)
+    with _writing(manager):
+        manager.save(step, args=ocp.args.StandardSave(state._asdict()), metrics=metrics)
+
+
+def finish(manager: Manager) -> None:
+    """Wait for the writing to end.
+
+    Raises:
+      OSError: as `save`.
+    """
+    with _writing(manager):
+        manager.wait_until_finished()
+
+
+@contextlib.contextmanager
+def _writing(manager: Manager) -> Iterator[None]:
+    """Failures of the disk arrive from orbax and tensorstore under many types: make them one."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise OSError(f"a checkpoint could not be written: {str(error).splitlines()[0]}") from error
 
 
 def restore(manager: Manager, like: Any, step: int | None = None) -> Any:

@@ -1,10 +1,12 @@
 """The training loop: dispatch, look at the numbers, save; and again."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from eqssl_jax.data import batch_indices, prefetch
@@ -45,7 +47,9 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
         records = Records(workdir, resumed_at=start)
         try:
             with Progress(name, run.steps, run.config.train.batch_size, start=start) as progress:
-                return _advance(run, state, manager, records, progress)
+                state = _advance(run, state, manager, records, progress)
+                checkpoint.finish(manager)
+                return state
         except OSError as error:
             raise OSError(
                 f"Writing to {workdir} failed ({error}): check the free space and permissions of "
@@ -55,7 +59,9 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
         finally:
             records.close()
     finally:
-        manager.close()  # waits for a save in flight
+        # Waits for a save in flight; if that fails, the error above says so already.
+        with contextlib.suppress(Exception):
+            manager.close()
 
 
 def _advance(
@@ -84,7 +90,9 @@ def _advance(
         if knn or saving or last:
             _report(run, records, progress, *pending)  # before a checkpoint: never save a NaN
             pending, score = None, None
-            if (knn or last) and monitor:
+            if saving or last:
+                check_finite(done, state)
+            if monitor:  # every checkpoint has a score, so that the best of them is known
                 score = monitor(state)
                 records.write(done, {checkpoint.SCORE: score})
                 progress.report(done, {"knn": score})
@@ -121,6 +129,20 @@ def batches(run: Setup, start: int) -> Iterator[tuple[int, np.ndarray]]:
             yield 1, images[None]
 
 
+def check_finite(step: int, state: TrainState) -> None:
+    """An update can overflow although loss and gradient were finite: never save such a state.
+
+    Raises:
+      FloatingPointError: naming the step.
+    """
+    leaves = jax.tree.leaves((state.params, state.batch_stats))
+    if not all(jnp.isfinite(leaf).all() for leaf in leaves):
+        raise FloatingPointError(
+            f"The parameters became infinite or NaN at step {step}, before any loss did. Training "
+            f"has stopped; the checkpoints before it are intact."
+        )
+
+
 def _report(
     run: Setup,
     records: Records,
@@ -142,9 +164,10 @@ def _report(
             first = min(wrong, key=lambda name: name in ("loss", "gradient_norm"))
             raise FloatingPointError(
                 f"{first} became {line[first]} at step {step} (not finite: {', '.join(wrong)}). "
-                f"Training has stopped; the checkpoints before it are intact. Try a lower "
-                f"config.optimizer.learning_rate (now {run.config.optimizer.learning_rate}), a "
-                f"warm-up, or float32 instead of {run.config.model.compute_dtype}."
+                f"Training has stopped; the checkpoints before it are intact. In a new "
+                f"workdir, try a lower config.optimizer.learning_rate (now "
+                f"{run.config.optimizer.learning_rate}), a warm-up, or float32 instead of "
+                f"{run.config.model.compute_dtype}."
             )
         if step % run.log_every == 0 or step == run.steps:
             line["learning_rate"] = float(run.schedule(step - 1))

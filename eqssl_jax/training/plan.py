@@ -1,13 +1,15 @@
 """What a config will do, before it does it: `--dry_run`."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from eqssl_jax.method import build_recipe, check_roles
-from eqssl_jax.training.setup import Setup
-from eqssl_jax.training.step import make_step
+from eqssl_jax.training.setup import Setup, build_network
+from eqssl_jax.training.step import compile_step, make_step
 
 MIB = 2**20
 
@@ -15,7 +17,8 @@ MIB = 2**20
 def plan(run: Setup) -> dict[str, str]:
     """Every fact of the plan by name, as text. Compiles the step, runs none.
 
-    FLOPs and memory are those the compiler counted in one training step on this backend.
+    FLOPs are those the compiler counts in one training step; memory is that of the compiled step
+    on this backend, for each device.
     """
     state = jax.eval_shape(run.init)
     cost, memory = _compiled(run, state)
@@ -70,14 +73,20 @@ def size(tree: object) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
 
 
+def _step(run: Setup, root: jax.Array) -> Any:
+    step = make_step(run.network, run.method, run.optimizer, run.split.read, root)
+    return compile_step(step, run.mesh)
+
+
 def _compiled(run: Setup, state: object) -> tuple[float | None, str]:
-    """FLOPs of one step (None if unknown) and a line about memory."""
-    step = make_step(
-        run.network, run.method, run.optimizer, run.split.read, jax.random.key(run.config.seed)
-    )
-    lowered = jax.jit(step, donate_argnums=0).lower(state, run.split.pool, run.inputs_shape())
-    compiled = lowered.compile()
-    cost = (compiled.cost_analysis() or {}).get("flops")
+    """FLOPs of one step over all devices (None if unknown) and a line about memory of each."""
+    root = jax.random.key(run.config.seed)
+    inputs = state, run.split.pool, run.inputs_shape()
+    # Counted with XLA's convolutions: the compiler counts the body of a loop once, and on CPU ours
+    # loop over images. Loops left over small filters (jitter, blur) make the count a lower bound.
+    counted = run._replace(network=build_network(run.config, run.dataset, conv="xla"))
+    cost = (_step(counted, root).lower(*inputs).cost_analysis() or {}).get("flops")
+    compiled = _step(run, root).lower(*inputs).compile()
     used = compiled.memory_analysis()
     if used is None:
         return cost, "not counted by this backend"

@@ -1,16 +1,22 @@
 """From a config to everything a run needs, with every check that can be made before compiling."""
 
 import functools
+import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jax.tree_util import Partial
+from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 from eqssl_jax import data, method, models
+from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.evaluation import settings
 from eqssl_jax.method import Method
 from eqssl_jax.models import Network
 from eqssl_jax.training.mesh import make_mesh, replicated
@@ -20,7 +26,11 @@ from eqssl_jax.transforms import Transform
 
 
 class Setup(NamedTuple):
-    """The parts of a run, built but not started. Intervals are in steps."""
+    """The parts of a run, built but not started. Intervals are in steps.
+
+    `split` is trained on as it is stored; the splits of `dataset` are for evaluation, and their
+    images have been through the identity of the recipe: they come at the size of the views.
+    """
 
     config: ConfigDict
     dataset: Dataset
@@ -40,13 +50,12 @@ class Setup(NamedTuple):
 
     def init(self) -> TrainState:
         """The state before the first step, the same on every device."""
-        example = jax.eval_shape(self.split.read, self.split.pool, self.inputs_shape())
         state = init_state(
             jax.random.key(self.config.seed),
             self.network,
             self.method,
             self.optimizer,
-            example.shape[1:],
+            self.dataset.image_shape,
             self.config.train.batch_size,
         )
         return jax.device_put(state, replicated(self.mesh))
@@ -55,16 +64,25 @@ class Setup(NamedTuple):
         """The frozen encoder of a state; its weights are arguments of whatever compiles it."""
         return Partial(self.network.encode, state.params["network"], state.batch_stats)
 
+    def dimension(self) -> int:
+        """Width of the embeddings, D."""
+        images = jax.ShapeDtypeStruct((1, *self.dataset.image_shape), "float32")
+        return jax.eval_shape(self.encoder(jax.eval_shape(self.init)), images)[1].shape[1]
+
     def inputs_shape(self) -> jax.ShapeDtypeStruct:
         """Shape of what one step reads: indices, or streamed uint8 images."""
         batch = self.config.train.batch_size
         if self.split.load is None:
             return jax.ShapeDtypeStruct((batch,), "int32")
-        return jax.ShapeDtypeStruct((batch, *self.dataset.image_shape), "uint8")
+        one = self.split.load(np.zeros(1, np.int32))
+        return jax.ShapeDtypeStruct((batch, *one.shape[1:]), one.dtype)
 
 
-def setup(config: ConfigDict) -> Setup:
+def setup(config: ConfigDict, *, training: bool = True) -> Setup:
     """Load the data and build network, method and optimiser.
+
+    `training=False` leaves out what only training needs to hold on this machine: a batch that its
+    devices can share.
 
     Raises:
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
@@ -72,14 +90,17 @@ def setup(config: ConfigDict) -> Setup:
     """
     mesh = make_mesh()
     built = method.build(config)
-    check_batch(config, built, mesh.size)
+    check_batch(config, built, mesh.size if training else 1)
+    check_measurements(config)
     dataset = load_dataset(config)
     if config.data.split not in dataset.splits:
         raise ValueError(
             f"config.data.split is {config.data.split!r}, but {dataset.name} has only "
             f"{sorted(dataset.splits)}."
         )
+    recipe = measured_recipe(config)
     split = dataset.splits[config.data.split]
+    dataset = at_view_size(dataset, config)
     split = split._replace(pool=jax.device_put(split.pool, replicated(mesh)))
     train = config.train
     steps_per_epoch = split.size // train.batch_size
@@ -101,7 +122,7 @@ def setup(config: ConfigDict) -> Setup:
         method=built,
         schedule=schedule,
         optimizer=optimizer(config.optimizer, schedule),
-        recipe=measured_recipe(config),
+        recipe=recipe,
         mesh=mesh,
         steps=steps,
         steps_per_epoch=steps_per_epoch,
@@ -114,22 +135,59 @@ def setup(config: ConfigDict) -> Setup:
 
 
 def load_dataset(config: ConfigDict) -> Dataset:
-    """The data set of config.data."""
+    """The data set of config.data; runs that share it share the arrays."""
+    return _dataset(json.dumps(plain(config)["data"], sort_keys=True))
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(settings: str) -> Dataset:
+    chosen = json.loads(settings)
     on_device: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
-    if config.data.on_device not in on_device:
+    if chosen["on_device"] not in on_device:
         raise ValueError(
-            f"config.data.on_device is {config.data.on_device!r}; choose from {list(on_device)}."
+            f"config.data.on_device is {chosen['on_device']!r}; choose from {list(on_device)}."
         )
     return data.load(
-        name=config.data.name,
-        directory=config.data.directory or None,
-        size=config.data.size or None,
-        seed=config.seed,
-        validation=config.data.validation,
-        on_device=on_device[config.data.on_device],
-        corrupt=config.data.corrupt,
-        **config.data.options,
+        name=chosen["name"],
+        directory=chosen["directory"] or None,
+        size=chosen["size"] or None,
+        seed=chosen["seed"],
+        validation=chosen["validation"],
+        on_device=on_device[chosen["on_device"]],
+        corrupt=chosen["corrupt"],
+        **chosen["options"],
     )
+
+
+def at_view_size(dataset: Dataset, config: ConfigDict) -> Dataset:
+    """The data set as the recipe's identity shows it, if views have another size than images.
+
+    An encoder is evaluated at the resolution it was trained at: whole images, resized.
+    """
+    recipe = method.build_recipe(config.recipe.name, config.recipe.options)
+    image = jax.ShapeDtypeStruct(dataset.image_shape, "float32")
+    shape = jax.eval_shape(recipe.apply, recipe.identity, image).shape
+    if shape == tuple(dataset.image_shape):
+        return dataset
+    options = json.dumps(plain(config)["recipe"]["options"], sort_keys=True)
+    splits = {
+        name: split._replace(read=_resized(split.read, config.recipe.name, options))
+        for name, split in dataset.splits.items()
+    }
+    return dataset._replace(image_shape=shape, splits=splits)
+
+
+# Cached, so that equal readers are the same functions and compiled code is found again.
+@functools.lru_cache(maxsize=32)
+def _resized(
+    read: Callable[[PyTree, Array], Array], recipe: str, options: str
+) -> Callable[[PyTree, Array], Array]:
+    transform = method.build_recipe(recipe, json.loads(options))
+
+    def resized(pool: PyTree, inputs: Array) -> Array:
+        return jax.vmap(functools.partial(transform.apply, transform.identity))(read(pool, inputs))
+
+    return resized
 
 
 def measured_recipe(config: ConfigDict) -> Transform:
@@ -140,7 +198,7 @@ def measured_recipe(config: ConfigDict) -> Transform:
     return method.build_recipe(config.recipe.name, config.recipe.options)
 
 
-def build_network(config: ConfigDict, dataset: Dataset) -> Network:
+def build_network(config: ConfigDict, dataset: Dataset, *, conv: str | None = None) -> Network:
     """The network of config.model, normalising by the statistics of the data set."""
     model = config.model
     return _network(
@@ -151,7 +209,7 @@ def build_network(config: ConfigDict, dataset: Dataset) -> Network:
         mean=dataset.mean,
         std=dataset.std,
         compute_dtype=model.compute_dtype,
-        conv=model.conv,
+        conv=conv or model.conv,
     )
 
 
@@ -183,6 +241,22 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
                 f"use a batch (and equivariance.images, if set) that is a multiple of the splits, "
                 f"e.g. {_near(batch, max(splits, 1))}."
             )
+
+
+def check_measurements(config: ConfigDict) -> None:
+    """What is measured during and after training must be possible, before hours are spent.
+
+    Raises:
+      ValueError: naming the setting.
+    """
+    for name in ("neighbours", "bank", "queries", "temperature"):
+        if config.knn[name] <= 0:
+            raise ValueError(f"config.knn.{name} is {config.knn[name]}; it must be positive.")
+    if config.train.keep < 1:
+        raise ValueError(f"config.train.keep is {config.train.keep}; keep at least 1 checkpoint.")
+    if not 0 <= config.seed < 2**31:
+        raise ValueError(f"config.seed is {config.seed}; it must lie in 0 … {2**31 - 1}.")
+    settings(config.evaluation.preset, **plain(config)["evaluation"]["options"])
 
 
 def check_budget(config: ConfigDict, steps: int) -> None:

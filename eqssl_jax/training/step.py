@@ -132,14 +132,19 @@ def make_dispatch(
     return _looped(step, mesh) if looped else _called(step, mesh)
 
 
-def _called(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]:
+def compile_step(step: Step, mesh: Mesh) -> Any:
+    """One step as a program over a device mesh: the batch is cut over it, all else replicated."""
     everywhere = replicated(mesh)
-    compiled = jax.jit(
+    return jax.jit(
         step,
         donate_argnums=0,
         in_shardings=(everywhere, everywhere, batched(mesh)),
         out_shardings=(everywhere, everywhere),
     )
+
+
+def _called(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]:
+    compiled = compile_step(step, mesh)
 
     def dispatch(
         state: TrainState, pool: PyTree, inputs: Inputs, count: int

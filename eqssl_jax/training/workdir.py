@@ -8,17 +8,24 @@ from ml_collections import ConfigDict
 from eqssl_jax import __version__
 from eqssl_jax.config import differences, load, plain
 
+# Settings that no trained number depends on: a run may go on with others.
+FREE = ("evaluation.", "train.log_every", "train.keep")
+
 
 def claim(workdir: Path, config: ConfigDict) -> None:
     """Make `workdir` the folder of this config, or check that it already is.
 
+    Until a first checkpoint is written there is nothing to protect, and a changed config replaces
+    the one there; so do settings that training does not depend on (`FREE`).
+
     Raises:
-      ValueError: if another config wrote it, with every differing key.
+      ValueError: if another config has trained there, with every differing key.
       OSError: if it cannot be created or written.
     """
     path = workdir / "config.json"
-    if path.exists():
+    if path.exists() and any((workdir / "checkpoints").glob("[0-9]*")):
         changed = differences(plain(read_config(workdir)), plain(config))
+        changed = {key: pair for key, pair in changed.items() if not key.startswith(FREE)}
         if changed:
             shown = "; ".join(
                 f"{key}: {old!r} there, {new!r} now" for key, (old, new) in changed.items()
@@ -27,7 +34,6 @@ def claim(workdir: Path, config: ConfigDict) -> None:
                 f"{workdir} holds a run of another config and will not be overwritten or "
                 f"continued: {shown}. Use another --workdir, or the same settings."
             )
-        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         text = json.dumps(plain(config), indent=2, sort_keys=True)
@@ -47,6 +53,7 @@ def read_config(workdir: Path) -> ConfigDict:
 
     Raises:
       FileNotFoundError: if `workdir` is not the folder of a run.
+      ValueError: if its config.json is damaged.
     """
     path = workdir / "config.json"
     if not path.exists():
@@ -54,4 +61,9 @@ def read_config(workdir: Path) -> ConfigDict:
             f"{workdir} is not the folder of a run: it has no config.json. Give the --workdir that "
             f"training was started with."
         )
-    return load(json.loads(path.read_text()))
+    try:
+        return load(json.loads(path.read_text()))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): restore it, or train in another --workdir."
+        ) from None
