@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resumes it.")
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
@@ -14,10 +15,12 @@ def start(main: Callable[[list[str]], None]) -> None:
 
     def parse(argv: list[str]) -> list[str]:
         try:
-            return app.parse_flags_with_usage(argv)
-        except (KeyError, AttributeError, TypeError, ValueError, OSError) as error:
-            text = str(error.args[0]) if error.args else str(error)
-            _complain(f"{text} (Settings are those of the config file; --debug shows where.)")
+            return flags.FLAGS(argv)
+        except (flags.Error, KeyError, AttributeError, TypeError, ValueError, OSError) as error:
+            text = str(error.args[0] if error.args else error)
+            if "Traceback" in text:  # an error in the config file: its last line says which
+                text = text.strip().splitlines()[-1].strip().removeprefix("ValueError: ")
+            _complain(text)
             if "--debug" in argv:
                 raise
             raise SystemExit(2) from None

@@ -7,11 +7,10 @@ python -m eqssl_jax.eval --workdir=runs/care --watch        # every new one as i
 
 from pathlib import Path
 
-from absl import flags
+from absl import app, flags
 
-from eqssl_jax.command import run_command, start
+from eqssl_jax.command import WORKDIR, run_command, start
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 STEP = flags.DEFINE_string("step", "latest", "latest, best, all, or the number of a step.")
 WATCH = flags.DEFINE_bool("watch", False, "Evaluate new checkpoints until training is done.")
 OPTIONS = flags.DEFINE_multi_string(
@@ -24,13 +23,15 @@ def main(argv: list[str]) -> None:
     def run() -> None:
         from eqssl_jax.experiment import assess
 
-        workdir = Path(WORKDIR.value)
+        workdir = Path(WORKDIR.value or "")
         options = assess.parse_options(OPTIONS.value)
         if WATCH.value:
             assess.watch(workdir, options=options)
         else:
             assess.assess(workdir, STEP.value, options=options)
 
+    if WORKDIR.value is None:
+        raise app.UsageError("--workdir is needed: the folder that training was started with.")
     run_command(run, argv)
 
 

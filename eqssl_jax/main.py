@@ -10,10 +10,9 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
-from eqssl_jax.command import run_command, start
+from eqssl_jax.command import WORKDIR, run_command, start
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, e.g. configs/care.py.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; resumes what it finds there.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved plan and stop.")
 
 

@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
-# Before jax is imported: eight virtual CPU devices, so that sharding is tested on any machine.
+# Before jax is imported: eight virtual CPU devices, so that sharding is tested on any machine; and
+# quick rather than good code, since nearly all the time of these tests is compilation.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 )
 
 import jax
