@@ -6,6 +6,8 @@ Both runs share seed, data order, budget and recipe; they differ in the weight o
 objective alone.
 """
 
+import math
+
 from ml_collections import ConfigDict
 
 from eqssl_jax import presets
@@ -17,12 +19,15 @@ def get_config() -> ConfigDict:
     config.data.options = ConfigDict(
         {"train_size": 4096, "test_size": 1024, "out_of_range_size": 1024}
     )
+    # Any hue and any angle: what SimCLR must forget, and CARE may keep as a rotation.
+    config.recipe.options.jitter = (0.4, 0.4, 0.4, 0.5)
+    config.recipe.options.max_angle = math.pi
     config.train.batch_size = 128
-    config.train.steps = 300
+    config.train.steps = 400
     config.train.steps_per_dispatch = 10
     config.train.log_every = 20
-    config.train.knn_every = 150
-    config.train.save_every = 300
+    config.train.knn_every = 200
+    config.train.save_every = 400
     config.optimizer.learning_rate = 2e-3
     config.optimizer.warmup_epochs = 0.5
     config.evaluation.preset = "quick"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+from eqssl_jax import command
 from eqssl_jax.command import WORKDIR, run_command, start
 
 STEP = flags.DEFINE_string("step", "latest", "latest, best, all, or the number of a step.")
@@ -16,6 +17,7 @@ WATCH = flags.DEFINE_bool("watch", False, "Evaluate new checkpoints until traini
 OPTIONS = flags.DEFINE_multi_string(
     "option", [], "A budget of the evaluation, e.g. --option=augmentations=5; repeatable."
 )
+flags.adopt_module_key_flags(command)  # --help shows them too
 
 
 def main(argv: list[str]) -> None:

@@ -2,7 +2,7 @@
 
     python -m eqssl_jax.main --config=configs/care.py:cifar10 --workdir=runs/care
 
-Any setting can be changed from the command line: --config.optimizer.learning_rate=0.001
+A setting of the config is changed by its name: --config.optimizer.learning_rate=0.001
 """
 
 from pathlib import Path
@@ -10,10 +10,12 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
+from eqssl_jax import command
 from eqssl_jax.command import WORKDIR, run_command, start
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config file, e.g. configs/care.py.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved plan and stop.")
+flags.adopt_module_key_flags(command)  # --help shows them too
 
 
 def main(argv: list[str]) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -218,19 +220,37 @@ def test_parameters_that_overflow_are_not_saved(tmp_path):
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from test_training_loop import small
+from toys import linear_network
+from eqssl_jax.training.loop import train
+
+run, workdir = small(network=linear_network(features=400), log_every=100), Path(sys.argv[1])
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8000, hard))  # no file may grow beyond 8 kB
+try:
+    train(run, workdir)
+except OSError as error:
+    print("refused:", error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+print("then:", int(train(run, workdir).step))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process exist on Unix only")
 def test_a_disk_that_fills_while_a_checkpoint_is_written(tmp_path):
-    """A limit on the size of files stands in for the full disk."""
-    resource = pytest.importorskip("resource", reason="limits of a process exist on Unix only")
-    wide = small(network=linear_network(features=400), log_every=100)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, hard))
-    try:
-        with pytest.raises(OSError, match="free space") as error:
-            train(wide, tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "from step 0" in str(error.value)
-    assert int(train(wide, tmp_path).step) == 12  # with space again, it goes through
+    """A limit on the size of files stands in for the full disk, in a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        capture_output=True, text=True, cwd=Path(__file__).parent, check=False,
+    )  # fmt: skip
+    lines = {line.split(":")[0]: line for line in ended.stdout.splitlines()}
+    assert "a checkpoint could not be written" in lines["refused"], ended.stderr
+    assert "free space" in lines["refused"]
+    assert "goes on from step 0" in lines["refused"]
+    assert lines["then"] == "then: 12"  # with space again, it goes through
 
 
 def test_a_workdir_that_cannot_be_made(tmp_path):

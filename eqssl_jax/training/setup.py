@@ -67,7 +67,9 @@ class Setup(NamedTuple):
     def dimension(self) -> int:
         """Width of the embeddings, D."""
         images = jax.ShapeDtypeStruct((1, *self.dataset.image_shape), "float32")
-        return jax.eval_shape(self.encoder(jax.eval_shape(self.init)), images)[1].shape[1]
+        state = jax.eval_shape(self.init)
+        network = state.params["network"], state.batch_stats
+        return jax.eval_shape(self.network.encode, *network, images)[1].shape[1]
 
     def inputs_shape(self) -> jax.ShapeDtypeStruct:
         """Shape of what one step reads: indices, or streamed uint8 images."""
