@@ -3,7 +3,9 @@
     python -m eqssl_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 
 Both runs share seed, data order, budget and recipe; they differ in the weight of the equivariance
-objective alone.
+objective alone. One seed gave (2 cores, shared with other work, 4 CPU minutes in all): Gram error
+0.060 with CARE and 0.072 with SimCLR; so little training is not enough for the class (10 shapes at
+any angle), and kNN stays within a few points of the untrained encoder.
 """
 
 import math
@@ -23,11 +25,11 @@ def get_config() -> ConfigDict:
     config.recipe.options.jitter = (0.4, 0.4, 0.4, 0.5)
     config.recipe.options.max_angle = math.pi
     config.train.batch_size = 128
-    config.train.steps = 400
+    config.train.steps = 300
     config.train.steps_per_dispatch = 10
     config.train.log_every = 20
-    config.train.knn_every = 200
-    config.train.save_every = 400
+    config.train.knn_every = 150
+    config.train.save_every = 300
     config.optimizer.learning_rate = 2e-3
     config.optimizer.warmup_epochs = 0.5
     config.evaluation.preset = "quick"

@@ -178,5 +178,5 @@ def test_runs_share_everything_but_their_overrides():
         )
     runs = expand(config)
     assert differences(plain(runs["simclr"]), plain(runs["care"])) == {
-        "objectives.equivariance.weight": (0.0, 0.03)
+        "objectives.equivariance.weight": (0.0, 0.1)
     }
