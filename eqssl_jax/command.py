@@ -20,12 +20,26 @@ def start(main: Callable[[list[str]], None]) -> None:
             text = str(error.args[0] if error.args else error)
             if "Traceback" in text:  # an error in the config file: its last line says which
                 text = text.strip().splitlines()[-1].strip().removeprefix("ValueError: ")
+            if isinstance(error, KeyError | AttributeError):
+                text = _unknown_setting(text, argv)
             _complain(text)
             if "--debug" in argv:
                 raise
             raise SystemExit(2) from None
 
     app.run(main, flags_parser=parse)
+
+
+def _unknown_setting(text: str, argv: list[str]) -> str:
+    """ml_collections names only the last part of a key: find the flag that it came from.
+
+    >>> _unknown_setting("'nme' Did you mean 'name'?", ["x", "--config.data.nme=a"])
+    "The config has no setting for --config.data.nme=a. 'nme' Did you mean 'name'?"
+    """
+    text = " ".join(text.replace("\\n", " ").replace("\\'", "'").split())
+    name = text.strip("\"'").split("'")[0].split()[0]
+    flag = next((arg for arg in argv if arg.startswith("--config.") and name in arg), f"{name!r}")
+    return f"The config has no setting for {flag}. {text}"
 
 
 def run_command(action: Callable[[], None], argv: list[str]) -> None:

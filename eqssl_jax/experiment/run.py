@@ -38,7 +38,9 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
 def show_plans(config: ConfigDict) -> None:
     """Print what every run of the config would do."""
     for name, own in expand(config).items():
-        show(plan(setup(own)), f"Plan {name}".strip())
+        built = setup(own)
+        print("Compiling one step, to count its FLOPs and memory ...", flush=True)
+        show(plan(built), f"Plan {name}".strip())
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
