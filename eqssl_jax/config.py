@@ -93,7 +93,7 @@ def base() -> ConfigDict:
             options=ConfigDict(),  # any budget of the preset, by name
         )
     )
-    # Several runs from one file: name -> overrides by dotted key. Empty: one run.
+    # Several runs from one file: name -> overrides, nested like the config. Empty: one run.
     config.runs = ConfigDict()
     return config
 
