@@ -7,8 +7,9 @@ objective alone. One seed gave (2 cores, shared with other work, 4 CPU minutes i
 0.060 with CARE and 0.072 with SimCLR. λ 0.1 and 300 steps were chosen after looking at such runs:
 λ 0.03 with 400 steps gave 0.062 against SimCLR's 0.047, the other way round, and λ 0.4 was stopped
 at step 200, where the views had nearly collapsed. Take it as a demonstration, not as evidence; that
-is docs/results/cifar10_small. R² of hue was lower with CARE (0.87 against 0.94). So little training is not enough for the class (10 shapes at
-any angle), and kNN stays within a few points of the untrained encoder.
+is docs/results/cifar10_small. R² of hue was lower with CARE (0.87 against 0.94). So little training
+is not enough for the class (10 shapes at any angle), and kNN stays within a few points of the
+untrained encoder.
 """
 
 import math
