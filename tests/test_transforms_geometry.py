@@ -223,3 +223,31 @@ def test_bad_images_are_refused():
             transform.apply(transform.identity, batch)
     with pytest.raises(ValueError, match="smaller"):
         t.center_crop(9).apply({}, batch[0])
+
+
+def test_rotate_fills_the_corners_as_asked():
+    x = jax.random.uniform(jax.random.key(0), (9, 9, 3))
+    params = {"angle": jnp.float32(np.pi / 4)}
+    assert np.asarray(t.rotate().apply(params, x))[0, 0].max() == 0
+    np.testing.assert_allclose(np.asarray(t.rotate(fill=0.75).apply(params, x))[0, 0], 0.75)
+    plain = np.asarray(t.rotate(fill=0.75).apply({"angle": jnp.float32(0)}, x))
+    np.testing.assert_array_equal(plain, x)
+    # Mirrored at the border, an image that is constant along the border has that value there.
+    rim = jnp.array([0, 1, 2, -3, -2, -1])  # the corner comes from 1.7 pixels inside
+    framed = x.at[rim].set(0.5).at[:, rim].set(0.5)
+    turned = np.asarray(t.rotate(fill="reflect").apply(params, framed))
+    np.testing.assert_allclose(turned[0, 0], 0.5, atol=1e-6)
+
+
+def test_rotate_by_a_quarter_needs_no_fill():
+    x = jax.random.uniform(jax.random.key(0), (8, 8, 3))
+    params = {"angle": jnp.float32(np.pi / 2)}
+    for fill in (0.0, 1.0, "reflect"):
+        turned = t.rotate(fill=fill).apply(params, x)
+        np.testing.assert_allclose(turned, jnp.rot90(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("fill", [-0.1, 2.0, "wrap"])
+def test_rotate_refuses_another_fill(fill):
+    with pytest.raises(ValueError, match="fill in"):
+        t.rotate(fill=fill)

@@ -227,3 +227,23 @@ def test_bad_images_are_refused():
     for transform in (t.gaussian_blur(3), t.solarize()):
         with pytest.raises(ValueError, match=r"jax\.vmap"):
             transform.apply(transform.identity, batch)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
+def test_single_factors_are_the_jitter_with_the_others_still(name):
+    single = getattr(t, name)(0.3)
+    joint = t.color_jitter(**{**dict.fromkeys(("brightness", "contrast", "saturation"), 0.0),
+                              "hue": 0.0, name: 0.3})  # fmt: skip
+    drawn = single.sample(jax.random.key(1))
+    assert list(drawn) == [name]
+    x = jax.random.uniform(jax.random.key(0), (8, 8, 3))
+    expected = joint.apply({**joint.identity, **drawn}, x)
+    np.testing.assert_allclose(single.apply(drawn, x), expected, atol=1e-6)
+    assert np.abs(np.asarray(single.apply(drawn, x)) - np.asarray(x)).max() > 1e-2
+    np.testing.assert_array_equal(single.apply(single.identity, x), x)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
+def test_single_factors_refuse_bad_strengths(name):
+    with pytest.raises(ValueError, match=rf"{name}\(\) takes a strength"):
+        getattr(t, name)(-0.1)

@@ -14,6 +14,7 @@ PARTS = {
     "moco_imagenet": ["crop", "jitter", "gray", "blur", "flip"],
     "care_imagenet_equivariant": ["crop", "jitter", "gray", "blur", "flip"],
     "shapes": ["rotate", "crop", "jitter"],
+    "factors": ["rotate", "crop", "brightness", "contrast", "saturation", "hue"],
 }
 
 
@@ -122,3 +123,13 @@ def test_strengths_can_be_set():
 def test_bad_strengths_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         recipes.simclr_cifar(**options)
+
+
+def test_factors_leave_out_what_has_no_strength():
+    everything = recipes.factors(flip=0.5, gray=0.2, blur_sigma=(0.1, 1.0), solarize=(0.2, 1.0))
+    assert list(everything.identity) == [
+        "rotate", "crop", "flip", "brightness", "contrast", "saturation", "hue", "gray", "blur",
+        "solarize",
+    ]  # fmt: skip
+    nothing = dict.fromkeys(("max_angle", "brightness", "contrast", "saturation", "hue"), 0.0)
+    assert list(recipes.factors(**nothing).identity) == ["crop"]

@@ -2,7 +2,14 @@
 
 from eqssl_jax.transforms import recipes
 from eqssl_jax.transforms.base import Params, Transform, chain, maybe
-from eqssl_jax.transforms.color import color_jitter, grayscale
+from eqssl_jax.transforms.color import (
+    brightness,
+    color_jitter,
+    contrast,
+    grayscale,
+    hue,
+    saturation,
+)
 from eqssl_jax.transforms.filter import gaussian_blur, normalize, solarize
 from eqssl_jax.transforms.geometry import (
     center_crop,
@@ -14,16 +21,20 @@ from eqssl_jax.transforms.geometry import (
 __all__ = [
     "Params",
     "Transform",
+    "brightness",
     "center_crop",
     "chain",
     "color_jitter",
+    "contrast",
     "gaussian_blur",
     "grayscale",
     "horizontal_flip",
+    "hue",
     "maybe",
     "normalize",
     "random_resized_crop",
     "recipes",
     "rotate",
+    "saturation",
     "solarize",
 ]

@@ -12,6 +12,7 @@ from eqssl_jax.transforms import checks
 from eqssl_jax.transforms.base import Params, Transform
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the entries of a jitter's `order`
+_KINDS = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION}
 
 
 def color_jitter(
@@ -55,6 +56,52 @@ def color_jitter(
     return Transform(sample, _jitter, still)
 
 
+def brightness(strength: float = 0.4) -> Transform:
+    """Only the brightness of `color_jitter`, as a part of its own; a draw is `brightness`.
+
+    Raises:
+      ValueError: for a negative strength.
+    """
+    return _blending("brightness", strength)
+
+
+def contrast(strength: float = 0.4) -> Transform:
+    """Only the contrast of `color_jitter`, as a part of its own; a draw is `contrast`.
+
+    Raises:
+      ValueError: for a negative strength.
+    """
+    return _blending("contrast", strength)
+
+
+def saturation(strength: float = 0.4) -> Transform:
+    """Only the saturation of `color_jitter`, as a part of its own; a draw is `saturation`.
+
+    Raises:
+      ValueError: for a negative strength.
+    """
+    return _blending("saturation", strength)
+
+
+def hue(strength: float = 0.1) -> Transform:
+    """Only the hue of `color_jitter`, as a part of its own; a draw is `hue` (turns).
+
+    Raises:
+      ValueError: for a strength outside [0, 0.5] (half a turn).
+    """
+    if not 0 <= strength <= 0.5:
+        raise ValueError(f"hue() takes a strength in [0, 0.5] turns, found {strength}.")
+
+    def sample(key: Key[Array, ""]) -> Params:
+        return {"hue": jax.random.uniform(key, minval=-strength, maxval=strength)}
+
+    def apply(params: Params, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+        checks.rgb("hue()", x)
+        return _shift_hue(x, jnp.asarray(params["hue"]))
+
+    return Transform(sample, apply, {"hue": np.float32(0)})
+
+
 def grayscale(probability: float = 0.2) -> Transform:
     """Replace the three channels by 0.2989 R + 0.587 G + 0.114 B; a draw is `gray` (bool).
 
@@ -71,6 +118,23 @@ def grayscale(probability: float = 0.2) -> Transform:
         return jnp.where(params["gray"], _gray(x), x)
 
     return Transform(sample, apply, {"gray": np.bool_(False)})
+
+
+def _blending(name: str, strength: float) -> Transform:
+    """One of the three blends; its draw is one ratio, uniform in [max(0, 1 − b), 1 + b]."""
+    if not 0 <= strength < inf:
+        raise ValueError(f"{name}() takes a strength of at least 0, found {strength}.")
+    kind = _KINDS[name]
+    low, high = max(0.0, 1 - strength), 1.0 + strength
+
+    def sample(key: Key[Array, ""]) -> Params:
+        return {name: jax.random.uniform(key, minval=low, maxval=high)}
+
+    def apply(params: Params, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+        checks.rgb(f"{name}()", x)
+        return _blend(x, (jnp.asarray(kind), jnp.asarray(params[name])))[0]
+
+    return Transform(sample, apply, {name: np.float32(1)})
 
 
 def _jitter(params: Params, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:

@@ -123,16 +123,25 @@ def horizontal_flip(probability: float = 0.5) -> Transform:
     return Transform(sample, apply, {"flip": np.bool_(False)})
 
 
-def rotate(max_angle: float = pi) -> Transform:
-    """Turn by a random angle about the centre, bilinear, with zeros where nothing was.
+def rotate(max_angle: float = pi, *, fill: float | str = 0.0) -> Transform:
+    """Turn by a random angle about the centre, bilinear.
 
     A draw is `angle` in radians, counter-clockwise, uniform in [−max_angle, max_angle].
 
+    Args:
+      max_angle: radians.
+      fill: the value in [0, 1] where nothing was, or "reflect": the image mirrored at its border.
+        A constant shows the angle in the corners, whatever the image: where a representation shall
+        learn about angles, that is a shortcut.
+
     Raises:
-      ValueError: if `max_angle` is not in [0, π] (radians, not degrees).
+      ValueError: if `max_angle` is not in [0, π] (radians, not degrees), or for another fill.
     """
     if not 0 <= max_angle <= pi:
         raise ValueError(f"rotate() takes max_angle in [0, π] radians, found {max_angle}.")
+    if fill != "reflect" and (isinstance(fill, str) or not 0 <= fill <= 1):
+        raise ValueError(f"rotate() takes a fill in [0, 1] or 'reflect', found {fill!r}.")
+    outside = 0.0 if isinstance(fill, str) else float(fill)
 
     def sample(key: Key[Array, ""]) -> Params:
         return {"angle": jax.random.uniform(key, minval=-max_angle, maxval=max_angle)}
@@ -146,7 +155,9 @@ def rotate(max_angle: float = pi) -> Transform:
         # Where each output pixel comes from: the turn undone. Rows count downward.
         row = sin * right + cos * down + middle[0]  # [H, W]
         column = cos * right - sin * down + middle[1]
-        return jnp.minimum(_bilinear(x, row, column), 1.0)
+        if fill == "reflect":
+            row, column = _mirrored(row, x.shape[0]), _mirrored(column, x.shape[1])
+        return jnp.minimum(_bilinear(x, row, column, outside), 1.0)
 
     return Transform(sample, apply, {"angle": np.float32(0)})
 
@@ -171,16 +182,23 @@ def _resampling(
     return weights / jnp.sum(weights, axis=1, keepdims=True)
 
 
+def _mirrored(place: Float[Array, "a b"], pixels: int) -> Float[Array, "a b"]:
+    """Coordinates folded into [0, pixels − 1] at its ends, without repeating the border pixel."""
+    period = 2.0 * max(pixels - 1, 1)
+    return (pixels - 1) - jnp.abs(jnp.mod(place, period) - (pixels - 1))
+
+
 def _bilinear(
-    x: Float[Array, "h w c"], row: Float[Array, "a b"], column: Float[Array, "a b"]
+    x: Float[Array, "h w c"], row: Float[Array, "a b"], column: Float[Array, "a b"], outside: float
 ) -> Float[Array, "a b c"]:
-    """Values of `x` between its pixels, zero outside.
+    """Values of `x` between its pixels, and `outside` beyond them.
 
     Not dm_pix.affine_transform: it interpolates over channels as well, eight corners for four.
     """
     height, width, channels = x.shape
-    # A rim of zeros, and nothing further out is needed.
-    padded = jnp.pad(x, ((1, 1), (1, 1), (0, 0))).reshape(-1, channels)
+    # A rim of that value, and nothing further out is needed.
+    rim = ((1, 1), (1, 1), (0, 0))
+    padded = jnp.pad(x, rim, constant_values=outside).reshape(-1, channels)
     row = jnp.clip(row + 1, 0.0, height + 1.0)
     column = jnp.clip(column + 1, 0.0, width + 1.0)
     top = jnp.minimum(jnp.floor(row), float(height))

@@ -6,6 +6,7 @@ No recipe normalises: the network does, so that training and evaluation cannot d
 from collections.abc import Callable, Mapping, Sequence
 from math import pi
 
+from eqssl_jax.transforms import color, filter
 from eqssl_jax.transforms.base import Transform, chain, maybe
 from eqssl_jax.transforms.color import color_jitter, grayscale
 from eqssl_jax.transforms.filter import gaussian_blur
@@ -131,11 +132,58 @@ def shapes(
     )
 
 
+def factors(
+    size: int = 32,
+    *,
+    max_angle: float = pi,
+    fill: float | str = "reflect",
+    scale: Sequence[float] = (0.3, 1.0),
+    ratio: Sequence[float] = RATIO,
+    flip: float = 0.0,
+    brightness: float = 0.4,
+    contrast: float = 0.4,
+    saturation: float = 0.4,
+    hue: float = 0.5,
+    gray: float = 0.0,
+    blur_kernel: int = 5,
+    blur_sigma: Sequence[float] = (),
+    solarize: Sequence[float] = (),
+) -> Transform:
+    """Every factor a part of its own, so that each can have its own role. Ours, not from a paper.
+
+    rotate, crop, flip, brightness, contrast, saturation, hue, gray, blur, solarize, in this order
+    and always drawn: a colour jitter, by contrast, is one part with one role. A part whose strength
+    is 0 (or an empty range) is left out of the recipe; the crop stays, since it sets the size.
+
+    Raises:
+      ValueError: as its parts do, for values out of their ranges.
+    """
+    strengths = {
+        "rotate": max_angle, "crop": 1, "flip": flip, "brightness": brightness,
+        "contrast": contrast, "saturation": saturation, "hue": hue, "gray": gray,
+        "blur": len(blur_sigma), "solarize": len(solarize),
+    }  # fmt: skip
+    build: Mapping[str, Callable[[], Transform]] = {
+        "rotate": lambda: rotate(max_angle, fill=fill),
+        "crop": lambda: random_resized_crop(size, scale=scale, ratio=ratio),
+        "flip": lambda: horizontal_flip(flip),
+        "brightness": lambda: color.brightness(brightness),
+        "contrast": lambda: color.contrast(contrast),
+        "saturation": lambda: color.saturation(saturation),
+        "hue": lambda: color.hue(hue),
+        "gray": lambda: grayscale(gray),
+        "blur": lambda: gaussian_blur(blur_kernel, sigma=blur_sigma),
+        "solarize": lambda: filter.solarize(solarize),
+    }
+    return chain(**{name: part() for name, part in build.items() if strengths[name]})
+
+
 RECIPES: Mapping[str, Callable[..., Transform]] = {
     "simclr_cifar": simclr_cifar,
     "moco_imagenet": moco_imagenet,
     "care_imagenet_equivariant": care_imagenet_equivariant,
     "shapes": shapes,
+    "factors": factors,
 }
 
 
