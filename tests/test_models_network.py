@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toys import linear_network
 
 from eqssl_jax import models
 
@@ -196,3 +197,83 @@ def test_bad_settings(options, words):
 def test_channels_must_fit():
     with pytest.raises(ValueError, match=r"3 channels.*\(8, 8, 1\)"):
         build().init(jax.random.key(0), (8, 8, 1))
+
+
+def test_layers_end_in_what_encode_gives(started, images):
+    network, variables = started
+    parts = variables["params"], variables["batch_stats"]
+    found = jax.jit(network.layers)(*parts, images)
+    assert list(found) == [
+        "stem", "layer1", "layer2", "layer3", "features", "projector1", "embedding",
+    ]  # fmt: skip
+    assert [x.shape for x in found.values()] == [
+        (N * V, width) for width in (16, 16, 32, 48, 128, 512, 128)
+    ]
+    features, embeddings = jax.jit(network.encode)(*parts, images)
+    np.testing.assert_array_equal(found["features"], features)
+    np.testing.assert_array_equal(found["embedding"], embeddings)
+    # A hidden layer is what the next one reads.
+    last = variables["params"]["projector"]["dense2"]
+    product = found["projector1"] @ last["kernel"] + last["bias"][None]
+    np.testing.assert_allclose(product, embeddings, rtol=1e-4, atol=1e-5)
+    assert found["projector1"].min() == 0
+
+
+def test_layers_are_the_network_cut_short(started, images):
+    network, variables = started
+    found = jax.jit(network.layers)(variables["params"], variables["batch_stats"], images)
+    kernel = variables["params"]["encoder"]["conv1"]["kernel"]
+    normed = (images - jnp.asarray(MEAN)[None, None, None]) / jnp.asarray(STD)[None, None, None]
+    mapped = jax.lax.conv_general_dilated(
+        normed, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    stem = jax.nn.relu(mapped / np.sqrt(np.float32(1 + 1e-5)))  # BatchNorm at its start
+    np.testing.assert_allclose(found["stem"], stem.mean(axis=(1, 2)), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (dict(projector=()), ["features", "embedding"]),
+        (
+            dict(projector=(8, 6, 4), projector_batch_norm=False, compute_dtype="bfloat16"),
+            ["features", "projector1", "projector2", "embedding"],
+        ),
+    ],
+)
+def test_layers_of_other_projectors(options, expected):
+    network = build(**options)
+    variables = shapes("resnet_tiny", **options)
+    found = jax.eval_shape(
+        network.layers,
+        variables["params"],
+        variables["batch_stats"],
+        jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32),
+    )
+    assert list(found) == ["stem", "layer1", "layer2", "layer3", *expected]
+    assert {x.dtype for x in found.values()} == {jnp.dtype("float32")}
+    widths = [x.shape[1] for x in found.values()]
+    assert widths[4:] == [128, *(options["projector"] or (128,))]
+
+
+def test_networks_without_layers_say_two_things():
+    network = linear_network()
+    variables = network.init(jax.random.key(0), (2, 2, 1))
+    found = network.layers(variables["params"], variables["batch_stats"], jnp.ones((3, 2, 2, 1)))
+    assert [(name, x.shape) for name, x in found.items()] == [
+        ("features", (3, 6)),
+        ("embedding", (3, 4)),
+    ]
+
+
+def test_training_holds_nothing_of_the_layers(started, images):
+    network, variables = started
+    text = str(
+        jax.make_jaxpr(partial(network.apply, views=V, train=True))(
+            variables["params"], variables["batch_stats"], images
+        )
+    )
+    # One mean over positions, that of the features; a sown map would add its own.
+    assert text.count("axes=(1, 2)") == 1
+    _, moved = train(network, variables, images, views=V)
+    assert set(moved) == {"encoder", "projector"}

@@ -1,5 +1,6 @@
 """Encoder and projector as a pair of pure functions: all the rest of the library sees of flax."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -35,10 +36,13 @@ class Network(NamedTuple):
         outputs float32, embeddings not normalised. M = N·V for N images in `views` = V views with
         index n·V + v; in training each view has its own BatchNorm statistics. `batch_stats` comes
         back moved if `train`, as it was if not.
+      inner: `inner(params, batch_stats, images)` is what `layers` gives; None where only features
+        and embeddings are known.
     """
 
     init: Callable[[Key[Array, ""], tuple[int, ...]], PyTree]
     apply: Callable[..., tuple[tuple[Float[Array, "m f"], Float[Array, "m d"]], PyTree]]
+    inner: Callable[..., dict[str, Float[Array, "m h"]]] | None = None
 
     def encode(
         self, params: PyTree, batch_stats: PyTree, images: Float[Array, "m h w c"]
@@ -46,10 +50,24 @@ class Network(NamedTuple):
         """Features and embeddings by the frozen network."""
         return self.apply(params, batch_stats, images, train=False)[0]
 
+    def layers(
+        self, params: PyTree, batch_stats: PyTree, images: Float[Array, "m h w c"]
+    ) -> dict[str, Float[Array, "m h"]]:
+        """What every layer of the frozen network says, from the first to the last.
+
+        "stem", "layer1", "layer2", … (stages, as means over positions), "features" (which is the
+        last stage), "projector1", … (hidden layers, after ReLU) and "embedding"; float32. Without
+        a projector the embedding is the features again.
+        """
+        if self.inner is not None:
+            return self.inner(params, batch_stats, images)
+        features, embeddings = self.encode(params, batch_stats, images)
+        return OrderedDict(features=features, embedding=embeddings)
+
 
 class _EncoderProjector(nn.Module):
     encoder: nn.Module
-    projector: nn.Module
+    projector: MLP
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -158,7 +176,32 @@ def _pure(module: _EncoderProjector) -> Network:
         )
         return outputs, moved.get("batch_stats", batch_stats)
 
-    return Network(init, apply)
+    return Network(init, apply, partial(_layers, module))
+
+
+def _layers(
+    module: _EncoderProjector, params: PyTree, batch_stats: PyTree, images: Float[Array, "m h w c"]
+) -> dict[str, Float[Array, "m h"]]:
+    variables = {"params": params, "batch_stats": batch_stats}
+    outputs: Any = module.apply(
+        variables,
+        images,
+        train=False,
+        mutable=["intermediates"],
+        capture_intermediates=lambda inside, _: isinstance(inside.parent, MLP),
+    )
+    (features, embeddings), seen = outputs[0], outputs[1].get("intermediates", {})
+    # Ordered: jit would hand back a plain dict sorted by name.
+    found: dict[str, Array] = OrderedDict()
+    for i, x in enumerate(seen.get("encoder", {}).get("layers", ())):
+        found[f"layer{i}" if i else "stem"] = jnp.mean(x.astype(jnp.float32), axis=(1, 2))
+    found["features"] = features
+    hidden = seen.get("projector", {})
+    for i in range(1, len(module.projector.widths)):
+        before = hidden.get(f"bn{i}", hidden[f"dense{i}"])["__call__"][0]
+        found[f"projector{i}"] = nn.relu(before).astype(jnp.float32)
+    found["embedding"] = embeddings
+    return found
 
 
 def _choose(name: str, value: str, choices: Sequence[str] | dict[str, Any]) -> None:

@@ -63,6 +63,8 @@ class ResNet(nn.Module):
       widths: channels inside the blocks of each stage.
       stem: "cifar" (3×3, stride 1) or "imagenet" (7×7, stride 2, then a 3×3 max-pool, stride 2).
       conv, norm: constructors of convolution and BatchNorm.
+
+    "intermediates/layers" holds, for who asks, the maps after the stem and each stage but the last.
     """
 
     block: Callable[..., Any]
@@ -84,6 +86,7 @@ class ResNet(nn.Module):
         if self.stem == "imagenet":
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         for stage, (count, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
+            self.sow("intermediates", "layers", x)
             for i in range(count):
                 x = self.block(
                     width,
