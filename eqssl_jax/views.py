@@ -26,7 +26,8 @@ from eqssl_jax.transforms.base import Params, Transform
 class Draws(NamedTuple):
     """Parameters of every view: leaves [V, N, ...], and how far each is along its ladder.
 
-    `magnitude` is [V, N] in [0, 1] (0 the identity, 1 the full draw) for ladders, None otherwise.
+    `magnitude` is [V, N] in [0, 1] (0 the identity, 1 the full draw) for ladders, None otherwise;
+    it is 0 on every rung of an image whose draw is the identity: there is nothing to order.
     """
 
     params: Params
@@ -113,7 +114,9 @@ def ladder(rungs: int, *, spacing: str = "random") -> Pattern:
     """One draw for each image, approached from the identity in `rungs` sorted steps.
 
     Rung v uses identity + s_v (draw − identity) with 0 ≤ s_1 < … < s_V ≤ 1. Real-valued parameters
-    are interpolated; discrete ones (flip, gray, order) keep the value drawn on every rung.
+    are interpolated; discrete ones (flip, gray, order) keep the value drawn on every rung. Signed
+    parameters move one way along a ladder, since its one draw has one sign; a 3-D rotation, drawn
+    as a rotation vector, moves along the geodesic from the identity.
 
     Args:
       rungs: V, at least 2.
@@ -142,7 +145,8 @@ def ladder(rungs: int, *, spacing: str = "random") -> Pattern:
             rest = jnp.asarray(rest)[(None,) * (along.ndim - jnp.ndim(rest))]
             return rest + along * (leaf[None] - rest)
 
-        return Draws(jax.tree.map(interpolate, drawn, transform.identity), s)
+        params = jax.tree.map(interpolate, drawn, transform.identity)
+        return Draws(params, s * _moves(drawn, transform.identity, count)[None])
 
     return Pattern(rungs, draw)
 
@@ -186,11 +190,11 @@ def mix(base: Pattern, **parts: Pattern) -> Pattern:
             )
         key, sub = jax.random.split(key)
         params, magnitude = base.draw(sub, transform, count)
-        # Each pattern draws the whole chain and only its own part is kept: drawing is a handful of
-        # scalars, and what is not kept is removed by the compiler.
+        # The base draws the parts of the others too: drawing is a handful of scalars, and what is
+        # not kept is removed by the compiler.
         for name, part in parts.items():
             key, sub = jax.random.split(key)
-            drawn = part.draw(sub, transform, count)
+            drawn = part.draw(sub, _only(transform, name), count)
             params = {**params, name: drawn.params[name]}
             if drawn.magnitude is not None and magnitude is not None:
                 raise ValueError(f"mix() takes one ladder, found a second one for {name!r}.")
@@ -205,6 +209,43 @@ def render(
 ) -> Float[Array, "v n ..."]:
     """Apply drawn parameters (leaves [V, N, ...]) to N examples: views [V, N, ...]."""
     return jax.vmap(jax.vmap(transform.apply), in_axes=(0, None))(params, examples)
+
+
+def ladder_parts(transform: Transform) -> tuple[str, ...]:
+    """The parts of a chain that have a magnitude: a number in their draw that is not at rest.
+
+    >>> from eqssl_jax import transforms as t
+    >>> ladder_parts(t.chain(flip=t.horizontal_flip(), turn=t.rotate(), same=t.hue(0.0)))
+    ('turn',)
+    """
+    count = 64  # draws: `maybe` leaves many at rest
+    drawn = jax.vmap(transform.sample)(jax.random.split(jax.random.key(0), count))
+    identity = transform.identity
+    return tuple(
+        name for name in identity if bool(_moves(drawn[name], identity[name], count).any())
+    )
+
+
+def _only(transform: Transform, name: str) -> Transform:
+    """One part of a chain as a chain, with the draws it has there."""
+
+    def sample(key: Key[Array, ""]) -> Params:
+        return {name: transform.sample(key)[name]}
+
+    def apply(params: Params, x: Array) -> Array:
+        return transform.apply({**transform.identity, **params}, x)
+
+    return Transform(sample, apply, {name: transform.identity[name]})
+
+
+def _moves(drawn: Params, identity: Params, count: int) -> Float[Array, " n"]:
+    """1 for each draw with a number that differs from the identity's, else 0."""
+    moved = jnp.zeros((count,), bool)
+    for leaf, rest in zip(jax.tree.leaves(drawn), jax.tree.leaves(identity), strict=True):
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            differs = leaf != jnp.asarray(rest)[None]
+            moved |= differs.reshape(count, -1).any(axis=1)
+    return moved.astype(jnp.float32)
 
 
 def _stack(trees: list[PyTree]) -> PyTree:

@@ -177,3 +177,28 @@ def test_render_equals_a_loop():
 def test_bad_patterns_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_ladder_inside_a_mix_sees_only_its_part():
+    still = t.chain(flip=t.horizontal_flip(1.0), jitter=t.color_jitter(), turn=t.rotate(0.0))
+    pattern = views.mix(views.paired(3), turn=views.ladder(3))
+    _, magnitude = pattern.draw(KEY, still, 4)
+    np.testing.assert_array_equal(magnitude, 0)  # the rotation never moves, whatever the jitter
+
+
+def test_images_that_a_maybe_left_alone_have_no_magnitude():
+    sometimes = t.chain(turn=t.maybe(0.5, t.rotate()))
+    params, magnitude = views.ladder(4).draw(KEY, sometimes, 64)
+    moved = np.asarray(params["turn"]["angle"])[-1] != 0
+    assert 10 < moved.sum() < 54
+    assert (np.asarray(magnitude)[:, ~moved] == 0).all()
+    assert (np.diff(np.asarray(magnitude)[:, moved], axis=0) > 0).all()
+
+
+def test_ladder_parts_are_those_whose_numbers_move():
+    parts = t.chain(
+        crop=t.random_resized_crop(8), flip=t.horizontal_flip(), jitter=t.color_jitter(),
+        gray=t.grayscale(), blur=t.maybe(0.3, t.gaussian_blur()), still=t.hue(0.0),
+        cut=t.center_crop(8), sun=t.solarize((0.3, 1.0)),
+    )  # fmt: skip
+    assert views.ladder_parts(parts) == ("crop", "jitter", "blur", "sun")

@@ -17,6 +17,7 @@ from eqssl_jax.transforms.geometry import (
     random_resized_crop,
     rotate,
 )
+from eqssl_jax.transforms.rotation3d import rotate3d
 
 __all__ = [
     "Params",
@@ -35,6 +36,7 @@ __all__ = [
     "random_resized_crop",
     "recipes",
     "rotate",
+    "rotate3d",
     "saturation",
     "solarize",
 ]

@@ -1,0 +1,68 @@
+"""Read a transformation's parameters off two views: targets and their error."""
+
+from collections.abc import Mapping
+from math import pi
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+# Parameters that return to their start, by name: radians in one unit of them.
+CYCLES: Mapping[str, float] = {"hue": 2 * pi, "angle": 1.0}
+
+
+def parameter_differences(params: Mapping[str, Any]) -> Float[Array, "n k"]:
+    """How the draws of two views differ, as numbers to regress; [N, K], columns by sorted name.
+
+    A cyclic parameter (`hue`, `angle`) gives (cos Δ, sin Δ) of the difference of phase; a bool
+    gives 1 where the views differ and 0 where not; any other number gives its difference; integers
+    (the order of a jitter) give nothing.
+
+    Args:
+      params: the draw of one transformation, leaves [2, N, ...].
+
+    Raises:
+      ValueError: if no leaf gives a target, or the views are not two.
+
+    Source: Lee et al. 2021 (AugSelf), arXiv:2111.09613, who take differences too; the encoding of
+    cycles is ours.
+
+    >>> import jax.numpy as jnp
+    >>> parameter_differences({"flip": jnp.array([[True, False], [False, False]])}).tolist()
+    [[1.0], [0.0]]
+    """
+    columns = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        leaf = jnp.asarray(leaf)
+        if leaf.shape[0] != 2:
+            raise ValueError(f"Differences are of two views, found draws of shape {leaf.shape}.")
+        first, second = leaf.reshape(2, leaf.shape[1], -1)
+        if leaf.dtype == bool:
+            columns.append((first != second).astype(jnp.float32))
+        elif jnp.issubdtype(leaf.dtype, jnp.floating):
+            name, change = str(getattr(path[-1], "key", "")), second - first
+            phase = CYCLES.get(name, 0.0) * change
+            columns += [jnp.cos(phase), jnp.sin(phase)] if name in CYCLES else [change]
+    if not columns:
+        raise ValueError(f"There is nothing to predict in a draw of {list(params) or 'nothing'}.")
+    return jnp.concatenate(columns, axis=1)
+
+
+def unexplained_variance(
+    predicted: Float[Array, "*v n k"],
+    target: Float[Array, "*v n k"],
+    variance: Float[Array, " k"],
+) -> Float[Array, ""]:
+    """Mean of (predicted − target)² / variance: 1 for always predicting the mean, 0 at best.
+
+    Raises:
+      ValueError: if predictions and targets differ in shape.
+    """
+    if predicted.shape != target.shape:
+        raise ValueError(
+            f"Predictions and targets must have one shape, found {predicted.shape} and "
+            f"{target.shape}."
+        )
+    scale = jnp.expand_dims(variance, range(target.ndim - 1))
+    return jnp.mean((predicted.astype(jnp.float32) - target) ** 2 / scale)

@@ -1,0 +1,56 @@
+"""What turns a point cloud: rotations of R³, drawn uniformly."""
+
+from math import pi
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from eqssl_jax.transforms.base import Params, Transform
+
+_SMALL = 1e-4  # radians: below, the series are exact in float32
+
+
+def rotate3d(max_angle: float = pi) -> Transform:
+    """Turn a point cloud [n, 3] about the origin by a uniformly random rotation.
+
+    A draw is `rotation`, the rotation vector θ·axis [3] in radians, |θ| ≤ π; the identity is 0. The
+    draw is uniform on SO(3), by a normal quaternion (Shoemake 1992), with its angle scaled by
+    max_angle / π. In these coordinates the straight line from 0 to a draw is the geodesic from the
+    identity to the rotation, so ladders need no special case. Points are turned by Rodrigues'
+    formula,
+
+        x ← x + (sin θ / θ) r × x + ((1 − cos θ) / θ²) r × (r × x).
+
+    Raises:
+      ValueError: if `max_angle` is not in [0, π], or (when applied) for other than points [n, 3].
+    """
+    if not 0 <= max_angle <= pi:
+        raise ValueError(f"rotate3d() takes max_angle in [0, π] radians, found {max_angle}.")
+
+    def sample(key: Key[Array, ""]) -> Params:
+        quaternion = jax.random.normal(key, (4,))
+        # q and −q are one rotation: take the one of at most half a turn.
+        quaternion = jnp.where(quaternion[0] < 0, -quaternion, quaternion)
+        length = jnp.linalg.norm(quaternion[1:])
+        angle = 2 * jnp.arctan2(length, quaternion[0]) * (max_angle / pi)
+        return {"rotation": quaternion[1:] * (angle / jnp.maximum(length, 1e-20))}
+
+    def apply(params: Params, x: Float[Array, "n 3"]) -> Float[Array, "n 3"]:
+        if x.ndim != 2 or x.shape[1] != 3:
+            raise ValueError(
+                f"rotate3d() takes one point cloud [n, 3], found shape {x.shape}: use jax.vmap for "
+                f"a batch."
+            )
+        vector = jnp.asarray(params["rotation"])
+        square = jnp.sum(vector**2)
+        small = square < _SMALL**2
+        # The floor is inside the root: the derivative of sqrt at 0 is infinite.
+        angle = jnp.sqrt(jnp.where(small, 1.0, square))
+        first = jnp.where(small, 1 - square / 6, jnp.sin(angle) / angle)
+        second = jnp.where(small, 0.5 - square / 24, (1 - jnp.cos(angle)) / angle**2)
+        across = jnp.cross(vector[None], x)
+        return x + first * across + second * jnp.cross(vector[None], across)
+
+    return Transform(sample, apply, {"rotation": np.zeros(3, np.float32)})
