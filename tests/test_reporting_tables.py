@@ -182,7 +182,7 @@ def test_numbers_as_they_are_printed(name, value, sd, text):
         ("care_probe_top1", "Linear probe as in CARE, top-1", "higher"),
         ("invariance_error", "Invariance error", None),
         ("r2_position_x_out_of_range", "R² of position x, out of range", "higher"),
-        ("order_accuracy", "order accuracy", "higher"),
+        ("order_accuracy", "Order accuracy", "higher"),
         ("orbit_error", "orbit error", "lower"),
         ("entropy", "entropy", None),
     ],

@@ -8,6 +8,8 @@ from eqssl_jax.reporting.floors import comparison
 from eqssl_jax.reporting.metrics import HEADLINES, METRICS, Metric, describe
 from eqssl_jax.reporting.pictures import neighbours, views_sheet
 from eqssl_jax.reporting.printing import as_csv, as_markdown, as_text
+from eqssl_jax.reporting.rungs import ladders
+from eqssl_jax.reporting.spectra import spectrum, spectrum_over_training
 from eqssl_jax.reporting.tables import Table, comparison_table
 
 __all__ = [
@@ -22,7 +24,10 @@ __all__ = [
     "comparison_table",
     "cosine_histograms",
     "describe",
+    "ladders",
     "neighbours",
+    "spectrum",
+    "spectrum_over_training",
     "training_curves",
     "views_sheet",
 ]

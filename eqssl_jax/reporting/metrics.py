@@ -42,6 +42,9 @@ METRICS: Mapping[str, Metric] = {
     "composition_error": Metric("Composition error", LOWER),
     "composition_relative": Metric("Composition error / √(2d)", LOWER),
     "composition_on_data": Metric("Composition error on the data", LOWER),
+    "info_nce": Metric("Held-out InfoNCE", LOWER, ".3f"),
+    # How much of the transformation the data itself contains: no direction, a fact about the data.
+    "natural": Metric("Natural variation", None, ".3f"),
     "effective_rank": Metric("Effective rank", None, ".1f"),
     "r2_hue": Metric("R² of hue", HIGHER, ".3f"),
     "r2_angle": Metric("R² of angle", HIGHER, ".3f"),
@@ -51,8 +54,39 @@ METRICS: Mapping[str, Metric] = {
     "r2_size_out_of_range": Metric("R² of size, out of range", HIGHER, ".3f"),
 }
 
+FAMILIES: Mapping[str, Metric] = {
+    "turntable_order_accuracy": Metric("Order accuracy on the turntable", HIGHER, ".1%"),
+    "order_accuracy": Metric("Order accuracy", HIGHER, ".1%"),
+    "kendall_tau": Metric("Kendall τ", HIGHER, ".3f"),
+    "magnitude_r2": Metric("Magnitude R²", HIGHER, ".3f"),
+}
+"""Metrics of one transformation each, of the features or of the embedding: name_part_embedding."""
+
 HEADLINES = ("knn", "probe_top1", "invariance_error", "gram_error", "wahba_per_root_n", "r2_hue")
 """The metrics of a short table: what was kept, what was gained."""
+
+
+class Member(NamedTuple):
+    """A metric of a family: of which transformation ("" for all), and whether of the embedding."""
+
+    family: str
+    part: str
+    embedding: bool
+
+
+def member(name: str) -> Member | None:
+    """Which of `FAMILIES` a metric belongs to, if any.
+
+    >>> member("order_accuracy_rotate_embedding")
+    Member(family='order_accuracy', part='rotate', embedding=True)
+    >>> member("knn")
+    """
+    for family in FAMILIES:
+        if name == family or name.startswith(family + "_"):
+            part = name.removeprefix(family)
+            of_features = part.removesuffix("_embedding")
+            return Member(family, of_features.lstrip("_"), of_features != part)
+    return None
 
 
 def describe(name: str) -> Metric:
@@ -60,25 +94,50 @@ def describe(name: str) -> Metric:
 
     >>> describe("r2_position")
     Metric(title='R² of position', better='higher', format='.3f')
+    >>> describe("order_accuracy_rotate_embedding").title
+    'Order accuracy, rotate, embedding'
     >>> describe("nodes_per_graph")
     Metric(title='nodes per graph', better=None, format='#.3g')
     """
     if name in METRICS:
         return METRICS[name]
-    words = name.replace("_out_of_range", ", out of range").replace("_", " ")
+    if found := member(name):
+        words = [found.part.replace("_", " ")] if found.part else []
+        words += ["embedding"] if found.embedding else []
+        base = FAMILIES[found.family]
+        return base._replace(title=", ".join([base.title, *words]))
+    spelled = name.replace("_out_of_range", ", out of range").replace("_", " ")
     if name.startswith("r2_"):
-        return Metric("R² of " + words.removeprefix("r2 "), HIGHER, ".3f")
+        return Metric("R² of " + spelled.removeprefix("r2 "), HIGHER, ".3f")
     if name.endswith(("_top1", "_top5", "_accuracy")):
-        return Metric(words, HIGHER, ".1%")
+        return Metric(spelled, HIGHER, ".1%")
     if name.endswith(("_error", "_residual")):
-        return Metric(words, LOWER)
-    return Metric(words)
+        return Metric(spelled, LOWER)
+    return Metric(spelled)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Distinct names in the order of `METRICS`; those without an entry last, as first met."""
+    """Distinct names in the order of `METRICS`, then by family; those of neither as first met.
+
+    Within a family transformations stand as first met in any of them, features before embedding.
+
+    >>> in_order(["kendall_tau_hue", "order_accuracy_rotate", "order_accuracy_hue", "odd", "knn"])
+    ['knn', 'order_accuracy_hue', 'order_accuracy_rotate', 'kendall_tau_hue', 'odd']
+    """
     found = dict.fromkeys(names)
-    return [name for name in METRICS if name in found] + [n for n in found if n not in METRICS]
+    members = {name: of for name in found if (of := member(name))}
+    parts = list(dict.fromkeys(of.part for of in members.values()))
+    families = list(FAMILIES)
+    by_family = sorted(
+        members,
+        key=lambda name: (
+            families.index(members[name].family),
+            parts.index(members[name].part),
+            members[name].embedding,
+        ),
+    )
+    known = [name for name in METRICS if name in found] + by_family
+    return known + [name for name in found if name not in known]
 
 
 def arrow(name: str) -> str:

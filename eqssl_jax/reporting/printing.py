@@ -11,7 +11,7 @@ from eqssl_jax.reporting.tables import Table
 def as_text(table: Table, *, width: int = 99) -> str:
     """For a terminal: at most `width` characters a line, many columns in several blocks."""
     titles = [_title(row.metric) for row in table.rows]
-    stub = min(max(map(len, titles), default=0), 38)
+    stub = min(max(map(len, titles), default=0), 40)
     columns = []
     for i, name in enumerate(table.columns):
         texts = [show(row.metric, *row.cells[i]) for row in table.rows]
