@@ -4,6 +4,7 @@ from eqssl_jax.evaluation.budget import PRESETS, Settings, settings
 from eqssl_jax.evaluation.care_probe import care_probe
 from eqssl_jax.evaluation.features import Encode, Features, extract, extract_views, subset
 from eqssl_jax.evaluation.knn import knn_accuracy
+from eqssl_jax.evaluation.order import kendall_tau, order_accuracy
 from eqssl_jax.evaluation.parameters import factor_r2, r2, ridge
 from eqssl_jax.evaluation.pixels import pixel_encoder, raw_pixels
 from eqssl_jax.evaluation.probe import Probe, linear_probe
@@ -26,6 +27,7 @@ from eqssl_jax.evaluation.rotation import (
 )
 from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study, wahba_study
 from eqssl_jax.evaluation.suite import Arrays, evaluate
+from eqssl_jax.evaluation.turns import TurnOrder, turn_order_accuracy
 
 __all__ = [
     "PRESETS",
@@ -36,6 +38,7 @@ __all__ = [
     "Probe",
     "RotationStudy",
     "Settings",
+    "TurnOrder",
     "care_probe",
     "composition_error",
     "effective_rank",
@@ -48,10 +51,12 @@ __all__ = [
     "hue_distance",
     "hue_draw",
     "invariance_error",
+    "kendall_tau",
     "knn_accuracy",
     "linear_probe",
     "neighbour_change",
     "neighbours",
+    "order_accuracy",
     "pixel_encoder",
     "r2",
     "raw_pixels",
@@ -61,6 +66,7 @@ __all__ = [
     "rotation_study",
     "settings",
     "subset",
+    "turn_order_accuracy",
     "wahba",
     "wahba_study",
 ]
