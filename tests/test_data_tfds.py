@@ -112,7 +112,7 @@ def test_imagenet100_keeps_its_classes_in_the_order_of_the_list(tmp_path):
     wanted = [*listed[::-1], *[name for name in names if name not in shade][:20]]
     items = [
         (tiny_tfds.encode(np.full((4, 4, 3), shade.get(name, 255), np.uint8)), names.index(name))
-        for name in wanted
+        for name in wanted * 2
     ]
     tiny_tfds.write(
         tmp_path,
@@ -123,10 +123,10 @@ def test_imagenet100_keeps_its_classes_in_the_order_of_the_list(tmp_path):
         extra={"file_name": "x.JPEG"},
     )
     found = load(tmp_path, "imagenet100")
-    assert found.classes == tuple(listed) and found.splits["test"].size == 100
+    assert found.classes == tuple(listed) and found.splits["test"].size == 200
     train = found.splits["train"]
     np.testing.assert_array_equal(np.asarray(train.pool)[:, 0, 0, 0], train.labels)
-    assert train.labels.tolist() == list(range(100))[::-1]
+    assert train.labels.tolist() == list(range(100))[::-1] * 2
 
 
 def test_labels_of_large_splits_are_kept(directory, tmp_path, monkeypatch):

@@ -39,6 +39,27 @@ def classes(name: str, splits: Mapping[str, Split], classes: tuple[str, ...]) ->
     return classes
 
 
+def trainable(name: str, split: Split, classes: tuple[str, ...]) -> None:
+    """Refuse a class with fewer than two training images, counted without validation.
+
+    A probe cannot tell a class from the one image it is fitted on, and no other image of the class
+    is left as a neighbour.
+
+    Raises:
+      ValueError: naming the classes.
+    """
+    if split.labels is None:
+        return
+    counts = np.bincount(split.labels, minlength=len(classes))
+    few = [f"{classes[label]} ({counts[label]})" for label in np.flatnonzero(counts < 2)]
+    if few:
+        raise ValueError(
+            f"{len(few)} of the {len(classes)} classes of {name} have fewer than 2 training images "
+            f"after validation is held out: {', '.join(few[:10])}. Add images of them, leave these "
+            "classes out, or lower validation (or raise limit)."
+        )
+
+
 def arguments(
     name: str, size: int | None, on_device: str | bool, corrupt: str, limit: int | None
 ) -> None:

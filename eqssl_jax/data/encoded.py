@@ -1,10 +1,10 @@
 """Splits made of encoded images (JPEG, PNG) that are decoded when they are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, UInt8
 
 from eqssl_jax.data import images, partition, pipeline
 from eqssl_jax.data.base import Split
@@ -13,12 +13,22 @@ _CHECKED = 1024  # images decoded at a time while looking for corrupt ones
 
 
 class Encoded(NamedTuple):
-    """Encoded images 0 … size−1: `read(i)` gives the bytes, `where(i)` names image i in errors."""
+    """Encoded images 0 … size−1.
+
+    Attributes:
+      size: number of images.
+      read: `read(i)` gives the bytes of image i.
+      where: `where(i)` names image i in errors.
+      labels, factors: as of a `Split`.
+      cut: `cut(i, pixels)` gives the part of decoded image i that is wanted; None takes all of it.
+    """
 
     size: int
     read: Callable[[int], bytes]
     where: Callable[[int], str]
     labels: Int[np.ndarray, " n"] | None = None
+    factors: Mapping[str, Float[np.ndarray, " n"]] = {}
+    cut: Callable[[int, UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "a b 3"]] | None = None
 
 
 def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split, int]:
@@ -32,7 +42,9 @@ def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split,
     """
 
     def one(index: int) -> np.ndarray:
-        return images.decode(lambda: encoded.read(index), encoded.where(index), size)
+        pixels = images.decode(lambda: encoded.read(index), encoded.where(index))
+        part = pixels if encoded.cut is None else encoded.cut(index, pixels)
+        return part if size is None else images.fit(part, size)
 
     def load(indices: Int[np.ndarray, " b"]) -> np.ndarray:
         numbers = [int(index) for index in indices]
@@ -41,6 +53,7 @@ def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split,
         )
 
     split = pipeline.streamed(load, size=encoded.size, labels=encoded.labels)
+    split = split._replace(factors=encoded.factors)
     if corrupt == "error":
         return split, 0
     good = _readable(one, encoded.size)
@@ -53,14 +66,14 @@ def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split,
 
 
 def _readable(one: Callable[[int], np.ndarray], size: int) -> Int[np.ndarray, " m"]:
-    def works(index: int) -> np.ndarray:
+    def works(index: int) -> bool:
         try:
             one(index)
         except ValueError:
-            return np.array(False)
-        return np.array(True)
+            return False
+        return True
 
-    found: list[np.ndarray] = []
+    found: list[bool] = []
     for start in range(0, size, _CHECKED):
         found += pipeline.in_parallel(works, range(start, min(start + _CHECKED, size)))
     return np.flatnonzero(np.array(found)).astype(np.int32)

@@ -1,24 +1,27 @@
 """An ImageFolder, one directory a class, as a directory or as a zip of one."""
 
-import os
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from eqssl_jax.data import manifest as manifests
 from eqssl_jax.data import partition
 from eqssl_jax.data.base import Split
 from eqssl_jax.data.encoded import Encoded, decoded
+from eqssl_jax.data.listing import SUFFIXES, Listing, list_images, without_outer_folder
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _TEST_NAMES = ("test", "val", "valid", "validation")  # the first that exists is the test split
-
-Listing = dict[tuple[str, ...], str]  # parts of a path below the root: its name for reading
 
 
 def read_folder(
-    root: Path, *, size: int | None, corrupt: str
+    root: Path,
+    *,
+    size: int | None,
+    corrupt: str,
+    classes: Sequence[str] | int | None = None,
+    manifest: str | None = None,
+    factors: Sequence[str] = (),
 ) -> tuple[dict[str, Split], tuple[str, ...], str]:
     """Streamed splits, class names and notes of an ImageFolder.
 
@@ -33,66 +36,62 @@ def read_folder(
       root: the directory or the zip.
       size: see `data.load`.
       corrupt: "error" or "skip", see `data.load`.
+      classes: only these, by name, or the first so many in sorted order; None takes all.
+      manifest: a CSV in the directory (or beside the zip) with one row for each image, its column
+        "path" counting from the folder of train/ and test/ (or of the classes).
+      factors: columns of the manifest with a number for each image, which become the `factors` of
+        the splits. Evaluation measures the names "hue" (turns), "angle" (radians) and "size".
 
     Raises:
-      FileNotFoundError: if `root` does not exist.
-      ValueError: for a file that is no zip, a directory without images, and classes that are not in
-        both train and test.
+      FileNotFoundError: if `root` or the manifest does not exist.
+      ValueError: for a file that is no zip, a directory without images, classes that are not in
+        both train and test, unknown classes, and a manifest that does not fit the images.
     """
-    if not root.exists():
-        raise FileNotFoundError(
-            f"There is no {root}: the folder data set reads a directory (or .zip) of class folders."
+    if bool(manifest) != bool(factors):
+        raise ValueError(
+            "manifest (a CSV) and factors (its columns to read) belong together, found "
+            f"manifest={manifest!r} and factors={factors!r}."
         )
-    listing, read = _list_zip(root) if root.is_file() else _list_directory(root)
-    parts, unused = _by_split(_without_outer_folder(listing), root)
-    classes = _class_names(parts, root)
+    described = None
+    if manifest:
+        columns = (factors,) if isinstance(factors, str) else tuple(factors)
+        beside = root.parent if root.is_file() else root
+        described = manifests.read_manifest(beside / manifest, columns)
+    return read_described(root, described, size=size, corrupt=corrupt, classes=classes)
+
+
+def read_described(
+    root: Path,
+    described: manifests.Manifest | None,
+    *,
+    size: int | None,
+    corrupt: str,
+    classes: Sequence[str] | int | None,
+) -> tuple[dict[str, Split], tuple[str, ...], str]:
+    """As `read_folder`, with the numbers known of each image already read."""
+    listing, read = list_images(root)
+    listing = without_outer_folder(listing, {"train", *_TEST_NAMES})
+    parts, unused = _by_split(listing, root)
+    paths = {name: "/".join(path) for path, name in listing.items()}
+    if described is not None:
+        used = [paths[name] for files in parts.values() for name in files.values()]
+        manifests.same_files(described, paths.values(), used, root)
+    chosen = _chosen(_class_names(parts, root), classes)
     splits, notes = {}, []
-    for split, files in parts.items():
-        splits[split], skipped = decoded(
-            _encoded(files, classes, read, root), size=size, corrupt=corrupt
-        )
+    for split, every in parts.items():
+        files = {path: name for path, name in every.items() if path[0] in chosen}
+        encoded = _encoded(files, chosen, read, root)
+        if described is not None:
+            known = manifests.columns_for(described, [paths[name] for name in files.values()])
+            encoded = encoded._replace(factors=known)
+        splits[split], skipped = decoded(encoded, size=size, corrupt=corrupt)
         if skipped:
             notes.append(f"{skipped} of {len(files)} {split} images are corrupt and left out")
     if "test" not in splits:
         splits["train"], splits["test"] = partition.carve_test(splits["train"])
         notes.append("test is 10 % of each class, held out by a fixed rule")
     notes += [f"{name}/ is not used" for name in unused]
-    return splits, classes, "; ".join(notes)
-
-
-def _list_directory(root: Path) -> tuple[Listing, Callable[[str], bytes]]:
-    # os.walk rather than rglob: subsets are often made of links to class folders.
-    every = (Path(at) / name for at, _, files in os.walk(root, followlinks=True) for name in files)
-    names = sorted(path for path in every if path.suffix.lower() in _SUFFIXES)
-    listing = {path.relative_to(root).parts: str(path) for path in names}
-    return listing, lambda name: Path(name).read_bytes()
-
-
-def _list_zip(root: Path) -> tuple[Listing, Callable[[str], bytes]]:
-    try:
-        archive = zipfile.ZipFile(root)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(
-            f"{root} is a file but not a readable zip ({error}): the folder data set takes a "
-            "directory of class folders or a .zip of one."
-        ) from error
-    names = sorted(name for name in archive.namelist() if name.lower().endswith(_SUFFIXES))
-    # ZipFile locks around reads, so threads may share it.
-    return {tuple(name.split("/")): name for name in names}, archive.read
-
-
-def _without_outer_folder(listing: Listing) -> Listing:
-    visible = {
-        path: name
-        for path, name in listing.items()
-        if not any(part.startswith((".", "__MACOSX")) for part in path)
-    }
-    while visible:
-        outer = {path[0] for path in visible}
-        if len(outer) > 1 or outer <= {"train", *_TEST_NAMES} or min(map(len, visible)) < 3:
-            break
-        visible = {path[1:]: name for path, name in visible.items()}
-    return visible
+    return splits, chosen, "; ".join(notes)
 
 
 def _by_split(listing: Listing, root: Path) -> tuple[dict[str, Listing], list[str]]:
@@ -115,7 +114,7 @@ def _by_split(listing: Listing, root: Path) -> tuple[dict[str, Listing], list[st
         if not parts[split]:
             raise ValueError(
                 f"There are no images in class folders below {root / top}: expected "
-                f"<class>/<name> ending in {', '.join(_SUFFIXES)}, found {len(inside)} images "
+                f"<class>/<name> ending in {', '.join(SUFFIXES)}, found {len(inside)} images "
                 "outside class folders."
             )
     return parts, unused
@@ -134,6 +133,23 @@ def _class_names(parts: dict[str, Listing], root: Path) -> tuple[str, ...]:
             "folder with images in both."
         )
     return tuple(sorted(train))
+
+
+def _chosen(names: tuple[str, ...], wanted: Sequence[str] | int | None) -> tuple[str, ...]:
+    if wanted is None:
+        return names
+    if isinstance(wanted, int):
+        if not 1 <= wanted <= len(names):
+            raise ValueError(f"There are 1 to {len(names)} classes to choose, found {wanted}.")
+        return names[:wanted]
+    unknown = sorted(set(wanted) - set(names))
+    if unknown or not wanted or isinstance(wanted, str):
+        raise ValueError(
+            f"Classes are chosen by a list of their names or by how many, found {wanted!r}: "
+            f"{unknown[:10] or 'none'} unknown among the {len(names)} from {names[0]!r} to "
+            f"{names[-1]!r}."
+        )
+    return tuple(name for name in names if name in set(wanted))
 
 
 def _encoded(

@@ -8,10 +8,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 
-def decode(
-    read: Callable[[], bytes], where: str, size: int | None = None
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode the JPEG or PNG that `read()` gives to RGB, and `fit` it to `size` if that is given.
+def decode(read: Callable[[], bytes], where: str) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode the JPEG or PNG that `read()` gives to RGB.
 
     Greyscale, palette and CMYK images are converted; transparent ones are laid on black.
 
@@ -21,13 +19,12 @@ def decode(
     try:
         with Image.open(io.BytesIO(read())) as image:
             image.load()
-            pixels = np.asarray(_rgb(image))
+            return np.asarray(_rgb(image))
     except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, zlib.error, …
         raise ValueError(
             f"{where} is corrupt, truncated or not an image ({error}): repair or delete it, or "
             'pass corrupt="skip" to leave such files out.'
         ) from error
-    return pixels if size is None else fit(pixels, size)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from eqssl_jax.data.base import Split
 from eqssl_jax.data.pipeline import streamed
@@ -11,18 +11,24 @@ from eqssl_jax.data.pipeline import streamed
 _KEY = 0x5E1F  # any constant: it only has to stay the same for ever
 
 
-def carve(split: Split, fraction: float) -> tuple[Split, Split]:
+def carve(split: Split, fraction: float, together: str | None = None) -> tuple[Split, Split]:
     """Cut a split into (the rest, validation) by a rule that depends only on its size.
 
     Validation is the first round(fraction · size) entries of one fixed Philox permutation, so it is
     the same for every run, seed and machine. Both parts keep the original order.
+
+    With `together`, the name of a factor, examples of one value of it stay together: validation
+    takes whole values, in the order of the permutation, until it has round(fraction · size).
 
     Raises:
       ValueError: if the fraction is not in [0, 1) or leaves one of the two parts empty.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"validation must be a fraction in [0, 1), found {fraction}.")
-    rest, held = held_out(split.size, fraction)
+    if together is None:
+        rest, held = held_out(split.size, fraction)
+    else:
+        rest, held = _held_out_together(split.factors[together], fraction)
     if not len(rest) or (fraction > 0 and not len(held)):
         raise ValueError(
             f"validation={fraction} of {split.size} training examples would leave {len(rest)} for "
@@ -31,11 +37,24 @@ def carve(split: Split, fraction: float) -> tuple[Split, Split]:
     return subset(split, rest), subset(split, held)
 
 
-def with_validation(splits: Mapping[str, Split], fraction: float) -> dict[str, Split]:
+def with_validation(
+    splits: Mapping[str, Split], fraction: float, together: str | None = None
+) -> dict[str, Split]:
     """The splits with "validation" carved from "train" (`carve`); none at fraction 0."""
-    train, validation = carve(splits["train"], fraction)
+    train, validation = carve(splits["train"], fraction, together)
     found = {**splits, "train": train}
     return {**found, "validation": validation} if validation.size else found
+
+
+def _held_out_together(
+    values: Float[np.ndarray, " n"], fraction: float
+) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
+    found, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    order = np.random.Generator(np.random.Philox(key=_KEY)).permutation(len(found))
+    before = np.cumsum(counts[order]) - counts[order]  # examples held when a value's turn comes
+    chosen = order[before < round(fraction * len(values))]
+    held = np.isin(group, chosen)
+    return np.flatnonzero(~held).astype(np.int32), np.flatnonzero(held).astype(np.int32)
 
 
 def held_out(size: int, fraction: float) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:

@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from eqssl_jax.data.base import Split
 
+Result = TypeVar("Result")
 Load = Callable[[Int[np.ndarray, " b"]], np.ndarray]
 
 RESIDENT_BYTES = 2 * 1024**3  # sets up to this size go to the device when on_device is "auto"
@@ -63,7 +65,8 @@ def to_device(split: Split) -> Split:
     if split.load is None:
         return split
     chunks = np.split(np.arange(split.size), range(_CHUNK, split.size, _CHUNK))
-    return resident(np.concatenate([split.load(chunk) for chunk in chunks]), split.labels)
+    whole = np.concatenate([split.load(chunk) for chunk in chunks])
+    return resident(whole, split.labels)._replace(factors=split.factors)
 
 
 def read_resident(
@@ -137,7 +140,7 @@ def _ahead(load: Load, indices: Iterator[np.ndarray], depth: int) -> Iterator[np
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def in_parallel(function: Callable[[int], np.ndarray], items: Sequence[int]) -> list[np.ndarray]:
+def in_parallel(function: Callable[[int], Result], items: Sequence[int]) -> list[Result]:
     """`[function(item) for item in items]` on one thread per core (decoding releases the GIL)."""
     return list(_decoders().map(function, items))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from eqssl_jax.data import arrays, checks, partition, pipeline, shapes
+from eqssl_jax.data import arrays, checks, partition, pipeline, readers, shapes
 from eqssl_jax.data.base import Dataset, Split
 
 # Published per-channel statistics of the training images.
@@ -18,6 +18,9 @@ _STATISTICS = {
     "imagenet2012": _IMAGENET,
     "imagenet100": _IMAGENET,
 }
+
+# A factor whose examples of one value are too alike to be in both train and validation.
+_TOGETHER = {"bloodcells": "photograph"}
 
 
 def load(
@@ -34,13 +37,15 @@ def load(
 ) -> Dataset:
     """Load a data set by name.
 
-    | name          | directory                             | options              |
-    |---------------|---------------------------------------|----------------------|
-    | "shapes"      | none: rendered                        | of `shapes.load`     |
-    | "arrays"      | an `.npz` file, see `arrays.read_npz` | none                 |
-    | "folder"      | an ImageFolder or a `.zip` of one     | none                 |
-    | "imagenet100" | TFDS's data_dir                       | of `tfds.read_tfds`  |
-    | any other     | TFDS's data_dir                       | of `tfds.read_tfds`  |
+    | name          | directory                             | options                         |
+    |---------------|---------------------------------------|---------------------------------|
+    | "shapes"      | none: rendered                        | of `shapes.load`                |
+    | "arrays"      | an `.npz` file, see `arrays.read_npz` | none                            |
+    | "folder"      | an ImageFolder or a `.zip` of one     | of `folder.read_folder`         |
+    | "fruits360"   | see `fruits.read_fruits`              | of `fruits.read_fruits`         |
+    | "bloodcells"  | see `bloodcells.read_bloodcells`      | of `bloodcells.read_bloodcells` |
+    | "imagenet100" | TFDS's data_dir                       | of `tfds.read_tfds`             |
+    | any other     | TFDS's data_dir                       | of `tfds.read_tfds`             |
 
     Grey images become RGB. "validation" is carved from "train" (`partition.carve`); "test" is the
     set's own. STL-10 also has "unlabeled": its unlabeled images and the training images.
@@ -70,9 +75,9 @@ def load(
                 f"shapes are rendered: they take no directory (found {directory}), and train_size "
                 f"and test_size instead of limit (found {limit})."
             )
-        checks.options(name, options, ("train_size", "test_size", "out_of_range_size"))
+        checks.options(name, options, readers.OPTIONS[name])
         return shapes.load(size=size, seed=seed, validation=validation, **options)
-    splits, classes, notes = _read(name, directory, size, corrupt, options)
+    splits, classes, notes = readers.read(name, directory, size, corrupt, options)
     splits = {key: _limited(split, limit) for key, split in splits.items()}
     return finish(
         name=name,
@@ -127,7 +132,8 @@ def finish(
 ) -> Dataset:
     """From the streamed splits of a source to a `Dataset`: check, carve, place, measure."""
     classes = checks.classes(name, splits, classes)
-    splits = partition.with_validation(splits, validation)
+    splits = partition.with_validation(splits, validation, _TOGETHER.get(name))
+    checks.trainable(name, splits["train"], classes)
     if "unlabeled" in splits:
         splits["unlabeled"] = partition.concatenate(splits["unlabeled"], splits["train"])
     shape = _image_shape(splits)
@@ -138,30 +144,6 @@ def finish(
         splits = {key: pipeline.to_device(split) for key, split in splits.items()}
     mean, std = _STATISTICS.get(name) or pipeline.statistics(splits["train"])
     return Dataset(name, shape, classes, mean, std, splits, notes)
-
-
-def _read(
-    name: str, directory: str | Path | None, size: int | None, corrupt: str, options: dict[str, Any]
-) -> tuple[Mapping[str, Split], tuple[str, ...], str]:
-    if name in ("arrays", "folder") and directory is None:
-        wanted = "an .npz file" if name == "arrays" else "an ImageFolder or a .zip of one"
-        raise ValueError(f"The data set {name!r} needs directory, the path of {wanted}.")
-    if name == "arrays":
-        checks.options(name, options, ())
-        splits, classes = arrays.read_npz(Path(str(directory)))
-        if size is not None:
-            splits = {key: arrays.resized(split, size) for key, split in splits.items()}
-        return splits, classes, ""
-    if name == "folder":
-        from eqssl_jax.data import folder
-
-        checks.options(name, options, ())
-        return folder.read_folder(Path(str(directory)), size=size, corrupt=corrupt)
-    # tensorflow_datasets takes a second to import, and most runs do not need it.
-    from eqssl_jax.data import tfds
-
-    checks.options(name, options, ("train_split", "test_split"))
-    return tfds.read_tfds(name, directory, size=size, corrupt=corrupt, **options)
 
 
 def _limited(split: Split, limit: int | None) -> Split:

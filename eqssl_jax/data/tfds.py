@@ -5,14 +5,13 @@ The only file that imports tensorflow_datasets, and only inside functions.
 
 import hashlib
 import os
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from eqssl_jax.data import partition
+from eqssl_jax.data import boxes, imagenet100, partition
 from eqssl_jax.data.base import Split
 from eqssl_jax.data.encoded import Encoded, decoded
 
@@ -29,6 +28,8 @@ def read_tfds(
     corrupt: str,
     train_split: str = "train",
     test_split: str | None = None,
+    crop_boxes: bool = False,
+    margin: float = 0.1,
 ) -> tuple[dict[str, Split], tuple[str, ...], str]:
     """Streamed splits, class names and notes of a TFDS set with the features `image` and `label`.
 
@@ -43,10 +44,15 @@ def read_tfds(
         split of its own (oxford_flowers102): ours is always carved from it.
       test_split: TFDS split to test on; None takes "test", else "validation" (imagenet2012), else
         holds out 10 % of each class of train by a fixed rule (`partition.carve_test`).
+      crop_boxes: cut every image to the square around its feature `bbox` before it is resized
+        (`boxes.square`); for sets of one box an image, such as caltech_birds2011.
+      margin: added to the longer side of a box, as a fraction of it.
 
     Raises:
       FileNotFoundError: if the set is not prepared as ArrayRecord files, with how to prepare it.
-      ValueError: for an unknown name or split, or features that are not images with a class.
+      ValueError: for an unknown name or split, features that are not images with a class, and
+        crop_boxes for a set without `bbox`. A box that is empty or leaves its image is named when
+        the image is read.
     """
     builder = _builder("imagenet2012" if name == "imagenet100" else name, directory)
     chosen = _choose_splits(name, builder, train_split, test_split)
@@ -54,8 +60,10 @@ def read_tfds(
     splits, notes = {}, []
     for split, source_name in chosen.items():
         encoded = _encoded(builder, source_name, labeled=split != "unlabeled")
+        if crop_boxes:
+            encoded = _cropped(builder, source_name, encoded, margin)
         if name == "imagenet100":
-            encoded, wanted = _imagenet100(encoded, classes)
+            encoded, wanted = imagenet100.choose(encoded, classes)
         splits[split], skipped = decoded(encoded, size=size, corrupt=corrupt)
         if skipped:
             notes.append(f"{skipped} of {encoded.size} {split} images are corrupt and left out")
@@ -81,8 +89,9 @@ def _builder(name: str, directory: str | Path | None) -> Any:
         builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
     except tfds.core.DatasetNotFoundError as error:
         raise ValueError(
-            f"There is no data set {name!r}: not one of shapes, arrays, folder, imagenet100, not a "
-            f"name TensorFlow Datasets {tfds.__version__} knows, and not prepared in {where}."
+            f"There is no data set {name!r}: not one of shapes, arrays, folder, fruits360, "
+            f"bloodcells, imagenet100, not a name TensorFlow Datasets {tfds.__version__} knows, "
+            f"and not prepared in {where}."
         ) from error
     except ValueError as error:
         raise FileNotFoundError(
@@ -121,16 +130,46 @@ def _class_names(name: str, builder: Any) -> tuple[str, ...]:
 
 
 def _encoded(builder: Any, split: str, *, labeled: bool) -> Encoded:
-    import tensorflow_datasets as tfds
-
-    # We decode ourselves: in parallel, once, and with errors that name the record.
-    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    source = _source(builder, split)
     return Encoded(
         size=len(source),
         read=lambda index: source[index]["image"],
         where=lambda index: f"record {index} of {builder.info.full_name}, split {split},",
         labels=_labels(builder, split, source) if labeled else None,
     )
+
+
+def _source(builder: Any, split: str) -> Any:
+    """Records by index, their images (and masks) still encoded.
+
+    We decode ourselves: in parallel, once, and with errors that name the record.
+    """
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    pictures = [name for name in features if isinstance(features[name], tfds.features.Image)]
+    decoders = {name: tfds.decode.SkipDecoding() for name in pictures}
+    return builder.as_data_source(split=split, decoders=decoders)
+
+
+def _cropped(builder: Any, split: str, encoded: Encoded, margin: float) -> Encoded:
+    """The images cut to their boxes; TFDS stores (ymin, xmin, ymax, xmax) as fractions."""
+    features = builder.info.features
+    if "bbox" not in features:
+        raise ValueError(
+            f"crop_boxes=True needs the feature bbox, one box an image; {builder.info.full_name} "
+            f"has {sorted(features)}."
+        )
+    boxes.check_margin(margin)
+    source = _source(builder, split)
+
+    def cut(index: int, pixels: np.ndarray) -> np.ndarray:
+        ymin, xmin, ymax, xmax = (float(edge) for edge in source[index]["bbox"])
+        height, width = pixels.shape[:2]
+        box = boxes.Box(xmin * width, ymin * height, xmax * width, ymax * height)
+        return boxes.cut(pixels, box, margin=margin, where=encoded.where(index))
+
+    return encoded._replace(cut=cut)
 
 
 def _labels(builder: Any, split: str, source: Any) -> Int[np.ndarray, " n"]:
@@ -150,23 +189,3 @@ def _labels(builder: Any, split: str, source: Any) -> Int[np.ndarray, " n"]:
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.save(kept, labels)
     return labels
-
-
-def _imagenet100(encoded: Encoded, classes: tuple[str, ...]) -> tuple[Encoded, tuple[str, ...]]:
-    """Keep the images of the listed classes and number these in the order of the list."""
-    text = resources.files("eqssl_jax.data").joinpath("imagenet100.txt").read_text()
-    wanted = tuple(text.split())
-    unknown = sorted(set(wanted) - set(classes))
-    if unknown or encoded.labels is None:
-        raise ValueError(f"imagenet2012 lacks the classes {unknown[:10]} of imagenet100.txt.")
-    number = np.full(len(classes), -1, np.int32)
-    number[[classes.index(name) for name in wanted]] = np.arange(len(wanted))
-    labels = number[encoded.labels]
-    chosen = np.flatnonzero(labels >= 0)
-    kept = Encoded(
-        size=len(chosen),
-        read=lambda index: encoded.read(chosen[index]),
-        where=lambda index: encoded.where(chosen[index]),
-        labels=labels[chosen],
-    )
-    return kept, wanted
