@@ -4,10 +4,12 @@ Nothing here trains, encodes or reads a workdir.
 """
 
 from eqssl_jax.reporting.curves import cosine_histograms, training_curves
+from eqssl_jax.reporting.evidence import AdviceTable, advice_table
 from eqssl_jax.reporting.floors import comparison
 from eqssl_jax.reporting.metrics import HEADLINES, METRICS, Metric, describe
 from eqssl_jax.reporting.pictures import neighbours, views_sheet
 from eqssl_jax.reporting.printing import as_csv, as_markdown, as_text
+from eqssl_jax.reporting.roles import advice
 from eqssl_jax.reporting.rungs import ladders
 from eqssl_jax.reporting.spectra import spectrum, spectrum_over_training
 from eqssl_jax.reporting.tables import Table, comparison_table
@@ -15,8 +17,11 @@ from eqssl_jax.reporting.tables import Table, comparison_table
 __all__ = [
     "HEADLINES",
     "METRICS",
+    "AdviceTable",
     "Metric",
     "Table",
+    "advice",
+    "advice_table",
     "as_csv",
     "as_markdown",
     "as_text",

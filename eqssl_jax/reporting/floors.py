@@ -89,7 +89,7 @@ def _panel(axes: "Axes", name: str, results: Mapping[str, Result]) -> set[str]:
             look = {"color": styles[run]["color"], "markersize": 5.5, "elinewidth": 1.4}
             axes.errorbar([value], [y], xerr=[sd] if sd else None, fmt="o", zorder=3, **look)
             drawn.append(value)
-    _value_axis(axes, name, drawn)
+    value_axis(axes, name, drawn)
     first = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
     axes.set_yticks(range(len(results)), list(results) if first else [])
     axes.set_ylim(len(results) - 0.5, -0.5)  # the first run on top
@@ -110,7 +110,8 @@ def _number(result: Result, encoder: str, name: str) -> list[tuple[float, float]
     return [(value, sd if sd is not None and math.isfinite(sd) else 0.0)]
 
 
-def _value_axis(axes: "Axes", name: str, drawn: Sequence[float]) -> None:
+def value_axis(axes: "Axes", name: str, drawn: Sequence[float]) -> None:
+    """The x axis of a metric: logarithmic where that helps, percent where the metric is a share."""
     from matplotlib.ticker import NullFormatter, PercentFormatter
 
     if spans_decades(drawn):

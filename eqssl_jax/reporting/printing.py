@@ -4,12 +4,17 @@ import csv
 import io
 import textwrap
 
+from eqssl_jax.reporting import roles_text
+from eqssl_jax.reporting.evidence import AdviceTable
+from eqssl_jax.reporting.lines import aligned_line, markdown_line
 from eqssl_jax.reporting.metrics import arrow, describe, show
 from eqssl_jax.reporting.tables import Table
 
 
-def as_text(table: Table, *, width: int = 99) -> str:
+def as_text(table: Table | AdviceTable, *, width: int = 99) -> str:
     """For a terminal: at most `width` characters a line, many columns in several blocks."""
+    if isinstance(table, AdviceTable):
+        return roles_text.text(table, width)
     titles = [_title(row.metric) for row in table.rows]
     stub = min(max(map(len, titles), default=0), 40)
     columns = []
@@ -30,24 +35,29 @@ def as_text(table: Table, *, width: int = 99) -> str:
     return "\n\n".join([*parts, "\n".join(notes)]).rstrip() + "\n"
 
 
-def as_markdown(table: Table) -> str:
+def as_markdown(table: Table | AdviceTable) -> str:
     """For a page: a Markdown table, then the notes, one paragraph each."""
+    if isinstance(table, AdviceTable):
+        return roles_text.markdown(table)
     lines = [
-        _line("Metric", *table.columns),
+        markdown_line("Metric", *table.columns),
         "|---|" + "---:|" * len(table.columns),
         *(
-            _line(_title(row.metric), *(show(row.metric, *cell) for cell in row.cells))
+            markdown_line(_title(row.metric), *(show(row.metric, *cell) for cell in row.cells))
             for row in table.rows
         ),
     ]
     return "\n\n".join(["\n".join(lines), *table.notes]) + "\n"
 
 
-def as_csv(table: Table) -> str:
+def as_csv(table: Table | AdviceTable) -> str:
     """For other programs: names as in the result files, full precision, empty where missing.
 
-    Columns: metric, better, then the value and "… sd" of every column of the table.
+    Columns: metric, better, then the value and "… sd" of every column of the table. Of advice:
+    transformation, role, advised, then the value, "… low", "… high" and "… n" of every metric.
     """
+    if isinstance(table, AdviceTable):
+        return roles_text.comma_separated(table)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     pairs = [heading for name in table.columns for heading in (name, f"{name} sd")]
@@ -63,10 +73,6 @@ def _title(name: str) -> str:
     return f"{describe(name).title} {arrow(name)}".rstrip()
 
 
-def _line(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
 def _block(titles: list[str], stub: int, columns: list[tuple[list[str], list[str]]]) -> list[str]:
     """Heading, rule and rows of columns that fit side by side."""
     widths = [max(map(len, heading + texts)) for heading, texts in columns]
@@ -74,15 +80,10 @@ def _block(titles: list[str], stub: int, columns: list[tuple[list[str], list[str
     lines = []
     for i in range(depth):  # headings stand on the rule: padded above
         words = [([""] * (depth - len(heading)) + heading)[i] for heading, _ in columns]
-        lines.append(_aligned("", stub, words, widths))
+        lines.append(aligned_line("", stub, words, widths))
     lines.append("─" * (stub + sum(widths) + 2 * len(widths)))
     for i, title in enumerate(titles):
         first, *rest = textwrap.wrap(title, stub)
-        lines.append(_aligned(first, stub, [texts[i] for _, texts in columns], widths))
+        lines.append(aligned_line(first, stub, [texts[i] for _, texts in columns], widths))
         lines += ["  " + more for more in rest]
     return lines
-
-
-def _aligned(first: str, stub: int, texts: list[str], widths: list[int]) -> str:
-    cells = (text.rjust(width) for text, width in zip(texts, widths, strict=True))
-    return "  ".join([first.ljust(stub), *cells]).rstrip()

@@ -1,0 +1,146 @@
+"""Which role each transformation was advised, and on what evidence: checked, and as a table.
+
+Advice is `{"metric": name, "transformations": {part: {"roles": {role: {metric: {"value", "low",
+"high", "n"}}}, "advice": role or None, "reason": text}}, "floor": {metric: value}}`; `None` is "no
+clear difference", and a metric that was not measured for a role is left out.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+Advice = Mapping[str, Any]
+ROLES = ("invariant", "ordered", "rotational", "predicted", "off")
+WITH_LABELS = ("probe_top1", "knn")
+LABEL_FREE = ("order_accuracy", "magnitude_r2", "info_nce", "natural")
+UNDECIDED = "no clear difference"
+
+
+class Evidence(NamedTuple):
+    """One measurement with its interval; None where there is none."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+
+class Trial(NamedTuple):
+    """One role of one transformation, whether it is the advised one, and its evidence by metric."""
+
+    part: str
+    role: str
+    advised: bool
+    cells: tuple[Evidence, ...]
+
+
+class Verdict(NamedTuple):
+    """The role a transformation should have (None: no clear difference), and why."""
+
+    part: str
+    role: str | None
+    reason: str
+
+
+class AdviceTable(NamedTuple):
+    """Roles tried as rows, metrics as columns, a verdict for each transformation, and floors."""
+
+    metrics: tuple[str, ...]
+    rows: tuple[Trial, ...]
+    verdicts: tuple[Verdict, ...]
+    floor: Mapping[str, float]
+
+
+def advice_table(advice: Advice) -> AdviceTable:
+    """The evidence by transformation and role; print it with `as_text`, `as_markdown`, `as_csv`.
+
+    Columns are the metrics with at least one number: the deciding one first, then those that need
+    labels, then those that do not.
+
+    Args:
+      advice: see the docstring of the module.
+
+    Raises:
+      ValueError: without transformations, roles or any number, for an unknown role or metric, an
+        advised role that was not tried, or an interval that does not hold its value.
+    """
+    parts = advice.get("transformations") or {}
+    if not parts:
+        raise ValueError("There is no advice to show: its 'transformations' are empty.")
+    known = (*WITH_LABELS, *LABEL_FREE)
+    decisive = advice.get("metric")
+    used = [m for found in parts.values() for one in _roles(found).values() for m in one]
+    floor = _floor(advice.get("floor") or {})
+    _refuse_unknown("metric", [*used, *floor, *([decisive] if decisive else [])], known)
+    order = sorted(known, key=lambda name: name != decisive)  # stable: the others keep their order
+    for part, found in parts.items():
+        _check_roles(part, found)
+    cells = {
+        (part, role): {m: _evidence(found["roles"][role].get(m), part, role, m) for m in order}
+        for part, found in parts.items()
+        for role in sorted(found["roles"], key=ROLES.index)
+    }
+    metrics = tuple(m for m in order if any(c[m].value is not None for c in cells.values()))
+    if not metrics:
+        raise ValueError(
+            f"The advice holds no finite number for any role of {', '.join(parts)}: measure first."
+        )
+    rows = tuple(
+        Trial(part, role, parts[part].get("advice") == role, tuple(found[m] for m in metrics))
+        for (part, role), found in cells.items()
+    )
+    verdicts = tuple(
+        Verdict(part, found.get("advice"), str(found.get("reason") or "").strip())
+        for part, found in parts.items()
+    )
+    return AdviceTable(metrics, rows, verdicts, {m: floor[m] for m in metrics if m in floor})
+
+
+def _roles(found: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return found.get("roles") or {}
+
+
+def _floor(floor: Mapping[str, Any]) -> dict[str, float]:
+    """The floors that are numbers."""
+    return {m: float(v) for m, v in floor.items() if v is not None and math.isfinite(v)}
+
+
+def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
+    if unknown:
+        raise ValueError(
+            f"Advice knows no {kind} {', '.join(map(repr, unknown))}; choose from "
+            f"{', '.join(known)}."
+        )
+
+
+def _check_roles(part: str, found: Mapping[str, Any]) -> None:
+    tried = list(_roles(found))
+    if not tried:
+        raise ValueError(f"No role was tried for {part!r}: leave it out, or try at least one.")
+    _refuse_unknown("role", tried, ROLES)
+    if found.get("advice") not in (None, *tried):
+        raise ValueError(
+            f"The advice for {part!r} is {found['advice']!r}, which was not tried (tried: "
+            f"{', '.join(tried)}): give one of these, or None for no clear difference."
+        )
+
+
+def _evidence(found: Mapping[str, Any] | None, part: str, role: str, metric: str) -> Evidence:
+    """A measurement; empty where there is no finite number, without an interval where it has none.
+
+    Raises:
+      ValueError: for an interval that does not hold the value.
+    """
+    numbers = [(found or {}).get(name) for name in ("value", "low", "high")]
+    value, low, high = (None if x is None or not math.isfinite(x) else float(x) for x in numbers)
+    if value is None:
+        return Evidence()
+    if low is None or high is None:
+        return Evidence(value, n=(found or {}).get("n"))
+    if not low <= value <= high:
+        raise ValueError(
+            f"The interval of {metric} of {part!r} as {role!r} must hold its value, found {value} "
+            f"and [{low}, {high}]."
+        )
+    return Evidence(value, low, high, (found or {}).get("n"))
