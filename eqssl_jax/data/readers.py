@@ -16,7 +16,7 @@ _DIRECTORIES = {
 }
 _TFDS = ("train_split", "test_split", "crop_boxes", "margin")
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "shapes": ("train_size", "test_size", "out_of_range_size"),
+    "shapes": ("train_size", "test_size", "out_of_range_size", "task", "outlines"),
     "arrays": (),
     "folder": ("classes", "manifest", "factors"),
     "fruits360": ("varieties",),

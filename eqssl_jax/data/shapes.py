@@ -28,10 +28,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from eqssl_jax.data import partition
+from eqssl_jax.data import partition, shape_tasks
 from eqssl_jax.data.base import Dataset, Split
-from eqssl_jax.data.outlines import CLASSES, outlines, signed_distance
-from eqssl_jax.data.textures import colour, grain, wave
+from eqssl_jax.data.outlines import CLASSES, signed_distance
+from eqssl_jax.data.outlines import outlines as vertices_of_all
+from eqssl_jax.data.textures import colour, grain, ground, wave
 
 FACTORS = ("hue", "angle", "size", "x", "y")
 # First index of each split.
@@ -44,11 +45,11 @@ _WAVES = 3
 Scene = Mapping[str, Array]
 
 
-def scene(key: Key[Array, ""], outside: Array | bool = False) -> Scene:
-    """Draw one image's class, factors and nuisances; `outside` takes unseen hues and angles."""
+def scene(key: Key[Array, ""], outside: Array | bool = False, kinds: int = len(CLASSES)) -> Scene:
+    """Draw one image's factors and nuisances; `outside` takes unseen hues and angles."""
     ranges = {
         "hue": (0.0, 0.75), "angle": (0.0, 1.5 * math.pi), "size": (0.45, 0.8),
-        "x": (0.4, 0.6), "y": (0.4, 0.6), "label": (0, len(CLASSES)),
+        "x": (0.4, 0.6), "y": (0.4, 0.6), "label": (0, kinds),
         "saturation": (0.7, 1), "value": (0.7, 1), "light": (0.75, 1),
         "stripe_depth": (0.15, 0.5), "stripe_turn": (0, 0.5), "stripe_cycles": (3, 7),
         "stripe_phase": (0, 1), "ground_hue": (0, 1), "ground_saturation": (0.15, 0.65),
@@ -65,7 +66,7 @@ def scene(key: Key[Array, ""], outside: Array | bool = False) -> Scene:
         unseen = begin + (end - begin) * position[name]
         found[name] = jnp.where(jnp.asarray(outside), unseen, found[name])
     # The product can round up to the end of the range, which is no class.
-    label = jnp.minimum(found["label"].astype(jnp.int32), len(CLASSES) - 1)
+    label = jnp.minimum(found["label"].astype(jnp.int32), kinds - 1)
     # Cycles in x, cycles in y, phase of each wave, in [−1, 1).
     return {**found, "label": label, "waves": 2 * waves.reshape(_WAVES, 3) - 1}
 
@@ -75,24 +76,26 @@ def draw(scene: Scene, size: int) -> Float[Array, "s s 3"]:
     grid = (jnp.arange(size, dtype=jnp.float32) + 0.5) / size
     distance = _distance(scene, grid) * size  # in pixels
     shadow = 1 - 0.5 * jnp.exp(-jnp.maximum(distance, 0) * (20 / size))
-    ground = _ground(scene, grid, shadow)
+    below = ground(scene, grid, shadow)
     turn, cycles = 2 * math.pi * scene["stripe_turn"], scene["stripe_cycles"]
     stripes = wave(grid, cycles * jnp.cos(turn), cycles * jnp.sin(turn), scene["stripe_phase"])
     value = scene["value"] * (1 - scene["stripe_depth"] * (0.5 + 0.5 * stripes))
     shape = colour(scene["hue"], scene["saturation"], value)
     cover = jnp.clip(0.5 - distance, 0, 1)[..., None]
     noise = 0.03 * grain(scene["grain"].astype(jnp.uint32), size)[..., None]
-    image = scene["light"] * (ground + cover * (shape - ground)) + noise
+    image = scene["light"] * (below + cover * (shape - below)) + noise
     return jnp.round(jnp.clip(image, 0, 1) * 255) / 255
 
 
-def render(key: Key[Array, ""], index: Int[Array, ""], *, size: int) -> Float[Array, "s s 3"]:
+def render(
+    key: Key[Array, ""], index: Int[Array, ""], *, size: int, kinds: int = len(CLASSES)
+) -> Float[Array, "s s 3"]:
     """Image `index`: draw its scene and render it."""
-    return draw(_scene_of(key, index), size)
+    return draw(_scene_of(key, index, kinds), size)
 
 
-def _scene_of(key: Key[Array, ""], index: Int[Array, ""]) -> Scene:
-    return scene(jax.random.fold_in(key, index), outside=index >= _FIRST["out_of_range"])
+def _scene_of(key: Key[Array, ""], index: Int[Array, ""], kinds: int) -> Scene:
+    return scene(jax.random.fold_in(key, index), index >= _FIRST["out_of_range"], kinds)
 
 
 def load(
@@ -103,6 +106,8 @@ def load(
     train_size: int = 8192,
     test_size: int = 2048,
     out_of_range_size: int = 2048,
+    task: str = "outline",
+    outlines: int | None = None,
 ) -> Dataset:
     """The shapes data set: splits train, validation, test and out_of_range.
 
@@ -113,13 +118,15 @@ def load(
       train_size: number of training images, validation included.
       test_size: number of test images.
       out_of_range_size: number of images with hues and angles never seen in training.
+      task: what the label is, "outline", "hue" or "angle", see `shape_tasks.labelled`.
+      outlines: draw only the first so many of `outlines.CLASSES` (None: all ten), all else equal.
 
     >>> data = load(train_size=100, test_size=10, out_of_range_size=10)
     >>> data.splits["train"].size, data.splits["validation"].size
     (90, 10)
 
     Raises:
-      ValueError: for a size below 8 pixels or an empty split.
+      ValueError: for a size below 8 pixels, an empty split, an unknown task or too many outlines.
     """
     side = 32 if size is None else size
     sizes = {"train": train_size, "test": test_size, "out_of_range": out_of_range_size}
@@ -128,23 +135,24 @@ def load(
     for name, count in sizes.items():
         if not 1 <= count <= 2**28:
             raise ValueError(f"shapes needs {name}_size between 1 and 2**28, found {count}.")
-    splits = _splits(sizes, seed, side)
+    kinds = shape_tasks.kinds(task, outlines)
+    splits, classes = shape_tasks.labelled(_splits(sizes, seed, side, kinds), task, kinds)
     splits = partition.with_validation(splits, validation)
-    return Dataset("shapes", (side, side, 3), CLASSES, _MEAN, _STD, splits)
+    return Dataset("shapes", (side, side, 3), classes, _MEAN, _STD, splits)
 
 
-def _splits(sizes: Mapping[str, int], seed: int, side: int) -> dict[str, Split]:
+def _splits(sizes: Mapping[str, int], seed: int, side: int, kinds: int) -> dict[str, Split]:
     key = jax.random.key(seed)
     index = {name: np.arange(n, dtype=np.int32) + _FIRST[name] for name, n in sizes.items()}
     # All splits in one call: one program to compile instead of one for each size.
-    known = jax.device_get(_known(key, jnp.asarray(np.concatenate(list(index.values())))))
+    known = jax.device_get(_known(key, jnp.asarray(np.concatenate(list(index.values()))), kinds))
     stops = np.cumsum(list(sizes.values()))
     parts = {name: np.split(values, stops[:-1]) for name, values in known.items()}
     return {
         name: Split(
             size=sizes[name],
             pool={"key": key, "index": jnp.asarray(index[name])},
-            read=reader(side),
+            read=reader(side, kinds),
             labels=parts["label"][position],
             factors={factor: parts[factor][position] for factor in FACTORS},
         )
@@ -152,22 +160,22 @@ def _splits(sizes: Mapping[str, int], seed: int, side: int) -> dict[str, Split]:
     }
 
 
-@jax.jit
-def _known(key: Key[Array, ""], index: Int[Array, " n"]) -> dict[str, Array]:
+@functools.partial(jax.jit, static_argnames="kinds")
+def _known(key: Key[Array, ""], index: Int[Array, " n"], kinds: int) -> dict[str, Array]:
     def one(number: Int[Array, ""]) -> dict[str, Array]:
-        drawn = _scene_of(key, number)
+        drawn = _scene_of(key, number, kinds)
         return {name: drawn[name] for name in ("label", *FACTORS)}
 
     return jax.vmap(one)(index)
 
 
 @functools.cache
-def reader(size: int) -> Callable[[Mapping[str, Array], Int[Array, " b"]], Array]:
-    """The `read` of a shapes split at `size` pixels; the same function object for a size."""
+def reader(size: int, kinds: int) -> Callable[[Mapping[str, Array], Int[Array, " b"]], Array]:
+    """The `read` of a shapes split at `size` pixels; the same function object every time."""
 
     @jax.jit
     def read(pool: Mapping[str, Array], indices: Int[Array, " b"]) -> Float[Array, "b s s 3"]:
-        one = functools.partial(render, size=size)
+        one = functools.partial(render, size=size, kinds=kinds)
         return jax.vmap(one, in_axes=(None, 0))(pool["key"], pool["index"][indices])
 
     return read
@@ -177,19 +185,6 @@ def _distance(scene: Scene, grid: Float[Array, " s"]) -> Float[Array, "s s"]:
     # The outline is turned and scaled, not the grid: its few vertices are cheaper than the pixels.
     cos, sin = jnp.cos(scene["angle"]), jnp.sin(scene["angle"])
     turn = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
-    vertices = jnp.asarray(outlines())[scene["label"]] @ turn * (scene["size"] / 2)
+    vertices = jnp.asarray(vertices_of_all())[scene["label"]] @ turn * (scene["size"] / 2)
     # Image rows run downwards, outlines upwards.
     return signed_distance(grid - scene["x"], scene["y"] - grid, vertices)
-
-
-def _ground(
-    scene: Scene, grid: Float[Array, " s"], shadow: Float[Array, "s s"]
-) -> Float[Array, "s s 3"]:
-    bend = sum(  # at most 3 cycles a side
-        wave(grid, 3 * across, 3 * down, phase) for across, down, phase in scene["waves"]
-    )
-    turn, centred = 2 * math.pi * scene["gradient_turn"], grid - 0.5
-    across = jnp.cos(turn) * centred[None, :] + jnp.sin(turn) * centred[:, None]
-    mix = jnp.clip(0.5 + 0.7 * across + 0.17 * bend, 0, 1)
-    value = scene["ground_dark"] + (scene["ground_bright"] - scene["ground_dark"]) * mix
-    return colour(scene["ground_hue"], scene["ground_saturation"], value * shadow)

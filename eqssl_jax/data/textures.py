@@ -1,6 +1,7 @@
-"""Waves, colours and grain that the shapes are painted with."""
+"""Waves, colours, grain and the ground that the shapes are painted with and on."""
 
 import math
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
@@ -30,3 +31,17 @@ def colour(hue: Array, saturation: Array, value: Float[Array, "s s"]) -> Float[A
     sector = (hue * 6 + jnp.array([5.0, 3.0, 1.0])) % 6
     fade = 1 - saturation * jnp.clip(jnp.minimum(sector, 4 - sector), 0, 1)
     return value[..., None] * fade[None, None, :]
+
+
+def ground(
+    scene: Mapping[str, Array], grid: Float[Array, " s"], shadow: Float[Array, "s s"]
+) -> Float[Array, "s s 3"]:
+    """Two colours of one hue, mixed along a bent gradient, under a shadow."""
+    bend = sum(  # at most 3 cycles a side
+        wave(grid, 3 * across, 3 * down, phase) for across, down, phase in scene["waves"]
+    )
+    turn, centred = 2 * math.pi * scene["gradient_turn"], grid - 0.5
+    across = jnp.cos(turn) * centred[None, :] + jnp.sin(turn) * centred[:, None]
+    mix = jnp.clip(0.5 + 0.7 * across + 0.17 * bend, 0, 1)
+    value = scene["ground_dark"] + (scene["ground_bright"] - scene["ground_dark"]) * mix
+    return colour(scene["ground_hue"], scene["ground_saturation"], value * shadow)
