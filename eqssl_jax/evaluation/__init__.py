@@ -2,8 +2,11 @@
 
 from eqssl_jax.evaluation.budget import PRESETS, Settings, settings
 from eqssl_jax.evaluation.care_probe import care_probe
+from eqssl_jax.evaluation.change import Changes, change_r2
+from eqssl_jax.evaluation.embed import Layers
 from eqssl_jax.evaluation.features import Encode, Features, extract, extract_views, subset
 from eqssl_jax.evaluation.knn import knn_accuracy
+from eqssl_jax.evaluation.ladder_study import LadderStudy, ladder_study
 from eqssl_jax.evaluation.order import kendall_tau, order_accuracy
 from eqssl_jax.evaluation.parameters import factor_r2, r2, ridge
 from eqssl_jax.evaluation.pixels import pixel_encoder, raw_pixels
@@ -32,14 +35,18 @@ from eqssl_jax.evaluation.turns import TurnOrder, turn_order_accuracy
 __all__ = [
     "PRESETS",
     "Arrays",
+    "Changes",
     "Encode",
     "Features",
+    "LadderStudy",
+    "Layers",
     "NeighbourChange",
     "Probe",
     "RotationStudy",
     "Settings",
     "TurnOrder",
     "care_probe",
+    "change_r2",
     "composition_error",
     "effective_rank",
     "evaluate",
@@ -53,6 +60,7 @@ __all__ = [
     "invariance_error",
     "kendall_tau",
     "knn_accuracy",
+    "ladder_study",
     "linear_probe",
     "neighbour_change",
     "neighbours",

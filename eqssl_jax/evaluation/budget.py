@@ -18,6 +18,7 @@ class Settings(NamedTuple):
       augmentations, pairs, rotation_images, pair_images, gamma_floor: see `rotation_study`.
       neighbours, queries, hue_shift: nearest neighbours of so many test images before and after
         their hue is shifted by so many turns; 0 queries leave it out.
+      ladder_rungs, ladder_images: see `ladder_study`; 0 images leave it out.
     """
 
     batch: int = 256
@@ -39,6 +40,8 @@ class Settings(NamedTuple):
     neighbours: int = 5
     queries: int = 1000
     hue_shift: float = 1 / 3
+    ladder_rungs: int = 8
+    ladder_images: int = 1000
 
 
 PRESETS = {
@@ -56,6 +59,8 @@ PRESETS = {
         rotation_images=384,
         pair_images=256,
         queries=128,
+        ladder_rungs=5,
+        ladder_images=128,
     ),
 }
 
@@ -91,4 +96,9 @@ def settings(preset: str = "full", **options: Any) -> Settings:
             )
         if not isinstance(value, tuple) and value is not None and value < 0:
             raise ValueError(f"The evaluation's {name} must not be negative, found {value}.")
+    if options.get("ladder_rungs", 3) < 3:
+        raise ValueError(
+            f"The evaluation's ladder_rungs is {options['ladder_rungs']}, but an order needs at "
+            f"least 3 rungs; ladder_images=0 leaves ladders out."
+        )
     return PRESETS[preset]._replace(**options)

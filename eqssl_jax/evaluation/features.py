@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -86,11 +86,11 @@ def extract(
     per_image = transform is not None and _is_per_image(transform, params, len(chosen))
     stores = (_Store(len(chosen)), _Store(len(chosen)))
     pending: deque = deque()
-    frozen = _as_partial(encode)
-    for rows, images in _read_batches(split, chosen, batch):
+    frozen = as_partial(encode)
+    for rows, images in read_batches(split, chosen, batch):
         if transform is not None:
             drawn = jax.tree.map(lambda leaf, r=rows: leaf[r], params) if per_image else params
-            images = _transform(drawn, images, apply=transform.apply, per_image=per_image)
+            images = transformed(drawn, images, apply=transform.apply, per_image=per_image)
         pending.append((rows, _forward(frozen, images, sharding=sharding)))
         # One batch stays in flight while the one before it is copied to the host.
         if len(pending) > 1:
@@ -123,13 +123,13 @@ def extract_views(
             f"encoders and {len(draws)} draws; the images as they are count as the draw ()."
         )
     chosen = _choose(split, limit, indices)
-    frozen = {name: _as_partial(encode) for name, encode in encoders.items()}
+    frozen = {name: as_partial(encode) for name, encode in encoders.items()}
     stores = {name: [_Store(len(chosen)) for _ in draws] for name in encoders}
-    for rows, images in _read_batches(split, chosen, batch):
+    for rows, images in read_batches(split, chosen, batch):
         for v, steps in enumerate(draws):
             view = images
             for params in steps:
-                view = _transform(params, view, apply=transform.apply, per_image=False)
+                view = transformed(params, view, apply=transform.apply, per_image=False)
             out = {name: _forward(encode, view)[1] for name, encode in frozen.items()}
             for name, embeddings in out.items():
                 stores[name][v].put(rows, embeddings)
@@ -167,9 +167,10 @@ def _choose(split: Split, limit: int | None, indices: np.ndarray | None) -> np.n
     return chosen
 
 
-def _read_batches(
+def read_batches(
     split: Split, chosen: np.ndarray, batch: int
 ) -> Iterator[tuple[np.ndarray, Array]]:
+    """Rows of `chosen` and their images, always `batch` of them: the last row fills the end."""
     if batch < 1:
         raise ValueError(f"A batch needs at least 1 image, found batch={batch}.")
     for start in range(0, len(chosen), batch):
@@ -192,7 +193,8 @@ def _is_per_image(transform: Transform, params: Params | None, count: int) -> bo
     )
 
 
-def _as_partial(encode: Encode) -> Partial:
+def as_partial(encode: Callable[..., Any]) -> Partial:
+    """The encoder with its weights as arguments of what compiles it, if it is not so already."""
     return encode if isinstance(encode, Partial) else Partial(encode)
 
 
@@ -204,7 +206,8 @@ def _read(pool, inputs, *, read):  # type: ignore[no-untyped-def]
 
 
 @partial(jax.jit, static_argnames=("apply", "per_image"))
-def _transform(params, images, *, apply, per_image):  # type: ignore[no-untyped-def]
+def transformed(params, images, *, apply, per_image):  # type: ignore[no-untyped-def]
+    """Images under one draw, or each under its own."""
     return jax.vmap(apply, in_axes=(0 if per_image else None, 0))(params, images)
 
 

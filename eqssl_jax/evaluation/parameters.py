@@ -89,7 +89,7 @@ def ridge(
     Raises:
       ValueError: for shapes that do not match, or candidates that are not positive.
     """
-    return _ridges(x, y, validation_x, validation_y, [np.shape(y)[-1]], l2)[0]
+    return ridges(x, y, validation_x, validation_y, [np.shape(y)[-1]], l2)[0]
 
 
 def factor_r2(
@@ -121,7 +121,7 @@ def factor_r2(
     y = {name: np.concatenate([t[k] for k in known], axis=1) for name, t in targets.items()}
     found = {}
     train, validation = features["train"].features, features["validation"].features
-    fitted = _ridges(train, y["train"], validation, y["validation"], widths, RIDGES)
+    fitted = ridges(train, y["train"], validation, y["validation"], widths, RIDGES)
     for split, suffix in (("test", ""), ("out_of_range", "_out_of_range")):
         if split not in features:
             continue
@@ -136,10 +136,10 @@ def factor_r2(
     return found
 
 
-def _ridges(
+def ridges(
     x: Rows, y: Rows, vx: Rows, vy: Rows, widths: Sequence[int], l2: Sequence[float]
 ) -> list[Ridge]:
-    """One regression for each group of `widths` columns of y: same features, its own λ."""
+    """`ridge` for each group of `widths` columns of y: the same features, its own λ."""
     x, y, vx, vy = (np.asarray(a, np.float64) for a in (x, y, vx, vy))
     if x.ndim != 2 or y.shape[:1] != x.shape[:1] or vy.shape != (len(vx), *y.shape[1:]):
         raise ValueError(

@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.evaluation import measures
+from eqssl_jax.evaluation import measures, ordered
 from eqssl_jax.evaluation.budget import Settings
+from eqssl_jax.evaluation.embed import Layers
 from eqssl_jax.evaluation.features import Encode, Features, extract
 from eqssl_jax.evaluation.measures import Found, Retrieved
+from eqssl_jax.evaluation.ordered import Spectrum
 from eqssl_jax.evaluation.retrieval import hue_draw
 from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study
 from eqssl_jax.transforms.base import Params, Transform
@@ -26,6 +28,8 @@ class Arrays(NamedTuple):
         `queries`, `before` and `after` are empty.
       queries: indices of the queries in `split`, [Q].
       before, after: indices in "train" of the neighbours before and after, [Q, k].
+      spectrum: which layer keeps the order of which part: {"layers": L names, "parts": P names,
+        "order_accuracy", "kendall_tau", "magnitude_r2": [L, P]}; empty when it was left out.
     """
 
     cosines: Mapping[str, Float[np.ndarray, "a n"]]
@@ -34,6 +38,7 @@ class Arrays(NamedTuple):
     queries: Int[np.ndarray, " q"]
     before: Mapping[str, Int[np.ndarray, "q k"]]
     after: Mapping[str, Int[np.ndarray, "q k"]]
+    spectrum: Mapping[str, Spectrum] = {}
 
 
 def evaluate(
@@ -43,6 +48,7 @@ def evaluate(
     key: Key[Array, ""],
     *,
     settings: Settings = Settings(),  # noqa: B008  (immutable)
+    layers: Mapping[str, Layers] = {},
 ) -> tuple[dict[str, Any], Arrays]:
     """Measure encoders beside their floors on one data set; equal keys mean equal augmentations.
 
@@ -53,17 +59,21 @@ def evaluate(
       transform: the augmentation whose effect on embeddings is measured.
       key: of its draws.
       settings: budgets, see `Settings`.
+      layers: what gives all layers of an encoder of the same name, for its spectrum; those without
+        have the layers "features" and "embedding".
 
     Returns:
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
       {"value", "sd", "n"}}} (sd over seeds or augmentations, null without any; n what the value is
-      a mean over), "chance": {metric: value}, "skipped": {metric: why} and "settings".
+      a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings", and "spectrum"
+      (see `Arrays`; null where a number is not defined).
 
     Raises:
       ValueError: without encoders, without the splits, or as the measurements do.
     """
     split = _held_out(encoders, dataset)
     studies = _studies(encoders, dataset, split, transform, key, settings)
+    ladders = ordered.studies(encoders, layers, dataset, split, transform, key, settings)
     hue = hue_draw(transform, settings.hue_shift) if settings.queries else None
     found: dict[str, Found] = {}
     retrieved: dict[str, Retrieved] = {}
@@ -74,6 +84,8 @@ def evaluate(
             measures.care(encode, dataset, transform, settings),
             measures.rotations(studies[name], settings),
             measures.factors(features, dataset.splits),
+            ordered.ladders(ladders.get(name), settings),
+            ordered.turntable(features[split], dataset.splits[split]),
         ]
         if hue is None:
             parts.append(_no_retrieval(settings))
@@ -85,11 +97,14 @@ def evaluate(
         found[name] = measures.merge(parts)
     result = {
         "encoders": {name: dict(part.values) for name, part in found.items()},
-        "chance": measures.chance(dataset, split),
+        "chance": measures.chance(dataset, split) | ordered.chance(found),
         "skipped": _skipped(found),
         "settings": {**settings._asdict(), "seeds": list(settings.seeds), "split": split},
+        "spectrum": {name: ordered.plain(study) for name, study in ladders.items()},
     }
-    return result, _arrays(studies, split, hue, retrieved)
+    arrays = _arrays(studies, split, hue, retrieved)
+    spectrum = {name: ordered.spectrum(study) for name, study in ladders.items()}
+    return result, arrays._replace(spectrum=spectrum)
 
 
 def _held_out(encoders: Mapping[str, Encode], dataset: Dataset) -> str:

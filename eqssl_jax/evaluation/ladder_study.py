@@ -1,0 +1,272 @@
+"""Which layer keeps the order of which transformation: ladders of images through all encoders."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from eqssl_jax import views
+from eqssl_jax.data.base import Split
+from eqssl_jax.evaluation.change import Changes, change_r2, change_targets
+from eqssl_jax.evaluation.embed import Layers, embed_views
+from eqssl_jax.evaluation.features import Encode, subset
+from eqssl_jax.evaluation.order import ladder_orders
+from eqssl_jax.transforms.base import Transform
+
+_FITTED = ("train", "validation")
+
+
+class LadderStudy(NamedTuple):
+    """The equivariance spectrum of one encoder, [L layers, P parts]; NaN where not defined.
+
+    Attributes:
+      layers: from the first to the last, among them "features" and "embedding".
+      parts: of the transformation.
+      order_accuracy, kendall_tau: see `order.order_accuracy`; of rows of length 1.
+      magnitude_r2: see `change.change_r2`; of rows as they come.
+      change_r2: R² of a cyclic leaf of a part as (cos, sin), by "<part>_<leaf>" and
+        "<part>_<leaf>_per_dimension", [L].
+      images: how many held-out images were moved by their draw, [P]; the others have no order.
+      skipped: why a number is NaN or missing, by "<part>" or "<measure>_<part>".
+    """
+
+    layers: tuple[str, ...]
+    parts: tuple[str, ...]
+    order_accuracy: Float[np.ndarray, "l p"]
+    kendall_tau: Float[np.ndarray, "l p"]
+    magnitude_r2: Float[np.ndarray, "l p"]
+    change_r2: Mapping[str, Float[np.ndarray, " l"]]
+    images: Int[np.ndarray, " p"]
+    skipped: Mapping[str, str]
+
+
+def ladder_study(
+    encoders: Mapping[str, Encode],
+    splits: Mapping[str, Split],
+    transform: Transform,
+    key: Key[Array, ""],
+    *,
+    layers: Mapping[str, Layers] = {},
+    parts: Sequence[str] | None = None,
+    held_out: str = "test",
+    rungs: int = 8,
+    images: int = 1000,
+    batch: int = 256,
+) -> dict[str, LadderStudy]:
+    """Walk images from the identity to a draw of one part at a time, and measure every encoder.
+
+    Along a ladder all other parts rest at their identity, so that each part is measured alone and
+    on the plain image. Rungs are even in [0, 1]. Draws are made once and views rendered once, the
+    same for all encoders. R² is fitted on one rung (above the lowest, all equally often) of each of
+    2 · `images` training images, λ chosen on `images` of validation, and tested on all rungs of the
+    held-out images.
+
+    Args:
+      encoders: by name.
+      splits: `held_out` for order; R² also needs "train" and "validation" beside it.
+      transform: a chain whose parts are measured.
+      key: of the draws.
+      layers: for encoders that can give all their layers, what gives them (instead of `encoders`).
+      parts: which to measure (None: `views.ladder_parts`).
+      held_out: the split that is measured.
+      rungs: V ≥ 3.
+      images: a fixed random subset of so many.
+
+    Raises:
+      ValueError: without encoders, for layers of an unknown encoder, fewer than 3 rungs, a missing
+        split, or parts that the transformation does not have or that have no ladder.
+    """
+    known = views.ladder_parts(transform)
+    parts = known if parts is None else tuple(parts)
+    _check(encoders, layers, splits, held_out, rungs, parts, known)
+    fitted = _FITTED if held_out not in _FITTED and set(_FITTED) <= set(splits) else ()
+    limits = {"train": 2 * images, "validation": images, held_out: images}
+    chosen = {name: subset(splits[name].size, limits[name]) for name in (*fitted, held_out)}
+    models = {name: layers.get(name, encode) for name, encode in encoders.items()}
+    draws = _draw(transform, key, parts, rungs, {name: len(c) for name, c in chosen.items()})
+    still: dict[str, dict] = {name: {} for name in chosen}
+    columns: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in encoders}
+    for part in parts:
+        embedded = {
+            name: embed_views(
+                models,
+                splits[name],
+                transform,
+                draws[part][name].params,
+                chosen[name],
+                batch=batch,
+                plain=still[name],
+            )
+            for name in chosen
+        }
+        for encoder in encoders:
+            columns[encoder][part] = {
+                layer: _measure(part, draws[part], {n: e[encoder][layer] for n, e in
+                                                    embedded.items()}, held_out)
+                for layer in embedded[held_out][encoder]
+            }  # fmt: skip
+    moved = np.array([_moved(draws[part][held_out]).sum() for part in parts], int)
+    return {name: _study(found, parts, moved, held_out) for name, found in columns.items()}
+
+
+def _check(
+    encoders: Mapping[str, Encode],
+    layers: Mapping[str, Layers],
+    splits: Mapping[str, Split],
+    held_out: str,
+    rungs: int,
+    parts: Sequence[str],
+    known: Sequence[str],
+) -> None:
+    if not encoders or set(layers) - set(encoders) or held_out not in splits or rungs < 3:
+        raise ValueError(
+            f"ladder_study() needs encoders, layers of these only, the split {held_out!r} and at "
+            f"least 3 rungs; found encoders {list(encoders)}, layers of {list(layers)}, splits "
+            f"{list(splits)} and rungs={rungs}."
+        )
+    if set(parts) - set(known):
+        raise ValueError(
+            f"ladder_study() cannot walk {sorted(set(parts) - set(known))}: only parts that draw a "
+            f"number have a ladder, here {list(known)}."
+        )
+
+
+def _draw(
+    transform: Transform,
+    key: Key[Array, ""],
+    parts: Sequence[str],
+    rungs: int,
+    counts: Mapping[str, int],
+) -> dict[str, dict[str, views.Draws]]:
+    """Draws on the host by part and split: leaves [V, N, …]; [2, N, …] where R² is fitted."""
+
+    found: dict[str, dict[str, views.Draws]] = {part: {} for part in parts}
+    drawn_parts = _draw_parts(
+        key,
+        transform.identity,
+        sample=transform.sample,
+        parts=tuple(parts),
+        rungs=rungs,
+        count=sum(counts.values()),
+    )
+    for part, drawn in jax.device_get(drawn_parts).items():
+        start = 0
+        for name, count in counts.items():
+            columns = np.arange(start, start + count)
+            rows = np.arange(rungs)[:, None]
+            if name in _FITTED and len(counts) > 1:
+                above = 1 + np.arange(count) % (rungs - 1)
+                rows = np.stack([np.zeros(count, int), above])  # [2, N]
+            found[part][name] = jax.tree.map(
+                lambda leaf, r=rows, c=columns: leaf[r, c[None]], drawn
+            )
+            start += count
+    return found
+
+
+# The function that samples is static: the next checkpoint needs no new compilation.
+@partial(jax.jit, static_argnames=("sample", "parts", "rungs", "count"))
+def _draw_parts(key, identity, *, sample, parts, rungs, count):  # type: ignore[no-untyped-def]
+    """Ladders of one part at a time; all other parts rest."""
+    transform = Transform(sample, lambda params, x: x, identity)
+    found = {}
+    for number, part in enumerate(parts):
+        pattern = views.mix(views.still(rungs), **{part: views.ladder(rungs, spacing="even")})
+        found[part] = pattern.draw(jax.random.fold_in(key, number), transform, count)
+    return found
+
+
+def _moved(draws: views.Draws) -> Float[np.ndarray, " n"]:
+    """Which images their draw moves."""
+    return np.asarray(draws.magnitude)[-1] > 0
+
+
+def _measure(
+    part: str,
+    draws: Mapping[str, views.Draws],
+    embedded: Mapping[str, Float[np.ndarray, "v n d"]],
+    held_out: str,
+) -> dict[str, float | str]:
+    """One layer and part: numbers by name, or why there is none."""
+    z, magnitude = embedded[held_out], np.asarray(draws[held_out].magnitude)
+    keep = {name: _moved(d) for name, d in draws.items()}
+    if not keep[held_out].any():
+        return {"why": f"none of {z.shape[1]} draws of this part did anything"}
+    length = np.linalg.norm(z, axis=-1, keepdims=True)
+    orders = ladder_orders(z / np.maximum(length, 1e-12), magnitude)
+    found: dict[str, float | str] = {
+        "order_accuracy": float(orders.accuracy.mean()),
+        "kendall_tau": float(orders.tau.mean()),
+    }
+    few = [name for name in embedded if keep[name].sum() < 2]
+    if len(embedded) == 1 or few:
+        found["why_r2"] = (
+            f"fewer than 2 draws of this part did anything in {few[0]}"
+            if few
+            else "R² is fitted on train, chosen on validation and tested on other images"
+        )
+        return found
+    changes = {n: _changes(part, draws[n], z, keep[n]) for n, z in embedded.items()}
+    # What does not vary (the hue of a jitter without hue) is not there to be read.
+    fixed = {
+        n for n, t in changes[held_out].targets.items() if not np.ptp(np.asarray(t), axis=0).all()
+    }
+    changes = {
+        n: c._replace(targets={k: t for k, t in c.targets.items() if k not in fixed})
+        for n, c in changes.items()
+    }
+    return {**found, **change_r2(*(changes[n] for n in (*_FITTED, held_out)))}
+
+
+def _changes(
+    part: str, draws: views.Draws, z: Float[np.ndarray, "v n d"], keep: np.ndarray
+) -> Changes:
+    """Every rung above the lowest beside the lowest, of the images that were moved."""
+    params = jax.tree.map(
+        lambda leaf: leaf[1:, keep].reshape(-1, *leaf.shape[2:]), {part: draws.params[part]}
+    )
+    magnitude = np.asarray(draws.magnitude)[1:, keep].reshape(-1)
+    after = z[1:, keep]
+    before = np.broadcast_to(z[:1, keep], after.shape)
+    rows = (-1, z.shape[2])
+    return Changes(before.reshape(rows), after.reshape(rows), change_targets(params, magnitude))
+
+
+def _study(
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    parts: Sequence[str],
+    moved: np.ndarray,
+    held_out: str,
+) -> LadderStudy:
+    names = list(next(iter(found.values()))) if found else []
+
+    def table(measure: str) -> np.ndarray:
+        rows = [[found[p][layer].get(measure, np.nan) for p in parts] for layer in names]
+        return np.asarray(rows, float).reshape(len(names), len(parts))
+
+    cyclic = {
+        f"{part}_{target}": np.array([found[part][layer][target] for layer in names])
+        for part in parts
+        for target in found[part][names[0]]
+        if target not in ("order_accuracy", "kendall_tau", "magnitude", "why", "why_r2")
+    }
+    skipped = {}
+    for part in parts:
+        one = found[part][names[0]]
+        if "why" in one:
+            skipped[part] = one["why"]
+        elif "why_r2" in one:
+            skipped[f"magnitude_r2_{part}"] = one["why_r2"]
+    return LadderStudy(
+        tuple(names),
+        tuple(parts),
+        table("order_accuracy"),
+        table("kendall_tau"),
+        table("magnitude"),
+        cyclic,
+        moved,
+        skipped,
+    )
