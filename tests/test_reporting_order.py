@@ -113,6 +113,13 @@ def test_a_spectrum_writes_its_numbers_in_its_cells(metric, tmp_path, figures):
     assert len({(axes.images[0].norm.vmin, axes.images[0].norm.vmax) for axes in grid}) == 1
 
 
+def test_long_names_of_encoders_do_not_run_into_each_other(tmp_path, figures):
+    given = {f"order-preserving, λ = 0.1, run {i}": measured(i, parts=["hue"]) for i in range(7)}
+    reporting.spectrum(given, tmp_path / "a.png", metric="kendall_tau")
+    boxes = [axes._left_title.get_window_extent() for axes in panels(figures[0])]
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[i + 1 :])
+
+
 def test_words_stand_out_from_their_cells(tmp_path, figures):
     given = measured()
     for metric in METRICS:
@@ -201,10 +208,10 @@ def test_equal_figures_are_equal_files(tmp_path):
         ("order_accuracy_rotate_embedding", "Order accuracy, rotate, embedding", ".1%"),
         ("kendall_tau_hue", "Kendall τ, hue", ".3f"),
         ("magnitude_r2_solarize_embedding", "Magnitude R², solarize, embedding", ".3f"),
-        ("turntable_order_accuracy", "Order accuracy on the turntable", ".1%"),
+        ("turntable_order_accuracy", "Turntable order accuracy", ".1%"),
         (
             "turntable_order_accuracy_embedding",
-            "Order accuracy on the turntable, embedding",
+            "Turntable order accuracy, embedding",
             ".1%",
         ),
     ],

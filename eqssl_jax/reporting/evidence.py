@@ -90,7 +90,7 @@ def advice_table(advice: Advice) -> AdviceTable:
         for (part, role), found in cells.items()
     )
     verdicts = tuple(
-        Verdict(part, found.get("advice"), str(found.get("reason") or "").strip())
+        Verdict(part, found.get("advice"), " ".join(str(found.get("reason") or "").split()))
         for part, found in parts.items()
     )
     return AdviceTable(metrics, rows, verdicts, {m: floor[m] for m in metrics if m in floor})

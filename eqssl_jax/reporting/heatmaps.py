@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ SCALES: Mapping[str, Sequence[tuple[float, str]]] = {
     "magnitude_r2": ((0.0, MIDDLE), (0.7, ABOVE), (1.0, TOP)),
 }
 WIDEST = 10.4  # inches of a figure
+SIDES = 1.9  # inches for the names of rows and the colour bar
 CELL = 0.46, 0.27  # inches, wide enough for "−0.12"
 WRITTEN = 18  # columns; cells of more are too narrow for numbers
 
@@ -34,6 +36,11 @@ class HeatMap(NamedTuple):
     values: np.ndarray
 
 
+def panel_width(columns: int) -> float:
+    """Inches that a panel of so many columns would like to have."""
+    return max(columns * CELL[0] + 0.2, 1.4)
+
+
 def draw(
     maps: Sequence[HeatMap], metric: str, path: str | Path, *, most: int, below: str = ""
 ) -> None:
@@ -42,21 +49,23 @@ def draw(
 
     scale = LinearSegmentedColormap.from_list(metric, list(SCALES[metric]))
     colours = scale.with_extremes(bad=UNDEFINED)
-    down = -(-len(maps) // most)
-    across = -(-len(maps) // down)
-    widest = max(len(one.columns) for one in maps)
+    across = -(-len(maps) // -(-len(maps) // most))
     tallest = [
         max(len(one.rows) for one in maps[i : i + across]) for i in range(0, len(maps), across)
     ]
-    width = min(WIDEST, across * (widest * CELL[0] + 0.2) + 1.9)
-    height = max(1.9, sum(tallest) * CELL[1] + down * 0.95)
-    figure = new_figure(width, height)
-    grid = figure.subplots(down, across, squeeze=False, height_ratios=tallest).ravel().tolist()
+    panel = min(panel_width(max(len(one.columns) for one in maps)), (WIDEST - SIDES) / across)
+    height = max(1.9, sum(tallest) * CELL[1] + len(tallest) * 0.95)
+    figure = new_figure(across * panel + SIDES, height)
+    shape = len(tallest), across
+    grid = figure.subplots(*shape, squeeze=False, height_ratios=tallest).ravel().tolist()
     for axes in grid[len(maps) :]:
         axes.remove()
     alike = all(one.rows == maps[0].rows for one in maps)
+    letters = max(8, int(panel / 0.09))  # that fit over a panel
     for i, (axes, one) in enumerate(zip(grid, maps, strict=False)):
         image = _panel(axes, one, colours, names=i % across == 0 or not alike)
+        quiet(axes, "\n".join(wrap(one.title, letters)))
+        axes.tick_params(length=0, labelcolor=INK)
         # Cells are equally high in panels side by side; the names of columns stay below the cells.
         axes.set_ylim(tallest[i // across] - 0.5, -0.5)
         axes.spines["bottom"].set_position(("data", len(one.rows) - 0.5))
@@ -95,7 +104,6 @@ def _panel(axes: "Axes", one: HeatMap, colours: Any, *, names: bool) -> Any:
         text = _short(value)
         colour = "white" if dark else INK
         axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=colour)
-    quiet(axes, one.title)
     axes.spines[:].set_visible(False)
     every = -(-columns // WRITTEN)  # labels of many steps would overlap
     axes.set_xticks(range(0, columns, every), one.columns[::every])
@@ -104,7 +112,6 @@ def _panel(axes: "Axes", one: HeatMap, colours: Any, *, names: bool) -> Any:
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
     axes.set_yticks(range(rows), one.rows if names else [])
-    axes.tick_params(length=0, labelcolor=INK)
     return image
 
 

@@ -55,7 +55,7 @@ METRICS: Mapping[str, Metric] = {
 }
 
 FAMILIES: Mapping[str, Metric] = {
-    "turntable_order_accuracy": Metric("Order accuracy on the turntable", HIGHER, ".1%"),
+    "turntable_order_accuracy": Metric("Turntable order accuracy", HIGHER, ".1%"),
     "order_accuracy": Metric("Order accuracy", HIGHER, ".1%"),
     "kendall_tau": Metric("Kendall τ", HIGHER, ".3f"),
     "magnitude_r2": Metric("Magnitude R²", HIGHER, ".3f"),

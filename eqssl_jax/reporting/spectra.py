@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eqssl_jax.reporting.heatmaps import CELL, SCALES, WIDEST, HeatMap, draw
+from eqssl_jax.reporting.heatmaps import SCALES, SIDES, WIDEST, HeatMap, draw, panel_width
 from eqssl_jax.reporting.metrics import TITLES
 
 Spectrum = Mapping[str, Any]
@@ -40,8 +40,8 @@ def spectrum(spectra: Mapping[str, Spectrum], path: str | Path, *, metric: str) 
                 TITLES.get(encoder, encoder), list(found["layers"]), list(found["parts"]), values
             )
         )
-    widest = max(len(one.columns) for one in maps) * CELL[0] + 0.3
-    draw(maps, metric, path, most=max(1, int((WIDEST - 2.0) / widest)))
+    widest = panel_width(max(len(one.columns) for one in maps))
+    draw(maps, metric, path, most=max(1, int((WIDEST - SIDES) / widest)))
 
 
 def spectrum_over_training(
