@@ -24,4 +24,4 @@ from eqssl_jax import presets
 
 def get_config(variant: str = "cifar10") -> ConfigDict:
     dataset, values = presets.parse(variant)
-    return presets.with_care(presets.contrastive(dataset, values), dataset, values).lock()
+    return presets.with_care(presets.contrastive(dataset, values)).lock()

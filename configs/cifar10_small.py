@@ -16,7 +16,7 @@ WEIGHTS = {"simclr": 0.0, "care_0.03": 0.03, "care_0.1": 0.1, "care_0.4": 0.4}
 
 
 def get_config() -> ConfigDict:
-    config = presets.with_care(presets.contrastive("arrays"), "arrays")
+    config = presets.with_care(presets.contrastive("arrays"))
     config.data.size = 0
     config.model.encoder = "resnet_tiny"
     config.model.projector = (256, 64)

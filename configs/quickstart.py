@@ -20,7 +20,7 @@ from eqssl_jax import presets
 
 
 def get_config() -> ConfigDict:
-    config = presets.with_care(presets.contrastive("shapes"), "shapes")
+    config = presets.with_care(presets.contrastive("shapes"))
     config.model.stem = "imagenet"  # stride 4 from the start: five times faster than "cifar"
     config.data.options = ConfigDict(
         {"train_size": 4096, "test_size": 1024, "out_of_range_size": 1024}

@@ -10,8 +10,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-ROLES = ("invariant", "rotational", "off")
-
 
 def base() -> ConfigDict:
     """The default config, unlocked; config files lock it when they are done."""
@@ -42,14 +40,19 @@ def base() -> ConfigDict:
         )
     )
     config.recipe = ConfigDict(dict(name="simclr_cifar", options=ConfigDict()))
-    config.roles = ConfigDict()  # part of the recipe -> invariant, rotational or off
+    # By part of the recipe; README, "Roles". Parts that are not named are invariant, weigh 1 and
+    # are shared as their role says ("auto").
+    config.roles = ConfigDict()  # invariant, rotational, ordered, predicted or off
+    config.role_weights = ConfigDict()  # factor on a part's own objective (ordered, predicted)
+    config.sharing = ConfigDict()  # what two contrast views see: auto, independent, shared or rest
     config.objectives = ConfigDict(
         dict(
             info_nce=dict(weight=1.0, temperature=0.5),
             alignment=dict(weight=0.0, temperature=0.5),  # the two parts of InfoNCE, for ablations
             uniformity=dict(weight=0.0, temperature=0.5),
-            equivariance=dict(
-                weight=0.0,  # CARE's λ, at the authors' scale
+            # The next three count only where a part of the recipe has the role.
+            equivariance=dict(  # rotational
+                weight=0.1,  # CARE's λ, at the authors' scale
                 splits=16,  # groups of images
                 variant="paper",  # paper: a draw per group; code: one draw for all groups
                 reference="augmented",  # augmented: two draws; identity: a draw and no draw
@@ -57,6 +60,16 @@ def base() -> ConfigDict:
                 recipe="",  # another recipe for these views; "": the same
                 recipe_options=ConfigDict(),
             ),
+            order=dict(  # ordered, one loss for each such part
+                weight=1.0,
+                rungs=4,  # views on a ladder, at least 3
+                spacing="random",  # random: drawn for each image; even: from identity to draw
+                form="hinge",  # hinge or listwise
+                margin=0.5,  # hinge: distance asked for each unit of magnitude
+                temperature=0.1,  # listwise
+                images=0,  # only the first so many images of the batch; 0: all
+            ),
+            prediction=dict(weight=1.0, hidden=(512, 512)),  # predicted, one head for each part
         )
     )
     config.optimizer = ConfigDict(

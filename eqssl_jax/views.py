@@ -44,12 +44,15 @@ class Pattern(NamedTuple):
 class ViewSpec(NamedTuple):
     """One set of views: what is applied, who shares a draw, and to how many images of the batch.
 
-    `images` limits the set to the first so many images of the batch (None: all).
+    `images` limits the set to the first so many images of the batch (None: all). `joint` gives all
+    views of the set one BatchNorm, where each view has its own otherwise: what is compared across
+    views, as the rungs of a ladder are, must not have its mean taken away view by view.
     """
 
     transform: Transform
     pattern: Pattern
     images: int | None = None
+    joint: bool = False
 
 
 def independent(views: int = 2) -> Pattern:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from eqssl_jax import presets
+from eqssl_jax import method, presets
 from eqssl_jax.config import differences, load, plain
 from eqssl_jax.experiment.run import expand
+from eqssl_jax.method import resolve
+from eqssl_jax.training.plan import _role
 from eqssl_jax.training.setup import check_batch, setup
 from eqssl_jax.transforms import recipes
 
@@ -19,7 +21,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 def small(**changes):
     """CARE on a few shapes; `changes` by dotted key with "__" for dots."""
-    config = presets.with_care(presets.contrastive("shapes"), "shapes")
+    config = presets.with_care(presets.contrastive("shapes"))
     config.data.options = ConfigDict({"train_size": 160, "test_size": 16, "out_of_range_size": 16})
     config.train.batch_size, config.objectives.equivariance.splits = 16, 4
     config.optimizer.warmup_epochs = 0.0
@@ -48,7 +50,7 @@ def test_the_small_config_itself_is_fine():
         ({"objectives__equivariance__reference": "none"}, "'augmented' or 'identity'"),
         ({"objectives__info_nce__temperature": 0.0}, "temperature is 0.0"),
         ({"recipe__name": "simclr"}, "no recipe; choose from"),
-        ({"roles__crop": "invariance"}, "choose from invariant, rotational, off"),
+        ({"roles__crop": "invariance"}, "choose from invariant, rotational, ordered"),
         ({"data__split": "unlabeled"}, "has only"),
         ({"data__on_device": "maybe"}, "choose from"),
         ({"data__corrupt": "ignore"}, "corrupt"),
@@ -64,6 +66,20 @@ def test_the_small_config_itself_is_fine():
         ({"knn__neighbours": 0}, "knn.neighbours is 0"),
         ({"evaluation__preset": "qick"}, "no evaluation preset 'qick'"),
         ({"seed": -1}, "seed is -1"),
+        ({"roles__crop": "ordered", "sharing__crop": "independent"}, "contradict each other.*rest"),
+        ({"roles__crop": "invariant", "sharing__crop": "shared"}, "contradict.*ask for the invar"),
+        ({"roles__crop": "predicted", "sharing__crop": "rest"}, "contradict.*not differ"),
+        ({"roles__crop": "off", "sharing__crop": "shared"}, "contradict.*no view"),
+        ({"sharing__crop": "both"}, "sharing.crop is 'both'; choose from auto"),
+        ({"roles__crop": "ordered", "role_weights__crop": -1.0}, "role_weights.crop is -1.0"),
+        ({"role_weights__crop": 2.0}, "crop is rotational and has no obj.*equivariance.weight"),
+        ({"roles__crop": "invariant", "role_weights__crop": 2.0}, "info_nce.weight"),
+        ({"objectives__order__rungs": 2}, "at least 3 rungs"),
+        ({"objectives__order__form": "triplet"}, "hinge, listwise"),
+        ({"objectives__order__spacing": "log"}, "random or even"),
+        ({"objectives__order__margin": -0.5}, "margin >= 0"),
+        ({"objectives__order__images": 17}, "order.images is 17"),
+        ({"objectives__order__weight": -1.0}, "order.weight is -1.0"),
     ],
 )
 def test_bad_values(changes, message):
@@ -87,10 +103,111 @@ def test_a_role_for_a_part_the_recipe_does_not_have():
         setup(config)
 
 
-def test_care_without_anything_rotational():
-    roles = {f"roles__{part}": "invariant" for part in ("crop", "jitter", "rotate")}
-    with pytest.raises(ValueError, match="no transformation of the recipe is rotational"):
-        setup(small(**roles))
+def factored(**changes):
+    """Roles for every factor on a few shapes, with parts that have no magnitude."""
+    config = presets.factored("shapes")
+    config.data.options = ConfigDict({"train_size": 160, "test_size": 16, "out_of_range_size": 16})
+    config.recipe.options.flip = 0.5
+    config.roles.flip = "invariant"
+    config.train.batch_size, config.objectives.order.images = 16, 8
+    config.lock()
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return config
+
+
+def test_ordered_without_a_magnitude_is_refused_with_what_has_one():
+    with pytest.raises(ValueError, match=r"draw of flip has no magnitude.*order one of rotate"):
+        setup(factored(roles__flip="ordered"))
+    config = factored(roles__hue="ordered")
+    with config.unlocked():
+        config.recipe.options.max_angle = 0.0  # leaves the part out
+    with pytest.raises(ValueError, match="'rotate', which is not a part"):
+        setup(config)
+
+
+def test_predicted_without_anything_that_varies_is_refused():
+    with pytest.raises(ValueError, match="'predicted', but its draws never differ"):
+        method.build(presets_with_still_crop())
+
+
+def presets_with_still_crop():
+    config = factored(roles__crop="predicted")
+    with config.unlocked():
+        config.recipe.options.scale = (1.0, 1.0)
+        config.recipe.options.ratio = (1.0, 1.0)
+    return config
+
+
+def test_roles_become_view_sets_and_objectives():
+    config = factored(
+        roles__rotate="ordered", roles__crop="rotational", roles__hue="predicted",
+        roles__brightness="off", roles__flip="predicted", role_weights__rotate=0.5,
+        role_weights__hue=0.25, objectives__equivariance__splits=4,
+    )  # fmt: skip
+    built = method.build(config)
+    weights = {name: weight for name, (weight, _) in built.objectives.items()}
+    assert weights == {
+        "info_nce": 1.0, "equivariance": 0.1, "order_rotate": 0.5, "prediction_flip": 1.0,
+        "prediction_hue": 0.25,
+    }  # fmt: skip
+    drawn = {
+        name: spec.pattern.draw(jax.random.key(0), spec.transform, 8)
+        for name, spec in built.views.items()
+    }
+    contrast, ladder = drawn["contrast"].params, drawn["ladder_rotate"].params
+    turned = np.asarray(contrast["rotate"]["angle"])
+    assert np.array_equal(turned[0], turned[1])  # ordered: one draw for both views
+    assert np.abs(turned).min() > 0
+    for part, leaf in (("crop", "height"), ("hue", "hue")):
+        assert (np.asarray(contrast[part][leaf])[0] != np.asarray(contrast[part][leaf])[1]).all()
+    assert (np.asarray(contrast["brightness"]["brightness"]) == 1).all()
+    assert (np.asarray(ladder["brightness"]["brightness"]) == 1).all()
+    for part, leaves in ladder.items():
+        for leaf in leaves.values():
+            along = np.asarray(leaf, np.float32)
+            same = (along == along[:1]).all()
+            assert same == (part != "rotate"), part  # only the rotation changes on its ladder
+    assert (np.diff(np.abs(np.asarray(ladder["rotate"]["angle"])), axis=0) > 0).all()
+    assert (np.diff(drawn["ladder_rotate"].magnitude, axis=0) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("sharing", "expected"), [("shared", "equal"), ("rest", "rest"), ("auto", "differ")]
+)
+def test_sharing_of_a_rotational_part(sharing, expected):
+    config = factored(roles__hue="rotational", objectives__equivariance__splits=4)
+    with config.unlocked():
+        config.sharing.hue = sharing
+    spec = method.build(config).views["contrast"]
+    first, second = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["hue"]["hue"]
+    found = "equal" if (first == second).all() else "differ"
+    assert ("rest" if not first.any() else found) == expected
+
+
+def test_a_ladder_costs_its_rungs_and_no_more():
+    built = method.build(factored(roles__rotate="ordered", objectives__order__images=0))
+    views_of = {name: spec.pattern.views for name, spec in built.views.items()}
+    assert views_of == {"contrast": 2, "ladder_rotate": 4}  # V rungs and the two of the contrast
+
+
+def test_weight_zero_leaves_an_objective_out():
+    built = method.build(factored(roles__rotate="ordered", role_weights__rotate=0.0))
+    assert set(built.objectives) == {"info_nce"}
+    built = method.build(factored(roles__rotate="predicted", objectives__info_nce__weight=0.0))
+    assert (set(built.views), set(built.objectives)) == ({"contrast"}, {"prediction_rotate"})
+
+
+def test_the_plan_says_what_every_role_does():
+    config = factored(
+        roles__rotate="ordered", roles__hue="predicted", roles__crop="off",
+        role_weights__hue=0.0,
+    )  # fmt: skip
+    run = setup(config)
+    lines = {part: _role(part, line, run) for part, line in resolve(config, run.recipe).items()}
+    assert lines["rotate"] == "ordered: shared by the contrast views; order_rotate × 1"
+    assert lines["hue"].endswith("prediction_hue has weight 0")
+    assert lines["crop"] == "off: not in the contrast views"
+    assert lines["flip"] == "invariant: independent in the contrast views"
 
 
 def test_evaluation_sees_images_at_the_size_of_the_views():
@@ -118,6 +235,12 @@ def test_every_strength_of_a_recipe_is_a_setting_with_the_default_of_the_recipe(
         assert options == defaults
 
 
+@pytest.mark.parametrize("variant", ["shape", "imagenet100"])
+def test_unknown_variants_of_the_factored_configs(variant):
+    with pytest.raises(ValueError, match="choose one of shapes, cifar10"):
+        presets.factored(variant)
+
+
 def test_nothing_to_train():
     changes = {"objectives__info_nce__weight": 0.0, "objectives__equivariance__weight": 0.0}
     with pytest.raises(ValueError, match="nothing to train"):
@@ -125,12 +248,18 @@ def test_nothing_to_train():
 
 
 def test_every_config_loads_for_every_variant_and_builds_its_method():
-    from eqssl_jax import method
-
     for path in sorted(CONFIGS.glob("*.py")):
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        if path.stem in ("order", "care_order"):
+            for dataset in presets.FACTORED:
+                config = module.get_config(dataset)
+                built = method.build(config)
+                check_batch(config, built, devices=1)
+                assert "order_rotate" in built.objectives
+                assert ("equivariance" in built.objectives) == (path.stem == "care_order")
+            continue
         if path.stem not in ("care", "simclr"):
             expanded = expand(module.get_config())
             assert len(expanded) >= 2
@@ -147,8 +276,8 @@ def test_every_config_loads_for_every_variant_and_builds_its_method():
 
 
 def test_paper_and_authors_values_are_both_reachable():
-    paper = presets.with_care(presets.contrastive("cifar10"), "cifar10")
-    authors = presets.with_care(presets.contrastive("cifar10", "authors"), "cifar10", "authors")
+    paper = presets.with_care(presets.contrastive("cifar10"))
+    authors = presets.with_care(presets.contrastive("cifar10", "authors"))
     changed = differences(plain(paper), plain(authors))
     assert changed == {
         "objectives.equivariance.weight": (0.01, 0.03),

@@ -149,12 +149,38 @@ def test_sets_of_equal_shape_share_a_forward_and_others_do_not():
     }
     outputs, _ = forward(
         network._replace(apply=apply), variables["params"], variables["batch_stats"], examples,
-        joint=False,
+        method=plain_sets(examples),
     )  # fmt: skip
     assert calls == [(40, 5), (8, 2)]
     assert {name: out[1].shape for name, out in outputs.items()} == {
         "a": (2, 8, 4), "b": (3, 8, 4), "c": (2, 4, 4),
     }  # fmt: skip
+
+
+def plain_sets(examples, joint=()):
+    """A method that has no more than these view sets."""
+    sets = {
+        name: views.ViewSpec(recipe(), views.independent(x.shape[0]), joint=name in joint)
+        for name, x in examples.items()
+    }
+    return Method(sets, {})
+
+
+def test_a_joint_set_has_one_forward_with_one_batch_norm():
+    calls = []
+    network = linear_network()
+
+    def apply(params, stats, images, *, views, train):
+        calls.append((images.shape[0], views))
+        return network.apply(params, stats, images, views=views, train=train)
+
+    variables = network.init(jax.random.key(0), SHAPE)
+    examples = {name: jnp.zeros((2, 8, *SHAPE)) for name in "abcd"}
+    forward(
+        network._replace(apply=apply), variables["params"], variables["batch_stats"], examples,
+        method=plain_sets(examples, joint="b"),
+    )  # fmt: skip
+    assert calls == [(16, 2), (16, 1), (32, 4)]
 
 
 @pytest.mark.parametrize("joint", [False, True])
@@ -165,7 +191,11 @@ def test_forward_returns_each_view_to_its_place(joint):
         name: jax.random.uniform(jax.random.key(i), (2, 8, *SHAPE)) for i, name in enumerate("ab")
     }
     outputs, stats = forward(
-        network, variables["params"], variables["batch_stats"], examples, joint=joint
+        network,
+        variables["params"],
+        variables["batch_stats"],
+        examples,
+        method=plain_sets(examples)._replace(joint_views=joint),
     )
     for name, x in examples.items():
         for v in range(2):

@@ -38,16 +38,16 @@ def order_preservation(
 
     Args:
       z: embeddings of V rungs of N images, usually on the unit sphere.
-      magnitude: of the rungs, in [0, 1], increasing along V; an image whose magnitudes are all 0
-        has nothing to order and does not count.
+      magnitude: of the rungs, in [0, 1], increasing along V; an image whose magnitudes are all
+        0 has nothing to order and does not count.
       margin: distance asked for each unit of magnitude between two rungs; hinge only.
       temperature: τ > 0, in units of distance; listwise only.
       form: "hinge" or "listwise".
 
     Raises:
-      ValueError: for fewer than 3 rungs, shapes that do not fit, an unknown form, a negative margin,
-        τ ≤ 0, or magnitudes that are not increasing. Inside compiled code values cannot be looked
-        at: there, triplets are chosen by their magnitudes, and equal ones do not count.
+      ValueError: for fewer than 3 rungs, shapes that do not fit, an unknown form, a negative
+        margin, τ ≤ 0, or magnitudes that are not increasing. Inside compiled code values cannot be
+        looked at: there, triplets are chosen by their magnitudes, and equal ones do not count.
 
     Source: the idea is that of Xie et al. 2022 (What Should Be Equivariant in Self-Supervised
     Learning, CVPRW, pp. 4111-4120); the form of the loss is ours. Plackett-Luce: Plackett 1975.

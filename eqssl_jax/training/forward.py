@@ -17,7 +17,7 @@ def draw_views(
     """Draws and rendered examples of every view set of the method."""
     drawn, examples = {}, {}
     for name, sub in zip(method.views, jax.random.split(key, len(method.views)), strict=True):
-        transform, pattern, limit = method.views[name]
+        transform, pattern, limit, _ = method.views[name]
         chosen = images[: limit or images.shape[0]]
         drawn[name] = pattern.draw(sub, transform, chosen.shape[0])
         examples[name] = render(transform, drawn[name].params, chosen)
@@ -30,26 +30,28 @@ def forward(
     batch_stats: PyTree,
     examples: dict[str, Float[Array, "v n ..."]],
     *,
-    joint: bool,
+    method: Method,
 ) -> tuple[Outputs, PyTree]:
     """Features and embeddings of every view set, and the new BatchNorm averages.
 
     Neighbouring sets of equal shape share one forward. Every view still has its own BatchNorm
-    statistics, in the stated order, unless `joint`; and images lead views in the batch, so that a
-    batch sharded over devices stays so.
+    statistics, in the stated order, unless `method.joint_views`; a set that is `joint` has a
+    forward and statistics for itself. Images lead views in the batch, so that a batch sharded over
+    devices stays so.
     """
     outputs: Outputs = {}
     names = list(examples)
+    joint = {name for name in names if method.views[name].joint}
     while names:
-        shape = examples[names[0]].shape[1:]
-        together = []
-        while names and examples[names[0]].shape[1:] == shape:
+        shape, together = examples[names[0]].shape[1:], [names.pop(0)]
+        while names and examples[names[0]].shape[1:] == shape and not joint & {names[0], *together}:
             together.append(names.pop(0))
         x = jnp.concatenate([examples[name] for name in together])  # [V, N, ...]
         count = x.shape[0]
         flat = jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:])  # [N·V, ...]
+        separate = not method.joint_views and not joint & set(together)
         both, batch_stats = network.apply(
-            params, batch_stats, flat, views=1 if joint else count, train=True
+            params, batch_stats, flat, views=count if separate else 1, train=True
         )
         features, embeddings = (
             jnp.swapaxes(y.reshape(*x.shape[1::-1], y.shape[-1]), 0, 1) for y in both

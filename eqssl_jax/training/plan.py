@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from eqssl_jax.method import build_recipe, check_roles
+from eqssl_jax.method import Role, build_recipe, resolve
 from eqssl_jax.training.setup import Setup, build_network
 from eqssl_jax.training.step import compile_step, make_step
 
@@ -28,7 +28,7 @@ def plan(run: Setup) -> dict[str, str]:
         for name, spec in run.method.views.items()
     }
     views = sum(s.pattern.views * (s.images or batch) for s in run.method.views.values())
-    roles = check_roles(config.roles, build_recipe(config.recipe.name, config.recipe.options))
+    roles = resolve(config, build_recipe(config.recipe.name, config.recipe.options))
     counts = {
         f"parameters of the {part}": f"{size(tree):,}"
         for part, tree in state.params["network"].items()
@@ -39,7 +39,7 @@ def plan(run: Setup) -> dict[str, str]:
         "images": " × ".join(map(str, run.dataset.image_shape))
         + (", on the device" if run.split.load is None else ", streamed from the host"),
         **({"data notes": run.dataset.notes} if run.dataset.notes else {}),
-        **{f"role of {part}": role for part, role in roles.items()},
+        **{f"role of {part}": _role(part, line, run) for part, line in roles.items()},
         **{f"view set {name}": text for name, text in sets.items()},
         **{
             f"objective {name}": f"weight {weight:g} on {objective.views}"
@@ -58,6 +58,22 @@ def plan(run: Setup) -> dict[str, str]:
         "devices": f"{run.mesh.size} × {run.mesh.devices.flat[0].device_kind}",
         "checkpoints": f"every {run.save_every:,} steps; kNN every {run.knn_every:,}",
     }
+
+
+def _role(part: str, line: Role, run: Setup) -> str:
+    """What a part of the recipe is for, in one line."""
+    shared = {"independent": "independent in", "shared": "shared by", "rest": "not in"}
+    names = {
+        "rotational": "equivariance",
+        "ordered": f"order_{part}",
+        "predicted": f"prediction_{part}",
+    }
+    text = f"{line.role}: {shared[line.sharing]} the contrast views"
+    name = names.get(line.role)
+    if name is None:
+        return text
+    weighted = run.method.objectives.get(name)
+    return f"{text}; " + (f"{name} × {weighted[0]:g}" if weighted else f"{name} has weight 0")
 
 
 def show(facts: dict[str, str], title: str) -> None:

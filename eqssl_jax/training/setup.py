@@ -243,6 +243,11 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
                 f"use a batch (and equivariance.images, if set) that is a multiple of the splits, "
                 f"e.g. {_near(batch, max(splits, 1))}."
             )
+    if not 0 <= config.objectives.order.images <= batch:
+        raise ValueError(
+            f"config.objectives.order.images is {config.objectives.order.images}, but a batch has "
+            f"{batch} images: use at most that, or 0 for all of them."
+        )
 
 
 def check_measurements(config: ConfigDict) -> None:

@@ -71,7 +71,7 @@ def _abstract_views(
 
     def views(images: Array) -> dict[str, Views]:
         drawn, examples = draw_views(method, jax.random.key(0), images)
-        outputs, _ = forward(network, params, batch_stats, examples, joint=method.joint_views)
+        outputs, _ = forward(network, params, batch_stats, examples, method=method)
         return {
             name: Views(*outputs[name], drawn[name].params, drawn[name].magnitude)
             for name in method.views

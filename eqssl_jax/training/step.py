@@ -38,7 +38,7 @@ def make_step(
 
     def evaluate(params: PyTree, state: TrainState, drawn: Any, examples: Any) -> Any:
         outputs, stats = forward(
-            network, params["network"], state.batch_stats, examples, joint=method.joint_views
+            network, params["network"], state.batch_stats, examples, method=method
         )
         target, target_stats = _target_outputs(network, method, state, examples)
         seen = {
@@ -97,7 +97,7 @@ def _target_outputs(
         state.target["network"],
         state.target["batch_stats"],
         chosen,
-        joint=method.joint_views,
+        method=method,
     )
     outputs, stats = jax.lax.stop_gradient((outputs, stats))
     return {name: embeddings for name, (_, embeddings) in outputs.items()}, stats

@@ -1,0 +1,139 @@
+"""From a config to what is trained: view sets, weighted objectives, and a target network if any."""
+
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+
+from eqssl_jax import objectives, views
+from eqssl_jax.method import losses, roles
+from eqssl_jax.method.base import Method
+from eqssl_jax.method.recipe import build_recipe
+from eqssl_jax.method.roles import Role
+from eqssl_jax.objectives.base import Objective
+from eqssl_jax.objectives.order import FORMS
+from eqssl_jax.transforms.base import Transform
+from eqssl_jax.views import ViewSpec
+
+Addition = tuple[dict[str, ViewSpec], dict[str, tuple[float, Objective]]]
+
+
+def build(config: ConfigDict) -> Method:
+    """The method a config describes: contrast, and what the roles of the transformations add.
+
+    Raises:
+      ValueError: for an unknown recipe, role, objective setting, or a contradiction among them.
+    """
+    recipe = build_recipe(config.recipe.name, config.recipe.options)
+    table = roles.resolve(config, recipe)
+    contrast = ViewSpec(recipe, roles.contrast_pattern(table))
+    sets: dict[str, ViewSpec] = {}
+    weighted: dict[str, tuple[float, Objective]] = {}
+    for more_sets, more in (
+        _contrastive(config, contrast),
+        _rotational(config, table, recipe),
+        _ordered(config, table, recipe),
+        _predicted(config, table, contrast),
+    ):
+        sets |= more_sets
+        weighted |= more
+    if not weighted:
+        raise ValueError(
+            "Every weight in config.objectives is 0, so there is nothing to train: give at least "
+            "one objective a positive weight, e.g. --config.objectives.info_nce.weight=1."
+        )
+    return Method(sets, weighted, joint_views=config.model.joint_views)
+
+
+def _contrastive(config: ConfigDict, contrast: ViewSpec) -> Addition:
+    """InfoNCE and its two parts, on two views of each image."""
+    found = {}
+    for name in ("info_nce", "alignment", "uniformity"):
+        settings = config.objectives[name]
+        if _weight(name, settings.weight):
+            loss = getattr(objectives, name)
+            found[name] = (settings.weight, losses.contrast_loss(name, loss, settings.temperature))
+    return ({"contrast": contrast} if found else {}), found
+
+
+def _rotational(config: ConfigDict, table: Mapping[str, Role], recipe: Transform) -> Addition:
+    """CARE's Gram match of all rotational parts together."""
+    settings = config.objectives.equivariance
+    if settings.variant not in ("paper", "code"):
+        raise ValueError(
+            f"config.objectives.equivariance.variant is {settings.variant!r}; choose 'paper' (a "
+            f"draw for each group) or 'code' (one draw for all groups, as the authors' code does)."
+        )
+    if settings.splits < 1:
+        raise ValueError(
+            f"config.objectives.equivariance.splits = {settings.splits} is no number of groups: "
+            f"use 1 or more."
+        )
+    if settings.recipe:
+        recipe = build_recipe(settings.recipe, settings.recipe_options)
+    turning = roles.parts(table, "rotational")
+    weight = _weight("equivariance", settings.weight)
+    draws = settings.splits if settings.variant == "paper" else 1
+    shared = views.grouped(draws, 2, reference=settings.reference)
+    if not turning or not weight:
+        return {}, {}
+    sets = {"equivariance": roles.rotational_views(turning, recipe, shared, settings.images)}
+    return sets, {"equivariance": (weight, losses.gram_match(settings.splits))}
+
+
+def _ordered(config: ConfigDict, table: Mapping[str, Role], recipe: Transform) -> Addition:
+    """For each ordered part a ladder, and the loss that preserves its order."""
+    settings = config.objectives.order
+    weight = _weight("order", settings.weight)
+    _check_order(settings)
+    sets, weighted = {}, {}
+    for part in roles.parts(table, "ordered"):
+        if weight * table[part].weight:
+            sets[f"ladder_{part}"] = roles.ladder_views(
+                part,
+                table,
+                recipe,
+                rungs=settings.rungs,
+                spacing=settings.spacing,
+                images=settings.images,
+            )
+            loss = losses.order_loss(f"ladder_{part}", settings)
+            weighted[f"order_{part}"] = (weight * table[part].weight, loss)
+    return sets, weighted
+
+
+def _predicted(config: ConfigDict, table: Mapping[str, Role], contrast: ViewSpec) -> Addition:
+    """For each predicted part a head on both views' features that reads how their draws differ."""
+    settings = config.objectives.prediction
+    weight = _weight("prediction", settings.weight)
+    weighted = {}
+    for part in roles.parts(table, "predicted"):
+        if weight * table[part].weight:
+            loss = losses.prediction_loss(part, contrast.transform, tuple(settings.hidden))
+            weighted[f"prediction_{part}"] = (weight * table[part].weight, loss)
+    return ({"contrast": contrast} if weighted else {}), weighted
+
+
+def _check_order(settings: ConfigDict) -> None:
+    if settings.rungs < 3:
+        raise ValueError(
+            f"config.objectives.order.rungs is {settings.rungs}; order needs at least 3 rungs."
+        )
+    if settings.form not in FORMS:
+        raise ValueError(
+            f"config.objectives.order.form is {settings.form!r}; choose from {', '.join(FORMS)}."
+        )
+    if settings.spacing not in ("random", "even"):
+        raise ValueError(
+            f"config.objectives.order.spacing is {settings.spacing!r}; choose random or even."
+        )
+    if settings.margin < 0 or settings.temperature <= 0:
+        raise ValueError(
+            f"config.objectives.order needs margin >= 0 and temperature > 0, found "
+            f"{settings.margin} and {settings.temperature}."
+        )
+
+
+def _weight(name: str, weight: float) -> float:
+    if weight < 0:
+        raise ValueError(f"config.objectives.{name}.weight is {weight}; it must not be negative.")
+    return weight

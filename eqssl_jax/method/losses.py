@@ -1,0 +1,95 @@
+"""The losses of the library as objectives: on which views, with which head, under which names."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+from ml_collections import ConfigDict
+
+from eqssl_jax import models, objectives
+from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
+from eqssl_jax.transforms.base import Transform
+
+
+def contrast_loss(name: str, function: Callable[..., Array], temperature: float) -> Objective:
+    """A loss of two unit embeddings, as an objective on the contrast views."""
+    if temperature <= 0:
+        raise ValueError(
+            f"config.objectives.{name}.temperature is {temperature}; it must be positive."
+        )
+
+    def loss(head: object, seen: Views) -> tuple[Float[Array, ""], Metrics]:
+        del head
+        z1, z2 = unit(seen.embeddings)
+        positive = objectives.alignment(z1, z2, temperature=1.0)
+        return function(z1, z2, temperature=temperature), {"positive_cosine": -positive}
+
+    return Objective("contrast", loss)
+
+
+def gram_match(groups: int) -> Objective:
+    def loss(head: object, seen: Views) -> tuple[Float[Array, ""], Metrics]:
+        del head
+        z1, z2 = unit(seen.embeddings)
+        return objectives.orthogonal_equivariance(z1, z2, groups=groups), {}
+
+    return Objective("equivariance", loss)
+
+
+def order_loss(ladder: str, settings: ConfigDict) -> Objective:
+    form, margin, temperature = settings.form, settings.margin, settings.temperature
+
+    def loss(head: object, seen: Views) -> tuple[Float[Array, ""], Metrics]:
+        del head
+        if seen.magnitude is None:
+            raise ValueError(f"The view set {ladder} has no ladder, so there is no order to keep.")
+        z = unit(seen.embeddings)
+        value = objectives.order_preservation(
+            z, seen.magnitude, margin=margin, temperature=temperature, form=form
+        )
+        return value, {}
+
+    return Objective(ladder, loss)
+
+
+def prediction_loss(part: str, recipe: Transform, hidden: tuple[int, ...]) -> Objective:
+    """Heads read the difference from either order of the views, as in AugSelf."""
+    variance = _difference_variance(part, recipe)
+    head = models.mlp((*hidden, variance.shape[0]))
+
+    def init(key: Key[Array, ""], seen: Views) -> object:
+        return head.init(key, 2 * seen.features.shape[-1])
+
+    def loss(weights: object, seen: Views) -> tuple[Float[Array, ""], Metrics]:
+        both = jnp.concatenate([seen.features, seen.features[::-1]], axis=-1)  # [2, N, 2H]
+        drawn = seen.params[part]
+        target = jnp.stack(
+            [
+                objectives.parameter_differences(drawn),
+                objectives.parameter_differences(jax.tree.map(lambda leaf: leaf[::-1], drawn)),
+            ]
+        )  # [2, N, K]
+        return objectives.unexplained_variance(head.apply(weights, both), target, variance), {}
+
+    return Objective("contrast", loss, init)
+
+
+def _difference_variance(part: str, recipe: Transform) -> Float[Array, " k"]:
+    """Variance of what is predicted, over many draws, so that every target weighs the same.
+
+    Raises:
+      ValueError: if nothing of the part varies.
+    """
+    keys = jax.random.split(jax.random.key(0), (2, 4096))
+    drawn = jax.jit(jax.vmap(jax.vmap(lambda key: recipe.sample(key)[part])))(keys)
+    try:
+        variance = objectives.parameter_differences(drawn).var(axis=0)
+    except ValueError as error:
+        raise ValueError(f"config.roles.{part} is 'predicted', but {error}") from None
+    if not (variance > 0).all():
+        raise ValueError(
+            f"config.roles.{part} is 'predicted', but its draws never differ (variances "
+            f"{variance.tolist()}): give it a strength in config.recipe.options, or another role."
+        )
+    return variance
