@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from eqssl_jax import data
+from eqssl_jax.data import partition
 
 
 def arrays(count: int = 40, side: int = 8, **changes) -> dict[str, np.ndarray]:
@@ -158,3 +159,14 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path):
 def test_arguments_that_cannot_work_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         data.load(**arguments)
+
+
+def test_a_class_needs_two_training_images_beside_validation():
+    images = np.arange(40, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
+    labels = np.arange(40) % 2
+    labels[partition.held_out(40, 0.1)[0][0]] = 2
+    labels[partition.held_out(40, 0.1)[1]] = 2
+    with pytest.raises(ValueError, match=r"1 of the 3 classes .* fewer than 2 .*: rare \(1\)"):
+        data.from_arrays(images, labels, classes=("a", "b", "rare"))
+    whole = data.from_arrays(images, labels, classes=("a", "b", "rare"), validation=0.0)
+    assert np.bincount(whole.splits["train"].labels)[2] == 5

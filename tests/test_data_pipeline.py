@@ -81,6 +81,26 @@ def test_carved_splits_keep_images_and_labels_together():
     np.testing.assert_array_equal(np.sort(np.concatenate(together)), np.arange(30))
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.35])
+def test_examples_that_belong_together_are_carved_together(fraction):
+    values = np.float32([5, 3, 3, 8, 5, 1, 1, 1, 9, 3] * 4)
+    split = stream(40)._replace(factors={"scene": values})
+    train, validation = partition.carve(split, fraction, "scene")
+    assert not set(train.factors["scene"]) & set(validation.factors["scene"])
+    largest = np.unique(values, return_counts=True)[1].max()
+    assert fraction * 40 <= validation.size < fraction * 40 + largest
+    for part in (train, validation):
+        numbers = part.load(np.arange(part.size))[:, 0, 0, 0]
+        np.testing.assert_array_equal(values[numbers], part.factors["scene"])
+    with pytest.raises(ValueError, match="leave 0 for training"):
+        partition.carve(split._replace(factors={"scene": 0 * values}), fraction, "scene")
+
+
+def test_factors_stay_when_a_split_moves_to_the_device():
+    split = stream(6)._replace(factors={"scene": np.arange(6, dtype=np.float32)})
+    np.testing.assert_array_equal(pipeline.to_device(split).factors["scene"], np.arange(6))
+
+
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, 0.01])
 def test_a_validation_fraction_that_cannot_be_carved_is_refused(fraction):
     with pytest.raises(ValueError, match="validation"):

@@ -129,6 +129,58 @@ def test_imagenet100_keeps_its_classes_in_the_order_of_the_list(tmp_path):
     assert train.labels.tolist() == list(range(100))[::-1] * 2
 
 
+def birds(directory, count=6):
+    """Images of 40 × 20 pixels: red is the column, green the row; a box wanders to the right."""
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = np.arange(40), np.arange(20)[:, None]
+    items = [(tiny_tfds.encode(pixels), number % 2) for number in range(count)]
+    boxes = [(0.25, 0.1 * number, 0.75, 0.1 * number + 0.2) for number in range(count)]
+    return tiny_tfds.write(
+        directory, {"train": items, "test": items}, name="birds", boxes=boxes
+    )  # rows 5 … 14, columns 4 number … 4 number + 7: the square has 10 pixels a side
+
+
+@pytest.mark.parametrize("on_device", [True, False])
+def test_images_can_be_cut_to_their_boxes(tmp_path, on_device):
+    found = load(
+        birds(tmp_path), "birds", size=10, crop_boxes=True, margin=0.0, on_device=on_device
+    )
+    assert found.image_shape == (10, 10, 3)
+    test = found.splits["test"]
+    pixels = np.asarray(test.pool) if on_device else test.load(np.arange(6))
+    lefts = [0, 3, 7, 11, 15, 19]  # 4 number − 1, shifted inside for the first
+    for left, image in zip(lefts, pixels, strict=True):
+        np.testing.assert_array_equal(image[:, :, 0], np.tile(left + np.arange(10), (10, 1)))
+        np.testing.assert_array_equal(image[:, :, 1], np.tile(5 + np.arange(10)[:, None], 10))
+    np.testing.assert_array_equal(test.labels, np.arange(6) % 2)
+
+
+def test_a_margin_shows_more_and_whole_images_are_the_default(tmp_path):
+    birds(tmp_path)
+    wide = load(tmp_path, "birds", size=16, crop_boxes=True, margin=0.6)
+    image = np.asarray(wide.splits["train"].pool)[3]  # centre (16, 10), side 16
+    np.testing.assert_array_equal(image[0, :, 0], 8 + np.arange(16))
+    np.testing.assert_array_equal(image[:, 0, 1], 2 + np.arange(16))
+    whole = load(tmp_path, "birds")
+    assert whole.image_shape == (20, 40, 3)
+
+
+def test_boxes_that_cannot_be_cut_out_are_refused(directory, tmp_path):
+    with pytest.raises(ValueError, match=r"needs the feature bbox.* has \['image', 'label'\]"):
+        load(directory, crop_boxes=True)
+    birds(tmp_path)
+    with pytest.raises(ValueError, match="margin must be a fraction"):
+        load(tmp_path, "birds", size=10, crop_boxes=True, margin=-1)
+    items = [(tiny_tfds.encode(pixels), label) for pixels, label in tiny_tfds.photos(5, 0)]
+    flat = [(0.2, 0.2, 0.6, 0.6)] * 4 + [(0.5, 0.1, 0.5, 0.4)]
+    tiny_tfds.write(tmp_path, {"train": items, "test": items[:4]}, name="flat", boxes=flat)
+    with pytest.raises(
+        ValueError, match=r"record 4 of flat/1\.0\.0, split train, has a box .*area"
+    ):
+        load(tmp_path, "flat", size=8, crop_boxes=True)
+    assert load(tmp_path, "flat", size=8, crop_boxes=True, corrupt="skip").splits["train"].size == 4
+
+
 def test_labels_of_large_splits_are_kept(directory, tmp_path, monkeypatch):
     monkeypatch.setattr("eqssl_jax.data.tfds._CACHED_FROM", 30)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

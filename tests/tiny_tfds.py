@@ -1,6 +1,7 @@
 """Genuine TFDS data sets on disk, written by TFDS's own ArrayRecord writer without TensorFlow."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +38,18 @@ def write(
     version: str = "1.0.0",
     file_format: str = "array_record",
     extra: dict[str, str] | None = None,
+    boxes: Sequence[tuple[float, float, float, float]] | None = None,
 ) -> Path:
-    """Prepare splits of (encoded image, label) as the TFDS set `name` below `directory`."""
+    """Prepare splits of (encoded image, label) as the TFDS set `name` below `directory`.
+
+    With `boxes`, image i has the feature bbox (ymin, xmin, ymax, xmax) of boxes[i].
+    """
     fields = {
         "image": tfds.features.Image(shape=(None, None, 3)),
         "label": tfds.features.ClassLabel(names=classes),
     } | {field: tfds.features.Text() for field in extra or {}}
+    if boxes is not None:
+        fields["bbox"] = tfds.features.BBoxFeature()
 
     class TinyPhotos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version(version)
@@ -57,7 +64,11 @@ def write(
         def _generate_examples(self, items):
             for number, (content, label) in enumerate(items):
                 # A file object is stored as it is; pixels would be encoded by TensorFlow.
-                yield number, {"image": io.BytesIO(content), "label": label, **(extra or {})}
+                known = {} if boxes is None else {"bbox": tfds.features.BBox(*boxes[number])}
+                yield (
+                    number,
+                    {"image": io.BytesIO(content), "label": label, **(extra or {}), **known},
+                )
 
     TinyPhotos.name = name
     tfds.disable_progress_bar()
