@@ -56,7 +56,7 @@ def load(
       size: bring images to size × size pixels (short side scaled bilinearly with antialiasing, then
         the centre cut out); None keeps them, if they are all of one size. 32 for shapes by default.
       seed: which images "shapes" renders; nothing else depends on it.
-      validation: fraction of the training images held out.
+      validation: fraction of the training images held out; every class must keep two.
       on_device: True keeps the images on the device as uint8, False reads them batch by batch on
         the host, "auto" keeps them on the device up to 2 GiB. "shapes" is always on the device.
       corrupt: "error" stops at an image that cannot be decoded and names it; "skip" decodes every

@@ -52,7 +52,7 @@ def read_tfds(
       FileNotFoundError: if the set is not prepared as ArrayRecord files, with how to prepare it.
       ValueError: for an unknown name or split, features that are not images with a class, and
         crop_boxes for a set without `bbox`. A box that is empty or leaves its image is named when
-        the image is read.
+        the image is read, or left out with corrupt="skip".
     """
     builder = _builder("imagenet2012" if name == "imagenet100" else name, directory)
     chosen = _choose_splits(name, builder, train_split, test_split)
