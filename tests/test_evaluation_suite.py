@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ CLASSES = tuple("abcdef")
 COUNTS = {"train": 240, "validation": 60, "test": 120, "out_of_range": 50}
 BUDGET = settings(
     "quick", batch=64, probe_steps=60, seeds=(0, 1), augmentations=4, pairs=2, queries=30,
-    knn_neighbours=20, rotation_images=90, pair_images=40,
+    knn_neighbours=20, rotation_images=90, pair_images=40, ladder_rungs=4, ladder_images=60,
 )  # fmt: skip
 
 
@@ -84,7 +85,9 @@ def test_every_name_is_a_number_or_a_reason(evaluated):
         "wahba_held_out_per_root_n", "gamma", "gamma_dropped", "gram_error", "invariance_error",
         "rotation_residual", "composition_error", "composition_relative", "composition_on_data",
         "effective_rank", "r2_hue", "r2_hue_per_dimension", "r2_hue_out_of_range",
-        "neighbour_overlap", "neighbour_rank", "retrieved_hue_distance",
+        "neighbour_overlap", "neighbour_rank", "retrieved_hue_distance", "order_accuracy_jitter",
+        "kendall_tau_jitter_embedding", "magnitude_r2_jitter", "change_r2_jitter_hue_embedding",
+        "turntable_order_accuracy",
     }  # fmt: skip
     for name in ENCODERS:
         for metric in names:
@@ -116,6 +119,69 @@ def test_missing_numbers_have_a_reason(evaluated):
     assert skipped["care_probe_top1"] == "left out: care_epochs is 0"
     assert skipped["wahba_held_out_per_root_n"].startswith("pixels: needs more than 96 images")
     assert "wahba" in evaluated[0]["encoders"]["pixels"]
+
+
+def test_order_has_its_floors_and_its_spectrum(evaluated):
+    result, arrays = evaluated
+    trained, random = (result["encoders"][name] for name in ("trained", "random"))
+    for suffix in ("", "_embedding"):
+        assert trained[f"order_accuracy_jitter{suffix}"]["n"] == 60
+        assert trained[f"order_accuracy_jitter{suffix}"]["value"] > 0.55
+        assert random[f"order_accuracy_jitter{suffix}"]["value"] == pytest.approx(0.5, abs=0.1)
+        assert trained[f"change_r2_jitter_hue_per_dimension{suffix}"]["value"] > 0.3
+        assert result["chance"][f"order_accuracy_jitter{suffix}"] == 0.5
+        assert result["chance"][f"kendall_tau_jitter{suffix}"] == 0
+        assert result["chance"][f"magnitude_r2_jitter{suffix}"] == 0
+    assert "turntable" in result["skipped"]["turntable_order_accuracy"]
+    assert list(result["spectrum"]) == list(arrays.spectrum) == list(ENCODERS)
+    for name, found in result["spectrum"].items():
+        assert found["layers"] == ["features", "embedding"] and found["parts"] == ["jitter"]
+        for table in ("order_accuracy", "kendall_tau", "magnitude_r2"):
+            assert found[table] == arrays.spectrum[name][table].tolist()
+            values = result["encoders"][name]
+            assert found[table][0][0] == values[f"{table}_jitter"]["value"]
+            assert found[table][1][0] == values[f"{table}_jitter_embedding"]["value"]
+
+
+def test_layers_and_turntables(dataset):
+    """Frames of two turns whose angle is the hue: an encoder of hues keeps their order."""
+
+    def layers(images):
+        features, embedding = equivariant(images)
+        return OrderedDict(stem=jnp.mean(images, axis=1)[:, 0], features=features,
+                           embedding=embedding)  # fmt: skip
+
+    test = dataset.splits["test"]
+    angle = 2 * np.pi * test.factors["hue"]
+    angle[::40] = np.nan
+    turns = {"turntable": angle, "sequence": (np.arange(120) % 2).astype(np.float32)}
+    splits = {**dataset.splits, "test": test._replace(factors=turns)}
+    budget = BUDGET._replace(queries=0, augmentations=1, pairs=0, ladder_images=32)
+    result, arrays = evaluate(
+        {"trained": equivariant, "random": invariant},
+        dataset._replace(splits=splits),
+        COLOUR,
+        jax.random.key(0),
+        settings=budget,
+        layers={"trained": layers},
+    )
+    assert arrays.spectrum["trained"]["layers"] == ["stem", "features", "embedding"]
+    assert arrays.spectrum["random"]["layers"] == ["features", "embedding"]
+    found = result["encoders"]["trained"]["turntable_order_accuracy"]
+    # Not 1: at length 1 the class, a level of the third channel, counts too.
+    assert found["value"] > 0.65 and found["n"] == 2 and found["sd"] is not None
+    floor = result["encoders"]["random"]["turntable_order_accuracy_embedding"]
+    assert floor["value"] == pytest.approx(0.5, abs=0.1)
+    assert result["chance"]["turntable_order_accuracy_embedding"] == 0.5
+
+
+def test_ladders_can_be_left_out(dataset):
+    budget = BUDGET._replace(queries=0, augmentations=1, pairs=0, ladder_images=0)
+    result, arrays = evaluate(
+        {"trained": equivariant}, dataset, COLOUR, jax.random.key(0), settings=budget
+    )
+    assert result["spectrum"] == arrays.spectrum == {}
+    assert result["skipped"]["order_accuracy"] == "left out: ladder_images is 0"
 
 
 def test_numbers_are_those_of_the_parts(dataset, evaluated):
@@ -211,6 +277,7 @@ def test_bad_input_is_named(dataset):
         ("quick", {"augmentations": None}, "augmentations"),
         ("quick", {"queries": -1}, "negative"),
         ("full", {"queries": True}, "queries"),
+        ("quick", {"ladder_rungs": 2}, "ladder_rungs is 2"),
     ],
 )
 def test_bad_settings_are_named(preset, options, message):

@@ -1,7 +1,6 @@
 """Which layer keeps the order of which transformation: ladders of images through all encoders."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,10 +12,9 @@ from eqssl_jax.data.base import Split
 from eqssl_jax.evaluation.change import Changes, change_r2, change_targets
 from eqssl_jax.evaluation.embed import Layers, embed_views
 from eqssl_jax.evaluation.features import Encode, subset
+from eqssl_jax.evaluation.ladders import FITTED, draw_ladders, moved, with_numbers
 from eqssl_jax.evaluation.order import ladder_orders
 from eqssl_jax.transforms.base import Transform
-
-_FITTED = ("train", "validation")
 
 
 class LadderStudy(NamedTuple):
@@ -70,26 +68,29 @@ def ladder_study(
       transform: a chain whose parts are measured.
       key: of the draws.
       layers: for encoders that can give all their layers, what gives them (instead of `encoders`).
-      parts: which to measure (None: `views.ladder_parts`).
+      parts: which to measure; None takes all that draw a number which moves some image, as
+        `views.ladder_parts` does.
       held_out: the split that is measured.
       rungs: V ≥ 3.
       images: a fixed random subset of so many.
 
     Raises:
       ValueError: without encoders, for layers of an unknown encoder, fewer than 3 rungs, a missing
-        split, or parts that the transformation does not have or that have no ladder.
+        split, or parts that the transformation does not have.
     """
-    known = views.ladder_parts(transform)
-    parts = known if parts is None else tuple(parts)
-    _check(encoders, layers, splits, held_out, rungs, parts, known)
-    fitted = _FITTED if held_out not in _FITTED and set(_FITTED) <= set(splits) else ()
+    wanted = with_numbers(transform) if parts is None else tuple(parts)
+    _check(encoders, layers, splits, held_out, rungs, set(wanted) - set(transform.identity))
+    fitted = FITTED if held_out not in FITTED and set(FITTED) <= set(splits) else ()
     limits = {"train": 2 * images, "validation": images, held_out: images}
     chosen = {name: subset(splits[name].size, limits[name]) for name in (*fitted, held_out)}
     models = {name: layers.get(name, encode) for name, encode in encoders.items()}
-    draws = _draw(transform, key, parts, rungs, {name: len(c) for name, c in chosen.items()})
+    counts = {name: len(rows) for name, rows in chosen.items()}
+    draws = draw_ladders(transform, key, wanted, rungs, counts)
+    if parts is None:
+        draws = {part: d for part, d in draws.items() if moved(d[held_out]).any()}
     still: dict[str, dict] = {name: {} for name in chosen}
     columns: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in encoders}
-    for part in parts:
+    for part in draws:
         embedded = {
             name: embed_views(
                 models,
@@ -108,8 +109,8 @@ def ladder_study(
                                                     embedded.items()}, held_out)
                 for layer in embedded[held_out][encoder]
             }  # fmt: skip
-    moved = np.array([_moved(draws[part][held_out]).sum() for part in parts], int)
-    return {name: _study(found, parts, moved, held_out) for name, found in columns.items()}
+    walked = np.array([moved(d[held_out]).sum() for d in draws.values()], int)
+    return {name: _study(found, tuple(draws), walked) for name, found in columns.items()}
 
 
 def _check(
@@ -118,8 +119,7 @@ def _check(
     splits: Mapping[str, Split],
     held_out: str,
     rungs: int,
-    parts: Sequence[str],
-    known: Sequence[str],
+    unknown: set[str],
 ) -> None:
     if not encoders or set(layers) - set(encoders) or held_out not in splits or rungs < 3:
         raise ValueError(
@@ -127,61 +127,8 @@ def _check(
             f"least 3 rungs; found encoders {list(encoders)}, layers of {list(layers)}, splits "
             f"{list(splits)} and rungs={rungs}."
         )
-    if set(parts) - set(known):
-        raise ValueError(
-            f"ladder_study() cannot walk {sorted(set(parts) - set(known))}: only parts that draw a "
-            f"number have a ladder, here {list(known)}."
-        )
-
-
-def _draw(
-    transform: Transform,
-    key: Key[Array, ""],
-    parts: Sequence[str],
-    rungs: int,
-    counts: Mapping[str, int],
-) -> dict[str, dict[str, views.Draws]]:
-    """Draws on the host by part and split: leaves [V, N, …]; [2, N, …] where R² is fitted."""
-
-    found: dict[str, dict[str, views.Draws]] = {part: {} for part in parts}
-    drawn_parts = _draw_parts(
-        key,
-        transform.identity,
-        sample=transform.sample,
-        parts=tuple(parts),
-        rungs=rungs,
-        count=sum(counts.values()),
-    )
-    for part, drawn in jax.device_get(drawn_parts).items():
-        start = 0
-        for name, count in counts.items():
-            columns = np.arange(start, start + count)
-            rows = np.arange(rungs)[:, None]
-            if name in _FITTED and len(counts) > 1:
-                above = 1 + np.arange(count) % (rungs - 1)
-                rows = np.stack([np.zeros(count, int), above])  # [2, N]
-            found[part][name] = jax.tree.map(
-                lambda leaf, r=rows, c=columns: leaf[r, c[None]], drawn
-            )
-            start += count
-    return found
-
-
-# The function that samples is static: the next checkpoint needs no new compilation.
-@partial(jax.jit, static_argnames=("sample", "parts", "rungs", "count"))
-def _draw_parts(key, identity, *, sample, parts, rungs, count):  # type: ignore[no-untyped-def]
-    """Ladders of one part at a time; all other parts rest."""
-    transform = Transform(sample, lambda params, x: x, identity)
-    found = {}
-    for number, part in enumerate(parts):
-        pattern = views.mix(views.still(rungs), **{part: views.ladder(rungs, spacing="even")})
-        found[part] = pattern.draw(jax.random.fold_in(key, number), transform, count)
-    return found
-
-
-def _moved(draws: views.Draws) -> Float[np.ndarray, " n"]:
-    """Which images their draw moves."""
-    return np.asarray(draws.magnitude)[-1] > 0
+    if unknown:
+        raise ValueError(f"ladder_study() found no parts {sorted(unknown)} in the transformation.")
 
 
 def _measure(
@@ -192,7 +139,7 @@ def _measure(
 ) -> dict[str, float | str]:
     """One layer and part: numbers by name, or why there is none."""
     z, magnitude = embedded[held_out], np.asarray(draws[held_out].magnitude)
-    keep = {name: _moved(d) for name, d in draws.items()}
+    keep = {name: moved(d) for name, d in draws.items()}
     if not keep[held_out].any():
         return {"why": f"none of {z.shape[1]} draws of this part did anything"}
     length = np.linalg.norm(z, axis=-1, keepdims=True)
@@ -218,7 +165,7 @@ def _measure(
         n: c._replace(targets={k: t for k, t in c.targets.items() if k not in fixed})
         for n, c in changes.items()
     }
-    return {**found, **change_r2(*(changes[n] for n in (*_FITTED, held_out)))}
+    return {**found, **change_r2(*(changes[n] for n in (*FITTED, held_out)))}
 
 
 def _changes(
@@ -238,10 +185,9 @@ def _changes(
 def _study(
     found: Mapping[str, Mapping[str, Mapping[str, Any]]],
     parts: Sequence[str],
-    moved: np.ndarray,
-    held_out: str,
+    images: np.ndarray,
 ) -> LadderStudy:
-    names = list(next(iter(found.values()))) if found else []
+    names = list(next(iter(found.values()), ()))
 
     def table(measure: str) -> np.ndarray:
         rows = [[found[p][layer].get(measure, np.nan) for p in parts] for layer in names]
@@ -267,6 +213,6 @@ def _study(
         table("kendall_tau"),
         table("magnitude"),
         cyclic,
-        moved,
+        images,
         skipped,
     )

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from eqssl_jax import views
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.evaluation.budget import Settings
 from eqssl_jax.evaluation.embed import Layers
@@ -35,9 +34,9 @@ def studies(
     settings: Settings,
 ) -> dict[str, LadderStudy]:
     """A `ladder_study` of every part that has one; empty without any, or when left out."""
-    if not settings.ladder_images or not views.ladder_parts(transform):
+    if not settings.ladder_images:
         return {}
-    return ladder_study(
+    found = ladder_study(
         encoders,
         dataset.splits,
         transform,
@@ -49,6 +48,7 @@ def studies(
         images=settings.ladder_images,
         batch=settings.batch,
     )
+    return {name: study for name, study in found.items() if study.parts}
 
 
 def ladders(study: LadderStudy | None, settings: Settings) -> Found:
