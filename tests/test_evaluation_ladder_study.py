@@ -211,3 +211,10 @@ def test_the_study_is_its_parts(splits):
         z /= np.linalg.norm(z, axis=-1, keepdims=True)
         magnitude = np.broadcast_to(np.array([0.0, 0.5, 1.0])[:, None], (3, 50))
         assert study.order_accuracy[0, 0] == order_accuracy(z, magnitude) == 1
+
+
+def test_far_features_cannot_throw_a_prediction_out_of_range():
+    test = changes(2)
+    far = test._replace(after=1000 * test.after)
+    found = change_r2(changes(0), changes(1, 60), far)
+    assert -4 < found["magnitude"] < 0.5  # in [0, 1], as all magnitudes are

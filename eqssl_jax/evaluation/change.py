@@ -33,6 +33,8 @@ def change_r2(train: Changes, validation: Changes, test: Changes) -> dict[str, f
     with either sign: a magnitude is an even function of them and f(T x) − f(x), to first order, an
     odd one, of which a linear map makes nothing however well the encoder keeps order. Features are
     taken as they come and standardised; λ is chosen on validation, for each target apart (`ridge`).
+    Predictions are cut to the range of the targets in training: a unit that few training images
+    excite would otherwise throw single test images far out.
     A magnitude s is each image's share of its own draw, which may be small: R² of s stays below 1.
 
     Args:
@@ -60,7 +62,8 @@ def change_r2(train: Changes, validation: Changes, test: Changes) -> dict[str, f
     )
     found: dict[str, float] = {}
     for name, fit in zip(names, ridges(x, y, vx, vy, widths, RIDGES), strict=True):
-        predicted = _predict(fit, test)
+        seen = np.concatenate([np.asarray(part.targets[name]) for part in (train, validation)])
+        predicted = np.clip(_predict(fit, test), seen.min(axis=0), seen.max(axis=0))
         found[name] = r2(test.targets[name], predicted)
         if predicted.shape[1] > 1:
             found[f"{name}_per_dimension"] = r2(
