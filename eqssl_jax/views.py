@@ -11,6 +11,7 @@ A pattern decides only how parameters are drawn; applying them is always the sam
 | `paired(v)`      | image, shared by its views             | what must not become an invariance  |
 | `still(v)`       | (always the identity)                  | what a view set leaves out          |
 | `mix(base, ...)` | as each named part says                | a role for each transformation      |
+| `choose(i, ...)` | as pattern number i says               | many roles in one compiled program  |
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from eqssl_jax.transforms.base import Params, Transform
 
@@ -205,6 +206,34 @@ def mix(base: Pattern, **parts: Pattern) -> Pattern:
         return Draws(params, magnitude)
 
     return Pattern(base.views, draw)
+
+
+def choose(which: Int[Array, ""] | int, *patterns: Pattern) -> Pattern:
+    """One of several patterns, by a number that may differ between the copies of a vmap.
+
+    All of them draw from the same key and one result is taken, so a number costs no compilation.
+
+    Raises:
+      ValueError: without patterns, if they differ in their number of views, or for a ladder (its
+        magnitude would come and go with the number).
+    """
+    if len({pattern.views for pattern in patterns}) != 1:
+        raise ValueError(
+            f"choose() needs patterns with one number of views, found "
+            f"{[pattern.views for pattern in patterns]}."
+        )
+
+    def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
+        drawn = [pattern.draw(key, transform, count) for pattern in patterns]
+        if any(one.magnitude is not None for one in drawn):
+            raise ValueError("choose() takes no ladders.")
+
+        def take(*leaves: Array) -> Array:
+            return jnp.stack(leaves)[which]
+
+        return Draws(jax.tree.map(take, *(one.params for one in drawn)))
+
+    return Pattern(patterns[0].views, draw)
 
 
 def render(
