@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 from toys import read
 
 from eqssl_jax.data.base import Split
 from eqssl_jax.evaluation import Changes, change_r2, ladder_study, order_accuracy
 from eqssl_jax.evaluation.change import change_targets
+from eqssl_jax.evaluation.embed import embed_views
 from eqssl_jax.transforms import Transform, chain, maybe
 
 COUNTS = {"train": 90, "validation": 40, "test": 50}
@@ -158,6 +160,37 @@ def test_bad_studies_are_named(splits, options, message):
     given = dict(encoders={"seeing": seeing}, splits=splits, transform=RECIPE) | options
     with pytest.raises(ValueError, match=message):
         ladder_study(**given, key=jax.random.key(0))
+
+
+def test_untouched_views_are_encoded_once_and_others_always(splits):
+    """The first view of a part may be mirrored already: it is then no plain image."""
+    both = chain(lift=lift(), mirror=mirror())
+    chosen, calls = np.arange(50), []
+
+    def corner(images):
+        jax.debug.callback(lambda: calls.append(1))
+        return images[:, 0, 0], images[:, 0, 1]
+
+    def embed(flip, by, plain):
+        params = {
+            "mirror": {"flip": np.full((2, 50), flip)},
+            "lift": {"by": np.tile(by, (50, 1)).T},
+        }
+        found = embed_views({"corner": Partial(corner)}, splits["test"], both, params, chosen,
+                            batch=25, plain=plain)  # fmt: skip
+        jax.effects_barrier()
+        return found["corner"]
+
+    by, plain = np.array([0, 0.3], np.float32), {}
+    pool = np.asarray(splits["test"].pool)
+    for _ in range(2):
+        found = embed(False, by, plain)
+        np.testing.assert_array_equal(found["features"][0], pool[:, 0, 0])
+        np.testing.assert_allclose(found["features"][1, :, 0], pool[:, 0, 0, 0] + 0.3, rtol=1e-6)
+    assert len(calls) == 2 + 2 + 2  # two batches: plain once, lifted twice
+    found = embed(True, by, plain)
+    np.testing.assert_array_equal(found["features"][0], pool[:, 0, 1])
+    np.testing.assert_array_equal(found["embedding"][0], pool[:, 0, 0])
 
 
 def changes(seed, count=200):

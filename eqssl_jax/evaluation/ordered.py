@@ -107,9 +107,12 @@ def turntable(features: Features, split: Split) -> Found:
 def chance(found: Mapping[str, Found]) -> dict[str, float]:
     """What each of these metrics is without knowing the image; only of those that were measured."""
     names = dict.fromkeys(name for part in found.values() for name in part.values)
-    return {
+    known = {
         name: value for name in names for start, value in _CHANCE.items() if name.startswith(start)
     }
+    # Jointly, the mean of (cos, sin) alone already scores above 0: see `r2`.
+    apart = [n for n in names if n.startswith("change_r2_") and "_per_dimension" in n]
+    return known | dict.fromkeys(apart, 0.0)
 
 
 def spectrum(study: LadderStudy) -> Spectrum:

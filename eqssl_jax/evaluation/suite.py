@@ -64,9 +64,9 @@ def evaluate(
 
     Returns:
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
-      {"value", "sd", "n"}}} (sd over seeds or augmentations, null without any; n what the value is
-      a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings", and "spectrum"
-      (see `Arrays`; null where a number is not defined).
+      {"value", "sd", "n"}}} (sd over seeds, augmentations or turns, null without; n what the value
+      is a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings", and
+      "spectrum" (see `Arrays`; null where a number is not defined).
 
     Raises:
       ValueError: without encoders, without the splits, or as the measurements do.
