@@ -30,7 +30,7 @@ def base() -> ConfigDict:
     )
     config.model = ConfigDict(
         dict(
-            encoder="resnet18",  # resnet_tiny, resnet18, resnet34, resnet50
+            encoder="resnet18",  # conv_tiny, resnet_tiny, resnet18, resnet34, resnet50
             stem="cifar",  # cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool)
             projector=(512, 128),  # widths of the projector's layers, the last is D
             projector_batch_norm=True,  # BatchNorm after every hidden layer of the projector
@@ -104,6 +104,20 @@ def base() -> ConfigDict:
         dict(
             preset="full",  # full, or quick (budgets for a laptop)
             options=ConfigDict(),  # any budget of the preset, by name
+        )
+    )
+    config.advice = ConfigDict(  # python -m eqssl_jax.advise
+        dict(
+            roles=("invariant", "ordered", "off"),  # tried for every part
+            parts=(),  # of the recipe; (): all that can have one of these roles
+            seeds=3,  # trainings of every candidate; intervals are over them
+            confidence=0.9,  # that no difference called clear is chance
+            most=16,  # more candidates than this are halved after a third of the budget
+            train_images=2048,  # of the training split, for the probe and as neighbours
+            held_out="validation",  # the split of every number; test: to check the advice itself
+            held_out_images=1024,  # of it
+            ladder_images=128,
+            rungs=5,
         )
     )
     # Several runs from one file: name -> overrides, nested like the config. Empty: one run.

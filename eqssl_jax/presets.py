@@ -136,7 +136,8 @@ def factored(dataset: str) -> ConfigDict:
     # The images of a ladder: a quarter of the batch costs as much as one more view of all of it.
     config.objectives.order.images = 32
     if dataset == "shapes":
-        config.data.options = ConfigDict(SHAPES_SIZES)
+        config.data.options = ConfigDict({**SHAPES_SIZES, "task": "outline", "outlines": 10})
+        config.recipe.options.hue = 0.5  # any hue: what invariance must forget
     elif dataset == "cifar10":
         config.recipe.options.flip = 0.5
         _set_roles(config, ("rotate", "crop", "flip", *COLOURS))

@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "eqssl_jax"
 # From top to bottom: a room may import what stands on a later line, and itself.
 ORDER = [
-    {"main", "eval"},
-    {"command", "presets", "experiment"},
+    {"main", "eval", "advise"},
+    {"command", "presets", "experiment", "advice"},
     {"training"},
     {"evaluation"},
     {"reporting"},

@@ -92,7 +92,7 @@ def carve_test(split: Split, fraction: float = 0.1) -> tuple[Split, Split]:
 
 
 def subset(split: Split, indices: Int[np.ndarray, " m"]) -> Split:
-    """The examples `indices` of a streamed or rendered split, renumbered from 0."""
+    """The examples `indices` of a split, renumbered from 0."""
     chosen = split._replace(
         size=len(indices),
         labels=None if split.labels is None else split.labels[indices],
@@ -100,7 +100,9 @@ def subset(split: Split, indices: Int[np.ndarray, " m"]) -> Split:
     )
     if split.load is None:
         # A rendered split numbers its examples in the pool; no pixels have to be copied.
-        return chosen._replace(pool={**split.pool, "index": split.pool["index"][indices]})
+        rendered = isinstance(split.pool, Mapping)
+        rows = split.pool["index"][indices] if rendered else split.pool[indices]
+        return chosen._replace(pool={**split.pool, "index": rows} if rendered else rows)
     load = split.load
     return chosen._replace(load=lambda wanted: load(indices[wanted]))
 

@@ -2,21 +2,19 @@
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from eqssl_jax import evaluation
 from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.setup import Setup, setup
-from eqssl_jax.training.workdir import read_config
+from eqssl_jax.training.workdir import read_config, write_json
 
 Result = dict[str, Any]
 
@@ -61,7 +59,8 @@ def assess_step(
         "random": run.encoder(like),
         "pixels": evaluation.pixel_encoder(run.dataset.image_shape, dimension=run.dimension()),
     }
-    result, arrays = evaluate(run, encoders, options)
+    layers = {"trained": run.layers(state), "random": run.layers(like)}
+    result, arrays = evaluate(run, encoders, options, layers)
     folder = workdir / "eval"
     folder.mkdir(exist_ok=True)
     result = {"step": step, "dataset": run.dataset.name, **result}
@@ -72,7 +71,10 @@ def assess_step(
 
 
 def evaluate(
-    run: Setup, encoders: Mapping[str, evaluation.Encode], options: Mapping[str, Any]
+    run: Setup,
+    encoders: Mapping[str, evaluation.Encode],
+    options: Mapping[str, Any],
+    layers: Mapping[str, Any],
 ) -> tuple[Result, evaluation.Arrays]:
     """All metrics of several encoders on the data and recipe of one run."""
     config = run.config
@@ -81,7 +83,7 @@ def evaluate(
     )
     # A key of its own, the same for every run: all encoders meet the same augmentations.
     return evaluation.evaluate(
-        encoders, run.dataset, run.recipe, jax.random.key(2), settings=settings
+        encoders, run.dataset, run.recipe, jax.random.key(2), settings=settings, layers=layers
     )
 
 
@@ -131,13 +133,6 @@ def run_folders(workdir: Path) -> list[Path]:
     return inside
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader never sees half of it."""
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(value, indent=2, default=_number) + "\n")
-    os.replace(unfinished, path)
-
-
 def parse_options(pairs: list[str]) -> dict[str, Any]:
     """["augmentations=5"] as {"augmentations": 5}; values are JSON, or text.
 
@@ -182,8 +177,3 @@ def _steps(workdir: Path, wanted: str, *, missing_ok: bool = False) -> list[int]
             f"--step is {wanted!r}; choose latest, best, all, or one of the kept steps {steps}."
         )
     return [int(wanted)]
-
-
-def _number(value: Any) -> Any:
-    """NumPy's numbers and arrays, for json."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

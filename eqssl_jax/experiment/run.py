@@ -5,11 +5,12 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from eqssl_jax.experiment.assess import assess_step, write_json
+from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.plan import plan, show
 from eqssl_jax.training.setup import setup
+from eqssl_jax.training.workdir import write_json
 
 
 def expand(config: ConfigDict) -> dict[str, ConfigDict]:

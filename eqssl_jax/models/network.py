@@ -13,11 +13,13 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from eqssl_jax.models import resnet
 from eqssl_jax.models.conv import Conv, implementation
+from eqssl_jax.models.convnet import ConvNet
 from eqssl_jax.models.heads import MLP, check_widths
 from eqssl_jax.models.norm import BatchNorm
 
 # Each is called with stem, conv and norm and gives a module that is called with (x, views, train).
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "conv_tiny": partial(ConvNet, (16, 32, 64, 128)),
     "resnet_tiny": resnet.resnet_tiny,
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
@@ -98,8 +100,9 @@ def build(
     """A network: normalisation (x − mean) / std, encoder, projector.
 
     Args:
-      encoder: resnet_tiny, resnet18, resnet34 or resnet50.
-      stem: cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool).
+      encoder: conv_tiny, resnet_tiny, resnet18, resnet34 or resnet50.
+      stem: cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool);
+        conv_tiny has no choice.
       projector: widths of its layers, the last is the embedding's; () for none.
       projector_batch_norm: BatchNorm after every hidden layer of the projector.
       projector_bias: a bias in the projector's last layer.

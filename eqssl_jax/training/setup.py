@@ -64,6 +64,10 @@ class Setup(NamedTuple):
         """The frozen encoder of a state; its weights are arguments of whatever compiles it."""
         return Partial(self.network.encode, state.params["network"], state.batch_stats)
 
+    def layers(self, state: TrainState) -> Partial:
+        """What every layer of a state says, for measurements layer by layer."""
+        return Partial(self.network.layers, state.params["network"], state.batch_stats)
+
     def dimension(self) -> int:
         """Width of the embeddings, D."""
         images = jax.ShapeDtypeStruct((1, *self.dataset.image_shape), "float32")

@@ -1,8 +1,11 @@
 """The run's folder: whose it is, and whether it can be written."""
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from eqssl_jax import __version__
@@ -67,3 +70,15 @@ def read_config(workdir: Path) -> ConfigDict:
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or train in another --workdir."
         ) from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader never sees half of it."""
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(value, indent=2, default=_number) + "\n")
+    os.replace(unfinished, path)
+
+
+def _number(value: Any) -> Any:
+    """NumPy's numbers and arrays, for json."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

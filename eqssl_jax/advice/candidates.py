@@ -1,0 +1,93 @@
+"""Which tables of roles are compared: the config's own, and each of its roles changed in turn."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
+
+from eqssl_jax import views
+from eqssl_jax.method import ROLES, Role, resolve
+from eqssl_jax.method.roles import INDEPENDENT, REST, SHARED
+from eqssl_jax.transforms.base import Transform
+
+SHARINGS = (INDEPENDENT, SHARED, REST)
+
+
+class Candidate(NamedTuple):
+    """A table of roles; `changed` is the (part, role) that it differs in, None for the base."""
+
+    table: dict[str, Role]
+    changed: tuple[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        return "base" if self.changed is None else "{}_{}".format(*self.changed)
+
+
+class Gates(NamedTuple):
+    """Tables of roles as numbers, so that one program serves them all; K candidates, P parts.
+
+    Attributes:
+      sharing: what the contrast views see of a part, an index of `SHARINGS`, [K, P].
+      off: 1 where the part is off, else 0, [K, P].
+      order, turning, prediction: weight of the part's own objective, 0 without the role, [K, P].
+    """
+
+    sharing: Int[Array, "k p"]
+    off: Int[Array, "k p"]
+    order: Float[Array, "k p"]
+    turning: Float[Array, "k p"]
+    prediction: Float[Array, "k p"]
+
+
+def candidates(config: ConfigDict, recipe: Transform) -> list[Candidate]:
+    """The base (config.roles) first, then every other role of config.advice for every part.
+
+    A part that has no magnitude is not tried as ordered.
+
+    Raises:
+      ValueError: for an unknown role or part, or if nothing is left to compare.
+    """
+    wanted, chosen = tuple(config.advice.roles), tuple(config.advice.parts)
+    unknown = [role for role in wanted if role not in ROLES]
+    if unknown:
+        raise ValueError(f"config.advice.roles names {unknown}; choose from {', '.join(ROLES)}.")
+    missing = [part for part in chosen if part not in recipe.identity]
+    if missing:
+        raise ValueError(
+            f"config.advice.parts names {missing}, not among the recipe's parts "
+            f"{list(recipe.identity)}."
+        )
+    base = resolve(config, recipe)
+    able = views.ladder_parts(recipe)
+    found = [Candidate(base)]
+    for part in chosen or tuple(recipe.identity):
+        for role in wanted:
+            if role != base[part].role and (role != "ordered" or part in able):
+                changed = Role(role, ROLES[role][0])
+                found.append(Candidate({**base, part: changed}, (part, role)))
+    if len(found) < 2:
+        raise ValueError(
+            f"There is nothing to compare: config.advice.roles = {wanted} tries no role beside "
+            f"those in config.roles for {list(chosen or recipe.identity)}."
+        )
+    return found
+
+
+def gates(tables: list[dict[str, Role]]) -> Gates:
+    """The numbers of several tables."""
+
+    def weights(role: str) -> Float[Array, "k p"]:
+        rows = [[r.weight if r.role == role else 0.0 for r in t.values()] for t in tables]
+        return jnp.asarray(np.array(rows, np.float32))
+
+    sharing = [[SHARINGS.index(r.sharing) for r in table.values()] for table in tables]
+    return Gates(
+        jnp.asarray(np.array(sharing, np.int32)),
+        (weights("off") > 0).astype(jnp.int32),
+        weights("ordered"),
+        weights("rotational"),
+        weights("predicted"),
+    )

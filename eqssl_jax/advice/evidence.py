@@ -1,0 +1,254 @@
+"""What speaks for a role: measurements of small encoders on images that they were not trained on.
+
+Everything is measured on the validation split: the test split stays unseen for the runs that the
+advice is for. (config.advice.held_out="test" is for checking afterwards whether the advice held.)
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, Float, Int
+
+from eqssl_jax import views
+from eqssl_jax.data import partition
+from eqssl_jax.data.base import Split
+from eqssl_jax.evaluation import extract, knn_accuracy, ladder_study, ridge, subset
+from eqssl_jax.evaluation.features import Features
+from eqssl_jax.objectives import info_nce, unit
+from eqssl_jax.training.setup import Setup
+from eqssl_jax.transforms.base import Params, Transform
+
+Numbers = dict[str, float]
+
+
+class Bench(NamedTuple):
+    """The images that evidence is taken from, chosen once.
+
+    Attributes:
+      bank: of the training split, to fit probes and as natural neighbours.
+      chooser: other training images, which choose the probe's λ.
+      held_out: of the split config.advice.held_out; every number is measured on them.
+      transform: the recipe.
+      draws: two of it for each held-out image, leaves [2, n, …] on the host.
+      batch: images in an InfoNCE.
+      temperature: of it.
+      images, rungs: of the ladders.
+      classes: how many, 0 without labels.
+    """
+
+    bank: Split
+    chooser: Split
+    held_out: Split
+    transform: Transform
+    draws: Params
+    batch: int
+    temperature: float
+    images: int
+    rungs: int
+    classes: int
+
+
+def bench(run: Setup) -> Bench:
+    """The images for the advice of a run.
+
+    Raises:
+      ValueError: without a validation split, or with too few images.
+    """
+    settings, splits = run.config.advice, run.dataset.splits
+    name = settings.held_out
+    if name not in ("validation", "test") or name not in splits:
+        raise ValueError(
+            f"Advice is measured on the split config.advice.held_out = {name!r}, validation or "
+            f"test, and the data has {sorted(splits)}: choose one of these, or make a validation "
+            f"split with config.data.validation, e.g. 0.2."
+        )
+    chosen = subset(splits["train"].size, settings.train_images)
+    cut = max(1, len(chosen) // 5)
+    held_out = subset(splits[name].size, settings.held_out_images)
+    if len(chosen) < 10 or len(held_out) < 8:
+        raise ValueError(
+            f"Advice needs at least 10 training and 8 held-out images, found {len(chosen)} and "
+            f"{len(held_out)}: raise config.data.validation or the two budgets of config.advice."
+        )
+    mixed = np.random.default_rng(0).permutation(chosen).astype(np.int32)
+    measured = partition.subset(splits[name], held_out.astype(np.int32))
+    labelled = splits["train"].labels is not None and measured.labels is not None
+    return Bench(
+        bank=partition.subset(splits["train"], np.sort(mixed[cut:])),
+        chooser=partition.subset(splits["train"], np.sort(mixed[:cut])),
+        held_out=measured,
+        transform=run.recipe,
+        draws=_draws(run.recipe, measured.size),
+        batch=min(run.config.train.batch_size, measured.size),
+        temperature=run.config.objectives.info_nce.temperature,
+        images=settings.ladder_images,
+        rungs=settings.rungs,
+        classes=len(run.dataset.classes) if labelled else 0,
+    )
+
+
+def gather(
+    encoders: Mapping[str, Partial], wanted: Mapping[str, Sequence[str]], from_: Bench
+) -> dict[str, dict[str, Numbers]]:
+    """Evidence by encoder and part: "probe_top1", "knn", "order_accuracy", "magnitude_r2",
+    "info_nce" and "natural".
+
+    Args:
+      encoders: frozen, by name.
+      wanted: for each encoder the parts it shall be measured for.
+      from_: the images.
+    """
+    found: dict[str, dict[str, Numbers]] = {name: {} for name in encoders}
+    known = {name: _features(encode, from_) for name, encode in encoders.items()}
+    for name, parts in wanted.items():
+        classes = _classes(known[name], from_) if from_.classes else {}
+        found[name] = {part: dict(classes) for part in parts}
+    every = dict.fromkeys(part for parts in wanted.values() for part in parts)
+    for part in every:
+        asked = {name: encoders[name] for name, parts in wanted.items() if part in parts}
+        for name, numbers in _along(asked, part, from_).items():
+            found[name][part] |= numbers
+        for name, encode in asked.items():
+            found[name][part] |= {
+                "info_nce": _info_nce(encode, part, from_),
+                "natural": _natural(encode, known[name], part, from_),
+            }
+    return found
+
+
+def _features(encode: Partial, from_: Bench) -> dict[str, Features]:
+    splits = {"bank": from_.bank, "chooser": from_.chooser, "held_out": from_.held_out}
+    return {name: extract(encode, split, batch=256) for name, split in splits.items()}
+
+
+def _classes(known: Mapping[str, Features], from_: Bench) -> Numbers:
+    """A linear probe (least squares on one-hot classes) and kNN, both on frozen features."""
+
+    def one_hot(labels: Int[np.ndarray, " n"] | None) -> Float[np.ndarray, "n c"]:
+        return np.eye(from_.classes)[np.asarray(labels)]
+
+    x, vx = known["bank"].features, known["chooser"].features
+    fit = ridge(x, one_hot(from_.bank.labels), vx, one_hot(from_.chooser.labels))
+    scores = known["held_out"].features.astype(np.float64) @ fit.weight + fit.bias
+    truth = np.asarray(from_.held_out.labels)
+    return {
+        "probe_top1": float(np.mean(scores.argmax(axis=1) == truth)),
+        "knn": knn_accuracy(
+            x,
+            np.asarray(from_.bank.labels),
+            known["held_out"].features,
+            truth,
+            k=min(50, len(x)),
+            temperature=0.1,
+            classes=from_.classes,
+        ),
+    }
+
+
+def _along(encoders: Mapping[str, Partial], part: str, from_: Bench) -> dict[str, Numbers]:
+    """Order accuracy and R² of the magnitude, of features, on ladders of one part."""
+    if part not in views.ladder_parts(from_.transform):
+        return {}
+    studies = ladder_study(
+        encoders,
+        {"train": from_.bank, "validation": from_.chooser, "held_out": from_.held_out},
+        from_.transform,
+        jax.random.key(3),
+        parts=[part],
+        held_out="held_out",
+        rungs=from_.rungs,
+        images=from_.images,
+        batch=256,
+    )
+    found = {}
+    for name, study in studies.items():
+        if not study.parts:
+            continue
+        row = study.layers.index("features")
+        numbers = {
+            "order_accuracy": float(study.order_accuracy[row, 0]),
+            "magnitude_r2": float(study.magnitude_r2[row, 0]),
+        }
+        found[name] = {metric: value for metric, value in numbers.items() if np.isfinite(value)}
+    return found
+
+
+def _info_nce(encode: Partial, part: str, from_: Bench) -> float:
+    """InfoNCE under all other transformations, the part itself at rest: comparable across roles."""
+    count = from_.held_out.size // from_.batch * from_.batch
+    z1, z2 = (
+        extract(
+            encode,
+            from_.held_out,
+            indices=np.arange(count),
+            transform=from_.transform,
+            params=_resting(from_, [part], view, count),
+            batch=256,
+        ).embeddings.reshape(count // from_.batch, from_.batch, -1)
+        for view in range(2)
+    )
+    return float(np.mean(_contrast(z1, z2, temperature=from_.temperature)))
+
+
+@partial(jax.jit, static_argnames="temperature")
+def _contrast(
+    z1: Float[Array, "k b d"], z2: Float[Array, "k b d"], *, temperature: float
+) -> Float[Array, " k"]:
+    return jax.vmap(lambda a, b: info_nce(unit(a), unit(b), temperature=temperature))(z1, z2)
+
+
+def _natural(encode: Partial, known: Mapping[str, Features], part: str, from_: Bench) -> float:
+    """Share of changed images as near to a natural image as natural images are to each other.
+
+    For t a full draw of the part: the share of held-out x whose f(t(x)) has a neighbour among the
+    bank no further than the median over held-out x' of the distance of f(x') to its nearest in the
+    bank (features on the unit sphere). ½ where the data varies in t by itself, so that t(x) could
+    be one of its images; 0 where t leaves the data.
+    """
+    others = [other for other in from_.transform.identity if other != part]
+    changed = extract(
+        encode,
+        from_.held_out,
+        transform=from_.transform,
+        params=_resting(from_, others, 0, from_.held_out.size),
+        batch=256,
+    ).features
+    bank = _rows(known["bank"].features)
+    typical = float(np.median(_nearest(_rows(known["held_out"].features), bank)))
+    return float(np.mean(_nearest(_rows(changed), bank) <= typical))
+
+
+def _draws(transform: Transform, count: int) -> Params:
+    pattern = views.independent(2)
+    draw = jax.jit(lambda key: pattern.draw(key, transform, count).params)
+    return jax.device_get(draw(jax.random.key(4)))
+
+
+def _resting(from_: Bench, parts: Sequence[str], view: int, count: int) -> Params:
+    """One view's draws with some parts at their identity; on the host, so nothing is compiled."""
+    identity = from_.transform.identity
+
+    def rest(leaf: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(leaf, (count, *np.shape(leaf)))
+
+    return {
+        part: jax.tree.map(rest, identity[part])
+        if part in parts
+        else jax.tree.map(lambda leaf: leaf[view, :count], drawn)
+        for part, drawn in from_.draws.items()
+    }
+
+
+def _rows(x: Float[np.ndarray, "n h"]) -> Float[np.ndarray, "n h"]:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _nearest(
+    x: Float[np.ndarray, "n h"], bank: Float[np.ndarray, "m h"]
+) -> Float[np.ndarray, " n"]:
+    """Distance of each unit row to the nearest one of the bank."""
+    return np.sqrt(np.maximum(2 - 2 * (x @ bank.T).max(axis=1), 0))

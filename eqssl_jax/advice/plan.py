@@ -1,0 +1,36 @@
+"""What would be compared, before it is: `--dry_run`."""
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from eqssl_jax.advice.candidates import candidates
+from eqssl_jax.advice.run import check, decided_by
+from eqssl_jax.training.setup import setup
+
+
+def show_plan(config: ConfigDict) -> None:
+    """Print the candidates and the budget.
+
+    Raises:
+      ValueError: as `advise`.
+    """
+    run = setup(config)
+    tables = candidates(config, run.recipe)
+    check(run)
+    table = Table(title="Roles to compare", show_lines=False)
+    for heading in ("transformation", "role now", "tried beside it"):
+        table.add_column(heading)
+    for part, line in tables[0].table.items():
+        tried = [c.changed[1] for c in tables if c.changed and c.changed[0] == part]
+        table.add_row(part, line.role, ", ".join(tried) or "nothing")
+    console = Console()
+    console.print(table)
+    seeds, images = config.advice.seeds, config.train.batch_size * run.steps
+    halved = len(tables) > config.advice.most
+    console.print(
+        f"{len(tables)} candidates × {seeds} seeds × {run.steps} steps of "
+        f"{config.train.batch_size} images ({images * seeds * len(tables):,} images in all"
+        + (", less what is dropped after a third" if halved else "")
+        + f"), {config.model.encoder}; decided by {decided_by(run)}."
+    )

@@ -1,0 +1,224 @@
+"""`python -m eqssl_jax.advise`: train all candidates from every seed, measure, and advise.
+
+Files of the workdir: config.json; seed_<s>/round_<r>/checkpoints and evidence.json; advice.json,
+advice.md, advice.csv, advice.png, and roles.py, the table of roles to paste into a config. Started
+again, it goes on where it was.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from jax.tree_util import Partial
+from ml_collections import ConfigDict
+
+from eqssl_jax import reporting
+from eqssl_jax.advice.candidates import Candidate, candidates
+from eqssl_jax.advice.evidence import Bench, bench, gather
+from eqssl_jax.advice.fleet import fleet, keep, pick
+from eqssl_jax.advice.verdict import Evidence, verdicts
+from eqssl_jax.data import batch_indices
+from eqssl_jax.training import checkpoint
+from eqssl_jax.training.loop import check_finite
+from eqssl_jax.training.progress import Progress
+from eqssl_jax.training.setup import Setup, setup
+from eqssl_jax.training.state import TrainState
+from eqssl_jax.training.workdir import claim, write_json
+
+
+class Round(NamedTuple):
+    """Train `tables` up to step `until`; `before` are those of the round before, none at first."""
+
+    number: int
+    tables: Sequence[Candidate]
+    until: int
+    before: Sequence[Candidate] = ()
+
+
+def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Compare the candidates of a config, write the advice and print it.
+
+    Raises:
+      ValueError: for settings or data that cannot work.
+      OSError: when the workdir cannot be written.
+      FloatingPointError: if a candidate diverges.
+    """
+    run = setup(config)
+    tables = candidates(config, run.recipe)
+    check(run)
+    metric = decided_by(run)
+    claim(workdir, config)
+    from_ = bench(run)
+    halved = len(tables) > config.advice.most
+    first = Round(1, tables, run.steps // 3 if halved else run.steps)
+    evidence = _round(run, first, from_, workdir)
+    advice = verdicts(evidence, tables, metric=metric, confidence=config.advice.confidence)
+    if halved:
+        kept = survivors(evidence, tables, metric)
+        second = Round(2, kept, run.steps, tables)
+        later = _round(run, second, from_, workdir)
+        advice = merge(
+            advice,
+            verdicts(
+                later,
+                kept,
+                metric=metric,
+                confidence=config.advice.confidence,
+                dropped=dropped(tables, kept, first.until),
+            ),
+        )
+    _write(advice, tables[0], workdir)
+    return advice
+
+
+def check(run: Setup) -> None:
+    """Budgets of config.advice must be possible.
+
+    Raises:
+      ValueError: naming the setting.
+    """
+    least = {"seeds": 2, "most": 2, "train_images": 10, "held_out_images": 8}
+    for name, value in {**least, "ladder_images": 2, "rungs": 3}.items():
+        if run.config.advice[name] < value:
+            raise ValueError(
+                f"config.advice.{name} is {run.config.advice[name]}; it must be at least {value}."
+            )
+    if not 0 < run.config.advice.confidence < 1:
+        raise ValueError(
+            f"config.advice.confidence is {run.config.advice.confidence}; it must lie in (0, 1)."
+        )
+    if run.split.load is not None:
+        raise ValueError(
+            "Advice trains many encoders on data that lives on the device, and this data is "
+            "streamed: set --config.data.on_device=always, or make images smaller (data.size)."
+        )
+
+
+def decided_by(run: Setup) -> str:
+    """The metric that decides: the probe where there are labels."""
+    labelled = run.dataset.splits["train"].labels is not None
+    return "probe_top1" if labelled and len(run.dataset.classes) > 1 else "label_free"
+
+
+def survivors(
+    evidence: Sequence[Evidence], tables: Sequence[Candidate], metric: str
+) -> list[Candidate]:
+    """The base and the better half of the others, by the mean over seeds."""
+
+    def score(candidate: Candidate) -> float:
+        part = candidate.changed[0] if candidate.changed else ""
+        name, sign = ("info_nce", -1) if metric == "label_free" else (metric, 1)
+        return sign * sum(seed[candidate.name][part][name] for seed in evidence)
+
+    ranked = sorted(tables[1:], key=score, reverse=True)
+    best = {candidate.name for candidate in ranked[: (len(ranked) + 1) // 2]}
+    return [tables[0], *(one for one in tables[1:] if one.name in best)]
+
+
+def dropped(tables: Sequence[Candidate], kept: Sequence[Candidate], step: int) -> dict[str, str]:
+    """What to say of the parts that lost a candidate."""
+    gone: dict[str, list[str]] = {}
+    for candidate in tables[1:]:
+        if candidate not in kept and candidate.changed:
+            gone.setdefault(candidate.changed[0], []).append(candidate.changed[1])
+    return {
+        part: f"Dropped at step {step}, in the worse half: {', '.join(roles)}."
+        for part, roles in gone.items()
+    }
+
+
+def merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """The second round where a part still had roles to compare, else the first."""
+    parts = {**first["transformations"], **second["transformations"]}
+    ordered = {part: parts[part] for part in first["transformations"]}
+    return {**second, "transformations": ordered}
+
+
+def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence]:
+    found = []
+    for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
+        folder = workdir / f"seed_{seed}" / f"round_{now.number}"
+        path = folder / "evidence.json"
+        claim(folder, run.config)
+        if not path.exists():
+            states = _train(run, now, seed, folder)
+            write_json(path, _measure(run, now, states, seed, from_))
+        found.append(json.loads(path.read_text()))
+    return found
+
+
+def _train(run: Setup, now: Round, seed: int, folder: Path) -> TrainState:
+    """All candidates of a round up to its last step, from the latest checkpoint if there is one."""
+    all_ = fleet(run, now.tables)
+    states, start = all_.init(seed), 0
+    manager = checkpoint.open_checkpoints(folder, keep=1)
+    try:
+        if manager.latest_step() is not None:
+            states = checkpoint.restore(manager, states)
+        elif now.before:
+            states = _earlier(run, now, seed, folder)
+        start = int(states.step[0])
+        label, batch = f"round {now.number}, seed {seed}  ", run.config.train.batch_size
+        with Progress(label, now.until, batch * len(now.tables), start=start) as progress:
+            for step in range(start, now.until):
+                rows = batch_indices(seed, step, run.split.size, batch)
+                states, metrics = all_.advance(states, rows, seed)
+                done = step + 1
+                if done % run.log_every == 0 or done == now.until:
+                    mean = {n: float(v.mean()) for n, v in jax.device_get(metrics).items()}
+                    progress.tick(done)
+                    progress.report(done, {"info_nce": mean["info_nce"]})
+                if done % run.save_every == 0 or done == now.until:
+                    check_finite(done, states)
+                    checkpoint.save(manager, done, states, None)
+            checkpoint.finish(manager)
+    finally:
+        manager.close()
+    return states
+
+
+def _earlier(run: Setup, now: Round, seed: int, folder: Path) -> TrainState:
+    """The states at the end of the round before, of the candidates that go on."""
+    before = folder.with_name(f"round_{now.number - 1}")
+    manager = checkpoint.open_checkpoints(before, read_only=True)
+    try:
+        states = checkpoint.restore(manager, fleet(run, now.before).init(seed))
+    finally:
+        manager.close()
+    names = [candidate.name for candidate in now.before]
+    return keep(states, [names.index(candidate.name) for candidate in now.tables])
+
+
+def _measure(run: Setup, now: Round, states: TrainState, seed: int, from_: Bench) -> Evidence:
+    parts = list(dict.fromkeys(c.changed[0] for c in now.tables if c.changed))
+    encoders: dict[str, Partial] = {
+        "random": run.encoder(pick(fleet(run, now.tables).init(seed), 0))
+    }
+    wanted = {"random": parts}
+    for k, candidate in enumerate(now.tables):
+        encoders[candidate.name] = run.encoder(pick(states, k))
+        wanted[candidate.name] = [candidate.changed[0]] if candidate.changed else parts
+    return gather(encoders, wanted, from_)
+
+
+def _write(advice: Mapping[str, Any], base: Candidate, workdir: Path) -> None:
+    table = reporting.advice_table(advice)
+    (workdir / "advice.md").write_text(reporting.as_markdown(table))
+    (workdir / "advice.csv").write_text(reporting.as_csv(table))
+    reporting.advice(advice, workdir / "advice.png")
+    (workdir / "roles.py").write_text(roles_text(advice, base))
+    write_json(workdir / "advice.json", advice)
+    print("\n" + reporting.as_text(table) + "\n\n" + roles_text(advice, base))
+    print(f"All of it: {workdir / 'advice.md'}. The figure: {workdir / 'advice.png'}")
+
+
+def roles_text(advice: Mapping[str, Any], base: Candidate) -> str:
+    """The advised roles as lines of a config; parts without clear difference keep theirs."""
+    lines = []
+    for part, line in base.table.items():
+        advised = advice["transformations"].get(part, {}).get("advice")
+        why = "" if advised else "  # not tried, or no clear difference"
+        lines.append(f'        "{part}": "{advised or line.role}",{why}')
+    return "\n".join(["config.roles = ConfigDict(", "    {", *lines, "    }", ")"]) + "\n"
