@@ -1,19 +1,22 @@
 """The figures of an evaluation: what went in, how training went, and what the encoder does."""
 
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from eqssl_jax import reporting
+from eqssl_jax import reporting, views
 from eqssl_jax.evaluation import Arrays
 from eqssl_jax.training.forward import draw_views
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.setup import Setup
 
 SHOWN = 8  # images on a sheet, queries in a strip
+RUNGS = 7  # of a ladder in its figure
+SPECTRA = ("order_accuracy", "magnitude_r2")
 
 
 def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays) -> None:
@@ -26,6 +29,42 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
     reporting.cosine_histograms(arrays.cosines, folder / f"{step}_cosines.png")
     if len(arrays.queries):
         draw_neighbours(run, arrays, folder / f"{step}_neighbours.png")
+    draw_ladders(run, folder / f"{step}_ladders.png")
+    draw_spectra(arrays, folder, step)
+
+
+def draw_ladders(run: Setup, path: Path) -> None:
+    """Two images along the ladder of every part that has one; all else at rest."""
+    parts = views.ladder_parts(run.recipe)
+    if not parts:
+        return
+    images = read(run.dataset.splits.get("validation", run.split), np.arange(2))
+    walked, magnitudes = {}, np.linspace(0, 1, RUNGS)
+    for i, part in enumerate(parts):
+        ladder = views.ladder(RUNGS, spacing="even")
+        pattern = views.mix(views.still(RUNGS), **{part: ladder})
+        key = jax.random.fold_in(jax.random.key(run.config.seed), i)
+        draws = pattern.draw(key, run.recipe, len(images))
+        walked[part] = np.clip(views.render(run.recipe, draws.params, images), 0, 1)
+    reporting.ladders(walked, [""] * len(parts), magnitudes, path)
+
+
+def draw_spectra(arrays: Arrays, folder: Path, step: int) -> None:
+    """Which layer keeps what of which part: now, and over the steps that were evaluated."""
+    if not arrays.spectrum:
+        return
+    steps = {int(path.stem): path for path in folder.glob("*.json") if path.stem.isdigit()}
+    earlier = {
+        other: json.loads(path.read_text()).get("spectrum", {}).get("trained")
+        for other, path in steps.items()
+    }
+    by_step = {**earlier, step: arrays.spectrum["trained"]}
+    by_step = {other: found for other, found in sorted(by_step.items()) if found}
+    for metric in SPECTRA:
+        reporting.spectrum(arrays.spectrum, folder / f"{step}_spectrum_{metric}.png", metric=metric)
+        if len(by_step) > 1:
+            path = folder / f"{step}_spectrum_{metric}_over_training.png"
+            reporting.spectrum_over_training(by_step, path, metric=metric)
 
 
 def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
@@ -39,9 +78,9 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
     )
     shown = [_fit(np.asarray(images), next(iter(examples.values())).shape[2:])]
     titles = ["original"]
-    for name, views in examples.items():
-        shown += list(np.asarray(views))
-        titles += [name] * views.shape[0]
+    for name, seen in examples.items():
+        shown += list(np.asarray(seen))
+        titles += [name] * seen.shape[0]
     return np.clip(np.stack([one[:SHOWN] for one in shown]), 0, 1), titles
 
 
