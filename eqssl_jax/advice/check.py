@@ -1,0 +1,109 @@
+"""Does advice hold? Its ranking of candidates beside that of longer trainings on the test split."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from eqssl_jax.advice.verdict import Evidence
+
+
+class Agreement(NamedTuple):
+    """How well small trainings ranked what large ones did.
+
+    Attributes:
+      candidates: names, of those that both have.
+      small, large: mean of the metric over seeds, [K].
+      correlation: Spearman's ρ of the two.
+      low, high: 90 % interval of ρ, by bootstrap over candidates.
+    """
+
+    candidates: tuple[str, ...]
+    small: Float[np.ndarray, " k"]
+    large: Float[np.ndarray, " k"]
+    correlation: float
+    low: float
+    high: float
+
+
+class Regret(NamedTuple):
+    """What following the advice for one part cost, in points of accuracy of the large trainings.
+
+    Attributes:
+      advised: the role that is followed: the advised one, or the base's own without a clear one.
+      best: the best role in the large trainings.
+      regret: accuracy of `best` minus that of `advised`, ≥ 0.
+      unadvised: the same for keeping the role of the base: what the advice was to save.
+    """
+
+    advised: str
+    best: str
+    regret: float
+    unadvised: float
+
+
+def agreement(
+    small: Sequence[Evidence], large: Sequence[Evidence], *, metric: str = "probe_top1"
+) -> Agreement:
+    """Rank correlation of candidates between small and large trainings.
+
+    Args:
+      small, large: evidence of each seed, as advice wrote it.
+      metric: one that is the same for all parts.
+
+    Raises:
+      ValueError: for fewer than three common candidates, or a metric that one lacks.
+    """
+    common = [name for name in small[0] if name in large[0] and name != "random"]
+    if len(common) < 3:
+        raise ValueError(f"A ranking needs at least three common candidates, found {common}.")
+    means = [
+        np.array([_mean(evidence, name, metric) for name in common]) for evidence in (small, large)
+    ]
+    rng = np.random.default_rng(0)
+    drawn = [_spearman(*(m[rows] for m in means)) for rows in _resamples(rng, len(common))]
+    low, high = np.nanquantile(drawn, [0.05, 0.95])
+    return Agreement(tuple(common), *means, _spearman(*means), float(low), float(high))
+
+
+def regrets(
+    advice: Mapping[str, Any], large: Sequence[Evidence], *, metric: str = "probe_top1"
+) -> dict[str, Regret]:
+    """The regret of each part's advice.
+
+    Args:
+      advice: what `advise` returned or wrote to advice.json.
+      large: evidence of each seed of the large trainings, with the same base and roles.
+      metric: as for `agreement`.
+    """
+    found = {}
+    for part, verdict in advice["transformations"].items():
+        names = {role: f"{part}_{role}" for role in verdict["roles"]}
+        own = next(role for role, name in names.items() if name not in large[0])
+        names[own] = "base"
+        real = {role: _mean(large, name, metric) for role, name in names.items()}
+        advised, best = verdict["advice"] or own, max(real, key=lambda role: real[role])
+        found[part] = Regret(advised, best, real[best] - real[advised], real[best] - real[own])
+    return found
+
+
+def _mean(evidence: Sequence[Evidence], name: str, metric: str) -> float:
+    try:
+        return float(np.mean([next(iter(seed[name].values()))[metric] for seed in evidence]))
+    except (KeyError, StopIteration):
+        raise ValueError(
+            f"The evidence has no {metric} of {name}: take data with labels, and the same "
+            f"config.advice.roles and parts in both."
+        ) from None
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:  # no ranking at all
+        return float("nan")
+    return float(stats.spearmanr(a, b).statistic)
+
+
+def _resamples(rng: np.random.Generator, count: int) -> list[np.ndarray]:
+    return [rng.integers(0, count, count) for _ in range(2000)]
