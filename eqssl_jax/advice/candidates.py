@@ -50,7 +50,8 @@ def candidates(config: ConfigDict, recipe: Transform) -> list[Candidate]:
     Raises:
       ValueError: for an unknown role or part, or if nothing is left to compare.
     """
-    wanted, chosen = tuple(config.advice.roles), tuple(config.advice.parts)
+    wanted = tuple(dict.fromkeys(config.advice.roles))  # each once
+    chosen = tuple(dict.fromkeys(config.advice.parts))
     unknown = [role for role in wanted if role not in ROLES]
     if unknown:
         raise ValueError(f"config.advice.roles names {unknown}; choose from {', '.join(ROLES)}.")

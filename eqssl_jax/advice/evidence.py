@@ -56,26 +56,15 @@ def bench(run: Setup) -> Bench:
     """The images for the advice of a run.
 
     Raises:
-      ValueError: without a validation split, or with too few images.
+      ValueError: as `check_images`.
     """
+    check_images(run)
     settings, splits = run.config.advice, run.dataset.splits
-    name = settings.held_out
-    if name not in ("validation", "test") or name not in splits:
-        raise ValueError(
-            f"Advice is measured on the split config.advice.held_out = {name!r}, validation or "
-            f"test, and the data has {sorted(splits)}: choose one of these, or make a validation "
-            f"split with config.data.validation, e.g. 0.2."
-        )
     chosen = subset(splits["train"].size, settings.train_images)
     cut = max(1, len(chosen) // 5)
-    held_out = subset(splits[name].size, settings.held_out_images)
-    if len(chosen) < 10 or len(held_out) < 8:
-        raise ValueError(
-            f"Advice needs at least 10 training and 8 held-out images, found {len(chosen)} and "
-            f"{len(held_out)}: raise config.data.validation or the two budgets of config.advice."
-        )
+    held_out = subset(splits[settings.held_out].size, settings.held_out_images)
     mixed = np.random.default_rng(0).permutation(chosen).astype(np.int32)
-    measured = partition.subset(splits[name], held_out.astype(np.int32))
+    measured = partition.subset(splits[settings.held_out], held_out.astype(np.int32))
     labelled = splits["train"].labels is not None and measured.labels is not None
     return Bench(
         bank=partition.subset(splits["train"], np.sort(mixed[cut:])),
@@ -89,6 +78,29 @@ def bench(run: Setup) -> Bench:
         rungs=settings.rungs,
         classes=len(run.dataset.classes) if labelled else 0,
     )
+
+
+def check_images(run: Setup) -> None:
+    """There must be images that the advice can be measured on.
+
+    Raises:
+      ValueError: without a validation split, or with too few images.
+    """
+    settings, splits = run.config.advice, run.dataset.splits
+    name = settings.held_out
+    if name not in ("validation", "test") or name not in splits:
+        raise ValueError(
+            f"Advice is measured on the split config.advice.held_out = {name!r}, validation or "
+            f"test, and the data has {sorted(splits)}: choose one of these, or make a validation "
+            f"split with config.data.validation, e.g. 0.2."
+        )
+    train = min(splits["train"].size, settings.train_images)
+    held_out = min(splits[name].size, settings.held_out_images)
+    if train < 10 or held_out < 8:
+        raise ValueError(
+            f"Advice needs at least 10 training and 8 held-out images, found {train} and "
+            f"{held_out}: raise config.data.validation or the two budgets of config.advice."
+        )
 
 
 def gather(

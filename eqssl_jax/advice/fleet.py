@@ -34,16 +34,28 @@ class Fleet(NamedTuple):
     advance: Callable[[TrainState, np.ndarray, int], tuple[TrainState, Metrics]]
 
 
-def fleet(run: Setup, tables: Sequence[Candidate]) -> Fleet:
+def fleet(
+    run: Setup,
+    tables: Sequence[Candidate],
+    *,
+    among: Sequence[Candidate] = (),
+    looped: bool | None = None,
+) -> Fleet:
     """The candidates as a fleet, with network, optimiser, data and budget of `run`.
 
-    On an accelerator the program maps over all candidates at once (vmap over the numbers of their
-    roles); on CPU, where one of them keeps the cores busy and convolutions with weights of many
-    encoders are slow, it loops over them (measured: 0.7 of the time).
+    Args:
+      run: network, optimiser, data and budget.
+      tables: the candidates.
+      among: all candidates of a fleet that `tables` were kept from, so that the states of both have
+        the same heads.
+      looped: loop over the candidates (True), or map over all of them at once (False: vmap over the
+        numbers of their roles). By default a loop on CPU alone, where one candidate keeps the cores
+        busy and convolutions with weights of many encoders are slow (measured: 0.7 of the time).
     """
     numbers = gates([candidate.table for candidate in tables])
-    used = {(part, line.role) for candidate in tables for part, line in candidate.table.items()}
-    looped = jax.default_backend() == "cpu"
+    used = {(part, line.role) for one in among or tables for part, line in one.table.items()}
+    if looped is None:
+        looped = jax.default_backend() == "cpu"
 
     def method(gate: Gates) -> Method:
         return gated_method(run.config, run.recipe, gate, used)

@@ -1,6 +1,7 @@
 """A method whose table of roles is numbers: what `method.build` makes, for all tables at once."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import objectives, views
 from eqssl_jax.advice.candidates import Gates
 from eqssl_jax.method import Method, losses
+from eqssl_jax.objectives.base import Objective
 from eqssl_jax.transforms.base import Params, Transform
 from eqssl_jax.views import Draws, Pattern, ViewSpec
 
@@ -19,16 +21,16 @@ def gated_method(
 ) -> Method:
     """The method of one table, given as numbers [P] that may be traced.
 
-    Objectives of roles that no table has are left out; `used` are the (part, role) of all. Two
+    Objectives of roles that no table has are left out; `used` are the (part, role) of all. Three
     things differ from `method.build`: one set of ladders serves all ordered parts (image n walks
-    that of the ordered part number n mod their count, and the loss counts once for each), and a
-    weight of 0 leaves a loss without effect but not without cost.
+    that of the ordered part number n mod their count, and the loss counts once for each, by the
+    mean of their weights); a weight of 0 leaves a loss without effect but not without cost; and the
+    running averages of BatchNorm see the view sets of all roles, also under tables without them.
     """
     parts, settings = list(recipe.identity), config.objectives
     roles = {role for _, role in used}
-    nce = losses.contrast_loss("info_nce", objectives.info_nce, settings.info_nce.temperature)
     sets = {"contrast": ViewSpec(recipe, contrast_pattern(parts, gate))}
-    weighted = {"info_nce": (settings.info_nce.weight, nce)}
+    weighted = _contrastive(settings)
     if "ordered" in roles:
         order = settings.order
         pattern = ladders_pattern(parts, gate, order.rungs, order.spacing)
@@ -36,7 +38,8 @@ def gated_method(
         weighted["order"] = (order.weight * jnp.sum(gate.order), losses.order_loss("ladder", order))
     if "rotational" in roles:
         own = settings.equivariance
-        pattern = turning_pattern(parts, gate, own.splits, own.reference)
+        draws = own.splits if own.variant == "paper" else 1
+        pattern = turning_pattern(parts, gate, draws, own.reference)
         sets["equivariance"] = ViewSpec(recipe, pattern, own.images or None)
         asked = own.weight * jnp.any(gate.turning > 0).astype(jnp.float32)
         weighted["equivariance"] = (asked, losses.gram_match(own.splits))
@@ -46,6 +49,18 @@ def gated_method(
             weight = settings.prediction.weight * gate.prediction[i]
             weighted[f"prediction_{part}"] = (weight, loss)
     return Method(sets, weighted, joint_views=config.model.joint_views)
+
+
+def _contrastive(settings: ConfigDict) -> dict[str, tuple[Any, Objective]]:
+    """InfoNCE, and its two parts where they have a weight."""
+    return {
+        name: (
+            settings[name].weight,
+            losses.contrast_loss(name, getattr(objectives, name), settings[name].temperature),
+        )
+        for name in ("info_nce", "alignment", "uniformity")
+        if settings[name].weight or name == "info_nce"
+    }
 
 
 def contrast_pattern(parts: Sequence[str], gate: Gates) -> Pattern:

@@ -4,9 +4,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from eqssl_jax.advice.candidates import candidates
-from eqssl_jax.advice.run import check, decided_by
-from eqssl_jax.training.setup import setup
+from eqssl_jax.advice.run import decided_by, prepare
 
 
 def show_plan(config: ConfigDict) -> None:
@@ -15,9 +13,7 @@ def show_plan(config: ConfigDict) -> None:
     Raises:
       ValueError: as `advise`.
     """
-    run = setup(config)
-    tables = candidates(config, run.recipe)
-    check(run)
+    run, tables = prepare(config)
     table = Table(title="Roles to compare", show_lines=False)
     for heading in ("transformation", "role now", "tried beside it"):
         table.add_column(heading)

@@ -15,15 +15,16 @@ from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from eqssl_jax import reporting
-from eqssl_jax.advice.candidates import Candidate, candidates
-from eqssl_jax.advice.evidence import Bench, bench, gather
-from eqssl_jax.advice.fleet import fleet, keep, pick
+from eqssl_jax.advice.candidates import Candidate, candidates, gates
+from eqssl_jax.advice.evidence import Bench, bench, check_images, gather
+from eqssl_jax.advice.fleet import Fleet, fleet, keep, pick
+from eqssl_jax.advice.gated import gated_method
 from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.loop import check_finite
 from eqssl_jax.training.progress import Progress
-from eqssl_jax.training.setup import Setup, setup
+from eqssl_jax.training.setup import Setup, check_batch, setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.workdir import claim, write_json
 
@@ -45,36 +46,49 @@ def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
       OSError: when the workdir cannot be written.
       FloatingPointError: if a candidate diverges.
     """
-    run = setup(config)
-    tables = candidates(config, run.recipe)
-    check(run)
+    run, tables = prepare(config)
     metric = decided_by(run)
+    # Folders with checkpoints refuse another config, before it replaces that of the whole.
+    for folder in sorted(workdir.glob("seed_*/round_*")):
+        claim(folder, config)
     claim(workdir, config)
     from_ = bench(run)
     halved = len(tables) > config.advice.most
-    first = Round(1, tables, run.steps // 3 if halved else run.steps)
+    first = Round(1, tables, max(1, run.steps // 3) if halved else run.steps)
     evidence = _round(run, first, from_, workdir)
     advice = verdicts(evidence, tables, metric=metric, confidence=config.advice.confidence)
     if halved:
         kept = survivors(evidence, tables, metric)
+        gone = dropped(tables, kept, first.until)
         second = Round(2, kept, run.steps, tables)
         later = _round(run, second, from_, workdir)
-        advice = merge(
-            advice,
-            verdicts(
-                later,
-                kept,
-                metric=metric,
-                confidence=config.advice.confidence,
-                dropped=dropped(tables, kept, first.until),
-            ),
+        settled = verdicts(
+            later, kept, metric=metric, confidence=config.advice.confidence, dropped=gone
         )
+        advice = merge(advice, settled, gone)
     _write(advice, tables[0], workdir)
     return advice
 
 
+def prepare(config: ConfigDict) -> tuple[Setup, list[Candidate]]:
+    """What is trained, and the candidates; everything that can be refused early is.
+
+    Raises:
+      ValueError: for settings or data that cannot work.
+    """
+    run = setup(config)
+    check(run)
+    check_images(run)
+    tables = candidates(config, run.recipe)
+    used = {(part, line.role) for one in tables for part, line in one.table.items()}
+    first = jax.tree.map(lambda leaf: leaf[0], gates([tables[0].table]))
+    # Roles that are tried may need what the config's own do not, such as a batch of equal groups.
+    check_batch(config, gated_method(config, run.recipe, first, used), run.mesh.size)
+    return run, tables
+
+
 def check(run: Setup) -> None:
-    """Budgets of config.advice must be possible.
+    """Settings of config.advice must be possible, and every candidate trained as they say.
 
     Raises:
       ValueError: naming the setting.
@@ -94,6 +108,12 @@ def check(run: Setup) -> None:
             "Advice trains many encoders on data that lives on the device, and this data is "
             "streamed: set --config.data.on_device=always, or make images smaller (data.size)."
         )
+    if run.config.objectives.equivariance.recipe:
+        raise ValueError(
+            f"Advice gives each part of one recipe its role, and "
+            f"config.objectives.equivariance.recipe = "
+            f"{run.config.objectives.equivariance.recipe!r} is a second one: set it to ''."
+        )
 
 
 def decided_by(run: Setup) -> str:
@@ -105,12 +125,15 @@ def decided_by(run: Setup) -> str:
 def survivors(
     evidence: Sequence[Evidence], tables: Sequence[Candidate], metric: str
 ) -> list[Candidate]:
-    """The base and the better half of the others, by the mean over seeds."""
+    """The base and the better half of the others, by the mean gain on the base over seeds."""
 
     def score(candidate: Candidate) -> float:
         part = candidate.changed[0] if candidate.changed else ""
         name, sign = ("info_nce", -1) if metric == "label_free" else (metric, 1)
-        return sign * sum(seed[candidate.name][part][name] for seed in evidence)
+        # On the base: InfoNCE with one part at rest says nothing beside that with another at rest.
+        return sign * sum(
+            seed[candidate.name][part][name] - seed[tables[0].name][part][name] for seed in evidence
+        )
 
     ranked = sorted(tables[1:], key=score, reverse=True)
     best = {candidate.name for candidate in ranked[: (len(ranked) + 1) // 2]}
@@ -129,30 +152,34 @@ def dropped(tables: Sequence[Candidate], kept: Sequence[Candidate], step: int) -
     }
 
 
-def merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """The second round where a part still had roles to compare, else the first."""
-    parts = {**first["transformations"], **second["transformations"]}
-    ordered = {part: parts[part] for part in first["transformations"]}
-    return {**second, "transformations": ordered}
+def merge(first: dict[str, Any], second: dict[str, Any], gone: Mapping[str, str]) -> dict[str, Any]:
+    """The second round where a part still had roles to compare, else the first and why."""
+    found = {}
+    for part, early in first["transformations"].items():
+        alone = {**early, "reason": f"{early['reason']} {gone.get(part, '')}".strip()}
+        found[part] = second["transformations"].get(part, alone)
+    return {**second, "transformations": found}
 
 
 def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence]:
     found = []
+    # One for all seeds: its step is compiled once.
+    all_ = fleet(run, now.tables, among=now.before)
     for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
         folder = workdir / f"seed_{seed}" / f"round_{now.number}"
         path = folder / "evidence.json"
         claim(folder, run.config)
         if not path.exists():
-            states = _train(run, now, seed, folder)
-            write_json(path, _measure(run, now, states, seed, from_))
+            states = _train(run, now, all_, seed, folder)
+            start = pick(all_.init(seed), 0)
+            write_json(path, _measure(run, now, states, start, from_))
         found.append(json.loads(path.read_text()))
     return found
 
 
-def _train(run: Setup, now: Round, seed: int, folder: Path) -> TrainState:
+def _train(run: Setup, now: Round, all_: Fleet, seed: int, folder: Path) -> TrainState:
     """All candidates of a round up to its last step, from the latest checkpoint if there is one."""
-    all_ = fleet(run, now.tables)
-    states, start = all_.init(seed), 0
+    states = all_.init(seed)
     manager = checkpoint.open_checkpoints(folder, keep=1)
     try:
         if manager.latest_step() is not None:
@@ -191,11 +218,11 @@ def _earlier(run: Setup, now: Round, seed: int, folder: Path) -> TrainState:
     return keep(states, [names.index(candidate.name) for candidate in now.tables])
 
 
-def _measure(run: Setup, now: Round, states: TrainState, seed: int, from_: Bench) -> Evidence:
+def _measure(
+    run: Setup, now: Round, states: TrainState, start: TrainState, from_: Bench
+) -> Evidence:
     parts = list(dict.fromkeys(c.changed[0] for c in now.tables if c.changed))
-    encoders: dict[str, Partial] = {
-        "random": run.encoder(pick(fleet(run, now.tables).init(seed), 0))
-    }
+    encoders: dict[str, Partial] = {"random": run.encoder(start)}
     wanted = {"random": parts}
     for k, candidate in enumerate(now.tables):
         encoders[candidate.name] = run.encoder(pick(states, k))
