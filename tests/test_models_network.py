@@ -76,7 +76,12 @@ def test_projector_counts(projector, batch_norm, expected):
 
 @pytest.mark.parametrize(
     ("encoder", "stem", "features"),
-    [("resnet18", "cifar", 512), ("resnet50", "imagenet", 2048), ("resnet_tiny", "cifar", 128)],
+    [
+        ("resnet18", "cifar", 512),
+        ("resnet50", "imagenet", 2048),
+        ("resnet_tiny", "cifar", 128),
+        ("conv_tiny", "cifar", 128),
+    ],
 )
 def test_output_shapes(encoder, stem, features):
     network = build(encoder, stem=stem)
@@ -254,6 +259,23 @@ def test_layers_of_other_projectors(options, expected):
     assert {x.dtype for x in found.values()} == {jnp.dtype("float32")}
     widths = [x.shape[1] for x in found.values()]
     assert widths[4:] == [128, *(options["projector"] or (128,))]
+
+
+def test_conv_tiny_halves_the_image_four_times_and_shows_every_layer():
+    variables, kernels = shapes("conv_tiny"), shapes("conv_tiny")["params"]["encoder"]
+    assert [kernels[f"conv{i}"]["kernel"].shape for i in range(1, 5)] == [
+        (3, 3, 3, 16), (3, 3, 16, 32), (3, 3, 32, 64), (3, 3, 64, 128),
+    ]  # fmt: skip
+    found = jax.eval_shape(
+        build("conv_tiny").layers,
+        variables["params"],
+        variables["batch_stats"],
+        jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32),
+    )
+    assert {name: x.shape[1] for name, x in found.items()} == {
+        "stem": 16, "layer1": 32, "layer2": 64, "features": 128, "projector1": 512,
+        "embedding": 128,
+    }  # fmt: skip
 
 
 def test_networks_without_layers_say_two_things():

@@ -81,7 +81,8 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
     for name, seen in examples.items():
         shown += list(np.asarray(seen))
         titles += [name] * seen.shape[0]
-    return np.clip(np.stack([one[:SHOWN] for one in shown]), 0, 1), titles
+    least = min(SHOWN, *(len(one) for one in shown))  # a set may be of few images
+    return np.clip(np.stack([one[:least] for one in shown]), 0, 1), titles
 
 
 def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
