@@ -1,0 +1,218 @@
+"""When is a difference between roles clear, and what is advised then?"""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from eqssl_jax.advice.candidates import Candidate
+from eqssl_jax.advice.verdict import verdicts
+from eqssl_jax.method import Role
+
+SHARING = {"invariant": "independent", "ordered": "shared", "off": "rest"}
+PARTS = ("rotate", "crop", "hue")
+BASE = {part: Role("invariant", "independent") for part in PARTS}
+
+
+def changed(part, role):
+    return Candidate({**BASE, part: Role(role, SHARING[role])}, (part, role))
+
+
+TABLES = [Candidate(BASE), *(changed(p, r) for p in PARTS for r in ("ordered", "off"))]
+
+
+def evidence(numbers, metric="probe_top1", tables=TABLES, more=None):
+    """Evidence of a table [K, S], the same for every part, as that of classes is."""
+    found = []
+    for s in range(np.shape(numbers)[1]):
+        seed = {}
+        for k, one in enumerate(tables):
+            parts = [one.changed[0]] if one.changed else list(PARTS)
+            extra = {} if more is None else more(one, s)
+            seed[one.name] = {p: {metric: float(numbers[k][s]), **extra} for p in parts}
+        seed["random"] = {p: {metric: 0.1} for p in PARTS}
+        found.append(seed)
+    return found
+
+
+def noisy(seed=0, seeds=3, scale=0.01, **means):
+    rows = np.random.default_rng(seed).normal(0.5, scale, (len(TABLES), seeds))
+    for k, one in enumerate(TABLES):
+        rows[k] += means.get(one.name, 0.0)
+    return rows
+
+
+def test_a_clearly_better_role_is_advised_with_what_it_gains():
+    rows = noisy(hue_ordered=0.3)
+    found = verdicts(evidence(rows), TABLES, metric="probe_top1")["transformations"]["hue"]
+    assert found["advice"] == "ordered"
+    means = dict(zip((one.name for one in TABLES), rows.mean(axis=1), strict=True))
+    best = means["hue_ordered"]
+    for role, name in (("invariant", "base"), ("off", "hue_off")):
+        assert found["roles"][role]["probe_top1"]["value"] == pytest.approx(means[name])
+        assert f"{role} by {100 * (best - means[name]):.1f}" in found["reason"]
+    assert found["reason"].startswith("Linear probe, top-1: ordered beats")
+
+
+def test_no_clear_difference_leaves_the_role_as_it_is():
+    found = verdicts(evidence(noisy()), TABLES, metric="probe_top1")["transformations"]
+    for part in PARTS:
+        assert found[part]["advice"] is None
+        assert f"{part} keeps the role it has, invariant" in found[part]["reason"]
+
+
+def test_a_role_that_ties_with_the_best_is_named():
+    found = verdicts(evidence(noisy(crop_off=-0.3)), TABLES, metric="probe_top1")
+    crop = found["transformations"]["crop"]
+    assert crop["advice"] in ("invariant", "ordered")
+    other = {"invariant": "ordered", "ordered": "invariant"}[crop["advice"]]
+    assert "beats off by" in crop["reason"] and f"{other} cannot be told" in crop["reason"]
+
+
+def least_clear(rows, pairs, confidence):
+    """The least clear difference, as the module's docstring says, by loops."""
+    count, seeds = len(rows), len(rows[0])
+    total = 0.0
+    every = sum(map(sum, rows)) / (count * seeds)
+    for k in range(count):
+        for s in range(seeds):
+            own = sum(rows[k]) / seeds
+            column = sum(row[s] for row in rows) / count
+            total += (rows[k][s] - own - column + every) ** 2
+    freedom = (count - 1) * (seeds - 1)
+    t = stats.t.ppf(1 - (1 - confidence) / pairs / 2, freedom)
+    return t * math.sqrt(total / freedom) * math.sqrt(2 / seeds)
+
+
+@pytest.mark.parametrize(("seeds", "confidence"), [(2, 0.9), (3, 0.5), (5, 0.99)])
+def test_intervals_meet_exactly_when_a_difference_is_not_clear(seeds, confidence):
+    for draw in range(20):
+        means = {one.name: 0.02 * k for k, one in enumerate(TABLES)}
+        rows = noisy(draw, seeds, **means)
+        found = verdicts(evidence(rows), TABLES, metric="probe_top1", confidence=confidence)
+        least = least_clear(rows.tolist(), pairs=3 * len(PARTS), confidence=confidence)
+        for part in PARTS:
+            of = {
+                role: one["probe_top1"]
+                for role, one in found["transformations"][part]["roles"].items()
+            }
+            assert len(of) == 3 and of["off"]["n"] == seeds
+            for a in of.values():
+                assert a["high"] - a["low"] == pytest.approx(least)
+                for b in of.values():
+                    apart = a["high"] < b["low"] or b["high"] < a["low"]
+                    assert apart == (abs(a["value"] - b["value"]) > least)
+
+
+def test_what_a_seed_does_to_all_candidates_changes_no_verdict():
+    rows = noisy(hue_off=0.05)
+    moved = rows + np.array([[0.2, -0.1, 0.05]])
+    one, other = (verdicts(evidence(r), TABLES, metric="probe_top1") for r in (rows, moved))
+    for part in PARTS:
+        a, b = one["transformations"][part], other["transformations"][part]
+        assert (a["advice"], a["reason"]) == (b["advice"], b["reason"])
+        for role in a["roles"]:
+            x, y = (v["roles"][role]["probe_top1"] for v in (a, b))
+            assert x["high"] - x["low"] == pytest.approx(y["high"] - y["low"])
+
+
+def test_metrics_along_a_ladder_are_tables_of_their_own_part():
+    """The noise of one part's R² says nothing about that of another; the confidence is shared."""
+    rows = noisy()
+
+    def more(one, s):
+        part = one.changed[0] if one.changed else "rotate"
+        scale = {"rotate": 0.001, "crop": 0.1, "hue": 0.01}[part]
+        return {"magnitude_r2": float(scale * np.cos(7.0 * s + len(one.name)))}
+
+    seeds = evidence(rows, more=more)
+    found = verdicts(seeds, TABLES, metric="probe_top1")["transformations"]
+    for part in PARTS:
+        names = ["base", f"{part}_ordered", f"{part}_off"]
+        own = [[seed[name][part]["magnitude_r2"] for seed in seeds] for name in names]
+        least = least_clear(own, pairs=9, confidence=0.9)
+        one = found[part]["roles"]["off"]["magnitude_r2"]
+        assert one["high"] - one["low"] == pytest.approx(least)
+
+
+def test_a_metric_that_one_role_lacks_is_left_out():
+    seeds = evidence(noisy(), more=lambda one, s: {"order_accuracy": 0.5 + 0.01 * s})
+    del seeds[1]["hue_off"]["hue"]["order_accuracy"]
+    found = verdicts(seeds, TABLES, metric="probe_top1")["transformations"]
+    assert all("order_accuracy" not in of for of in found["hue"]["roles"].values())
+    assert all("order_accuracy" in of for of in found["crop"]["roles"].values())
+
+
+def test_pure_noise_gives_advice_no_more_often_than_the_confidence_says():
+    rng, alarms, tries = np.random.default_rng(1), 0, 400
+    for _ in range(tries):
+        rows = rng.normal(size=(len(TABLES), 3)) + 5 * rng.normal(size=(1, 3))
+        found = verdicts(evidence(rows), TABLES, metric="probe_top1", confidence=0.8)
+        alarms += any(one["advice"] for one in found["transformations"].values())
+    # At most 0.2 by Bonferroni, and not far below: a rule that never speaks is no use.
+    sd = math.sqrt(0.2 * 0.8 / tries)
+    assert 0.05 < alarms / tries < 0.2 + 2 * sd
+
+
+def label_free(r2=0.5, cost=0.0, natural=0.5, ladder=True):
+    """hue ordered or off gains `r2` at `cost` in InfoNCE; all else is small noise."""
+    rng = np.random.default_rng(3)
+
+    def more(one, s):
+        own = one.name == "hue_ordered"
+        numbers = {
+            "info_nce": 3 + 0.01 * rng.normal() + cost * own,
+            "natural": natural + 0.001 * rng.normal(),
+        }
+        if ladder:
+            numbers["magnitude_r2"] = 0.2 + 0.01 * rng.normal() + r2 * own
+        return numbers
+
+    seeds = evidence(noisy(), metric="knn", more=more)
+    return verdicts(seeds, TABLES, metric="label_free")
+
+
+def test_without_labels_a_role_is_advised_that_keeps_more_at_no_cost_and_naturally():
+    found = label_free()
+    assert found["metric"] is None
+    hue = found["transformations"]["hue"]
+    assert hue["advice"] == "ordered"
+    assert "ordered keeps more of the magnitude (R² +0.5" in hue["reason"]
+    assert found["transformations"]["crop"]["advice"] is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"r2": 0.0}, {"r2": -0.5}, {"cost": 0.5}, {"natural": 0.1}], ids=str
+)
+def test_without_labels_each_condition_is_needed(changes):
+    hue = label_free(**changes)["transformations"]["hue"]
+    assert hue["advice"] is None
+    assert "no role keeps clearly more" in hue["reason"]
+    assert "hue keeps the role it has, invariant" in hue["reason"]
+
+
+def test_a_lower_info_nce_is_no_cost():
+    assert label_free(cost=-0.5)["transformations"]["hue"]["advice"] == "ordered"
+
+
+def test_without_labels_and_ladder_there_is_nothing_to_decide_by():
+    hue = label_free(ladder=False)["transformations"]["hue"]
+    assert hue["advice"] is None and "nothing to decide by" in hue["reason"]
+
+
+def test_dropped_roles_are_said_and_the_floor_is_the_untrained_encoder():
+    note = {"hue": "Dropped at step 5, in the worse half: off."}
+    found = verdicts(evidence(noisy()), TABLES, metric="probe_top1", dropped=note)
+    assert found["transformations"]["hue"]["reason"].endswith(note["hue"])
+    assert found["floor"] == {"probe_top1": pytest.approx(0.1)}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "confidence", "message"),
+    [(1, 0.9, "at least 2, found 1.*seeds"), (2, 1.0, "is 1.0; it must"), (2, 0.0, "confidence")],
+)
+def test_what_cannot_be_judged_is_refused(seeds, confidence, message):
+    rows = noisy(seeds=seeds)
+    with pytest.raises(ValueError, match=message):
+        verdicts(evidence(rows), TABLES, metric="probe_top1", confidence=confidence)
