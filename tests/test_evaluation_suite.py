@@ -87,7 +87,7 @@ def test_every_name_is_a_number_or_a_reason(evaluated):
         "effective_rank", "r2_hue", "r2_hue_per_dimension", "r2_hue_out_of_range",
         "neighbour_overlap", "neighbour_rank", "retrieved_hue_distance", "order_accuracy_jitter",
         "kendall_tau_jitter_embedding", "magnitude_r2_jitter", "change_r2_jitter_hue_embedding",
-        "turntable_order_accuracy",
+        "turntable_order_accuracy", "order_accuracy_amid_jitter_embedding",
     }  # fmt: skip
     for name in ENCODERS:
         for metric in names:
@@ -130,13 +130,19 @@ def test_order_has_its_floors_and_its_spectrum(evaluated):
         assert random[f"order_accuracy_jitter{suffix}"]["value"] == pytest.approx(0.5, abs=0.1)
         assert trained[f"change_r2_jitter_hue_per_dimension{suffix}"]["value"] > 0.3
         assert result["chance"][f"order_accuracy_jitter{suffix}"] == 0.5
+        assert result["chance"][f"order_accuracy_amid_jitter{suffix}"] == 0.5
+        # There is no other part here that could be drawn.
+        assert (
+            trained[f"order_accuracy_amid_jitter{suffix}"]
+            == trained[f"order_accuracy_jitter{suffix}"]
+        )
         assert result["chance"][f"kendall_tau_jitter{suffix}"] == 0
         assert result["chance"][f"magnitude_r2_jitter{suffix}"] == 0
     assert "turntable" in result["skipped"]["turntable_order_accuracy"]
     assert list(result["spectrum"]) == list(arrays.spectrum) == list(ENCODERS)
     for name, found in result["spectrum"].items():
         assert found["layers"] == ["features", "embedding"] and found["parts"] == ["jitter"]
-        for table in ("order_accuracy", "kendall_tau", "magnitude_r2"):
+        for table in ("order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude_r2"):
             assert found[table] == arrays.spectrum[name][table].tolist()
             values = result["encoders"][name]
             assert found[table][0][0] == values[f"{table}_jitter"]["value"]

@@ -206,7 +206,13 @@ def test_equal_figures_are_equal_files(tmp_path):
     [
         ("order_accuracy_rotate", "Order accuracy, rotate", ".1%"),
         ("order_accuracy_rotate_embedding", "Order accuracy, rotate, embedding", ".1%"),
+        ("order_accuracy_amid_rotate", "Order amid other changes, rotate", ".1%"),
         ("kendall_tau_hue", "Kendall τ, hue", ".3f"),
+        (
+            "change_r2_jitter_hue_per_dimension_embedding",
+            "Change R², jitter hue per dimension, embedding",
+            ".3f",
+        ),
         ("magnitude_r2_solarize_embedding", "Magnitude R², solarize, embedding", ".3f"),
         ("turntable_order_accuracy", "Turntable order accuracy", ".1%"),
         (
@@ -221,8 +227,9 @@ def test_metrics_of_order_have_titles(name, title, form):
 
 
 def test_families_stand_together_features_before_embedding():
-    spread = [f"{f}_{p}{e}" for p in PARTS for e in ("_embedding", "") for f in METRICS]
-    wanted = [f"{f}_{p}{e}" for f in METRICS for p in PARTS for e in ("", "_embedding")]
+    families = [METRICS[0], "order_accuracy_amid", *METRICS[1:], "change_r2"]
+    spread = [f"{f}_{p}{e}" for p in PARTS for e in ("_embedding", "") for f in families]
+    wanted = [f"{f}_{p}{e}" for f in families for p in PARTS for e in ("", "_embedding")]
     assert metrics.in_order(["other", *spread, "knn"]) == ["knn", *wanted, "other"]
 
 

@@ -2,15 +2,28 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Key
 
 from eqssl_jax import views
-from eqssl_jax.transforms.base import Transform
+from eqssl_jax.transforms.base import Params, Transform
 
 FITTED = ("train", "validation")
+
+
+class Ladders(NamedTuple):
+    """Draws on the host, by part.
+
+    Attributes:
+      clean: by split, leaves [V, N, …] ([2, N, …] where R² is fitted); all other parts rest.
+      amid: the held-out ladders again, all other parts drawn anew for each rung and image.
+    """
+
+    clean: dict[str, dict[str, views.Draws]]
+    amid: dict[str, views.Draws]
 
 
 def with_numbers(transform: Transform) -> tuple[str, ...]:
@@ -31,19 +44,25 @@ def draw_ladders(
     parts: Sequence[str],
     rungs: int,
     counts: Mapping[str, int],
-) -> dict[str, dict[str, views.Draws]]:
-    """Draws on the host by part and split: leaves [V, N, …]; [2, N, …] where R² is fitted."""
+) -> Ladders:
+    """Ladders of every part; the last of `counts` is the held-out split.
 
+    Walking amid other changes is `views.mix(views.independent(V), part=views.ladder(V, …))`, with
+    the ladders of the clean walk and, for every part, the same draws of the others: numbers then
+    differ by what they compare, not by their draws.
+    """
     found: dict[str, dict[str, views.Draws]] = {part: {} for part in parts}
-    drawn_parts = _drawing()(
+    drawn_parts, others = _drawing()(
         key,
         transform.identity,
         sample=transform.sample,
         parts=tuple(parts),
         rungs=rungs,
         count=sum(counts.values()),
+        held_out=list(counts.values())[-1],
     )
-    for part, drawn in jax.device_get(drawn_parts).items():
+    drawn_parts, others = jax.device_get((drawn_parts, others))
+    for part, drawn in drawn_parts.items():
         start = 0
         for name, count in counts.items():
             columns = np.arange(start, start + count)
@@ -55,26 +74,33 @@ def draw_ladders(
                 lambda leaf, r=rows, c=columns: leaf[r, c[None]], drawn
             )
             start += count
-    return found
+    held_out = list(counts)[-1]
+    walked = {part: drawn[held_out] for part, drawn in found.items()}
+    amid = {
+        part: drawn._replace(params={**others, part: drawn.params[part]})
+        for part, drawn in walked.items()
+    }
+    return Ladders(found, amid)
 
 
 @cache
-def _drawing() -> Callable[..., dict[str, views.Draws]]:
+def _drawing() -> Callable[..., tuple[dict[str, views.Draws], Params]]:
     # The function that samples is static: the next checkpoint needs no new compilation. It runs
     # once, so on CPU it is compiled fast rather than well.
     quick = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
-    static = ("sample", "parts", "rungs", "count")
+    static = ("sample", "parts", "rungs", "count", "held_out")
     return jax.jit(_draw_parts, static_argnames=static, compiler_options=quick)
 
 
-def _draw_parts(key, identity, *, sample, parts, rungs, count):  # type: ignore[no-untyped-def]
-    """Ladders of one part at a time; all other parts rest."""
+def _draw_parts(key, identity, *, sample, parts, rungs, count, held_out):  # type: ignore[no-untyped-def]
+    """Ladders of one part at a time, all other parts at rest; and draws for these others."""
     transform = Transform(sample, lambda params, x: x, identity)
     found = {}
     for number, part in enumerate(parts):
         pattern = views.mix(views.still(rungs), **{part: views.ladder(rungs, spacing="even")})
         found[part] = pattern.draw(jax.random.fold_in(key, number), transform, count)
-    return found
+    key = jax.random.fold_in(key, len(parts))
+    return found, views.independent(rungs).draw(key, transform, held_out).params
 
 
 def moved(draws: views.Draws) -> Bool[np.ndarray, " n"]:

@@ -18,7 +18,7 @@ from eqssl_jax.transforms.base import Transform
 
 Spectrum = Mapping[str, Any]
 
-TABLES = ("order_accuracy", "kendall_tau", "magnitude_r2")
+TABLES = ("order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude_r2")
 _CHANCE = {"order_accuracy": 0.5, "turntable_order_accuracy": 0.5, "kendall_tau": 0.0,
            "magnitude_r2": 0.0}  # fmt: skip
 _SUFFIXES = {"features": "", "embedding": "_embedding"}
@@ -52,8 +52,13 @@ def studies(
 
 
 def ladders(study: LadderStudy | None, settings: Settings) -> Found:
-    """ "order_accuracy_<part>", "kendall_tau_<part>", "magnitude_r2_<part>" of features, and
-    "change_r2_<part>_<leaf>" of cyclic leaves; all of embeddings with "_embedding" behind.
+    """ "order_accuracy_<part>", "order_accuracy_amid_<part>", "kendall_tau_<part>" and
+    "magnitude_r2_<part>" of features, and "change_r2_<part>_<leaf>" of cyclic leaves; all of
+    embeddings with "_embedding" behind.
+
+    The two order accuracies answer different questions (`ladder_study`). With all else at rest an
+    untrained encoder and raw pixels have 0.9 and more; "amid" is the one to compare encoders by:
+    ½ for whoever is invariant to the part, near 1 for whoever holds it against other changes.
     """
     if study is None:
         why = (

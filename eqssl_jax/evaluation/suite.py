@@ -29,7 +29,8 @@ class Arrays(NamedTuple):
       queries: indices of the queries in `split`, [Q].
       before, after: indices in "train" of the neighbours before and after, [Q, k].
       spectrum: which layer keeps the order of which part: {"layers": L names, "parts": P names,
-        "order_accuracy", "kendall_tau", "magnitude_r2": [L, P]}; empty when it was left out.
+        "order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude_r2": [L, P]}; empty when
+        it was left out.
     """
 
     cosines: Mapping[str, Float[np.ndarray, "a n"]]

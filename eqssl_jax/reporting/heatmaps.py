@@ -20,6 +20,7 @@ SCALES: Mapping[str, Sequence[tuple[float, str]]] = {
     "order_accuracy": ((0.0, BELOW), (0.5, MIDDLE), (0.85, ABOVE), (1.0, TOP)),
     "kendall_tau": ((0.0, MIDDLE), (0.7, ABOVE), (1.0, TOP)),
     "magnitude_r2": ((0.0, MIDDLE), (0.7, ABOVE), (1.0, TOP)),
+    "order_accuracy_amid": ((0.0, BELOW), (0.5, MIDDLE), (0.85, ABOVE), (1.0, TOP)),
 }
 WIDEST = 10.4  # inches of a figure
 SIDES = 1.9  # inches for the names of rows and the colour bar
@@ -82,7 +83,7 @@ def _label(bar: Any, metric: str) -> None:
     """The name and the ticks of a colour bar; chance by its name."""
     bar.set_label(describe(metric).title, fontsize=TEXT, color=QUIET)
     bar.set_ticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "0.25", "0.5", "0.75", "1"])
-    if metric == "order_accuracy":
+    if metric in ("order_accuracy", "order_accuracy_amid"):
         bar.ax.set_yticks([0.5], labels=["chance"], minor=True)
         bar.set_ticks([0, 0.25, 0.75, 1], labels=["0", "0.25", "0.75", "1"])
     bar.ax.tick_params(labelsize=SMALL, labelcolor=QUIET, length=0, which="both")

@@ -57,8 +57,11 @@ METRICS: Mapping[str, Metric] = {
 FAMILIES: Mapping[str, Metric] = {
     "turntable_order_accuracy": Metric("Turntable order accuracy", HIGHER, ".1%"),
     "order_accuracy": Metric("Order accuracy", HIGHER, ".1%"),
+    "order_accuracy_amid": Metric("Order amid other changes", HIGHER, ".1%"),
     "kendall_tau": Metric("Kendall τ", HIGHER, ".3f"),
     "magnitude_r2": Metric("Magnitude R²", HIGHER, ".3f"),
+    # Of (cos, sin) jointly, the mean alone already scores above 0: read it per dimension.
+    "change_r2": Metric("Change R²", HIGHER, ".3f"),
 }
 """Metrics of one transformation each, of the features or of the embedding: name_part_embedding."""
 
@@ -79,9 +82,11 @@ def member(name: str) -> Member | None:
 
     >>> member("order_accuracy_rotate_embedding")
     Member(family='order_accuracy', part='rotate', embedding=True)
+    >>> member("order_accuracy_amid_rotate").family
+    'order_accuracy_amid'
     >>> member("knn")
     """
-    for family in FAMILIES:
+    for family in sorted(FAMILIES, key=len, reverse=True):  # the longest name that fits
         if name == family or name.startswith(family + "_"):
             part = name.removeprefix(family)
             of_features = part.removesuffix("_embedding")

@@ -24,7 +24,8 @@ def spectrum(spectra: Mapping[str, Spectrum], path: str | Path, *, metric: str) 
       spectra: encoder ("trained", "random", …) -> {"layers": L names, "parts": P names, metric:
         [L, P] numbers}.
       path: the PNG to write.
-      metric: "order_accuracy" (0.5 is chance), "kendall_tau" or "magnitude_r2".
+      metric: "order_accuracy" or "order_accuracy_amid" (0.5 is chance), "kendall_tau" or
+        "magnitude_r2".
 
     Raises:
       ValueError: without encoders, for an unknown metric, or numbers that are not [L, P].
@@ -54,7 +55,7 @@ def spectrum_over_training(
     Args:
       by_step: training step -> the spectrum of the one encoder then, as for `spectrum`.
       path: the PNG to write.
-      metric: "order_accuracy", "kendall_tau" or "magnitude_r2".
+      metric: as in `spectrum`.
       layer: which layer; "features", where there is such a layer, and the last one by default.
 
     Raises:
