@@ -21,5 +21,6 @@ def get_config(dataset: str = "shapes") -> ConfigDict:
     config.train.log_every = 50
     config.train.save_every = 100
     config.optimizer.warmup_epochs = 0.2
-    config.objectives.order.images = 16
+    config.objectives.order.images = 8
+    config.advice.ladder_images = 64
     return config.lock()

@@ -1,4 +1,4 @@
-"""Rotation in four roles on shapes, everything else equal: twenty minutes on two CPU cores.
+"""Rotation in its roles on shapes, everything else equal: a quarter of an hour on two CPU cores.
 
     python -m eqssl_jax.main --config=configs/roles_small.py --workdir=runs/roles_small
 
@@ -13,14 +13,12 @@ from eqssl_jax import presets
 COLOURS = ("crop", *presets.COLOURS)
 RUNS = {
     "invariant": {},
-    "off": {"roles": {"rotate": "off"}},
     "ordered": {"roles": {"rotate": "ordered"}},
     "ordered_10": {
         "roles": {"rotate": "ordered"},
         "objectives": {"order": {"weight": 10.0}},
     },
     "predicted": {"roles": {"rotate": "predicted"}},
-    "rotational": {"roles": {"rotate": "rotational"}},
     "care_order": {"roles": {**dict.fromkeys(COLOURS, "rotational"), "rotate": "ordered"}},
 }
 

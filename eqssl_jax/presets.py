@@ -143,6 +143,8 @@ def factored(dataset: str) -> ConfigDict:
         _set_roles(config, ("rotate", "crop", "flip", *COLOURS))
     elif dataset == "cub200":
         config.data.options = ConfigDict({"crop_boxes": False})
+    elif dataset == "bloodcells":
+        config.data.options = ConfigDict({"task": "white", "margin": 0.2})
     return config
 
 
