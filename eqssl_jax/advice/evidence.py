@@ -106,8 +106,8 @@ def check_images(run: Setup) -> None:
 def gather(
     encoders: Mapping[str, Partial], wanted: Mapping[str, Sequence[str]], from_: Bench
 ) -> dict[str, dict[str, Numbers]]:
-    """Evidence by encoder and part: "probe_top1", "knn", "order_accuracy", "magnitude_r2",
-    "info_nce" and "natural".
+    """Evidence by encoder and part: "probe_top1", "knn", "order_accuracy_amid",
+    "magnitude_r2", "info_nce" and "natural".
 
     Args:
       encoders: frozen, by name.
@@ -162,7 +162,7 @@ def _classes(known: Mapping[str, Features], from_: Bench) -> Numbers:
 
 
 def _along(encoders: Mapping[str, Partial], part: str, from_: Bench) -> dict[str, Numbers]:
-    """Order accuracy and R² of the magnitude, of features, on ladders of one part."""
+    """Order amid other changes and R² of the magnitude, of features, on ladders of one part."""
     if part not in views.ladder_parts(from_.transform):
         return {}
     studies = ladder_study(
@@ -182,7 +182,7 @@ def _along(encoders: Mapping[str, Partial], part: str, from_: Bench) -> dict[str
             continue
         row = study.layers.index("features")
         numbers = {
-            "order_accuracy": float(study.order_accuracy[row, 0]),
+            "order_accuracy_amid": float(study.order_accuracy_amid[row, 0]),
             "magnitude_r2": float(study.magnitude_r2[row, 0]),
         }
         found[name] = {metric: value for metric, value in numbers.items() if np.isfinite(value)}

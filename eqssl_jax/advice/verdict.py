@@ -24,7 +24,7 @@ from eqssl_jax.advice.candidates import Candidate
 from eqssl_jax.reporting.metrics import describe, show
 
 Evidence = Mapping[str, Mapping[str, Mapping[str, float]]]  # candidate, part, metric
-METRICS = ("probe_top1", "knn", "order_accuracy", "magnitude_r2", "info_nce", "natural")
+METRICS = ("probe_top1", "knn", "order_accuracy_amid", "magnitude_r2", "info_nce", "natural")
 NATURAL = 0.25  # half of what data that varies in a transformation by itself has
 
 

@@ -16,7 +16,7 @@ from eqssl_jax.training.setup import Setup
 
 SHOWN = 8  # images on a sheet, queries in a strip
 RUNGS = 7  # of a ladder in its figure
-SPECTRA = ("order_accuracy", "magnitude_r2")
+SPECTRA = ("order_accuracy_amid", "magnitude_r2")
 
 
 def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 Advice = Mapping[str, Any]
 ROLES = ("invariant", "ordered", "rotational", "predicted", "off")
 WITH_LABELS = ("probe_top1", "knn")
-LABEL_FREE = ("order_accuracy", "magnitude_r2", "info_nce", "natural")
+LABEL_FREE = ("order_accuracy_amid", "order_accuracy", "magnitude_r2", "info_nce", "natural")
 UNDECIDED = "no clear difference"
 
 
