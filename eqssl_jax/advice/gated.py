@@ -45,7 +45,9 @@ def gated_method(
         weighted["equivariance"] = (asked, losses.gram_match(own.splits))
     for i, part in enumerate(parts):
         if (part, "predicted") in used:
-            loss = losses.prediction_loss(part, recipe, tuple(settings.prediction.hidden))
+            # What its targets vary by is looked at, which cannot wait for a traced step to run.
+            with jax.ensure_compile_time_eval():
+                loss = losses.prediction_loss(part, recipe, tuple(settings.prediction.hidden))
             weight = settings.prediction.weight * gate.prediction[i]
             weighted[f"prediction_{part}"] = (weight, loss)
     return Method(sets, weighted, joint_views=config.model.joint_views)

@@ -1,0 +1,62 @@
+"""A comparison of roles in miniature: a linear network, two parts and images of 4 × 4 pixels."""
+
+import jax
+import numpy as np
+import optax
+from toys import linear_network
+from toys import recipe as toy_recipe
+
+from eqssl_jax import data
+from eqssl_jax.config import base
+from eqssl_jax.method import Method
+from eqssl_jax.training.mesh import make_mesh, replicated
+from eqssl_jax.training.optimizer import permissive
+from eqssl_jax.training.setup import Setup
+
+BATCH = 8
+
+
+def tiny(**changes) -> Setup:
+    """The parts shift and scale, both with a magnitude; `changes` by key with "__" for dots."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (96, 4, 4, 3)).astype(np.uint8)
+    labels = np.arange(96, dtype=np.int32) % 3
+    images[..., 0] = images[..., 0] // 4 + 60 * labels[:, None, None].astype(np.uint8)
+    dataset = data.from_arrays(images, labels, images[:24], labels[:24], validation=0.25)
+    config = base()
+    config.train.batch_size = BATCH
+    config.objectives.equivariance.splits = 4
+    config.objectives.prediction.hidden = (4,)
+    config.objectives.order.rungs = 3
+    config.advice.seeds = 2
+    config.advice.ladder_images, config.advice.rungs = 8, 3
+    config.lock()
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    mesh, schedule = make_mesh(1), optax.constant_schedule(1e-2)
+    split = dataset.splits["train"]
+    return Setup(
+        config=config,
+        dataset=dataset,
+        split=split._replace(pool=jax.device_put(split.pool, replicated(mesh))),
+        network=linear_network(),
+        method=Method({}, {}),  # that of one table: not used by a comparison of many
+        schedule=schedule,
+        optimizer=permissive(optax.adam(schedule)),
+        recipe=toy_recipe(),
+        mesh=mesh,
+        steps=4,
+        steps_per_epoch=9,
+        steps_per_dispatch=1,
+        log_every=2,
+        knn_every=9,
+        save_every=2,
+    )
+
+
+def equal(a, b, **tolerance) -> None:
+    """Two trees of arrays, bit for bit or within a tolerance."""
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        if tolerance:
+            np.testing.assert_allclose(left, right, **tolerance)
+        else:
+            np.testing.assert_array_equal(left, right)
