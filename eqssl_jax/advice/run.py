@@ -26,7 +26,7 @@ from eqssl_jax.training.loop import check_finite
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup, check_batch, setup
 from eqssl_jax.training.state import TrainState
-from eqssl_jax.training.workdir import claim, write_json
+from eqssl_jax.training.workdir import claim, read_config, write_json
 
 
 class Round(NamedTuple):
@@ -114,6 +114,39 @@ def check(run: Setup) -> None:
             f"config.objectives.equivariance.recipe = "
             f"{run.config.objectives.equivariance.recipe!r} is a second one: set it to ''."
         )
+
+
+def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
+    """What advice trained: its setup, and the frozen encoders of the last round by seed and name.
+
+    "random" is the untrained one.
+
+    Raises:
+      FileNotFoundError: if `workdir` holds no finished advice.
+    """
+    run = setup(read_config(workdir), training=False)
+    tables = candidates(run.config, run.recipe)
+    everyone = fleet(run, tables)
+    found = {}
+    for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
+        rounds = sorted((workdir / f"seed_{seed}").glob("round_*/evidence.json"))
+        if not rounds:
+            raise FileNotFoundError(f"{workdir} holds no finished advice for seed {seed}.")
+        measured = json.loads(rounds[-1].read_text())
+        start, kept = everyone.init(seed), [c for c in tables if c.name in measured]
+        states = restore(rounds[-1].parent, keep(start, [tables.index(c) for c in kept]))
+        found[seed] = {"random": run.encoder(pick(start, 0))}
+        found[seed] |= {c.name: run.encoder(pick(states, k)) for k, c in enumerate(kept)}
+    return run, found
+
+
+def restore(folder: Path, like: TrainState) -> TrainState:
+    """The latest states of a round."""
+    manager = checkpoint.open_checkpoints(folder, read_only=True)
+    try:
+        return checkpoint.restore(manager, like)
+    finally:
+        manager.close()
 
 
 def decided_by(run: Setup) -> str:
@@ -209,11 +242,7 @@ def _train(run: Setup, now: Round, all_: Fleet, seed: int, folder: Path) -> Trai
 def _earlier(run: Setup, now: Round, seed: int, folder: Path) -> TrainState:
     """The states at the end of the round before, of the candidates that go on."""
     before = folder.with_name(f"round_{now.number - 1}")
-    manager = checkpoint.open_checkpoints(before, read_only=True)
-    try:
-        states = checkpoint.restore(manager, fleet(run, now.before).init(seed))
-    finally:
-        manager.close()
+    states = restore(before, fleet(run, now.before).init(seed))
     names = [candidate.name for candidate in now.before]
     return keep(states, [names.index(candidate.name) for candidate in now.tables])
 
