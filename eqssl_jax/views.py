@@ -15,11 +15,12 @@ A pattern decides only how parameters are drawn; applying them is always the sam
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from eqssl_jax.transforms.base import Params, Transform
 
@@ -250,12 +251,21 @@ def ladder_parts(transform: Transform) -> tuple[str, ...]:
     >>> ladder_parts(t.chain(flip=t.horizontal_flip(), turn=t.rotate(), same=t.hue(0.0)))
     ('turn',)
     """
-    count = 64  # draws: `maybe` leaves many at rest
-    drawn = jax.vmap(transform.sample)(jax.random.split(jax.random.key(0), count))
-    identity = transform.identity
-    return tuple(
-        name for name in identity if bool(_moves(drawn[name], identity[name], count).any())
-    )
+    moving = _moving()(jax.random.key(0), transform.identity, sample=transform.sample)
+    return tuple(name for name in transform.identity if bool(moving[name]))
+
+
+@cache
+def _moving() -> Callable[..., dict[str, Bool[Array, ""]]]:
+    # It runs once for each function that samples, so on CPU it is compiled fast rather than well.
+    quick = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
+
+    def moving(key: Key[Array, ""], identity: Params, *, sample: Callable) -> dict[str, Array]:
+        count = 64  # draws: `maybe` leaves many at rest
+        drawn = jax.vmap(sample)(jax.random.split(key, count))
+        return {name: _moves(drawn[name], rest, count).any() for name, rest in identity.items()}
+
+    return jax.jit(moving, static_argnames="sample", compiler_options=quick)
 
 
 def _only(transform: Transform, name: str) -> Transform:

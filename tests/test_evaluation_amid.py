@@ -78,5 +78,10 @@ def test_the_same_ladders_are_walked_and_all_others_are_drawn_anew():
         clean, amid = walks.clean[part]["test"], walks.amid[part]
         np.testing.assert_array_equal(amid.magnitude, clean.magnitude)
         np.testing.assert_array_equal(amid.params[part][leaf], clean.params[part][leaf])
+        walk = clean.params[part][leaf]
+        rest = float(recipe().identity[part][leaf])
+        even = np.linspace(0, 1, 4)[:, None]
+        np.testing.assert_allclose(walk, rest + even * (walk[-1:] - rest), rtol=1e-5)
+        np.testing.assert_array_equal(clean.magnitude, np.broadcast_to(even, (4, 30)).astype("f4"))
         assert np.unique(clean.params[other][name]).size == 1
         assert np.unique(amid.params[other][name]).size == 4 * 30

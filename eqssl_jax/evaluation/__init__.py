@@ -3,8 +3,7 @@
 from eqssl_jax.evaluation.budget import PRESETS, Settings, settings
 from eqssl_jax.evaluation.care_probe import care_probe
 from eqssl_jax.evaluation.change import Changes, change_r2
-from eqssl_jax.evaluation.embed import Layers
-from eqssl_jax.evaluation.features import Encode, Features, extract, extract_views, subset
+from eqssl_jax.evaluation.features import Encode, Features, Layers, extract, extract_views, subset
 from eqssl_jax.evaluation.knn import knn_accuracy
 from eqssl_jax.evaluation.ladder_study import LadderStudy, ladder_study
 from eqssl_jax.evaluation.order import kendall_tau, order_accuracy

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from eqssl_jax.data.base import Dataset, Split
-from eqssl_jax.evaluation.features import Encode, extract
+from eqssl_jax.evaluation.features import Encode, Layers, extract
 from eqssl_jax.evaluation.probe import Linear, Probe, adam, cross_entropy, summary
 from eqssl_jax.transforms.base import Transform
 
 
 def care_probe(
-    encode: Encode,
+    encode: Encode | Layers,
     dataset: Dataset,
     transform: Transform,
     *,
@@ -97,7 +97,13 @@ def _start(seeds: Sequence[int], width: int, classes: int) -> Linear:
 
 
 def _epoch(
-    encode: Encode, train: Split, transform: Transform, epoch: int, *, batch: int, limit: int | None
+    encode: Encode | Layers,
+    train: Split,
+    transform: Transform,
+    epoch: int,
+    *,
+    batch: int,
+    limit: int | None,
 ) -> tuple[Float[Array, "t b h"], Int[Array, "t b"]]:
     """Features of freshly augmented images, in a fresh order, cut into batches."""
     rng = np.random.default_rng([epoch, 0])

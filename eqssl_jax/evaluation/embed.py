@@ -1,21 +1,22 @@
 """Layers of several encoders for images under draws of their own."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.evaluation.features import Encode, as_partial, read_batches, transformed
+from eqssl_jax.evaluation.features import (
+    Encode,
+    Layers,
+    as_partial,
+    read_batches,
+    said,
+    transformed,
+)
 from eqssl_jax.transforms.base import Params, Transform
 
-# Images [B, H, W, C] in [0, 1] to what each layer says, [B, h] by name from the first layer to the
-# last, among them "features" and "embedding", in an OrderedDict (jit sorts the keys of a dict).
-# Written as `jax.tree_util.Partial(network.layers, params, batch_stats)`, as an `Encode` is.
-Layers = Callable[[Float[Array, "b h w c"]], Mapping[str, Float[Array, "b h"]]]
 Stored = dict[str, dict[str, Float[np.ndarray, "v n d"]]]
 
 
@@ -47,11 +48,11 @@ def embed_views(
             drawn = jax.tree.map(lambda leaf, v=v, r=rows: leaf[v][r], params)
             view = transformed(drawn, images, apply=transform.apply, per_image=True)
             start = int(rows[0])
-            unchanged = v == 0 and bool(jnp.array_equal(view, images))
+            unchanged = v == 0 and np.array_equal(view, images)  # on the host: nothing to compile
             if unchanged and start in plain:
                 found = plain[start]
             else:
-                found = jax.device_get({n: _layers(encode, view) for n, encode in frozen.items()})
+                found = jax.device_get({n: said(encode, view) for n, encode in frozen.items()})
             if unchanged:
                 plain[start] = found
             _keep(stored, found, v, rows, (count, len(chosen)))
@@ -70,11 +71,3 @@ def _keep(
             if layer not in stored[name]:
                 stored[name][layer] = np.empty((*shape, values.shape[1]), np.float32)
             stored[name][layer][v, rows] = values  # padded rows repeat the last one
-
-
-@jax.jit
-def _layers(encode, images):  # type: ignore[no-untyped-def]
-    found = encode(images)
-    if not isinstance(found, Mapping):
-        found = OrderedDict(zip(("features", "embedding"), found, strict=True))
-    return OrderedDict((name, value.astype(jnp.float32)) for name, value in found.items())

@@ -1,6 +1,6 @@
 """Frozen features of a split: read in fixed-size batches, encoded once, kept on the host."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +18,10 @@ from eqssl_jax.transforms.base import Params, Transform
 # Written as `jax.tree_util.Partial(forward, variables)` its weights are arguments of the compiled
 # program: new weights (the next checkpoint, the untrained floor) then need no new compilation.
 Encode = Callable[[Float[Array, "b h w c"]], tuple[Float[Array, "b features"], Float[Array, "b d"]]]
+# Images [B, H, W, C] in [0, 1] to what each layer says, [B, h] by name from the first layer to the
+# last, among them "features" and "embedding", in an OrderedDict (jit sorts the keys of a dict).
+# Written as `jax.tree_util.Partial(network.layers, params, batch_stats)`, as an `Encode` is.
+Layers = Callable[[Float[Array, "b h w c"]], Mapping[str, Float[Array, "b h"]]]
 
 
 class Features(NamedTuple):
@@ -53,7 +57,7 @@ def subset(size: int, limit: int | None = None, *, seed: int = 0) -> Int[np.ndar
 
 
 def extract(
-    encode: Encode,
+    encode: Encode | Layers,
     split: Split,
     *,
     batch: int = 512,
@@ -66,7 +70,8 @@ def extract(
     """Encode a split in batches of one fixed size (one compilation; the last batch is padded).
 
     Args:
-      encode: see `Encode`; pass the random encoder as another `Encode`.
+      encode: see `Encode`; pass the random encoder as another `Encode`. Of `Layers` the features
+        and the embedding are kept.
       split: where images are read from.
       batch: images per compiled call.
       limit: a fixed random subset of so many examples (`subset`).
@@ -91,7 +96,7 @@ def extract(
         if transform is not None:
             drawn = jax.tree.map(lambda leaf, r=rows: leaf[r], params) if per_image else params
             images = transformed(drawn, images, apply=transform.apply, per_image=per_image)
-        pending.append((rows, _forward(frozen, images, sharding=sharding)))
+        pending.append((rows, _ends(frozen, images, sharding=sharding)))
         # One batch stays in flight while the one before it is copied to the host.
         if len(pending) > 1:
             _keep(stores, *pending.popleft())
@@ -100,7 +105,7 @@ def extract(
 
 
 def extract_views(
-    encoders: Mapping[str, Encode],
+    encoders: Mapping[str, Encode | Layers],
     split: Split,
     transform: Transform,
     draws: Sequence[Sequence[Params]],
@@ -130,7 +135,7 @@ def extract_views(
             view = images
             for params in steps:
                 view = transformed(params, view, apply=transform.apply, per_image=False)
-            out = {name: _forward(encode, view)[1] for name, encode in frozen.items()}
+            out = {name: _ends(encode, view)[1] for name, encode in frozen.items()}
             for name, embeddings in out.items():
                 stores[name][v].put(rows, embeddings)
     return {name: np.stack([s.value for s in stores[name]]) for name in encoders}
@@ -212,11 +217,22 @@ def transformed(params, images, *, apply, per_image):  # type: ignore[no-untyped
 
 
 @partial(jax.jit, static_argnames="sharding")
-def _forward(encode, images, *, sharding=None):  # type: ignore[no-untyped-def]
-    if sharding is None:
-        features, embeddings = encode(images)
-    else:
+def said(encode, images, *, sharding=None):  # type: ignore[no-untyped-def]
+    """What each layer says; those of an `Encode` are "features" and "embedding"."""
+    if sharding is not None:
         images = jax.lax.with_sharding_constraint(images, sharding)
+    found = encode(images)
+    if not isinstance(found, Mapping):
+        found = OrderedDict(zip(("features", "embedding"), found, strict=True))
+    if sharding is not None:
         whole = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
-        features, embeddings = jax.lax.with_sharding_constraint(encode(images), whole)
-    return features.astype(jnp.float32), embeddings.astype(jnp.float32)
+        found = jax.lax.with_sharding_constraint(found, whole)
+    return OrderedDict((name, value.astype(jnp.float32)) for name, value in found.items())
+
+
+def _ends(
+    encode: Partial, images: Array, sharding: jax.sharding.NamedSharding | None = None
+) -> tuple[Array, Array]:
+    """Features and embeddings, by the program that gives all layers: it is compiled once."""
+    found = said(encode, images, sharding=sharding)
+    return found["features"], found["embedding"]

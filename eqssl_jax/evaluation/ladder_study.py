@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.evaluation.embed import Layers, embed_views
-from eqssl_jax.evaluation.features import Encode, subset
+from eqssl_jax.evaluation.embed import embed_views
+from eqssl_jax.evaluation.features import Encode, Layers, subset
 from eqssl_jax.evaluation.ladder_measures import measure
 from eqssl_jax.evaluation.ladders import FITTED, draw_ladders, moved, with_numbers
 from eqssl_jax.transforms.base import Transform

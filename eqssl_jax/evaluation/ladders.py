@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from eqssl_jax import views
 from eqssl_jax.transforms.base import Params, Transform
@@ -47,60 +47,76 @@ def draw_ladders(
 ) -> Ladders:
     """Ladders of every part; the last of `counts` is the held-out split.
 
-    Walking amid other changes is `views.mix(views.independent(V), part=views.ladder(V, …))`, with
-    the ladders of the clean walk and, for every part, the same draws of the others: numbers then
-    differ by what they compare, not by their draws.
+    Clean, they are draws of `views.mix(views.still(V), part=views.ladder(V, spacing="even"))`; amid
+    other changes, of the same with `views.independent(V)`. The ladder of a part is the same in
+    both, and the draws of the others are the same whichever part walks: numbers then differ by what
+    they compare, not by their draws.
     """
-    found: dict[str, dict[str, views.Draws]] = {part: {} for part in parts}
-    drawn_parts, others = _drawing()(
-        key,
-        transform.identity,
-        sample=transform.sample,
-        parts=tuple(parts),
-        rungs=rungs,
-        count=sum(counts.values()),
-        held_out=list(counts.values())[-1],
+    held_out, total = list(counts)[-1], sum(counts.values())
+    drawn = jax.device_get(
+        _drawing()(
+            key,
+            transform.identity,
+            sample=transform.sample,
+            rungs=rungs,
+            count=total + rungs * counts[held_out],
+        )
     )
-    drawn_parts, others = jax.device_get((drawn_parts, others))
-    for part, drawn in drawn_parts.items():
-        start = 0
+    drawn, others = (
+        jax.tree.map(lambda leaf: leaf[:, :total], drawn),
+        jax.tree.map(
+            lambda leaf: leaf[-1, total:].reshape(rungs, counts[held_out], *leaf.shape[2:]), drawn
+        ),
+    )
+    rest = jax.tree.map(_spread, transform.identity, drawn)
+    walks = Ladders({part: {} for part in parts}, {})
+    for part in parts:
+        magnitude: Any = _magnitude(drawn[part])  # on the host, as all of these draws
+        start, walked = 0, views.Draws({**rest, part: drawn[part]}, magnitude)
         for name, count in counts.items():
-            columns = np.arange(start, start + count)
+            columns = np.arange(start, start + count)[None]
             rows = np.arange(rungs)[:, None]
             if name in FITTED and len(counts) > 1:
                 above = 1 + np.arange(count) % (rungs - 1)
                 rows = np.stack([np.zeros(count, int), above])  # [2, N]
-            found[part][name] = jax.tree.map(
-                lambda leaf, r=rows, c=columns: leaf[r, c[None]], drawn
+            walks.clean[part][name] = jax.tree.map(
+                lambda leaf, r=rows, c=columns: leaf[r, c], walked
             )
             start += count
-    held_out = list(counts)[-1]
-    walked = {part: drawn[held_out] for part, drawn in found.items()}
-    amid = {
-        part: drawn._replace(params={**others, part: drawn.params[part]})
-        for part, drawn in walked.items()
-    }
-    return Ladders(found, amid)
+        clean = walks.clean[part][held_out]
+        walks.amid[part] = clean._replace(params={**others, part: clean.params[part]})
+    return walks
+
+
+def _spread(rest: Array, drawn: Float[np.ndarray, "v n ..."]) -> np.ndarray:
+    """The identity in the place of every draw."""
+    return np.broadcast_to(np.asarray(rest, drawn.dtype), drawn.shape)
+
+
+def _magnitude(drawn: Params) -> Float[np.ndarray, "v n"]:
+    """Even rungs of [0, 1]; 0 for images whose draw of this part is the identity."""
+    leaves = jax.tree.leaves(drawn)
+    rungs, count = leaves[0].shape[:2]
+    # Along a ladder only real numbers change.
+    moves = [(leaf[-1] != leaf[0]).reshape(count, -1).any(axis=1) for leaf in leaves]
+    return np.linspace(0, 1, rungs, dtype=np.float32)[:, None] * np.any(moves, axis=0)[None]
 
 
 @cache
-def _drawing() -> Callable[..., tuple[dict[str, views.Draws], Params]]:
+def _drawing() -> Callable[..., Params]:
     # The function that samples is static: the next checkpoint needs no new compilation. It runs
     # once, so on CPU it is compiled fast rather than well.
     quick = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
-    static = ("sample", "parts", "rungs", "count", "held_out")
-    return jax.jit(_draw_parts, static_argnames=static, compiler_options=quick)
+    static = ("sample", "rungs", "count")
+    return jax.jit(_draw, static_argnames=static, compiler_options=quick)
 
 
-def _draw_parts(key, identity, *, sample, parts, rungs, count, held_out):  # type: ignore[no-untyped-def]
-    """Ladders of one part at a time, all other parts at rest; and draws for these others."""
+def _draw(key, identity, *, sample, rungs, count):  # type: ignore[no-untyped-def]
+    """Ladders of all parts at once, of which each part is then taken alone: what is compiled is
+    one copy of the sampling. The top rung is a draw like any other.
+    """
     transform = Transform(sample, lambda params, x: x, identity)
-    found = {}
-    for number, part in enumerate(parts):
-        pattern = views.mix(views.still(rungs), **{part: views.ladder(rungs, spacing="even")})
-        found[part] = pattern.draw(jax.random.fold_in(key, number), transform, count)
-    key = jax.random.fold_in(key, len(parts))
-    return found, views.independent(rungs).draw(key, transform, held_out).params
+    return views.ladder(rungs, spacing="even").draw(key, transform, count).params
 
 
 def moved(draws: views.Draws) -> Bool[np.ndarray, " n"]:

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.evaluation.budget import Settings
 from eqssl_jax.evaluation.care_probe import care_probe
-from eqssl_jax.evaluation.features import Encode, Features, extract, subset
+from eqssl_jax.evaluation.features import Encode, Features, Layers, extract, subset
 from eqssl_jax.evaluation.knn import knn_accuracy
 from eqssl_jax.evaluation.parameters import factor_r2
 from eqssl_jax.evaluation.probe import Probe, linear_probe
@@ -64,7 +64,9 @@ def classes(
     return _probed(values, "probe", probe)
 
 
-def care(encode: Encode, dataset: Dataset, transform: Transform, settings: Settings) -> Found:
+def care(
+    encode: Encode | Layers, dataset: Dataset, transform: Transform, settings: Settings
+) -> Found:
     """ "care_probe_top1", "care_probe_top5"."""
     names = ("care_probe_top1", "care_probe_top5")
     if not settings.care_epochs:
@@ -126,7 +128,7 @@ class Retrieved(NamedTuple):
 
 
 def retrieval(
-    encode: Encode,
+    encode: Encode | Layers,
     splits: Mapping[str, Split],
     held_out: str,
     features: Mapping[str, Features],

@@ -9,8 +9,7 @@ from jaxtyping import Array, Key
 
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.evaluation.budget import Settings
-from eqssl_jax.evaluation.embed import Layers
-from eqssl_jax.evaluation.features import Encode, Features
+from eqssl_jax.evaluation.features import Encode, Features, Layers
 from eqssl_jax.evaluation.ladder_study import LadderStudy, ladder_study
 from eqssl_jax.evaluation.measures import Found, number, unit
 from eqssl_jax.evaluation.turns import sequence_orders

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from eqssl_jax.data.base import Split
 from eqssl_jax.evaluation import rotation
-from eqssl_jax.evaluation.features import Encode, extract_views, subset
+from eqssl_jax.evaluation.features import Encode, Layers, extract_views, subset
 from eqssl_jax.transforms.base import Transform
 
 
@@ -66,7 +66,7 @@ def wahba_study(
 
 
 def rotation_study(
-    encoders: Mapping[str, Encode],
+    encoders: Mapping[str, Encode | Layers],
     split: Split,
     transform: Transform,
     key: Key[Array, ""],

@@ -9,8 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.evaluation import measures, ordered
 from eqssl_jax.evaluation.budget import Settings
-from eqssl_jax.evaluation.embed import Layers
-from eqssl_jax.evaluation.features import Encode, Features, extract
+from eqssl_jax.evaluation.features import Encode, Features, Layers, extract
 from eqssl_jax.evaluation.measures import Found, Retrieved
 from eqssl_jax.evaluation.ordered import Spectrum
 from eqssl_jax.evaluation.retrieval import hue_draw
@@ -73,12 +72,14 @@ def evaluate(
       ValueError: without encoders, without the splits, or as the measurements do.
     """
     split = _held_out(encoders, dataset)
-    studies = _studies(encoders, dataset, split, transform, key, settings)
+    # One program for each encoder: what gives all its layers gives its features, too.
+    models = {name: layers.get(name, encode) for name, encode in encoders.items()}
+    studies = _studies(models, dataset, split, transform, key, settings)
     ladders = ordered.studies(encoders, layers, dataset, split, transform, key, settings)
     hue = hue_draw(transform, settings.hue_shift) if settings.queries else None
     found: dict[str, Found] = {}
     retrieved: dict[str, Retrieved] = {}
-    for name, encode in encoders.items():
+    for name, encode in models.items():
         features = _features(encode, dataset, settings)
         parts = [
             measures.classes(features, dataset, split, settings),
@@ -119,7 +120,7 @@ def _held_out(encoders: Mapping[str, Encode], dataset: Dataset) -> str:
 
 
 def _studies(
-    encoders: Mapping[str, Encode],
+    encoders: Mapping[str, Encode | Layers],
     dataset: Dataset,
     split: str,
     transform: Transform,
@@ -140,7 +141,7 @@ def _studies(
     )
 
 
-def _features(encode: Encode, dataset: Dataset, settings: Settings) -> dict[str, Features]:
+def _features(encode: Encode | Layers, dataset: Dataset, settings: Settings) -> dict[str, Features]:
     """Each split encoded once, for all that needs it."""
     limits = {
         "train": settings.train_images,
