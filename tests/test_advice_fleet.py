@@ -12,7 +12,7 @@ from eqssl_jax.advice.gated import gated_method
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training.step import make_step
 
-ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
+ROLES = ("ordered", "predicted", "off")
 STEPS = 3
 
 
@@ -64,12 +64,12 @@ def test_a_loop_over_candidates_equals_a_map_over_them(run, tables, looped):
     states, metrics, _ = trained(run, tables, looped=False)
     equal(looped[0], states, rtol=1e-4, atol=1e-5)
     equal(looped[1], metrics, rtol=1e-4, atol=1e-5)
-    assert len(tables) == 5 and set(metrics[0]) >= {"info_nce", "order", "equivariance"}
+    assert len(tables) == 4 and set(metrics[0]) >= {"info_nce", "order", "prediction_scale"}
 
 
 @pytest.mark.parametrize("name", ["base", "scale_ordered", "scale_predicted"])
 def test_a_candidate_is_trained_as_it_is_alone(name, run, tables, looped, alone):
-    """Beside four others, and by the library's own step."""
+    """Beside three others, and by the library's own step."""
     k = [one.name for one in tables].index(name)
     gate = jax.tree.map(lambda leaf: leaf[0], gates([tables[k].table]))
     state = pick(fleet(run, [tables[k]], among=tables).init(0), 0)

@@ -137,11 +137,11 @@ def test_metrics_along_a_ladder_are_tables_of_their_own_part():
 
 
 def test_a_metric_that_one_role_lacks_is_left_out():
-    seeds = evidence(noisy(), more=lambda one, s: {"order_accuracy": 0.5 + 0.01 * s})
-    del seeds[1]["hue_off"]["hue"]["order_accuracy"]
+    seeds = evidence(noisy(), more=lambda one, s: {"order_accuracy_amid": 0.5 + 0.01 * s})
+    del seeds[1]["hue_off"]["hue"]["order_accuracy_amid"]
     found = verdicts(seeds, TABLES, metric="probe_top1")["transformations"]
-    assert all("order_accuracy" not in of for of in found["hue"]["roles"].values())
-    assert all("order_accuracy" in of for of in found["crop"]["roles"].values())
+    assert all("order_accuracy_amid" not in of for of in found["hue"]["roles"].values())
+    assert all("order_accuracy_amid" in of for of in found["crop"]["roles"].values())
 
 
 def test_pure_noise_gives_advice_no_more_often_than_the_confidence_says():

@@ -1,0 +1,239 @@
+"""The whole comparison: what it writes, going on after a kill, halving, and what it refuses."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from tiny_advice import equal, tiny
+
+from eqssl_jax.advice import advise, show_plan
+from eqssl_jax.advice.candidates import candidates
+from eqssl_jax.method import resolve
+from eqssl_jax.training import checkpoint
+
+# The package's name `run` is this file's module, not a function of it.
+run_file = importlib.import_module("eqssl_jax.advice.run")
+FILES = {"config.json", "advice.json", "advice.md", "advice.csv", "advice.png", "roles.py"}
+
+
+@pytest.fixture(autouse=True)
+def miniature(monkeypatch):
+    """The data, network and budget of `tiny` in place of what a config names."""
+    monkeypatch.setattr(run_file, "setup", lambda config, **k: tiny()._replace(config=config))
+
+
+def config_of(**changes):
+    return tiny(advice__roles=("off",), **changes).config
+
+
+def start(workdir, **changes):
+    return advise(config_of(**changes), workdir)
+
+
+def evidence(workdir):
+    return {
+        str(path.relative_to(workdir)): path.read_text()
+        for path in sorted(workdir.glob("seed_*/round_*/evidence.json"))
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("advice") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_file, "setup", lambda config, **k: tiny()._replace(config=config))
+        return folder, start(folder)
+
+
+def test_what_is_written(whole):
+    folder, advice = whole
+    assert {path.name for path in folder.iterdir() if path.is_file()} >= FILES
+    assert list(evidence(folder)) == [f"seed_{s}/round_1/evidence.json" for s in (0, 1)]
+    assert json.loads((folder / "advice.json").read_text()) == advice
+    measured = json.loads((folder / "seed_0/round_1/evidence.json").read_text())
+    assert {name: list(parts) for name, parts in measured.items()} == {
+        "random": ["shift", "scale"], "base": ["shift", "scale"],
+        "shift_off": ["shift"], "scale_off": ["scale"],
+    }  # fmt: skip
+    assert advice["metric"] == "probe_top1"
+    for part in ("shift", "scale"):
+        roles = advice["transformations"][part]["roles"]
+        for role, name in (("invariant", "base"), ("off", f"{part}_off")):
+            files = [json.loads(text) for text in evidence(folder).values()]
+            mean = np.mean([seed[name][part]["probe_top1"] for seed in files])
+            assert roles[role]["probe_top1"]["value"] == pytest.approx(mean)
+
+
+def test_started_again_it_trains_nothing_and_says_the_same(whole, monkeypatch):
+    folder, advice = whole
+    written = (folder / "advice.json").read_bytes()
+    for name in ("_train", "_measure"):
+        monkeypatch.setattr(run_file, name, None)
+    assert start(folder) == advice
+    assert (folder / "advice.json").read_bytes() == written
+
+
+class Killed(Exception):
+    pass
+
+
+def test_killed_and_started_again_gives_the_same_evidence_bit_for_bit(whole, tmp_path, monkeypatch):
+    save, measure, calls = checkpoint.save, run_file._measure, []
+
+    def save_and_die(manager, now, state, score):
+        save(manager, now, state, score)
+        raise Killed
+
+    def die_at_the_second(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise Killed
+        return measure(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(checkpoint, "save", save_and_die)  # after step 2 of 4
+        start(tmp_path)
+    assert not evidence(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(run_file, "_measure", die_at_the_second)  # seed 1 is trained, not measured
+        start(tmp_path)
+    assert len(evidence(tmp_path)) == 1
+    trained = []
+    monkeypatch.setattr(run_file, "Progress", _counting(run_file.Progress, trained))
+    advice = start(tmp_path)
+    assert trained == [4]  # seed 1 goes on from its last step: nothing was left to train
+    assert evidence(tmp_path) == evidence(whole[0])
+    assert advice == whole[1]
+
+
+def _counting(progress, starts):
+    def counted(*args, start=0):
+        starts.append(start)
+        return progress(*args, start=start)
+
+    return counted
+
+
+def test_halving_keeps_the_base_and_half_and_trains_them_as_if_all_had_stayed(tmp_path):
+    """Survivors go on from their own states; parts that lost all their candidates keep round 1."""
+    everyone = tiny(advice__roles=("ordered", "off"))
+    advice = advise(tiny(advice__roles=("ordered", "off"), advice__most=4).config, tmp_path / "h")
+    names = {c.name for c in candidates(everyone.config, everyone.recipe)}
+    first = json.loads((tmp_path / "h/seed_0/round_1/evidence.json").read_text())
+    second = json.loads((tmp_path / "h/seed_0/round_2/evidence.json").read_text())
+    assert set(first) == names | {"random"} and len(names) == 5
+    kept = set(second) - {"random", "base"}
+    assert len(kept) == 2 and kept < names and "base" in second
+    assert second["random"] == {part: first["random"][part] for part in second["random"]}
+    assert list(advice["transformations"]) == ["shift", "scale"]
+    for name in names - kept - {"base"}:
+        part, role = name.split("_")
+        assert "Dropped at step 1, in the worse half" in advice["transformations"][part]["reason"]
+        assert role in advice["transformations"][part]["reason"]
+    advise(tiny(advice__roles=("ordered", "off")).config, tmp_path / "all")
+    _, halved = run_file.load_encoders(tmp_path / "h")
+    _, alone = run_file.load_encoders(tmp_path / "all")
+    for seed in (0, 1):
+        assert set(halved[seed]) == kept | {"base", "random"}
+        for name, encode in halved[seed].items():
+            equal(encode.args, alone[seed][name].args, rtol=1e-5, atol=1e-6)
+
+
+def test_halving_without_labels_compares_with_the_base_of_the_same_part():
+    """InfoNCE is far lower with one part at rest than with another: only gains are compared."""
+    run = tiny(advice__roles=("ordered", "off"))
+    tables = candidates(run.config, run.recipe)
+    level = {"shift": 1.0, "scale": 3.0}
+    gain = {"shift_ordered": -0.1, "shift_off": 0.1, "scale_ordered": 0.2, "scale_off": -0.2}
+    seed = {"base": {part: {"info_nce": x, "knn": 0.5} for part, x in level.items()}}
+    for name, more in gain.items():
+        part = name.split("_")[0]
+        seed[name] = {part: {"info_nce": level[part] - more, "knn": 0.5 - more}}
+    kept = run_file.survivors([seed, seed], tables, "label_free")
+    assert [one.name for one in kept] == ["base", "shift_off", "scale_ordered"]
+    kept = run_file.survivors([seed, seed], tables, "knn")
+    assert [one.name for one in kept] == ["base", "shift_ordered", "scale_off"]
+
+
+def test_another_config_is_refused_and_overwrites_nothing(whole):
+    folder, _ = whole
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    for changes in ({"objectives__info_nce__temperature": 0.1}, {"seed": 7}):
+        with pytest.raises(ValueError, match=r"holds a run of another config.*"):
+            start(folder, **changes)
+    assert {path: path.read_bytes() for path in before} == before
+    start(folder, train__log_every=1)  # no number depends on it
+
+
+def test_the_advised_roles_are_a_config_that_can_be_pasted():
+    run = tiny()
+    base = candidates(run.config, run.recipe)[0]
+    advice = {"transformations": {"shift": {"advice": "ordered"}, "scale": {"advice": None}}}
+    config = tiny().config
+    text = run_file.roles_text(advice, base)
+    with config.unlocked():
+        exec(text, {"ConfigDict": ConfigDict, "config": config})
+    assert config.roles.to_dict() == {"shift": "ordered", "scale": "invariant"}
+    table = resolve(config, run.recipe)
+    assert [line.role for line in table.values()] == ["ordered", "invariant"]
+    lines = {line.split('"')[1]: line for line in text.splitlines() if '"' in line}
+    assert "no clear difference" in lines["scale"] and "#" not in lines["shift"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"advice__seeds": 1}, r"config\.advice\.seeds is 1; it must be at least 2"),
+        ({"advice__rungs": 2}, r"config\.advice\.rungs is 2"),
+        ({"advice__most": 1}, r"config\.advice\.most is 1"),
+        ({"advice__confidence": 1.0}, r"config\.advice\.confidence is 1\.0"),
+        ({"advice__held_out": "train"}, r"config\.advice\.held_out = 'train'"),
+        ({"advice__held_out_images": 4}, r"config\.advice\.held_out_images is 4"),
+        ({"advice__roles": ("rotate",)}, r"config\.advice\.roles names"),
+        ({"objectives__equivariance__recipe": "factors"}, r"equivariance\.recipe = 'factors'"),
+        (
+            {"advice__roles": ("rotational",), "objectives__equivariance__splits": 3},
+            r"equivariance\.splits = 3 equal groups",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_written(
+    changes, message, tmp_path
+):
+    config = tiny(**changes).config
+    for action in (lambda: show_plan(config), lambda: advise(config, tmp_path / "none")):
+        with pytest.raises(ValueError, match=message):
+            action()
+    assert not (tmp_path / "none").exists()
+
+
+def test_streamed_data_is_refused(tmp_path, monkeypatch):
+    run = tiny()
+    streamed = run._replace(split=run.split._replace(load=lambda indices: None))
+    monkeypatch.setattr(run_file, "setup", lambda config: streamed)
+    with pytest.raises(ValueError, match=r"data is streamed: set --config\.data\.on_device=always"):
+        advise(run.config, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_labels_info_nce_and_ladders_decide():
+    run = tiny()
+    assert run_file.decided_by(run) == "probe_top1"
+    splits = {n: s._replace(labels=None) for n, s in run.dataset.splits.items()}
+    bare = run._replace(dataset=run.dataset._replace(splits=splits))
+    assert run_file.decided_by(bare) == "label_free"
+    one = run._replace(dataset=run.dataset._replace(classes=("all",)))
+    assert run_file.decided_by(one) == "label_free"
+
+
+def test_the_plan_names_every_candidate_and_the_budget(capsys):
+    config = tiny(advice__roles=("ordered", "off"), advice__parts=("scale",)).config
+    show_plan(config)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "ordered, off" in shown and "nothing" in shown  # scale, and shift
+    assert "3 candidates × 2 seeds × 4 steps of 8 images (192 images in all)" in shown
+    assert "decided by probe_top1" in shown
+    show_plan(tiny(advice__roles=("ordered", "off"), advice__most=2).config)
+    assert "less what is dropped after a third" in " ".join(capsys.readouterr().out.split())
