@@ -116,27 +116,24 @@ def _counting(progress, starts):
     return counted
 
 
-def test_halving_keeps_the_base_and_half_and_trains_them_as_if_all_had_stayed(tmp_path):
-    """Survivors go on from their own states; parts that lost all their candidates keep round 1."""
-    everyone = tiny(advice__roles=("ordered", "off"))
-    advice = advise(tiny(advice__roles=("ordered", "off"), advice__most=4).config, tmp_path / "h")
-    names = {c.name for c in candidates(everyone.config, everyone.recipe)}
-    first = json.loads((tmp_path / "h/seed_0/round_1/evidence.json").read_text())
-    second = json.loads((tmp_path / "h/seed_0/round_2/evidence.json").read_text())
-    assert set(first) == names | {"random"} and len(names) == 5
-    kept = set(second) - {"random", "base"}
-    assert len(kept) == 2 and kept < names and "base" in second
+def test_halving_keeps_the_base_and_half_and_trains_them_as_if_all_had_stayed(whole, tmp_path):
+    """Survivors go on from their own states; a part that lost all its candidates keeps round 1."""
+    advice = start(tmp_path, advice__most=2)
+    first, second = (
+        json.loads((tmp_path / f"seed_0/round_{r}/evidence.json").read_text()) for r in (1, 2)
+    )
+    assert set(first) == {"random", "base", "shift_off", "scale_off"}
+    (kept,) = set(second) - {"random", "base"}
+    (lost,) = {"shift_off", "scale_off"} - {kept}
     assert second["random"] == {part: first["random"][part] for part in second["random"]}
     assert list(advice["transformations"]) == ["shift", "scale"]
-    for name in names - kept - {"base"}:
-        part, role = name.split("_")
-        assert "Dropped at step 1, in the worse half" in advice["transformations"][part]["reason"]
-        assert role in advice["transformations"][part]["reason"]
-    advise(tiny(advice__roles=("ordered", "off")).config, tmp_path / "all")
-    _, halved = run_file.load_encoders(tmp_path / "h")
-    _, alone = run_file.load_encoders(tmp_path / "all")
+    reasons = {f"{part}_off": one["reason"] for part, one in advice["transformations"].items()}
+    assert "Dropped at step 1, in the worse half: off." in reasons[lost]
+    assert "Dropped" not in reasons[kept]
+    _, halved = run_file.load_encoders(tmp_path)
+    _, alone = run_file.load_encoders(whole[0])
     for seed in (0, 1):
-        assert set(halved[seed]) == kept | {"base", "random"}
+        assert set(halved[seed]) == {kept, "base", "random"}
         for name, encode in halved[seed].items():
             equal(encode.args, alone[seed][name].args, rtol=1e-5, atol=1e-6)
 
