@@ -59,13 +59,13 @@ def agreement(
     common = [name for name in small[0] if name in large[0] and name != "random"]
     if len(common) < 3:
         raise ValueError(f"A ranking needs at least three common candidates, found {common}.")
-    means = [
+    a, b = (
         np.array([_mean(evidence, name, metric) for name in common]) for evidence in (small, large)
-    ]
+    )
     rng = np.random.default_rng(0)
-    drawn = [_spearman(*(m[rows] for m in means)) for rows in _resamples(rng, len(common))]
+    drawn = [_spearman(a[rows], b[rows]) for rows in _resamples(rng, len(common))]
     low, high = np.nanquantile(drawn, [0.05, 0.95])
-    return Agreement(tuple(common), *means, _spearman(*means), float(low), float(high))
+    return Agreement(tuple(common), a, b, _spearman(a, b), float(low), float(high))
 
 
 def regrets(

@@ -173,9 +173,12 @@ def _solve(
     dual = n < width
     gram = (s @ s.T if dual else s.T @ s) / n
     right = (t if dual else s.T @ t) / n
+    # One decomposition serves all λ.
+    values, vectors = np.linalg.eigh(gram)
+    turned = vectors.T @ right
     found = []
     for penalty in l2:
-        solved = np.linalg.solve(gram + penalty * np.eye(len(gram)), right)
+        solved = vectors @ (turned / (np.maximum(values, 0) + penalty)[:, None])
         weight = (s.T @ solved if dual else solved) / std[:, None]
         found.append((weight, centre - mean @ weight))
     return found
