@@ -22,9 +22,10 @@ from eqssl_jax.advice.gated import gated_method
 from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
+from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.loop import check_finite
 from eqssl_jax.training.progress import Progress
-from eqssl_jax.training.setup import Setup, check_batch, setup
+from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.workdir import claim, read_config, write_json
 

@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 from eqssl_jax import data, method, models
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset, Split
-from eqssl_jax.evaluation import settings
 from eqssl_jax.method import Method
 from eqssl_jax.models import Network
+from eqssl_jax.training.checks import check_batch, check_budget, check_measurements
 from eqssl_jax.training.mesh import make_mesh, replicated
 from eqssl_jax.training.optimizer import learning_rate, optimizer
 from eqssl_jax.training.state import TrainState, init_state
@@ -221,72 +221,3 @@ def build_network(config: ConfigDict, dataset: Dataset, *, conv: str | None = No
 
 # Cached, so that equal networks are the same functions and compiled code is found again.
 _network = functools.lru_cache(maxsize=8)(models.build)
-
-
-def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
-    """The batch must divide over the devices and over CARE's groups.
-
-    Raises:
-      ValueError: with the batch size, what it must be a multiple of, and the nearest that is.
-    """
-    batch = config.train.batch_size
-    if batch < 2:
-        raise ValueError(f"config.train.batch_size is {batch}; at least two images are needed.")
-    if batch % devices:
-        raise ValueError(
-            f"config.train.batch_size is {batch}, which {devices} devices cannot share equally: "
-            f"use a multiple of {devices}, e.g. {_near(batch, devices)}."
-        )
-    if "equivariance" in built.views:
-        splits = config.objectives.equivariance.splits
-        images = built.views["equivariance"].images or batch
-        if splits < 1 or images > batch or images % splits or images // splits < 2:
-            raise ValueError(
-                f"CARE compares {images} of {batch} images in "
-                f"config.objectives.equivariance.splits = {splits} equal groups of two or more: "
-                f"use a batch (and equivariance.images, if set) that is a multiple of the splits, "
-                f"e.g. {_near(batch, max(splits, 1))}."
-            )
-    if not 0 <= config.objectives.order.images <= batch:
-        raise ValueError(
-            f"config.objectives.order.images is {config.objectives.order.images}, but a batch has "
-            f"{batch} images: use at most that, or 0 for all of them."
-        )
-
-
-def check_measurements(config: ConfigDict) -> None:
-    """What is measured during and after training must be possible, before hours are spent.
-
-    Raises:
-      ValueError: naming the setting.
-    """
-    for name in ("neighbours", "bank", "queries", "temperature"):
-        if config.knn[name] <= 0:
-            raise ValueError(f"config.knn.{name} is {config.knn[name]}; it must be positive.")
-    if config.train.keep < 1:
-        raise ValueError(f"config.train.keep is {config.train.keep}; keep at least 1 checkpoint.")
-    if not 0 <= config.seed < 2**31:
-        raise ValueError(f"config.seed is {config.seed}; it must lie in 0 … {2**31 - 1}.")
-    settings(config.evaluation.preset, **plain(config)["evaluation"]["options"])
-
-
-def check_budget(config: ConfigDict, steps: int) -> None:
-    """Counts and intervals must be positive, or 0 where that means once an epoch.
-
-    Raises:
-      ValueError: naming the setting.
-    """
-    if steps < 1:
-        raise ValueError(
-            f"config.train.epochs = {config.train.epochs} and config.train.steps = "
-            f"{config.train.steps} give {steps} steps of training; ask for at least one."
-        )
-    for name, least in dict(steps_per_dispatch=1, log_every=1, knn_every=0, save_every=0).items():
-        if config.train[name] < least:
-            raise ValueError(
-                f"config.train.{name} is {config.train[name]}; it must be at least {least}."
-            )
-
-
-def _near(batch: int, of: int) -> int:
-    return max(round(batch / of), 2) * of
