@@ -10,18 +10,23 @@ from tiny_advice import equal, tiny
 
 from eqssl_jax.advice import advise, show_plan
 from eqssl_jax.advice.candidates import candidates
+from eqssl_jax.advice.halving import survivors
+from eqssl_jax.advice.output import roles_text
+from eqssl_jax.advice.prepare import decided_by
 from eqssl_jax.method import resolve
 from eqssl_jax.training import checkpoint
 
 # The package's name `run` is this file's module, not a function of it.
 run_file = importlib.import_module("eqssl_jax.advice.run")
+prepare_file = importlib.import_module("eqssl_jax.advice.prepare")
 FILES = {"config.json", "advice.json", "advice.md", "advice.csv", "advice.png", "roles.py"}
 
 
 @pytest.fixture(autouse=True)
 def miniature(monkeypatch):
     """The data, network and budget of `tiny` in place of what a config names."""
-    monkeypatch.setattr(run_file, "setup", lambda config, **k: tiny()._replace(config=config))
+    for file in (run_file, prepare_file):
+        monkeypatch.setattr(file, "setup", lambda config, **k: tiny()._replace(config=config))
 
 
 def config_of(**changes):
@@ -43,7 +48,8 @@ def evidence(workdir):
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("advice") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_file, "setup", lambda config, **k: tiny()._replace(config=config))
+        for file in (run_file, prepare_file):
+            patch.setattr(file, "setup", lambda config, **k: tiny()._replace(config=config))
         return folder, start(folder)
 
 
@@ -148,9 +154,9 @@ def test_halving_without_labels_compares_with_the_base_of_the_same_part():
     for name, more in gain.items():
         part = name.split("_")[0]
         seed[name] = {part: {"info_nce": level[part] - more, "knn": 0.5 - more}}
-    kept = run_file.survivors([seed, seed], tables, "label_free")
+    kept = survivors([seed, seed], tables, "label_free")
     assert [one.name for one in kept] == ["base", "shift_off", "scale_ordered"]
-    kept = run_file.survivors([seed, seed], tables, "knn")
+    kept = survivors([seed, seed], tables, "knn")
     assert [one.name for one in kept] == ["base", "shift_ordered", "scale_off"]
 
 
@@ -169,7 +175,7 @@ def test_the_advised_roles_are_a_config_that_can_be_pasted():
     base = candidates(run.config, run.recipe)[0]
     advice = {"transformations": {"shift": {"advice": "ordered"}, "scale": {"advice": None}}}
     config = tiny().config
-    text = run_file.roles_text(advice, base)
+    text = roles_text(advice, base)
     with config.unlocked():
         exec(text, {"ConfigDict": ConfigDict, "config": config})
     assert config.roles.to_dict() == {"shift": "ordered", "scale": "invariant"}
@@ -209,7 +215,7 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(
 def test_streamed_data_is_refused(tmp_path, monkeypatch):
     run = tiny()
     streamed = run._replace(split=run.split._replace(load=lambda indices: None))
-    monkeypatch.setattr(run_file, "setup", lambda config: streamed)
+    monkeypatch.setattr(prepare_file, "setup", lambda config: streamed)
     with pytest.raises(ValueError, match=r"data is streamed: set --config\.data\.on_device=always"):
         advise(run.config, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -217,12 +223,12 @@ def test_streamed_data_is_refused(tmp_path, monkeypatch):
 
 def test_without_labels_info_nce_and_ladders_decide():
     run = tiny()
-    assert run_file.decided_by(run) == "probe_top1"
+    assert decided_by(run) == "probe_top1"
     splits = {n: s._replace(labels=None) for n, s in run.dataset.splits.items()}
     bare = run._replace(dataset=run.dataset._replace(splits=splits))
-    assert run_file.decided_by(bare) == "label_free"
+    assert decided_by(bare) == "label_free"
     one = run._replace(dataset=run.dataset._replace(classes=("all",)))
-    assert run_file.decided_by(one) == "label_free"
+    assert decided_by(one) == "label_free"
 
 
 def test_the_plan_names_every_candidate_and_the_budget(capsys):

@@ -65,9 +65,15 @@ def test_no_clear_difference_leaves_the_role_as_it_is():
 def test_a_role_that_ties_with_the_best_is_named():
     found = verdicts(evidence(noisy(crop_off=-0.3)), TABLES, metric="probe_top1")
     crop = found["transformations"]["crop"]
-    assert crop["advice"] in ("invariant", "ordered")
-    other = {"invariant": "ordered", "ordered": "invariant"}[crop["advice"]]
-    assert "beats off by" in crop["reason"] and f"{other} cannot be told" in crop["reason"]
+    assert crop["advice"] == "invariant"  # whichever leads: the own role is kept in a tie
+    assert "beats off by" in crop["reason"] and "ordered cannot be told" in crop["reason"]
+
+
+def test_a_tie_of_new_roles_above_the_own_names_both():
+    found = verdicts(evidence(noisy(crop_off=0.3, crop_ordered=0.3)), TABLES, metric="probe_top1")
+    crop = found["transformations"]["crop"]
+    other = {"off": "ordered", "ordered": "off"}[crop["advice"]]
+    assert "beats invariant by" in crop["reason"] and f"{other} cannot be told" in crop["reason"]
 
 
 def least_clear(rows, pairs, confidence):

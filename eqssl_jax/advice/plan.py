@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from eqssl_jax.advice.run import decided_by, prepare
+from eqssl_jax.advice.prepare import decided_by, prepare
 
 
 def show_plan(config: ConfigDict) -> None:

@@ -6,7 +6,7 @@ again, it goes on where it was.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +14,16 @@ import jax
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
-from eqssl_jax import reporting
-from eqssl_jax.advice.candidates import Candidate, candidates, gates
-from eqssl_jax.advice.evidence import Bench, bench, check_images, gather
+from eqssl_jax.advice.bench import Bench, bench
+from eqssl_jax.advice.candidates import Candidate, candidates
+from eqssl_jax.advice.evidence import gather
 from eqssl_jax.advice.fleet import Fleet, fleet, keep, pick
-from eqssl_jax.advice.gated import gated_method
+from eqssl_jax.advice.halving import dropped, merge, survivors
+from eqssl_jax.advice.output import write
+from eqssl_jax.advice.prepare import decided_by, prepare
 from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
-from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.loop import check_finite
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup, setup
@@ -67,54 +68,8 @@ def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
             later, kept, metric=metric, confidence=config.advice.confidence, dropped=gone
         )
         advice = merge(advice, settled, gone)
-    _write(advice, tables[0], workdir)
+    write(advice, tables[0], workdir)
     return advice
-
-
-def prepare(config: ConfigDict) -> tuple[Setup, list[Candidate]]:
-    """What is trained, and the candidates; everything that can be refused early is.
-
-    Raises:
-      ValueError: for settings or data that cannot work.
-    """
-    run = setup(config)
-    check(run)
-    check_images(run)
-    tables = candidates(config, run.recipe)
-    used = {(part, line.role) for one in tables for part, line in one.table.items()}
-    first = jax.tree.map(lambda leaf: leaf[0], gates([tables[0].table]))
-    # Roles that are tried may need what the config's own do not, such as a batch of equal groups.
-    check_batch(config, gated_method(config, run.recipe, first, used), run.mesh.size)
-    return run, tables
-
-
-def check(run: Setup) -> None:
-    """Settings of config.advice must be possible, and every candidate trained as they say.
-
-    Raises:
-      ValueError: naming the setting.
-    """
-    least = {"seeds": 2, "most": 2, "train_images": 10, "held_out_images": 8}
-    for name, value in {**least, "ladder_images": 2, "rungs": 3}.items():
-        if run.config.advice[name] < value:
-            raise ValueError(
-                f"config.advice.{name} is {run.config.advice[name]}; it must be at least {value}."
-            )
-    if not 0 < run.config.advice.confidence < 1:
-        raise ValueError(
-            f"config.advice.confidence is {run.config.advice.confidence}; it must lie in (0, 1)."
-        )
-    if run.split.load is not None:
-        raise ValueError(
-            "Advice trains many encoders on data that lives on the device, and this data is "
-            "streamed: set --config.data.on_device=always, or make images smaller (data.size)."
-        )
-    if run.config.objectives.equivariance.recipe:
-        raise ValueError(
-            f"Advice gives each part of one recipe its role, and "
-            f"config.objectives.equivariance.recipe = "
-            f"{run.config.objectives.equivariance.recipe!r} is a second one: set it to ''."
-        )
 
 
 def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
@@ -148,51 +103,6 @@ def restore(folder: Path, like: TrainState) -> TrainState:
         return checkpoint.restore(manager, like)
     finally:
         manager.close()
-
-
-def decided_by(run: Setup) -> str:
-    """The metric that decides: the probe where there are labels."""
-    labelled = run.dataset.splits["train"].labels is not None
-    return "probe_top1" if labelled and len(run.dataset.classes) > 1 else "label_free"
-
-
-def survivors(
-    evidence: Sequence[Evidence], tables: Sequence[Candidate], metric: str
-) -> list[Candidate]:
-    """The base and the better half of the others, by the mean gain on the base over seeds."""
-
-    def score(candidate: Candidate) -> float:
-        part = candidate.changed[0] if candidate.changed else ""
-        name, sign = ("info_nce", -1) if metric == "label_free" else (metric, 1)
-        # On the base: InfoNCE with one part at rest says nothing beside that with another at rest.
-        return sign * sum(
-            seed[candidate.name][part][name] - seed[tables[0].name][part][name] for seed in evidence
-        )
-
-    ranked = sorted(tables[1:], key=score, reverse=True)
-    best = {candidate.name for candidate in ranked[: (len(ranked) + 1) // 2]}
-    return [tables[0], *(one for one in tables[1:] if one.name in best)]
-
-
-def dropped(tables: Sequence[Candidate], kept: Sequence[Candidate], step: int) -> dict[str, str]:
-    """What to say of the parts that lost a candidate."""
-    gone: dict[str, list[str]] = {}
-    for candidate in tables[1:]:
-        if candidate not in kept and candidate.changed:
-            gone.setdefault(candidate.changed[0], []).append(candidate.changed[1])
-    return {
-        part: f"Dropped at step {step}, in the worse half: {', '.join(roles)}."
-        for part, roles in gone.items()
-    }
-
-
-def merge(first: dict[str, Any], second: dict[str, Any], gone: Mapping[str, str]) -> dict[str, Any]:
-    """The second round where a part still had roles to compare, else the first and why."""
-    found = {}
-    for part, early in first["transformations"].items():
-        alone = {**early, "reason": f"{early['reason']} {gone.get(part, '')}".strip()}
-        found[part] = second["transformations"].get(part, alone)
-    return {**second, "transformations": found}
 
 
 def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence]:
@@ -258,24 +168,3 @@ def _measure(
         encoders[candidate.name] = run.encoder(pick(states, k))
         wanted[candidate.name] = [candidate.changed[0]] if candidate.changed else parts
     return gather(encoders, wanted, from_)
-
-
-def _write(advice: Mapping[str, Any], base: Candidate, workdir: Path) -> None:
-    table = reporting.advice_table(advice)
-    (workdir / "advice.md").write_text(reporting.as_markdown(table))
-    (workdir / "advice.csv").write_text(reporting.as_csv(table))
-    reporting.advice(advice, workdir / "advice.png")
-    (workdir / "roles.py").write_text(roles_text(advice, base))
-    write_json(workdir / "advice.json", advice)
-    print("\n" + reporting.as_text(table) + "\n\n" + roles_text(advice, base))
-    print(f"All of it: {workdir / 'advice.md'}. The figure: {workdir / 'advice.png'}")
-
-
-def roles_text(advice: Mapping[str, Any], base: Candidate) -> str:
-    """The advised roles as lines of a config; parts without clear difference keep theirs."""
-    lines = []
-    for part, line in base.table.items():
-        advised = advice["transformations"].get(part, {}).get("advice")
-        why = "" if advised else "  # not tried, or no clear difference"
-        lines.append(f'        "{part}": "{advised or line.role}",{why}')
-    return "\n".join(["config.roles = ConfigDict(", "    {", *lines, "    }", ")"]) + "\n"

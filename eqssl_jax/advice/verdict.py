@@ -38,8 +38,9 @@ def verdicts(
 ) -> dict[str, Any]:
     """Advice for every part, in the form of `reporting.advice_table`.
 
-    With labels the best role by `metric` is advised if it is clearly better than another one; it
-    may tie with some. Without ("label_free") a role other than invariant is advised if features
+    With labels the best role by `metric` is advised if the part's own role is clearly worse; where
+    the own role cannot be told from the best, it is kept, and advised if it is clearly better than
+    another one. Without ("label_free") a role other than invariant is advised if features
     keep clearly more of the magnitude than under "invariant", at no clear cost in InfoNCE under the
     other transformations, and if the data varies in the transformation by itself.
 
@@ -131,31 +132,34 @@ def _advise(
     part: str, roles: dict[str, dict[str, Any]], metric: str, own: str, note: str
 ) -> dict[str, Any]:
     decide = _without_labels if metric == "label_free" else _with_labels
-    role, reason = decide(roles, metric)
+    role, reason = decide(roles, metric, own)
     if role is None:
         reason += f" {part} keeps the role it has, {own}."
     return {"roles": roles, "advice": role, "reason": f"{reason} {note}".strip()}
 
 
-def _with_labels(roles: dict[str, dict[str, Any]], metric: str) -> tuple[str | None, str]:
+def _with_labels(roles: dict[str, dict[str, Any]], metric: str, own: str) -> tuple[str | None, str]:
     number = {role: found[metric] for role, found in roles.items()}
     best = max(number, key=lambda role: number[role]["value"])
-    beaten = [role for role in number if number[role]["high"] < number[best]["low"]]
     title = describe(metric).title
+    # Without a clear reason nothing changes: a tie with the best is good enough for the own role.
+    chosen = own if number[own]["high"] >= number[best]["low"] else best
+    value, low = number[chosen]["value"], number[chosen]["low"]
+    beaten = [role for role in number if number[role]["high"] < low]
     if not beaten:
-        spread = number[best]["value"] - min(one["value"] for one in number.values())
-        return None, f"No two roles differ clearly (at most {show(metric, spread)} in {title})."
-    ties = [role for role in number if role != best and role not in beaten]
-    gains = [
-        f"{role} by {show(metric, number[best]['value'] - number[role]['value'])}"
-        for role in beaten
-    ]
-    also = f"; {', '.join(ties)} cannot be told from it" if ties else ""
-    return best, f"{title}: {best} beats {' and '.join(gains)}{also}."
+        lead = show(metric, number[best]["value"] - value)
+        first = f"; the best, {best}, leads by {lead}" if best != chosen else ""
+        return None, f"{title}: no role is clearly better or worse than {own}{first}."
+    ties = [role for role in number if role not in (chosen, *beaten)]
+    gains = [f"{role} by {show(metric, value - number[role]['value'])}" for role in beaten]
+    also = f"; {' and '.join(ties)} cannot be told from it" if ties else ""
+    return chosen, f"{title}: {chosen} beats {' and '.join(gains)}{also}."
 
 
-def _without_labels(roles: dict[str, dict[str, Any]], metric: str) -> tuple[str | None, str]:
-    del metric
+def _without_labels(
+    roles: dict[str, dict[str, Any]], metric: str, own: str
+) -> tuple[str | None, str]:
+    del metric, own
     still = roles.get("invariant", {})
     if "magnitude_r2" not in still:
         return None, "Without labels and without a ladder there is nothing to decide by."

@@ -1,0 +1,31 @@
+"""Advice as files and on the terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eqssl_jax import reporting
+from eqssl_jax.advice.candidates import Candidate
+from eqssl_jax.training.workdir import write_json
+
+
+def write(advice: Mapping[str, Any], base: Candidate, workdir: Path) -> None:
+    """advice.json, .md, .csv and .png, and roles.py; the table is printed too."""
+    table = reporting.advice_table(advice)
+    (workdir / "advice.md").write_text(reporting.as_markdown(table))
+    (workdir / "advice.csv").write_text(reporting.as_csv(table))
+    reporting.advice(advice, workdir / "advice.png")
+    (workdir / "roles.py").write_text(roles_text(advice, base))
+    write_json(workdir / "advice.json", advice)
+    print("\n" + reporting.as_text(table) + "\n\n" + roles_text(advice, base))
+    print(f"All of it: {workdir / 'advice.md'}. The figure: {workdir / 'advice.png'}")
+
+
+def roles_text(advice: Mapping[str, Any], base: Candidate) -> str:
+    """The advised roles as lines of a config; parts without clear difference keep theirs."""
+    lines = []
+    for part, line in base.table.items():
+        advised = advice["transformations"].get(part, {}).get("advice")
+        why = "" if advised else "  # not tried, or no clear difference"
+        lines.append(f'        "{part}": "{advised or line.role}",{why}')
+    return "\n".join(["config.roles = ConfigDict(", "    {", *lines, "    }", ")"]) + "\n"

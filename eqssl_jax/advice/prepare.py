@@ -1,0 +1,62 @@
+"""From a config to what advice trains, with every check that can be made before."""
+
+import jax
+from ml_collections import ConfigDict
+
+from eqssl_jax.advice.bench import check_images
+from eqssl_jax.advice.candidates import Candidate, candidates, gates
+from eqssl_jax.advice.gated import gated_method
+from eqssl_jax.training.checks import check_batch
+from eqssl_jax.training.setup import Setup, setup
+
+
+def prepare(config: ConfigDict) -> tuple[Setup, list[Candidate]]:
+    """What is trained, and the candidates; everything that can be refused early is.
+
+    Raises:
+      ValueError: for settings or data that cannot work.
+    """
+    run = setup(config)
+    check(run)
+    check_images(run)
+    tables = candidates(config, run.recipe)
+    used = {(part, line.role) for one in tables for part, line in one.table.items()}
+    first = jax.tree.map(lambda leaf: leaf[0], gates([tables[0].table]))
+    # Roles that are tried may need what the config's own do not, such as a batch of equal groups.
+    check_batch(config, gated_method(config, run.recipe, first, used), run.mesh.size)
+    return run, tables
+
+
+def check(run: Setup) -> None:
+    """Settings of config.advice must be possible, and every candidate trained as they say.
+
+    Raises:
+      ValueError: naming the setting.
+    """
+    least = {"seeds": 2, "most": 2, "train_images": 10, "held_out_images": 8}
+    for name, value in {**least, "ladder_images": 2, "rungs": 3}.items():
+        if run.config.advice[name] < value:
+            raise ValueError(
+                f"config.advice.{name} is {run.config.advice[name]}; it must be at least {value}."
+            )
+    if not 0 < run.config.advice.confidence < 1:
+        raise ValueError(
+            f"config.advice.confidence is {run.config.advice.confidence}; it must lie in (0, 1)."
+        )
+    if run.split.load is not None:
+        raise ValueError(
+            "Advice trains many encoders on data that lives on the device, and this data is "
+            "streamed: set --config.data.on_device=always, or make images smaller (data.size)."
+        )
+    if run.config.objectives.equivariance.recipe:
+        raise ValueError(
+            f"Advice gives each part of one recipe its role, and "
+            f"config.objectives.equivariance.recipe = "
+            f"{run.config.objectives.equivariance.recipe!r} is a second one: set it to ''."
+        )
+
+
+def decided_by(run: Setup) -> str:
+    """The metric that decides: the probe where there are labels."""
+    labelled = run.dataset.splits["train"].labels is not None
+    return "probe_top1" if labelled and len(run.dataset.classes) > 1 else "label_free"
