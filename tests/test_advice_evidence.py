@@ -7,7 +7,8 @@ import pytest
 from jax.tree_util import Partial
 from tiny_advice import tiny
 
-from eqssl_jax.advice.evidence import bench, gather
+from eqssl_jax.advice.bench import bench
+from eqssl_jax.advice.evidence import gather
 from eqssl_jax.data.base import Split
 from eqssl_jax.transforms import Transform, chain
 
