@@ -41,9 +41,11 @@ def test_regret_is_what_the_advised_role_lacks_to_the_best():
         "transformations": {
             "turn": {"roles": roles, "advice": "ordered"},
             "hue": {"roles": roles, "advice": None},  # the base keeps its role, invariant
+            "crop": {"roles": roles, "advice": "off"},  # not among the large trainings
         }
     }
     found = regrets(advice, large)
+    assert set(found) == {"turn", "hue"}
     assert found["turn"][:2] == ("ordered", "off")
     assert found["turn"][2:] == pytest.approx((0.2, 0.1))
     assert found["hue"][:2] == ("invariant", "ordered")

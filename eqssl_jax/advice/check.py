@@ -71,7 +71,7 @@ def agreement(
 def regrets(
     advice: Mapping[str, Any], large: Sequence[Evidence], *, metric: str = "probe_top1"
 ) -> dict[str, Regret]:
-    """The regret of each part's advice.
+    """The regret of each part's advice; parts that the large trainings did not vary are left out.
 
     Args:
       advice: what `advise` returned or wrote to advice.json.
@@ -81,7 +81,10 @@ def regrets(
     found = {}
     for part, verdict in advice["transformations"].items():
         names = {role: f"{part}_{role}" for role in verdict["roles"]}
-        own = next(role for role, name in names.items() if name not in large[0])
+        tried = [role for role, name in names.items() if name in large[0]]
+        if not tried:
+            continue
+        own = next(role for role in names if role not in tried)
         names[own] = "base"
         real = {role: _mean(large, name, metric) for role, name in names.items()}
         advised, best = verdict["advice"] or own, max(real, key=lambda role: real[role])
