@@ -39,9 +39,17 @@ def test_regret_is_what_the_advised_role_lacks_to_the_best():
     roles = {role: {} for role in ("invariant", "ordered", "off")}
     advice = {
         "transformations": {
-            "turn": {"roles": roles, "advice": "ordered"},
-            "hue": {"roles": roles, "advice": None},  # the base keeps its role, invariant
-            "crop": {"roles": roles, "advice": "off"},  # not among the large trainings
+            "turn": {"roles": roles, "own": "invariant", "advice": "ordered"},
+            "hue": {
+                "roles": roles,
+                "own": "invariant",
+                "advice": None,
+            },  # the base keeps its role, invariant
+            "crop": {
+                "roles": roles,
+                "own": "invariant",
+                "advice": "off",
+            },  # not among the large trainings
         }
     }
     found = regrets(advice, large)

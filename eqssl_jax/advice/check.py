@@ -80,12 +80,10 @@ def regrets(
     """
     found = {}
     for part, verdict in advice["transformations"].items():
-        names = {role: f"{part}_{role}" for role in verdict["roles"]}
-        tried = [role for role, name in names.items() if name in large[0]]
-        if not tried:
+        own = verdict["own"]
+        names = {role: "base" if role == own else f"{part}_{role}" for role in verdict["roles"]}
+        if not all(name in large[0] for name in names.values()):
             continue
-        own = next(role for role in names if role not in tried)
-        names[own] = "base"
         real = {role: _mean(large, name, metric) for role, name in names.items()}
         advised, best = verdict["advice"] or own, max(real, key=lambda role: real[role])
         found[part] = Regret(advised, best, real[best] - real[advised], real[best] - real[own])

@@ -135,7 +135,7 @@ def _advise(
     role, reason = decide(roles, metric, own)
     if role is None:
         reason += f" {part} keeps the role it has, {own}."
-    return {"roles": roles, "advice": role, "reason": f"{reason} {note}".strip()}
+    return {"roles": roles, "own": own, "advice": role, "reason": f"{reason} {note}".strip()}
 
 
 def _with_labels(roles: dict[str, dict[str, Any]], metric: str, own: str) -> tuple[str | None, str]:
