@@ -9,7 +9,10 @@ budget: --config.roles.rotate=invariant. Other roles are set alike: --config.rol
 
 The idea is that of Xie et al. 2022 (CVPRW, pp. 4111-4120), of whose method only the abstract was at
 hand: the form of the loss, the ladders, the recipe and the budget are ours, and no number of theirs
-is reproduced. What was measured here: docs/results/roles.
+is reproduced. Measured at a tenth of this budget (configs/roles_small.py, one seed, minutes on two
+CPU cores): features keep the order of a rotation in 98 % of triplets, and amid all other changes in
+76 %, where SimCLR has 51 % (chance 50 %); the probe of a class that needs invariance to rotation
+falls by 9 points. More in docs/results/roles. The full budget here was not run.
 """
 
 from ml_collections import ConfigDict
