@@ -111,8 +111,8 @@ def base() -> ConfigDict:
             roles=("invariant", "ordered", "off"),  # tried for every part
             parts=(),  # of the recipe; (): all that can have one of these roles
             seeds=3,  # trainings of every candidate; intervals are over them
-            confidence=0.9,  # that no difference called clear is chance
-            most=16,  # more candidates than this are halved after a third of the budget
+            confidence=0.9,  # that no difference called clear is chance of the seeds
+            most=16,  # more candidates than this are halved on the way, until so many are left
             train_images=2048,  # of the training split, for the probe and as neighbours
             held_out="validation",  # the split of every number; test: to check the advice itself
             held_out_images=1024,  # of it

@@ -107,6 +107,9 @@ def with_care(config: ConfigDict) -> ConfigDict:
     """CARE: every transformation becomes rotational."""
     for part in config.roles:
         config.roles[part] = "rotational"
+    if config.data.name == "imagenet100":
+        config.objectives.equivariance.recipe = "care_imagenet_equivariant"
+        config.objectives.equivariance.images = 128
     return config
 
 
@@ -161,9 +164,6 @@ def _set_weight(config: ConfigDict, dataset: str, values: str) -> None:
     objective = config.objectives.equivariance
     objective.weight, objective.splits = weight, splits
     objective.variant = "code" if values == "authors" else "paper"
-    if dataset == "imagenet100":
-        objective.recipe = "care_imagenet_equivariant"
-        objective.images = 128
 
 
 def _stl10(config: ConfigDict) -> None:

@@ -8,7 +8,7 @@ from jax.tree_util import Partial
 from tiny_advice import tiny
 
 from eqssl_jax.advice.bench import bench
-from eqssl_jax.advice.evidence import gather
+from eqssl_jax.advice.evidence import _classes, _features, gather
 from eqssl_jax.data.base import Split
 from eqssl_jax.transforms import Transform, chain
 
@@ -132,6 +132,18 @@ def test_the_probe_reads_classes_that_are_there_and_none_that_are_not():
     chance = classes(lambda rng, truth: rng.integers(0, 4, len(truth)))
     for metric in ("probe_top1", "knn"):
         assert 0.1 < chance[metric] < 0.4  # 1/4, of 200 images
+
+
+def test_the_probe_is_fitted_on_other_images_than_it_is_judged_by():
+    """150 random features fit 40 images exactly: a probe that had seen them would have 100 %."""
+    rng = np.random.default_rng(1)
+    from_ = circles()
+    parts = {
+        name: split(rng.normal(size=(count, 1, 150, 1)), rng.integers(0, 4, count))
+        for name, count in (("bank", 60), ("chooser", 20), ("held_out", 40))
+    }
+    from_ = with_draws(from_._replace(**parts, classes=4, batch=20))
+    assert _classes(_features(Partial(itself), from_), from_)["probe_top1"] < 0.6
 
 
 def test_numbers_do_not_depend_on_who_else_is_measured():

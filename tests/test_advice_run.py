@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -145,15 +146,15 @@ def test_halving_keeps_the_base_and_half_and_trains_them_as_if_all_had_stayed(wh
 
 
 def test_halving_without_labels_compares_with_the_base_of_the_same_part():
-    """InfoNCE is far lower with one part at rest than with another: only gains are compared."""
+    """R² of one part is far higher than that of another: only gains are compared."""
     run = tiny(advice__roles=("ordered", "off"))
     tables = candidates(run.config, run.recipe)
     level = {"shift": 1.0, "scale": 3.0}
     gain = {"shift_ordered": -0.1, "shift_off": 0.1, "scale_ordered": 0.2, "scale_off": -0.2}
-    seed = {"base": {part: {"info_nce": x, "knn": 0.5} for part, x in level.items()}}
+    seed = {"base": {part: {"magnitude_r2": x, "knn": 0.5} for part, x in level.items()}}
     for name, more in gain.items():
         part = name.split("_")[0]
-        seed[name] = {part: {"info_nce": level[part] - more, "knn": 0.5 - more}}
+        seed[name] = {part: {"magnitude_r2": level[part] + more, "knn": 0.5 - more}}
     kept = survivors([seed, seed], tables, "label_free")
     assert [one.name for one in kept] == ["base", "shift_off", "scale_ordered"]
     kept = survivors([seed, seed], tables, "knn")
@@ -168,6 +169,27 @@ def test_another_config_is_refused_and_overwrites_nothing(whole):
             start(folder, **changes)
     assert {path: path.read_bytes() for path in before} == before
     start(folder, train__log_every=1)  # no number depends on it
+
+
+def test_another_config_is_refused_also_when_the_checkpoints_were_deleted(tmp_path):
+    start(tmp_path)
+    for checkpoints in tmp_path.glob("seed_*/round_*/checkpoints"):
+        shutil.rmtree(checkpoints)
+    with pytest.raises(ValueError, match="holds a run of another config"):
+        start(tmp_path, objectives__info_nce__temperature=0.1)
+
+
+def test_what_is_pasted_sets_back_weights_and_sharing_of_roles_that_change():
+    run = tiny()
+    with run.config.unlocked():
+        run.config.roles = ConfigDict({"shift": "ordered"})
+        run.config.role_weights = ConfigDict({"shift": 0.5})
+        run.config.sharing = ConfigDict({"shift": "rest"})
+    base = candidates(run.config, run.recipe)[0]
+    advice = {"transformations": {"shift": {"advice": "invariant"}, "scale": {"advice": None}}}
+    with run.config.unlocked():
+        exec(roles_text(advice, base), {"ConfigDict": ConfigDict, "config": run.config})
+    assert [line.role for line in resolve(run.config, run.recipe).values()] == ["invariant"] * 2
 
 
 def test_the_advised_roles_are_a_config_that_can_be_pasted():
@@ -239,4 +261,4 @@ def test_the_plan_names_every_candidate_and_the_budget(capsys):
     assert "3 candidates × 2 seeds × 4 steps of 8 images (192 images in all)" in shown
     assert "decided by probe_top1" in shown
     show_plan(tiny(advice__roles=("ordered", "off"), advice__most=2).config)
-    assert "less what is dropped after a third" in " ".join(capsys.readouterr().out.split())
+    assert "less what is dropped on the way" in " ".join(capsys.readouterr().out.split())

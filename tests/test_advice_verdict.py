@@ -222,3 +222,16 @@ def test_what_cannot_be_judged_is_refused(seeds, confidence, message):
     rows = noisy(seeds=seeds)
     with pytest.raises(ValueError, match=message):
         verdicts(evidence(rows), TABLES, metric="probe_top1", confidence=confidence)
+
+
+def test_numbers_that_agree_over_seeds_are_known_no_better_than_one_image():
+    """Two seeds without any spread: a lead of one image in a thousand is not clear."""
+    rows = np.full((len(TABLES), 2), 0.5)
+    rows[1] += 0.001
+    plain, careful = (
+        verdicts(evidence(rows), TABLES, metric="probe_top1", resolution=resolution)
+        for resolution in (0.0, 0.001)
+    )
+    part, role = TABLES[1].changed
+    assert plain["transformations"][part]["advice"] == role
+    assert careful["transformations"][part]["advice"] is None

@@ -130,3 +130,14 @@ def test_cyclic_factors_have_no_seam():
     targets = factor_targets(split, np.arange(2))
     assert np.abs(targets["hue"][0] - targets["hue"][1]).max() < 2e-3
     np.testing.assert_array_equal(targets["size"], [[1], [2]])
+
+
+@pytest.mark.parametrize("value", [2.3, 1 / 3, 0.1, np.float32(0.7)])
+@pytest.mark.parametrize("average", ["joint", "per_dimension"])
+def test_equal_targets_are_refused_whatever_their_mean_rounds_to(value, average):
+    """The variance of equal numbers is not 0 in floating point, but 1e-31."""
+    target = np.full((50, 1), value)
+    if average == "per_dimension":
+        target = np.concatenate([target, np.arange(50.0)[:, None]], axis=1)
+    with pytest.raises(ValueError, match="without variance"):
+        r2(target, np.zeros_like(target), average=average)

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -12,6 +13,7 @@ from eqssl_jax import method, presets
 from eqssl_jax.config import differences, load, plain
 from eqssl_jax.experiment.run import expand
 from eqssl_jax.method import resolve
+from eqssl_jax.objectives import Views
 from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.plan import _role
 from eqssl_jax.training.setup import setup
@@ -80,6 +82,17 @@ def test_the_small_config_itself_is_fine():
         ({"objectives__order__spacing": "log"}, "random or even"),
         ({"objectives__order__margin": -0.5}, "margin >= 0"),
         ({"objectives__order__images": 17}, "order.images is 17"),
+        ({"objectives__order__margin": float("nan")}, "margin >= 0"),
+        ({"objectives__order__weight": float("nan")}, "order.weight is nan"),
+        ({"roles__crop": "ordered", "role_weights__crop": float("nan")}, "crop is nan"),
+        (
+            {"roles__rotate": "rotational", "objectives__equivariance__recipe": "moco_imagenet"},
+            r"\['rotate'\] are rotational, but config.*moco_imagenet.*has only the parts",
+        ),
+        (
+            {"roles__rotate": "off", "roles__crop": "off", "roles__jitter": "ordered"},
+            "contrast views of an image would be the same",
+        ),
         ({"objectives__order__weight": -1.0}, "order.weight is -1.0"),
     ],
 )
@@ -183,6 +196,47 @@ def test_sharing_of_a_rotational_part(sharing, expected):
     first, second = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["hue"]["hue"]
     found = "equal" if (first == second).all() else "differ"
     assert ("rest" if not first.any() else found) == expected
+
+
+def seen(embeddings, features=None, **more):
+    features = embeddings if features is None else features
+    return Views(features=jnp.asarray(features), embeddings=jnp.asarray(embeddings), **more)
+
+
+def test_the_order_objective_looks_at_directions_not_lengths():
+    built = method.build(factored(roles__rotate="ordered"))
+    loss = built.objectives["order_rotate"][1].loss
+    z = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32)
+    s = jnp.broadcast_to(jnp.linspace(0, 1, 4)[:, None], (4, 6))
+    lengths = np.linspace(0.5, 9, 24).reshape(4, 6, 1).astype(np.float32)
+    first, second = (loss((), seen(x, magnitude=s))[0] for x in (z, z * lengths))
+    np.testing.assert_allclose(first, second, rtol=1e-5)
+    assert first > 0.01
+
+
+def test_the_prediction_objective_reads_differences_from_either_order_of_the_views():
+    """With a head that shows its first input: the loss is that of both differences, scaled."""
+    config = factored(roles__brightness="predicted", recipe__options__brightness=0.3)
+    with config.unlocked():
+        config.objectives.prediction.hidden = ()
+    built = method.build(config)
+    objective = built.objectives["prediction_brightness"][1]
+    recipe = built.views["contrast"].transform
+    draws = built.views["contrast"].pattern.draw(jax.random.key(0), recipe, 4000)
+    ratio = np.asarray(draws.params["brightness"]["brightness"])  # [2, N]
+    view = seen(np.zeros((2, 4000, 1), np.float32), ratio[..., None], params=draws.params)
+    weights = objective.init(jax.random.key(1), view)
+    variance = 2 * 0.6**2 / 12  # of the difference of two uniform draws of width 0.6
+
+    def value(first, second):
+        kernel = jnp.array([[first], [second]], jnp.float32)
+        dense = {"kernel": kernel, "bias": jnp.zeros(1)}
+        return float(objective.loss({**weights, "dense1": dense}, view)[0])
+
+    np.testing.assert_allclose(value(-1, 1), 0, atol=1e-10)  # second − first, for both orders
+    np.testing.assert_allclose(value(0, 0), 1, rtol=0.06)
+    expected = np.mean((ratio[1] - ratio[0]) ** 2) / variance
+    np.testing.assert_allclose(value(0, 0), expected, rtol=0.06)
 
 
 def test_a_ladder_costs_its_rungs_and_no_more():

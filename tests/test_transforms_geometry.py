@@ -251,3 +251,20 @@ def test_rotate_by_a_quarter_needs_no_fill():
 def test_rotate_refuses_another_fill(fill):
     with pytest.raises(ValueError, match="fill in"):
         t.rotate(fill=fill)
+
+
+def test_reflected_corners_hold_the_mirrored_image():
+    """Against NumPy's reflecting pad: the corner of the turned image is bilinear in the padded."""
+    x = np.asarray(jax.random.uniform(jax.random.key(3), (9, 9, 3)))
+    turned = t.rotate(fill="reflect").apply({"angle": jnp.float32(np.pi / 4)}, jnp.asarray(x))
+    padded = np.pad(x, ((4, 4), (4, 4), (0, 0)), mode="reflect")
+    for i, j in ((0, 0), (0, 8), (8, 3)):
+        down, right = i - 4, j - 4
+        row = np.sin(np.pi / 4) * right + np.cos(np.pi / 4) * down + 8  # in the padded image
+        column = np.cos(np.pi / 4) * right - np.sin(np.pi / 4) * down + 8
+        r, c = int(np.floor(row)), int(np.floor(column))
+        a, b = row - r, column - c
+        box = padded[r : r + 2, c : c + 2]
+        expected = (1 - a) * ((1 - b) * box[0, 0] + b * box[0, 1])
+        expected = expected + a * ((1 - b) * box[1, 0] + b * box[1, 1])
+        np.testing.assert_allclose(turned[i, j], expected, atol=1e-5)

@@ -6,6 +6,7 @@ from typing import Any
 
 from eqssl_jax import reporting
 from eqssl_jax.advice.candidates import Candidate
+from eqssl_jax.method import ROLES
 from eqssl_jax.training.workdir import write_json
 
 
@@ -22,10 +23,16 @@ def write(advice: Mapping[str, Any], base: Candidate, workdir: Path) -> None:
 
 
 def roles_text(advice: Mapping[str, Any], base: Candidate) -> str:
-    """The advised roles as lines of a config; parts without clear difference keep theirs."""
-    lines = []
+    """The advised roles as lines of a config; parts without clear difference keep theirs.
+
+    A weight or a sharing that was set for a role that changes is set back.
+    """
+    lines, back = [], []
     for part, line in base.table.items():
         advised = advice["transformations"].get(part, {}).get("advice")
         why = "" if advised else "  # not tried, or no clear difference"
         lines.append(f'        "{part}": "{advised or line.role}",{why}')
-    return "\n".join(["config.roles = ConfigDict(", "    {", *lines, "    }", ")"]) + "\n"
+        if advised not in (None, line.role):
+            back += [f"config.role_weights.{part} = 1.0"] * (line.weight != 1)
+            back += [f'config.sharing.{part} = "auto"'] * (line.sharing != ROLES[line.role][0])
+    return "\n".join(["config.roles = ConfigDict(", "    {", *lines, "    }", ")", *back]) + "\n"

@@ -27,6 +27,6 @@ def show_plan(config: ConfigDict) -> None:
     console.print(
         f"{len(tables)} candidates × {seeds} seeds × {run.steps} steps of "
         f"{config.train.batch_size} images ({images * seeds * len(tables):,} images in all"
-        + (", less what is dropped after a third" if halved else "")
+        + (", less what is dropped on the way" if halved else "")
         + f"), {config.model.encoder}; decided by {decided_by(run)}."
     )

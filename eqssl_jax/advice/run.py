@@ -18,7 +18,7 @@ from eqssl_jax.advice.bench import Bench, bench
 from eqssl_jax.advice.candidates import Candidate, candidates
 from eqssl_jax.advice.evidence import gather
 from eqssl_jax.advice.fleet import Fleet, fleet, keep, pick
-from eqssl_jax.advice.halving import dropped, merge, survivors
+from eqssl_jax.advice.halving import dropped, merge, stops, survivors
 from eqssl_jax.advice.output import write
 from eqssl_jax.advice.prepare import decided_by, prepare
 from eqssl_jax.advice.verdict import Evidence, verdicts
@@ -32,12 +32,18 @@ from eqssl_jax.training.workdir import claim, read_config, write_json
 
 
 class Round(NamedTuple):
-    """Train `tables` up to step `until`; `before` are those of the round before, none at first."""
+    """Train `tables` up to step `until`.
+
+    Attributes:
+      before: the candidates of the round before, none at first.
+      every: all candidates that ever were, so that states of all rounds have the same heads.
+    """
 
     number: int
     tables: Sequence[Candidate]
     until: int
-    before: Sequence[Candidate] = ()
+    before: Sequence[Candidate]
+    every: Sequence[Candidate]
 
 
 def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -55,19 +61,21 @@ def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         claim(folder, config)
     claim(workdir, config)
     from_ = bench(run)
-    halved = len(tables) > config.advice.most
-    first = Round(1, tables, max(1, run.steps // 3) if halved else run.steps)
-    evidence = _round(run, first, from_, workdir)
-    advice = verdicts(evidence, tables, metric=metric, confidence=config.advice.confidence)
-    if halved:
-        kept = survivors(evidence, tables, metric)
-        gone = dropped(tables, kept, first.until)
-        second = Round(2, kept, run.steps, tables)
-        later = _round(run, second, from_, workdir)
-        settled = verdicts(
-            later, kept, metric=metric, confidence=config.advice.confidence, dropped=gone
+    advice: dict[str, Any] = {}
+    now, before, gone = tables, list[Candidate](), dict[str, str]()
+    for number, until in enumerate(stops(len(tables), config.advice.most, run.steps), 1):
+        evidence = _round(run, Round(number, now, until, before, tables), from_, workdir)
+        found = verdicts(
+            evidence,
+            now,
+            metric=metric,
+            confidence=config.advice.confidence,
+            resolution=1 / from_.held_out.size,
+            dropped=gone,
         )
-        advice = merge(advice, settled, gone)
+        advice = merge(advice, found, gone)
+        before, now = now, survivors(evidence, now, metric)
+        gone = gone | dropped(before, now, until, gone)
     write(advice, tables[0], workdir)
     return advice
 
@@ -108,7 +116,7 @@ def restore(folder: Path, like: TrainState) -> TrainState:
 def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence]:
     found = []
     # One for all seeds: its step is compiled once.
-    all_ = fleet(run, now.tables, among=now.before)
+    all_ = fleet(run, now.tables, among=now.every)
     for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
         folder = workdir / f"seed_{seed}" / f"round_{now.number}"
         path = folder / "evidence.json"
@@ -153,7 +161,7 @@ def _train(run: Setup, now: Round, all_: Fleet, seed: int, folder: Path) -> Trai
 def _earlier(run: Setup, now: Round, seed: int, folder: Path) -> TrainState:
     """The states at the end of the round before, of the candidates that go on."""
     before = folder.with_name(f"round_{now.number - 1}")
-    states = restore(before, fleet(run, now.before).init(seed))
+    states = restore(before, fleet(run, now.before, among=now.every).init(seed))
     names = [candidate.name for candidate in now.before]
     return keep(states, [names.index(candidate.name) for candidate in now.tables])
 

@@ -10,6 +10,10 @@ and two candidates differ clearly when |x̄_a − x̄_b| > t · s · √(2/S), w
 Student's distribution with (K − 1)(S − 1) degrees of freedom at a confidence that is shared among
 all comparisons (Bonferroni). Intervals are drawn half as wide, so that two roles differ clearly
 exactly when their intervals do not meet.
+
+What this covers is the chance of a seed. All candidates are measured on the same held-out images,
+so a difference that these images happen to show (and others would not) can be called clear: with
+few of them, hold out more, or take another validation split and look again.
 """
 
 import math
@@ -25,6 +29,7 @@ from eqssl_jax.reporting.metrics import describe, show
 
 Evidence = Mapping[str, Mapping[str, Mapping[str, float]]]  # candidate, part, metric
 METRICS = ("probe_top1", "knn", "order_accuracy_amid", "magnitude_r2", "info_nce", "natural")
+CLASSES = METRICS[:2]  # those that need labels, and are the same for all parts
 NATURAL = 0.25  # half of what data that varies in a transformation by itself has
 
 
@@ -34,6 +39,7 @@ def verdicts(
     *,
     metric: str,
     confidence: float = 0.9,
+    resolution: float = 0.0,
     dropped: Mapping[str, str] = {},
 ) -> dict[str, Any]:
     """Advice for every part, in the form of `reporting.advice_table`.
@@ -48,7 +54,9 @@ def verdicts(
       seeds: evidence of each seed.
       tables: the candidates, the base first.
       metric: "probe_top1", "knn" or "label_free".
-      confidence: that no difference called clear is chance, over all comparisons.
+      confidence: that no difference called clear is chance of the seed, over all comparisons.
+      resolution: the least s of an accuracy, 1 / (number of held-out images): numbers that agree
+        over a few seeds to the last image are not known better than that.
       dropped: by part, what to say of roles that were dropped early.
 
     Raises:
@@ -74,7 +82,8 @@ def verdicts(
         for part, of in roles.items():
             rows = _rows(seeds, of.values(), part, name)
             if rows is not None:
-                half = _half_width(seeds, roles, name, part, pairs, confidence)
+                least = resolution if name in CLASSES else 0.0
+                half = _half_width(seeds, roles, name, part, pairs, confidence, least)
                 for role, row in zip(of, rows, strict=True):
                     found[part][role][name] = _interval(row, half)
     return {
@@ -104,13 +113,14 @@ def _half_width(
     part: str,
     pairs: int,
     confidence: float,
+    least: float,
 ) -> float:
     """Half of the least clear difference.
 
     Metrics of classes are one table of all candidates; those along a part's ladder are of the
     scale of that part, and are a table for themselves.
     """
-    if metric in ("probe_top1", "knn"):
+    if metric in CLASSES:
         names = list(dict.fromkeys(name for of in roles.values() for name in of.values()))
         where = {name: p for p, of in roles.items() for name in of.values()}
         rows = np.array([[seed[n][where[n]][metric] for seed in seeds] for n in names])
@@ -118,7 +128,7 @@ def _half_width(
         rows = np.array([[s[n][part][metric] for s in seeds] for n in roles[part].values()])
     left = rows - rows.mean(axis=1, keepdims=True) - rows.mean(axis=0, keepdims=True) + rows.mean()
     freedom = (rows.shape[0] - 1) * (rows.shape[1] - 1)
-    sd = math.sqrt(float(np.sum(left**2)) / freedom)
+    sd = max(least, math.sqrt(float(np.sum(left**2)) / freedom))
     t = float(stats.t.ppf(1 - (1 - confidence) / (2 * pairs), freedom))
     return t * sd * math.sqrt(2 / rows.shape[1]) / 2
 

@@ -25,6 +25,7 @@ def build(config: ConfigDict) -> Method:
     """
     recipe = build_recipe(config.recipe.name, config.recipe.options)
     table = roles.resolve(config, recipe)
+    roles.check_contrast(config, table)
     contrast = ViewSpec(recipe, roles.contrast_pattern(table))
     sets: dict[str, ViewSpec] = {}
     weighted: dict[str, tuple[float, Objective]] = {}
@@ -71,6 +72,13 @@ def _rotational(config: ConfigDict, table: Mapping[str, Role], recipe: Transform
     if settings.recipe:
         recipe = build_recipe(settings.recipe, settings.recipe_options)
     turning = roles.parts(table, "rotational")
+    missing = [part for part in turning if part not in recipe.identity]
+    if missing:
+        raise ValueError(
+            f"{missing} are rotational, but config.objectives.equivariance.recipe = "
+            f"{settings.recipe!r} has only the parts {sorted(recipe.identity)}: give them another "
+            f"role, or set that recipe to '' to use config.recipe."
+        )
     weight = _weight("equivariance", settings.weight)
     draws = settings.splits if settings.variant == "paper" else 1
     shared = views.grouped(draws, 2, reference=settings.reference)
@@ -126,7 +134,7 @@ def _check_order(settings: ConfigDict) -> None:
         raise ValueError(
             f"config.objectives.order.spacing is {settings.spacing!r}; choose random or even."
         )
-    if settings.margin < 0 or settings.temperature <= 0:
+    if not (settings.margin >= 0 and settings.temperature > 0):
         raise ValueError(
             f"config.objectives.order needs margin >= 0 and temperature > 0, found "
             f"{settings.margin} and {settings.temperature}."
@@ -134,6 +142,6 @@ def _check_order(settings: ConfigDict) -> None:
 
 
 def _weight(name: str, weight: float) -> float:
-    if weight < 0:
+    if not weight >= 0:  # NaN too
         raise ValueError(f"config.objectives.{name}.weight is {weight}; it must not be negative.")
     return weight

@@ -62,7 +62,8 @@ def resolve(config: ConfigDict, recipe: Transform) -> dict[str, Role]:
             if part not in recipe.identity:
                 raise ValueError(
                     f"config.{setting} names {part!r}, which is not a part of the recipe; its "
-                    f"parts are {sorted(recipe.identity)}."
+                    f"parts are {sorted(recipe.identity)}. (A part whose strength is 0 is left out "
+                    f"of some recipes: to do without one, give it a strength and the role 'off'.)"
                 )
     table = {}
     for part in recipe.identity:
@@ -79,6 +80,22 @@ def resolve(config: ConfigDict, recipe: Transform) -> dict[str, Role]:
 def parts(table: Mapping[str, Role], role: str) -> list[str]:
     """The parts with a role, in the order of the recipe."""
     return [part for part, line in table.items() if line.role == role]
+
+
+def check_contrast(config: ConfigDict, table: Mapping[str, Role]) -> None:
+    """Two views that are compared must be able to differ.
+
+    Raises:
+      ValueError: if the contrast has a weight and no part is drawn independently.
+    """
+    compared = config.objectives.info_nce.weight > 0 or config.objectives.alignment.weight > 0
+    if compared and not any(line.sharing == INDEPENDENT for line in table.values()):
+        named = ", ".join(f"{part} {line.role}" for part, line in table.items())
+        raise ValueError(
+            f"Both contrast views of an image would be the same, since no part of the recipe is "
+            f"drawn independently ({named}): make at least one part invariant, rotational or "
+            f"predicted."
+        )
 
 
 def contrast_pattern(table: Mapping[str, Role]) -> Pattern:
@@ -139,7 +156,7 @@ def _sharing(part: str, role: str, sharing: str) -> str:
 
 
 def _weight(part: str, role: str, weight: float) -> float:
-    if weight < 0:
+    if not weight >= 0:  # NaN too
         raise ValueError(f"config.role_weights.{part} is {weight}; it must not be negative.")
     if weight != 1 and role not in WEIGHTED:
         setting = {

@@ -62,7 +62,7 @@ def order_preservation(
     check_ladder(z, magnitude)
     if form not in FORMS:
         raise ValueError(f"order_preservation() takes form 'hinge' or 'listwise', found {form!r}.")
-    if margin < 0 or temperature <= 0:
+    if not (margin >= 0 and temperature > 0):
         raise ValueError(
             f"order_preservation() needs margin >= 0 and temperature > 0, found {margin} and "
             f"{temperature}."

@@ -18,15 +18,16 @@ FREE = ("evaluation.", "train.log_every", "train.keep")
 def claim(workdir: Path, config: ConfigDict) -> None:
     """Make `workdir` the folder of this config, or check that it already is.
 
-    Until a first checkpoint is written there is nothing to protect, and a changed config replaces
-    the one there; so do settings that training does not depend on (`FREE`).
+    Until a first checkpoint or evidence is written there is nothing to protect, and a changed
+    config replaces the one there; so do settings that training does not depend on (`FREE`).
 
     Raises:
       ValueError: if another config has trained there, with every differing key.
       OSError: if it cannot be created or written.
     """
     path = workdir / "config.json"
-    if path.exists() and any((workdir / "checkpoints").glob("[0-9]*")):
+    trained = any((workdir / "checkpoints").glob("[0-9]*"))
+    if path.exists() and (trained or (workdir / "evidence.json").exists()):
         changed = differences(plain(read_config(workdir)), plain(config))
         changed = {key: pair for key, pair in changed.items() if not key.startswith(FREE)}
         if changed:

@@ -1,4 +1,4 @@
-"""What turns a point cloud: rotations of R³, drawn uniformly."""
+"""What turns a point cloud: random rotations of R³."""
 
 from math import pi
 
@@ -13,13 +13,13 @@ _SMALL = 1e-4  # radians: below, the series are exact in float32
 
 
 def rotate3d(max_angle: float = pi) -> Transform:
-    """Turn a point cloud [n, 3] about the origin by a uniformly random rotation.
+    """Turn a point cloud [n, 3] about the origin by a random rotation, uniform for max_angle = π.
 
-    A draw is `rotation`, the rotation vector θ·axis [3] in radians, |θ| ≤ π; the identity is 0. The
-    draw is uniform on SO(3), by a normal quaternion (Shoemake 1992), with its angle scaled by
-    max_angle / π. In these coordinates the straight line from 0 to a draw is the geodesic from the
-    identity to the rotation, so ladders need no special case. Points are turned by Rodrigues'
-    formula,
+    A draw is `rotation`, the rotation vector θ·axis [3] in radians, |θ| ≤ π; the identity is 0. It
+    is drawn uniformly from SO(3), by a normal quaternion (Shoemake 1992), and its angle then scaled
+    by max_angle / π, which for less than π is not uniform on the smaller ball. In these coordinates
+    the straight line from 0 to a draw is the geodesic from the identity to the rotation, so ladders
+    need no special case. Points are turned by Rodrigues' formula,
 
         x ← x + (sin θ / θ) r × x + ((1 − cos θ) / θ²) r × (r × x).
 
