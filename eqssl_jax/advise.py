@@ -6,34 +6,32 @@ Budgets are settings: --config.advice.seeds=5 --config.train.steps=400. Started 
 """
 
 from pathlib import Path
+from typing import Any
 
-from absl import app, flags
-from ml_collections import config_flags
+from absl import flags
 
 from eqssl_jax import command
-from eqssl_jax.command import WORKDIR, run_command, start
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The config, e.g. configs/advise.py.")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be compared and stop.")
+command.planned()
 flags.adopt_module_key_flags(command)  # --help shows them too
 
 
+# Imported late: --help and a mistyped flag answer at once.
+def run(config: Any, workdir: str) -> None:
+    from eqssl_jax import advice
+
+    advice.advise(config, Path(workdir))
+
+
+def plan(config: Any) -> None:
+    from eqssl_jax import advice
+
+    advice.show_plan(config)
+
+
 def main(argv: list[str]) -> None:
-    # Imported late: --help and a mistyped flag answer at once.
-    def run() -> None:
-        from eqssl_jax import advice
-
-        if DRY_RUN.value:
-            advice.show_plan(CONFIG.value)
-        else:
-            advice.advise(CONFIG.value, Path(WORKDIR.value or ""))
-
-    if CONFIG.value is None:
-        raise app.UsageError("--config is needed, e.g. --config=configs/advise.py:shapes")
-    if WORKDIR.value is None and not DRY_RUN.value:
-        raise app.UsageError("--workdir is needed: the folder that will hold the advice.")
-    run_command(run, argv)
+    command.run_config(argv, run, plan)
 
 
 if __name__ == "__main__":
-    start(main)
+    command.start(main)

@@ -1,13 +1,48 @@
 """How a binary ends: one paragraph for a mistake of the user, a traceback for one of ours."""
 
+import functools
 import sys
 import textwrap
 from collections.abc import Callable
+from typing import Any
 
 from absl import app, flags, logging
+from ml_collections import config_flags
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resumes it.")
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+
+
+@functools.cache
+def planned() -> tuple[Any, Any]:
+    """The flags --config and --dry_run, of every binary that asks for them; defined once."""
+    return (
+        config_flags.DEFINE_config_file("config", None, "The config file, e.g. configs/care.py."),
+        flags.DEFINE_bool("dry_run", False, "Print what would be done and stop."),
+    )
+
+
+def run_config(
+    argv: list[str], run: Callable[[Any, str], None], plan: Callable[[Any], None]
+) -> None:
+    """`run(config, workdir)`, or `plan(config)` with --dry_run, as `run_command`.
+
+    Raises:
+      app.UsageError: without --config, or without a --workdir to run in.
+    """
+    config, dry_run = planned()
+    if config.value is None:
+        raise app.UsageError("--config is needed, e.g. --config=configs/quickstart.py")
+    if WORKDIR.value is None and not dry_run.value:
+        raise app.UsageError("--workdir is needed: the folder that will hold the run.")
+
+    def action() -> None:
+        if dry_run.value:
+            plan(config.value)
+        else:
+            run(config.value, WORKDIR.value or "")
+
+    run_command(action, argv)
 
 
 def start(main: Callable[[list[str]], None]) -> None:
@@ -34,12 +69,20 @@ def _unknown_setting(text: str, argv: list[str]) -> str:
     """ml_collections names only the last part of a key: find the flag that it came from.
 
     >>> _unknown_setting("'nme' Did you mean 'name'?", ["x", "--config.data.nme=a"])
-    "The config has no setting for --config.data.nme=a. 'nme' Did you mean 'name'?"
+    "The config has no setting for --config.data.nme=a. 'nme': did you mean 'name'?"
+    >>> _unknown_setting("'flip'", ["x", "--config.roles.flip=ordered"])[-39:]
+    'this config: --dry_run lists its parts.'
     """
-    text = " ".join(text.replace("\\n", " ").replace("\\'", "'").split())
-    name = text.strip("\"'").split("'")[0].split()[0]
+    text = " ".join(text.replace("\\n", " ").replace("\\'", "'").split()).strip("\"'")
+    name = text.split("'")[0].split()[0]
     flag = next((arg for arg in argv if arg.startswith("--config.") and name in arg), f"{name!r}")
-    return f"The config has no setting for {flag}. {text}"
+    known = text.replace(" Did you mean", ": did you mean").strip()
+    hint = f" '{known}" if "did you mean" in known else ""
+    if flag.startswith(("--config.roles.", "--config.role_weights.", "--config.sharing.")):
+        hint += (
+            f" There is no part {name!r} in the recipe of this config: --dry_run lists its parts."
+        )
+    return f"The config has no setting for {flag}.{hint}"
 
 
 def run_command(action: Callable[[], None], argv: list[str]) -> None:

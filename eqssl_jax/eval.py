@@ -15,7 +15,10 @@ from eqssl_jax.command import WORKDIR, run_command, start
 STEP = flags.DEFINE_string("step", "latest", "latest, best, all, or the number of a step.")
 WATCH = flags.DEFINE_bool("watch", False, "Evaluate new checkpoints until training is done.")
 OPTIONS = flags.DEFINE_multi_string(
-    "option", [], "A budget of the evaluation, e.g. --option=augmentations=5; repeatable."
+    "option",
+    [],
+    "A budget of the evaluation, e.g. --option=preset=quick or --option=augmentations=5; may be "
+    "given several times.",
 )
 flags.adopt_module_key_flags(command)  # --help shows them too
 
@@ -30,7 +33,9 @@ def main(argv: list[str]) -> None:
         if WATCH.value:
             assess.watch(workdir, options=options)
         else:
-            assess.assess(workdir, STEP.value, options=options)
+            print("Evaluating (minutes; --option=preset=quick for a first look) ...", flush=True)
+            for path in assess.assess(workdir, STEP.value, options=options):
+                print(f"Evaluated: {path}, its figures beside it", flush=True)
 
     if WORKDIR.value is None:
         raise app.UsageError("--workdir is needed: the folder that training was started with.")

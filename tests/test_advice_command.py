@@ -73,7 +73,7 @@ def test_the_plan_of_the_shipped_config(capsys):
     show_plan(config)
     shown = " ".join(capsys.readouterr().out.split())
     assert "5 candidates × 3 seeds × 200 steps of 64 images" in shown
-    assert "dropped after a third" in shown and "conv_tiny" in shown
+    assert "dropped on the way" in shown and "conv_tiny" in shown
     assert shown.count("ordered, off") == 2 and shown.count("nothing") == 4
 
 

@@ -115,7 +115,24 @@ def test_eval_reads_only_the_workdir(workdir):
             assert 0 <= metrics["knn"]["value"] <= 1
         figures = {path.name for path in (workdir / "eval").glob(f"{step}_*.png")}
         assert figures == {
-            f"{step}_{name}.png" for name in ("views", "curves", "cosines", "neighbours")
+            f"{step}_{name}.png"
+            for name in (
+                "views",
+                "curves",
+                "cosines",
+                "neighbours",
+                "ladders",
+                "spectrum_order_accuracy_amid",
+                "spectrum_magnitude_r2",
+                *(
+                    (
+                        "spectrum_order_accuracy_amid_over_training",
+                        "spectrum_magnitude_r2_over_training",
+                    )
+                    if step == 4
+                    else ()
+                ),
+            )
         }
 
 

@@ -45,7 +45,7 @@ def figures(monkeypatch):
 
 
 def titles(figure):
-    return [axes.get_title("left").strip() for axes in figure.axes]
+    return [" ".join(axes.get_title("left").split()) for axes in figure.axes]
 
 
 def dots(axes):

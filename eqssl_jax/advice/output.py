@@ -13,12 +13,17 @@ from eqssl_jax.training.workdir import write_json
 def write(advice: Mapping[str, Any], base: Candidate, workdir: Path) -> None:
     """advice.json, .md, .csv and .png, and roles.py; the table is printed too."""
     table = reporting.advice_table(advice)
-    (workdir / "advice.md").write_text(reporting.as_markdown(table))
+    warning = advice.get("warning", "")
+    (workdir / "advice.md").write_text(
+        reporting.as_markdown(table) + (f"\n{warning}\n" if warning else "")
+    )
     (workdir / "advice.csv").write_text(reporting.as_csv(table))
     reporting.advice(advice, workdir / "advice.png")
     (workdir / "roles.py").write_text(roles_text(advice, base))
     write_json(workdir / "advice.json", advice)
     print("\n" + reporting.as_text(table) + "\n\n" + roles_text(advice, base))
+    if warning:
+        print(f"Mind: {warning}\n")
     print(f"All of it: {workdir / 'advice.md'}. The figure: {workdir / 'advice.png'}")
 
 

@@ -92,7 +92,8 @@ def verdicts(
             part: _advise(part, of, metric, base.table[part].role, dropped.get(part, ""))
             for part, of in found.items()
         },
-        "floor": _floor(seeds),
+        "floor": (floor := _floor(seeds)),
+        "warning": _warning(found, metric, floor.get(metric)),
     }
 
 
@@ -189,6 +190,20 @@ def _without_labels(
     return best, (
         f"Without labels: {best} keeps more of the magnitude (R² +{gain:.2f}) at no clear cost in "
         f"InfoNCE, and the data varies in it by itself."
+    )
+
+
+def _warning(
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]], metric: str, floor: float | None
+) -> str:
+    """What to say if nothing was learned that an untrained encoder does not have."""
+    best = [one[metric] for of in found.values() for one in of.values() if metric in one]
+    if floor is None or any(one["low"] > floor for one in best):
+        return ""
+    return (
+        f"No candidate is clearly better than an untrained encoder ({show(metric, floor)}): this "
+        f"was too little training, or too few labels, to tell roles apart. Raise "
+        f"config.train.steps or config.advice.train_images."
     )
 
 

@@ -78,9 +78,9 @@ def evaluate(
 ) -> tuple[Result, evaluation.Arrays]:
     """All metrics of several encoders on the data and recipe of one run."""
     config = run.config
-    settings = evaluation.settings(
-        config.evaluation.preset, **{**plain(config)["evaluation"]["options"], **options}
-    )
+    budgets = {**plain(config)["evaluation"]["options"], **options}
+    preset = budgets.pop("preset", config.evaluation.preset)
+    settings = evaluation.settings(preset, **budgets)
     # A key of its own, the same for every run: all encoders meet the same augmentations.
     return evaluation.evaluate(
         encoders, run.dataset, run.recipe, jax.random.key(2), settings=settings, layers=layers

@@ -1,5 +1,6 @@
 """Which role should each transformation have? The evidence for every role tried, as a picture."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -145,7 +146,9 @@ def _panel(
     value_axis(axes, metric, drawn)
     if not first and axes.get_xscale() == "linear":
         axes.locator_params(axis="x", nbins=3)
-    quiet(axes, describe(metric).title, note=NOTES[describe(metric).better])
+    # A long title would run into that of the next panel.
+    title = textwrap.fill(describe(metric).title, 40 if first else 16)
+    quiet(axes, title, note=NOTES[describe(metric).better])
     axes.set_ylim(bands[-1].bottom, 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(first)
