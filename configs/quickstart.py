@@ -37,6 +37,7 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 2e-3
     config.optimizer.warmup_epochs = 0.5
     config.evaluation.preset = "quick"
+    config.evaluation.options = ConfigDict({"ladder_images": 0})  # order: see configs/order.py
     config.runs = ConfigDict(
         {"simclr": {"objectives": {"equivariance": {"weight": 0.0}}}, "care": {}}
     )
