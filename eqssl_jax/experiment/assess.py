@@ -24,6 +24,7 @@ def assess(
     step: str = "latest",
     *,
     options: Mapping[str, Any] | None = None,
+    missing_only: bool = False,
 ) -> list[Path]:
     """Evaluate one step, or all, of a run (or of every run of a comparison); the files written.
 
@@ -31,6 +32,7 @@ def assess(
       workdir: a run's folder, or one that holds several runs.
       step: "latest", "best" (on validation), "all", or a number.
       options: budgets of the evaluation that replace those of the config.
+      missing_only: pass over steps that are evaluated already.
 
     Raises:
       FileNotFoundError: if there is no run or no such checkpoint.
@@ -39,6 +41,8 @@ def assess(
     written = []
     for folder in run_folders(workdir):
         run, steps = setup(read_config(folder), training=False), _steps(folder, step)
+        if missing_only:
+            steps = [one for one in steps if not (folder / "eval" / f"{one}.json").exists()]
         for one in steps:
             written.append(assess_step(run, folder, one, options=options or {})[0])
     return written

@@ -6,18 +6,20 @@ Nothing here trains, encodes or reads a workdir.
 from eqssl_jax.reporting.curves import cosine_histograms, training_curves
 from eqssl_jax.reporting.evidence import AdviceTable, advice_table
 from eqssl_jax.reporting.floors import comparison
-from eqssl_jax.reporting.metrics import HEADLINES, METRICS, Metric, describe
+from eqssl_jax.reporting.metrics import FLOORS, HEADLINES, METRICS, Metric, describe
 from eqssl_jax.reporting.pictures import neighbours, views_sheet
 from eqssl_jax.reporting.printing import as_csv, as_markdown, as_text
 from eqssl_jax.reporting.roles import advice
 from eqssl_jax.reporting.rungs import ladders
 from eqssl_jax.reporting.spectra import spectrum, spectrum_over_training
-from eqssl_jax.reporting.tables import Table, comparison_table
+from eqssl_jax.reporting.tables import Cell, Table, comparison_table
 
 __all__ = [
+    "FLOORS",
     "HEADLINES",
     "METRICS",
     "AdviceTable",
+    "Cell",
     "Metric",
     "Table",
     "advice",
