@@ -50,10 +50,26 @@ def base() -> ConfigDict:
             info_nce=dict(weight=1.0, temperature=0.5),
             alignment=dict(weight=0.0, temperature=0.5),  # the two parts of InfoNCE, for ablations
             uniformity=dict(weight=0.0, temperature=0.5),
+            moco=dict(  # MoCo-v2
+                weight=0.0,
+                temperature=0.2,
+                queue=4096,  # keys of earlier batches
+                symmetric=False,  # True: either view asks, at twice the cost
+            ),
+            byol=dict(weight=0.0, hidden=(4096,)),  # widths of the predictor's hidden layers
+            barlow_twins=dict(weight=0.0, off_diagonal=5e-3),  # λ of the off-diagonal part
+            vicreg=dict(weight=0.0, invariance=25.0, variance=25.0, covariance=1.0),
+            equimod=dict(  # a prediction of each view's embedding, beside any of the above
+                weight=0.0,
+                temperature=0.2,
+                projector=(2048, 2048, 128),
+                parameters=128,  # width that the parameters of a draw are brought to
+            ),
             # The next three count only where a part of the recipe has the role.
             equivariance=dict(  # rotational
                 weight=0.1,  # CARE's λ, at the authors' scale
                 splits=16,  # groups of images
+                views="own",  # own: two more views; contrast: those that InfoNCE compares, shared
                 variant="paper",  # paper: a draw per group; code: one draw for all groups
                 reference="augmented",  # augmented: two draws; identity: a draw and no draw
                 images=0,  # only the first so many images of the batch; 0: all
@@ -70,6 +86,12 @@ def base() -> ConfigDict:
                 images=0,  # only the first so many images of the batch; 0: all
             ),
             prediction=dict(weight=1.0, hidden=(512, 512)),  # predicted, one head for each part
+        )
+    )
+    config.target = ConfigDict(  # the moving average of the network that MoCo and BYOL compare to
+        dict(
+            momentum=0.99,  # at the start: target ← m·target + (1 − m)·online after each step
+            final=0.99,  # at the end, reached along half a cosine
         )
     )
     config.optimizer = ConfigDict(

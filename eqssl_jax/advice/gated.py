@@ -16,6 +16,9 @@ from eqssl_jax.transforms.base import Params, Transform
 from eqssl_jax.views import Draws, Pattern, ViewSpec
 
 
+CONTRASTS = ("info_nce", "alignment", "uniformity")  # what candidates are trained with
+
+
 def gated_method(
     config: ConfigDict, recipe: Transform, gate: Gates, used: set[tuple[str, str]]
 ) -> Method:
@@ -60,7 +63,7 @@ def _contrastive(settings: ConfigDict) -> dict[str, tuple[Any, Objective]]:
             settings[name].weight,
             losses.contrast_loss(name, getattr(objectives, name), settings[name].temperature),
         )
-        for name in ("info_nce", "alignment", "uniformity")
+        for name in CONTRASTS
         if settings[name].weight or name == "info_nce"
     }
 

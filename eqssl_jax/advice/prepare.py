@@ -5,7 +5,8 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.advice.bench import check_images
 from eqssl_jax.advice.candidates import Candidate, candidates, gates
-from eqssl_jax.advice.gated import gated_method
+from eqssl_jax.advice.gated import CONTRASTS, gated_method
+from eqssl_jax.method import bases
 from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.setup import Setup, setup
 
@@ -47,6 +48,13 @@ def check(run: Setup) -> None:
         raise ValueError(
             "Advice trains many encoders on data that lives on the device, and this data is "
             "streamed: set --config.data.on_device=always, or make images smaller (data.size)."
+        )
+    others = sorted(set(run.method.objectives) & (set(bases.NAMES) - set(CONTRASTS)))
+    if others or run.config.objectives.equivariance.views != "own":
+        raise ValueError(
+            f"Advice compares roles under {', '.join(CONTRASTS)} with equivariance.views 'own'; the "
+            f"config trains {', '.join(others) or 'those'} with views "
+            f"{run.config.objectives.equivariance.views!r}: set the weights of others to 0."
         )
     if run.config.objectives.equivariance.recipe:
         raise ValueError(

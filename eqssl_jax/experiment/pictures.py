@@ -71,7 +71,7 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
     """[1 + V, N, H, W, C]: the first images of the validation split and every view of them."""
     split = run.dataset.splits.get("validation", run.split)
     groups = run.config.objectives.equivariance.splits
-    count = max(SHOWN, groups * 2) if "equivariance" in run.method.views else SHOWN
+    count = max(SHOWN, groups * 2) if "equivariance" in run.method.objectives else SHOWN
     images = read(split, np.arange(count) % split.size)
     examples = jax.jit(lambda key, x: draw_views(run.method, key, x)[1])(
         jax.random.key(run.config.seed), images

@@ -16,7 +16,8 @@ class Method(NamedTuple):
       views: view sets by name, computed once each, in this order.
       objectives: (weight, objective) by name; the total is the weighted sum.
       momentum: m(step) of the target network, target ← m·target + (1−m)·online; None: no target.
-      target_views: names of the view sets that the target network sees too.
+      target_views: names of the view sets that the target network sees too (of each, the views
+        `ViewSpec.target`).
       joint_views: one BatchNorm over all views of a forward, instead of one for each view.
     """
 

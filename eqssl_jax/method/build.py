@@ -4,15 +4,16 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import objectives, views
-from eqssl_jax.method import losses, roles
+from eqssl_jax import views
+from eqssl_jax.method import bases, losses, roles
 from eqssl_jax.method.base import Method
 from eqssl_jax.method.recipe import build_recipe
 from eqssl_jax.method.roles import Role
+from eqssl_jax.method.target import with_target
 from eqssl_jax.objectives.base import Objective
 from eqssl_jax.objectives.order import FORMS
 from eqssl_jax.transforms.base import Transform
-from eqssl_jax.views import ViewSpec
+from eqssl_jax.views import Pattern, ViewSpec
 
 Addition = tuple[dict[str, ViewSpec], dict[str, tuple[float, Objective]]]
 
@@ -25,13 +26,14 @@ def build(config: ConfigDict) -> Method:
     """
     recipe = build_recipe(config.recipe.name, config.recipe.options)
     table = roles.resolve(config, recipe)
-    roles.check_contrast(config, table)
-    contrast = ViewSpec(recipe, roles.contrast_pattern(table))
+    compared = any(config.objectives[name].weight > 0 for name in bases.COMPARING)
+    roles.check_contrast(table, compared=compared)
+    contrast = ViewSpec(recipe, _contrast_pattern(config, table))
     sets: dict[str, ViewSpec] = {}
     weighted: dict[str, tuple[float, Objective]] = {}
     for more_sets, more in (
-        _contrastive(config, contrast),
-        _rotational(config, table, recipe),
+        _based(config, contrast),
+        _rotational(config, table, contrast),
         _ordered(config, table, recipe),
         _predicted(config, table, contrast),
     ):
@@ -42,23 +44,55 @@ def build(config: ConfigDict) -> Method:
             "Every weight in config.objectives is 0, so there is nothing to train: give at least "
             "one objective a positive weight, e.g. --config.objectives.info_nce.weight=1."
         )
-    return Method(sets, weighted, joint_views=config.model.joint_views)
+    method = Method(sets, weighted, joint_views=config.model.joint_views)
+    return with_target(method, config)
 
 
-def _contrastive(config: ConfigDict, contrast: ViewSpec) -> Addition:
-    """InfoNCE and its two parts, on two views of each image."""
-    found = {}
-    for name in ("info_nce", "alignment", "uniformity"):
-        settings = config.objectives[name]
-        if _weight(name, settings.weight):
-            loss = getattr(objectives, name)
-            found[name] = (settings.weight, losses.contrast_loss(name, loss, settings.temperature))
+def _based(config: ConfigDict, contrast: ViewSpec) -> Addition:
+    """The base method on two views of each image; EquiMod also looks at the image itself."""
+    found = {
+        name: (config.objectives[name].weight, bases.objective(name, config, contrast.transform))
+        for name in bases.NAMES
+        if _weight(name, config.objectives[name].weight)
+    }
+    if "equimod" in found:
+        still = ViewSpec(contrast.transform, views.still(1))
+        return {"contrast": contrast, "original": still}, found
     return ({"contrast": contrast} if found else {}), found
 
 
-def _rotational(config: ConfigDict, table: Mapping[str, Role], recipe: Transform) -> Addition:
-    """CARE's Gram match of all rotational parts together."""
+def _contrast_pattern(config: ConfigDict, table: Mapping[str, Role]) -> Pattern:
+    """Two views; with equivariance.views "contrast", groups share their rotational parts."""
     settings = config.objectives.equivariance
+    if settings.views not in ("own", "contrast"):
+        raise ValueError(
+            f"config.objectives.equivariance.views is {settings.views!r}; choose 'own' (two views "
+            f"more, as in the paper) or 'contrast' (the two contrast views serve both)."
+        )
+    turning = roles.parts(table, "rotational")
+    if settings.views == "own" or not turning or not settings.weight:
+        return roles.contrast_pattern(table)
+    unshared = [part for part in turning if table[part].sharing != roles.INDEPENDENT]
+    if unshared or settings.recipe or settings.images or settings.reference != "augmented":
+        raise ValueError(
+            f"config.objectives.equivariance.views is 'contrast': the contrast views serve the "
+            f"Gram match too, so rotational parts must be drawn for each view (sharing is not "
+            f"'auto' for {unshared or 'none'}), with reference 'augmented' (found "
+            f"{settings.reference!r}), the recipe of the contrast (found {settings.recipe!r}) and "
+            f"all images (found images = {settings.images}). Change these, or set views to 'own'."
+        )
+    grouped = views.grouped(_draws(settings), 2)
+    return roles.contrast_pattern(table, dict.fromkeys(turning, grouped))
+
+
+def _draws(settings: ConfigDict) -> int:
+    """How many distinct draws a view of the equivariance set holds."""
+    return settings.splits if settings.variant == "paper" else 1
+
+
+def _rotational(config: ConfigDict, table: Mapping[str, Role], contrast: ViewSpec) -> Addition:
+    """CARE's Gram match of all rotational parts together."""
+    settings, recipe = config.objectives.equivariance, contrast.transform
     if settings.variant not in ("paper", "code"):
         raise ValueError(
             f"config.objectives.equivariance.variant is {settings.variant!r}; choose 'paper' (a "
@@ -80,10 +114,12 @@ def _rotational(config: ConfigDict, table: Mapping[str, Role], recipe: Transform
             f"role, or set that recipe to '' to use config.recipe."
         )
     weight = _weight("equivariance", settings.weight)
-    draws = settings.splits if settings.variant == "paper" else 1
-    shared = views.grouped(draws, 2, reference=settings.reference)
+    shared = views.grouped(_draws(settings), 2, reference=settings.reference)
     if not turning or not weight:
         return {}, {}
+    if settings.views == "contrast":
+        match = losses.gram_match(settings.splits, "contrast")
+        return {"contrast": contrast}, {"equivariance": (weight, match)}
     sets = {"equivariance": roles.rotational_views(turning, recipe, shared, settings.images)}
     return sets, {"equivariance": (weight, losses.gram_match(settings.splits))}
 

@@ -28,13 +28,15 @@ def contrast_loss(name: str, function: Callable[..., Array], temperature: float)
     return Objective("contrast", loss)
 
 
-def gram_match(groups: int) -> Objective:
+def gram_match(groups: int, views: str = "equivariance") -> Objective:
+    """CARE's Gram match of the two views of a set whose groups share their draws."""
+
     def loss(head: object, seen: Views) -> tuple[Float[Array, ""], Metrics]:
         del head
         z1, z2 = unit(seen.embeddings)
         return objectives.orthogonal_equivariance(z1, z2, groups=groups), {}
 
-    return Objective("equivariance", loss)
+    return Objective(views, loss)
 
 
 def order_loss(ladder: str, settings: ConfigDict) -> Objective:

@@ -13,6 +13,7 @@
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -82,13 +83,12 @@ def parts(table: Mapping[str, Role], role: str) -> list[str]:
     return [part for part, line in table.items() if line.role == role]
 
 
-def check_contrast(config: ConfigDict, table: Mapping[str, Role]) -> None:
+def check_contrast(table: Mapping[str, Role], *, compared: bool) -> None:
     """Two views that are compared must be able to differ.
 
     Raises:
-      ValueError: if the contrast has a weight and no part is drawn independently.
+      ValueError: if the views are compared and no part is drawn independently.
     """
-    compared = config.objectives.info_nce.weight > 0 or config.objectives.alignment.weight > 0
     if compared and not any(line.sharing == INDEPENDENT for line in table.values()):
         named = ", ".join(f"{part} {line.role}" for part, line in table.items())
         raise ValueError(
@@ -98,11 +98,16 @@ def check_contrast(config: ConfigDict, table: Mapping[str, Role]) -> None:
         )
 
 
-def contrast_pattern(table: Mapping[str, Role]) -> Pattern:
-    """Two views of each image, whose draws are independent, shared or left out part by part."""
+def contrast_pattern(
+    table: Mapping[str, Role], others: Mapping[str, Pattern] = MappingProxyType({})
+) -> Pattern:
+    """Two views of each image, whose draws are independent, shared or left out part by part.
+
+    `others` are the patterns of parts that are shared in a way of their own.
+    """
     kinds = {SHARED: views.paired(2), REST: views.still(2)}
     special = {part: kinds[line.sharing] for part, line in table.items() if line.sharing in kinds}
-    return views.mix(views.independent(2), **special)
+    return views.mix(views.independent(2), **{**special, **others})
 
 
 def ladder_views(

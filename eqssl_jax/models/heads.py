@@ -53,6 +53,8 @@ class MLP(nn.Module):
       widths: outputs of each layer; the last is the result's. Empty: the identity.
       batch_norm: BatchNorm after every hidden layer.
       bias: a bias in the last layer.
+      last_batch_norm: a BatchNorm without scale and bias after the last layer, which has no bias
+        then.
       norm: constructor of BatchNorm.
       dtype: what products are computed in.
     """
@@ -60,6 +62,7 @@ class MLP(nn.Module):
     widths: tuple[int, ...]
     batch_norm: bool = True
     bias: bool = True
+    last_batch_norm: bool = False
     norm: Callable[..., Any] = BatchNorm
     dtype: Any = jnp.float32
 
@@ -69,12 +72,14 @@ class MLP(nn.Module):
     ) -> Float[Array, "m o"]:
         for i, width in enumerate(self.widths):
             last = i == len(self.widths) - 1
-            bias = self.bias if last else not self.batch_norm
+            bias = self.bias and not self.last_batch_norm if last else not self.batch_norm
             x = Dense(width, bias=bias, dtype=self.dtype, name=f"dense{i + 1}")(x)
             if not last:
                 if self.batch_norm:
                     x = self.norm(name=f"bn{i + 1}")(x, views=views, train=train)
                 x = nn.relu(x)
+        if self.widths and self.last_batch_norm:
+            x = self.norm(name="bn_last", affine=False)(x, views=views, train=train)
         return x
 
 
@@ -88,7 +93,13 @@ class Head(NamedTuple):
     apply: Callable[[PyTree, Float[Array, "*v n i"]], Float[Array, "*v n o"]]
 
 
-def mlp(widths: Sequence[int], *, batch_norm: bool = True, bias: bool = True) -> Head:
+def mlp(
+    widths: Sequence[int],
+    *,
+    batch_norm: bool = True,
+    bias: bool = True,
+    last_batch_norm: bool = False,
+) -> Head:
     """An MLP as a pair of pure functions, e.g. the predictor of BYOL: mlp((4096, 256)).
 
     A head lives only in training, so its BatchNorm always uses the statistics of the batch (of
@@ -103,7 +114,12 @@ def mlp(widths: Sequence[int], *, batch_norm: bool = True, bias: bool = True) ->
     Raises:
       ValueError: for a width below 1.
     """
-    module = MLP(check_widths("mlp", widths), batch_norm=batch_norm, bias=bias)
+    module = MLP(
+        check_widths("mlp", widths),
+        batch_norm=batch_norm,
+        bias=bias,
+        last_batch_norm=last_batch_norm,
+    )
 
     def init(key: Key[Array, ""], inputs: int) -> PyTree:
         return module.init(key, jnp.zeros((2, inputs)), train=False).get("params", {})

@@ -24,6 +24,7 @@ class BatchNorm(nn.Module):
     Attributes:
       momentum: what the running averages keep at each update, in [0, 1].
       epsilon: ε, added to the variance.
+      affine: whether there are scale and bias; 1 and 0 otherwise.
 
     Raises:
       ValueError: if the batch is not a multiple of `views`, or, in training, if a channel of one
@@ -32,14 +33,17 @@ class BatchNorm(nn.Module):
 
     momentum: float = 0.9
     epsilon: float = 1e-5
+    affine: bool = True
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "m *space c"], *, views: int = 1, train: bool
     ) -> Float[Array, "m *space c"]:
         channels = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        scale, bias = jnp.ones((channels,)), jnp.zeros((channels,))
+        if self.affine:
+            scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+            bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
         if not train:

@@ -14,10 +14,12 @@ class Views(NamedTuple):
 
     Attributes:
       features: encoder outputs before the projector, [V, N, H].
-      embeddings: projector outputs, not normalised, [V, N, D].
+      embeddings: projector outputs, not normalised, [V, N, D]. Both hold the views that the online
+        network encodes (`ViewSpec.online`), all of them as a rule.
       params: the draws that made the views, leaves [V, N, ...].
       magnitude: position of each view on its ladder, [V, N] in [0, 1]; None without a ladder.
-      target: embeddings by the momentum (target) network, [V, N, D]; None when the method has none.
+      target: embeddings by the momentum (target) network, [V, N, D], of the views that it encodes
+        (`ViewSpec.target`); None when the method has none.
       memory: this objective's own memory (e.g. a queue); () when it keeps none.
     """
 
@@ -29,35 +31,46 @@ class Views(NamedTuple):
     memory: PyTree = ()
 
 
-def no_head(key: Key[Array, ""], views: Views) -> PyTree:
+def no_head(key: Key[Array, ""], *views: Views) -> PyTree:
     """The `init` of an objective without parameters or memory of its own."""
     del key, views
     return ()
 
 
-def keep_memory(memory: PyTree, views: Views) -> PyTree:
+def keep_memory(memory: PyTree, *views: Views) -> PyTree:
     """The `remember` of an objective without memory."""
     del views
     return memory
 
 
 class Objective(NamedTuple):
-    """A loss on one view set, with the parameters of its heads and, if it needs one, a memory.
+    """A loss on view sets, with the parameters of its heads and, if it needs one, a memory.
+
+    The functions take one `Views` for each named set, in that order.
 
     Attributes:
-      views: name of the view set it consumes.
-      loss: `loss(head_params, views) -> (scalar, metrics)`.
-      init: `init(key, views) -> head_params`; `views` holds shapes (`jax.ShapeDtypeStruct`).
-      init_memory: `init_memory(key, views) -> memory`, likewise.
-      remember: `remember(memory, views) -> memory`, called once a step after the gradient; no
+      views: name of the view set it consumes, or the names of several.
+      loss: `loss(head_params, *views) -> (scalar, metrics)`; the first views hold the memory.
+      init: `init(key, *views) -> head_params`; `views` hold shapes (`jax.ShapeDtypeStruct`).
+      init_memory: `init_memory(key, *views) -> memory`, likewise.
+      remember: `remember(memory, *views) -> memory`, called once a step after the gradient; no
         gradient flows through it.
     """
 
-    views: str
-    loss: Callable[[PyTree, Views], tuple[Float[Array, ""], Metrics]]
-    init: Callable[[Key[Array, ""], Views], PyTree] = no_head
-    init_memory: Callable[[Key[Array, ""], Views], PyTree] = no_head
-    remember: Callable[[PyTree, Views], PyTree] = keep_memory
+    views: str | tuple[str, ...]
+    loss: Callable[..., tuple[Float[Array, ""], Metrics]]
+    init: Callable[..., PyTree] = no_head
+    init_memory: Callable[..., PyTree] = no_head
+    remember: Callable[..., PyTree] = keep_memory
+
+    def names(self) -> tuple[str, ...]:
+        """The view sets it consumes."""
+        return (self.views,) if isinstance(self.views, str) else self.views
+
+    def select(self, seen: Mapping[str, Views], memory: PyTree = ()) -> tuple[Views, ...]:
+        """What this objective sees, of all computed sets: the arguments of its functions."""
+        first, *others = (seen[name] for name in self.names())
+        return (first._replace(memory=memory), *others)
 
 
 def unit(z: Float[Array, "*batch d"], *, epsilon: float = 1e-12) -> Float[Array, "*batch d"]:

@@ -71,13 +71,22 @@ def uniformity(
     return jnp.mean(jax.nn.logsumexp(others, axis=1))
 
 
-def _check(z1: Array, z2: Array, temperature: float) -> None:
+def check_pair(z1: Array, z2: Array) -> None:
+    """Refuse what are not two views of the same two or more images."""
     if z1.shape != z2.shape or z1.ndim != 2:
         raise ValueError(
             f"The two views must be embeddings [N, D] of the same shape, found {z1.shape} and "
             f"{z2.shape}."
         )
     if z1.shape[0] < 2:
-        raise ValueError(f"A contrastive loss needs at least two images, found {z1.shape[0]}.")
-    if temperature <= 0:
+        raise ValueError(f"A loss over a batch needs at least two images, found {z1.shape[0]}.")
+
+
+def check_temperature(temperature: float) -> None:
+    if not temperature > 0:
         raise ValueError(f"The temperature must be positive, found {temperature}.")
+
+
+def _check(z1: Array, z2: Array, temperature: float) -> None:
+    check_pair(z1, z2)
+    check_temperature(temperature)

@@ -49,6 +49,36 @@ def parameter_differences(params: Mapping[str, Any]) -> Float[Array, "n k"]:
     return jnp.concatenate(columns, axis=1)
 
 
+def parameter_vector(params: Mapping[str, Any]) -> Float[Array, "v n k"]:
+    """All numbers of each draw as one vector, columns by sorted name.
+
+    A cyclic parameter (`hue`, `angle`) gives (cos, sin) of its phase, any other its value; bools
+    are 0 or 1.
+
+    Args:
+      params: draws of one or more transformations, leaves [V, N, ...].
+
+    Source: Devillers and Lefort 2023 (EquiMod), arXiv:2211.01244, who condition on such a vector;
+    the encoding of cycles is ours.
+
+    >>> import jax.numpy as jnp
+    >>> draw = {"flip": jnp.array([[True, False]]), "hue": jnp.array([[0.0, 0.5]])}
+    >>> parameter_vector(draw).round(3).tolist()
+    [[[1.0, 1.0, 0.0], [0.0, -1.0, -0.0]]]
+    """
+    columns = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        numbers = jnp.asarray(leaf).astype(jnp.float32)
+        numbers = numbers.reshape(*numbers.shape[:2], -1)
+        name = str(getattr(path[-1], "key", ""))
+        if name in CYCLES:
+            phase = CYCLES[name] * numbers
+            columns += [jnp.cos(phase), jnp.sin(phase)]
+        else:
+            columns.append(numbers)
+    return jnp.concatenate(columns, axis=-1)
+
+
 def unexplained_variance(
     predicted: Float[Array, "*v n k"],
     target: Float[Array, "*v n k"],

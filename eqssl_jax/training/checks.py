@@ -21,9 +21,10 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
             f"config.train.batch_size is {batch}, which {devices} devices cannot share equally: "
             f"use a multiple of {devices}, e.g. {_near(batch, devices)}."
         )
-    if "equivariance" in built.views:
+    if "equivariance" in built.objectives:
         splits = config.objectives.equivariance.splits
-        images = built.views["equivariance"].images or batch
+        compared = built.objectives["equivariance"][1].names()[0]
+        images = built.views[compared].images or batch
         if splits < 1 or images > batch or images % splits or images // splits < 2:
             raise ValueError(
                 f"CARE compares {images} of {batch} images in "

@@ -17,11 +17,18 @@ def draw_views(
     """Draws and rendered examples of every view set of the method."""
     drawn, examples = {}, {}
     for name, sub in zip(method.views, jax.random.split(key, len(method.views)), strict=True):
-        transform, pattern, limit, _ = method.views[name]
-        chosen = images[: limit or images.shape[0]]
-        drawn[name] = pattern.draw(sub, transform, chosen.shape[0])
-        examples[name] = render(transform, drawn[name].params, chosen)
+        spec = method.views[name]
+        chosen = images[: spec.images or images.shape[0]]
+        drawn[name] = spec.pattern.draw(sub, spec.transform, chosen.shape[0])
+        examples[name] = render(spec.transform, drawn[name].params, chosen)
     return drawn, examples
+
+
+def select_views(
+    examples: Float[Array, "v n ..."], chosen: tuple[int, ...] | None
+) -> Float[Array, "w n ..."]:
+    """The views of these numbers; None: all."""
+    return examples if chosen is None else jnp.stack([examples[v] for v in chosen])
 
 
 def forward(

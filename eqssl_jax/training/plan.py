@@ -25,9 +25,10 @@ def plan(run: Setup) -> dict[str, str]:
     batch, config = run.config.train.batch_size, run.config
     sets = {
         name: f"{spec.pattern.views} views of {spec.images or batch} images"
+        + (", also for the target network" if name in run.method.target_views else "")
         for name, spec in run.method.views.items()
     }
-    views = sum(s.pattern.views * (s.images or batch) for s in run.method.views.values())
+    views = sum(_encoded(run, name) * (s.images or batch) for name, s in run.method.views.items())
     roles = resolve(config, build_recipe(config.recipe.name, config.recipe.options))
     counts = {
         f"parameters of the {part}": f"{size(tree):,}"
@@ -42,7 +43,7 @@ def plan(run: Setup) -> dict[str, str]:
         **{f"role of {part}": _role(part, line, run) for part, line in roles.items()},
         **{f"view set {name}": text for name, text in sets.items()},
         **{
-            f"objective {name}": f"weight {weight:g} on {objective.views}"
+            f"objective {name}": f"weight {weight:g} on {' and '.join(objective.names())}"
             for name, (weight, objective) in run.method.objectives.items()
         },
         "encoder": f"{config.model.encoder}, {config.model.stem} stem, "
@@ -51,7 +52,7 @@ def plan(run: Setup) -> dict[str, str]:
         "optimizer": f"{config.optimizer.name}, rate {config.optimizer.learning_rate:g} "
         f"({config.optimizer.schedule}), weight decay {config.optimizer.weight_decay:g}",
         "steps": f"{run.steps:,} of {batch} images, {run.steps_per_epoch:,} an epoch",
-        "views per step": f"{views:,}",
+        "forwards per step": f"{views:,} images",
         "FLOPs per step": f"{cost:.3g}" if cost else "not counted by this backend",
         "FLOPs in all": f"{cost * run.steps:.3g}" if cost else "not counted by this backend",
         "device memory": memory,
@@ -74,6 +75,14 @@ def _role(part: str, line: Role, run: Setup) -> str:
         return text
     weighted = run.method.objectives.get(name)
     return f"{text}; " + (f"{name} × {weighted[0]:g}" if weighted else f"{name} has weight 0")
+
+
+def _encoded(run: Setup, name: str) -> int:
+    """How many views of a set are encoded, by the online and the target network together."""
+    spec = run.method.views[name]
+    every = tuple(range(spec.pattern.views))
+    target = (spec.target or every) if name in run.method.target_views else ()
+    return len(spec.online or every) + len(target)
 
 
 def show(facts: dict[str, str], title: str) -> None:

@@ -118,6 +118,7 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
         )
     steps = train.steps or round(train.epochs * steps_per_epoch)
     check_budget(config, steps)
+    built = method.scheduled(built, config, steps)
     network = build_network(config, dataset)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     return Setup(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, Key, PyTree
 from eqssl_jax.method import Method
 from eqssl_jax.models import Network
 from eqssl_jax.objectives.base import Views
-from eqssl_jax.training.forward import draw_views, forward
+from eqssl_jax.training.forward import draw_views, forward, select_views
 
 
 class TrainState(NamedTuple):
@@ -48,9 +48,9 @@ def init_state(
     shapes = _abstract_views(network, method, params, batch_stats, (batch_size, *image_shape))
     heads, memory = {}, {}
     for i, (name, (_, objective)) in enumerate(method.objectives.items()):
-        seen = shapes[objective.views]
-        heads[name] = objective.init(keys[2 * i], seen)
-        memory[name] = objective.init_memory(keys[2 * i + 1], seen)
+        seen = objective.select(shapes)
+        heads[name] = objective.init(keys[2 * i], *seen)
+        memory[name] = objective.init_memory(keys[2 * i + 1], *seen)
     trained = {"network": params, "heads": heads}
     # Copies, because the training step donates its state and no buffer may be given away twice.
     target = jax.tree.map(jnp.copy, {"network": params, "batch_stats": batch_stats})
@@ -71,7 +71,8 @@ def _abstract_views(
 
     def views(images: Array) -> dict[str, Views]:
         drawn, examples = draw_views(method, jax.random.key(0), images)
-        outputs, _ = forward(network, params, batch_stats, examples, method=method)
+        online = {name: select_views(x, method.views[name].online) for name, x in examples.items()}
+        outputs, _ = forward(network, params, batch_stats, online, method=method)
         return {
             name: Views(*outputs[name], drawn[name].params, drawn[name].magnitude)
             for name in method.views

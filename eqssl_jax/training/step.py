@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from eqssl_jax.method import Method
 from eqssl_jax.models import Network
 from eqssl_jax.objectives.base import Views
-from eqssl_jax.training.forward import draw_views, forward
+from eqssl_jax.training.forward import draw_views, forward, select_views
 from eqssl_jax.training.mesh import batched, replicated
 from eqssl_jax.training.state import TrainState
 
@@ -37,8 +37,9 @@ def make_step(
     """`step(state, pool, inputs) -> (state, metrics)` for one batch: pure, and not jitted yet."""
 
     def evaluate(params: PyTree, state: TrainState, drawn: Any, examples: Any) -> Any:
+        online = {name: select_views(x, method.views[name].online) for name, x in examples.items()}
         outputs, stats = forward(
-            network, params["network"], state.batch_stats, examples, method=method
+            network, params["network"], state.batch_stats, online, method=method
         )
         target, target_stats = _target_outputs(network, method, state, examples)
         seen = {
@@ -53,8 +54,8 @@ def make_step(
         }
         total, metrics = jnp.zeros(()), dict[str, Any]()
         for name, (weight, objective) in method.objectives.items():
-            view = seen[objective.views]._replace(memory=state.memory[name])
-            value, extra = objective.loss(params["heads"][name], view)
+            mine = objective.select(seen, state.memory[name])
+            value, extra = objective.loss(params["heads"][name], *mine)
             total = total + weight * value
             metrics |= {name: value, **extra}
         return total, (metrics, seen, stats, target_stats)
@@ -76,7 +77,7 @@ def make_step(
             target=_follow(method, state, params, target_stats),
             memory={
                 name: objective.remember(
-                    state.memory[name], seen[objective.views]._replace(memory=state.memory[name])
+                    state.memory[name], *objective.select(seen, state.memory[name])
                 )
                 for name, (_, objective) in method.objectives.items()
             },
@@ -91,7 +92,10 @@ def _target_outputs(
     """Embeddings by the target network, without gradient, and its new BatchNorm averages."""
     if not method.momentum:
         return {}, ()
-    chosen = {name: examples[name] for name in method.target_views}
+    chosen = {
+        name: select_views(examples[name], method.views[name].target)
+        for name in method.target_views
+    }
     outputs, stats = forward(
         network,
         state.target["network"],

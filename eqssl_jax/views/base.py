@@ -32,13 +32,17 @@ class ViewSpec(NamedTuple):
 
     `images` limits the set to the first so many images of the batch (None: all). `joint` gives all
     views of the set one BatchNorm, where each view has its own otherwise: what is compared across
-    views, as the rungs of a ladder are, must not have its mean taken away view by view.
+    views, as the rungs of a ladder are, must not have its mean taken away view by view. `online`
+    and `target` are the numbers of the views that the online and the target network encode (None:
+    all): a queue of keys asks the one for the queries and the other for the keys alone.
     """
 
     transform: Transform
     pattern: Pattern
     images: int | None = None
     joint: bool = False
+    online: tuple[int, ...] | None = None
+    target: tuple[int, ...] | None = None
 
 
 def render(
