@@ -1,6 +1,6 @@
 """What a study is: runs that belong together, what is read off them, and what it reproduces."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -41,7 +41,8 @@ class Outcome(NamedTuple):
         return self.evaluations[max(self.evaluations)]
 
 
-Figure: TypeAlias = Callable[[Mapping[str, Outcome], Path], list[Path]]
+Trainings: TypeAlias = Mapping[str, Sequence[Outcome]]  # by run, one for each seed
+Figure: TypeAlias = Callable[[Trainings, Path], list[Path]]
 
 
 class Study(NamedTuple):
@@ -56,8 +57,8 @@ class Study(NamedTuple):
       steps: "latest", or "all": every kept checkpoint is evaluated.
       published: the name of a table of `published.json` whose cells it fills; "" for none.
       cells: (row, column) of that table -> the run that fills it.
-      datasets: what `--data` can stand in for, by the table's columns; one for other studies.
-      figure: draws from the outcomes, by run, into a folder with a prefix; None: no figure.
+      figure: draws the finished trainings into files whose paths begin with the one given, and
+        returns them; None: no figure.
     """
 
     name: str

@@ -70,15 +70,15 @@ def cost(config: ConfigDict, cache: Path) -> Cost:
     Raises:
       ValueError, FileNotFoundError: as `setup`; data is read only if its size is not known.
     """
-    steps, key = _steps(config), _shape(config)
+    count, key = steps(config), _shape(config)
     known = json.loads(cache.read_text()) if cache.exists() else {}
     if key not in known:
         run = setup(_stand_in(config), training=False, dataset=_images(config))
         known[key] = step_flops(run, jax.eval_shape(run.init))
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_json(cache, known)
-    flops = known[key] and known[key] * steps
-    return Cost(steps, flops, hours(flops, config) if flops else {})
+    flops = known[key] and known[key] * count
+    return Cost(count, flops, hours(flops, config) if flops else {})
 
 
 def hours(flops: float, config: ConfigDict) -> dict[str, float]:
@@ -105,7 +105,8 @@ def assumptions() -> str:
     )
 
 
-def _steps(config: ConfigDict) -> int:
+def steps(config: ConfigDict) -> int:
+    """Steps of a training; data is read only if its size is not known."""
     train = config.train
     if train.steps:
         return train.steps

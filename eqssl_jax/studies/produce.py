@@ -82,11 +82,10 @@ def write(
         path.write_text(content)
         written.append(path)
     if study.figure:
-        # Figures are of one training of each run: the first seed that is there.
-        firsts: dict[str, Outcome] = {}
+        trainings: dict[str, list[Outcome]] = {}
         for one, found in outcomes:
-            firsts.setdefault(one.name, found)
-        written += study.figure(firsts, stem)
+            trainings.setdefault(one.name, []).append(found)
+        written += study.figure(trainings, stem)
     return written
 
 

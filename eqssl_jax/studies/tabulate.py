@@ -100,7 +100,7 @@ def _notes(study: Study, scale: str, outcomes: Outcomes) -> list[str]:
     if study.published:
         notes.append(f"± of ours: one standard deviation over {over}.")
     elif seeds > 1:
-        notes.append(f"± over {over}; figures are of the first.")
+        notes.append(f"± over {over}.")
     return notes
 
 
