@@ -23,5 +23,4 @@ from eqssl_jax import presets
 
 
 def get_config(variant: str = "cifar10") -> ConfigDict:
-    dataset, values = presets.parse(variant)
-    return presets.with_care(presets.contrastive(dataset, values)).lock()
+    return presets.method("simclr", variant + ",care").lock()

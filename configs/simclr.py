@@ -18,4 +18,4 @@ from eqssl_jax import presets
 
 
 def get_config(variant: str = "cifar10") -> ConfigDict:
-    return presets.contrastive(*presets.parse(variant)).lock()
+    return presets.method("simclr", variant).lock()

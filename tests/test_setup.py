@@ -52,6 +52,32 @@ def test_the_small_config_itself_is_fine():
         ({"objectives__equivariance__weight": -0.1}, "must not be negative"),
         ({"objectives__equivariance__reference": "none"}, "'augmented' or 'identity'"),
         ({"objectives__info_nce__temperature": 0.0}, "temperature is 0.0"),
+        ({"objectives__equivariance__views": "shared"}, "views is 'shared'"),
+        (
+            {
+                "objectives__equivariance__views": "contrast",
+                "objectives__equivariance__reference": "identity",
+            },
+            "with reference 'augmented'",
+        ),
+        (
+            {"objectives__equivariance__views": "contrast", "sharing__crop": "shared"},
+            r"not 'auto' for \['crop'\]",
+        ),
+        ({"objectives__moco__weight": 1.0, "objectives__moco__queue": 0}, "at least one key"),
+        (
+            {"objectives__moco__weight": 1.0, "objectives__moco__temperature": 0.0},
+            "moco.temperature is 0.0",
+        ),
+        ({"objectives__byol__weight": 1.0, "target__momentum": 1.5}, r"target\.momentum is 1\.5"),
+        (
+            {"objectives__vicreg__weight": 1.0, "objectives__vicreg__variance": -1.0},
+            r"vicreg\.variance is -1\.0",
+        ),
+        (
+            {"objectives__equimod__weight": 1.0, "objectives__equimod__projector": ()},
+            "projector is empty",
+        ),
         ({"recipe__name": "simclr"}, "no recipe; choose from"),
         ({"roles__crop": "invariance"}, "choose from invariant, rotational, ordered"),
         ({"data__split": "unlabeled"}, "has only"),
@@ -315,18 +341,21 @@ def test_every_config_loads_for_every_variant_and_builds_its_method():
                 assert ("order_rotate" in built.objectives) == (path.stem != "advise")
                 assert ("equivariance" in built.objectives) == (path.stem == "care_order")
             continue
-        if path.stem not in ("care", "simclr"):
+        if path.stem not in (*presets.BASES, "care", "care_two_views", "equimod"):
             expanded = expand(module.get_config())
             assert len(expanded) >= 2
             for config in expanded.values():
                 assert method.build(config).objectives
             continue
         for dataset in presets.DATASETS:
-            for values in ("", ",authors"):
+            for values in ("", ",authors", ",solo"):
                 config = module.get_config(dataset + values)
                 built = method.build(config)
                 check_batch(config, built, devices=1)
-                assert ("equivariance" in built.objectives) == (path.stem == "care")
+                assert ("equivariance" in built.objectives) == path.stem.startswith("care")
+                assert ("equimod" in built.objectives) == (path.stem == "equimod")
+                base = path.stem if path.stem in presets.BASES[1:] else "info_nce"
+                assert base in built.objectives
                 assert load(plain(config)).to_dict().keys() == config.to_dict().keys()
 
 
@@ -340,7 +369,49 @@ def test_paper_and_authors_values_are_both_reachable():
     }
 
 
-@pytest.mark.parametrize("variant", ["cifar11", "cifar10,ours"])
+@pytest.mark.parametrize("base", presets.BASES)
+def test_care_is_added_to_any_base_method_by_one_word(base):
+    for dataset in ("cifar10", "cifar100", "stl10", "imagenet100"):
+        alone = presets.method(base, dataset)
+        both = presets.method(base, f"{dataset},care")
+        changed = differences(plain(alone), plain(both))
+        assert {key.split(".")[0] for key in changed} <= {"roles", "objectives"}
+        assert {new for _, new in changed.values()} - {"rotational"} <= {
+            "care_imagenet_equivariant", 128,
+        }  # fmt: skip
+        built = method.build(both)
+        weight = 0.01 if (base, dataset) == ("moco", "imagenet100") else presets.WEIGHTS[dataset]
+        assert built.objectives["equivariance"][0] == (
+            weight if isinstance(weight, float) else weight["paper"][0]
+        )
+
+
+def test_the_recipes_are_those_of_their_sources():
+    """Facts typed from the papers and from solo-learn, not from the presets."""
+    moco = presets.method("moco", "imagenet100")
+    assert (moco.objectives.moco.temperature, moco.objectives.moco.queue) == (0.2, 65_536)
+    assert (moco.target.momentum, moco.target.final) == (0.99, 0.99)
+    assert presets.method("moco", "cifar10").objectives.moco.temperature == 0.1
+    solo = presets.method("byol", "cifar100,solo")
+    assert (solo.model.encoder, solo.train.epochs, solo.train.batch_size) == ("resnet18", 1000, 256)
+    assert (solo.optimizer.name, solo.optimizer.learning_rate) == ("lars", 1.0)
+    assert (solo.model.projector, solo.objectives.byol.hidden) == ((4096, 256), (4096,))
+    assert (solo.target.momentum, solo.target.final) == (0.99, 1.0)
+    twins = presets.method("barlow_twins", "cifar10")
+    assert (twins.objectives.barlow_twins.weight, twins.model.encoder) == (0.1, "resnet50")
+    equimod = presets.method("byol", "cifar10,equimod,equimod_recipe")
+    assert (equimod.optimizer.learning_rate, equimod.target.momentum) == (2.0, 0.996)
+    assert (equimod.objectives.equimod.weight, equimod.objectives.equimod.temperature) == (1.0, 0.2)
+
+
+def test_recipes_that_nobody_published():
+    with pytest.raises(ValueError, match="known for simclr and byol"):
+        presets.method("vicreg", "cifar10,equimod_recipe")
+    with pytest.raises(ValueError, match="'dino' is unknown"):
+        presets.method("dino", "cifar10")
+
+
+@pytest.mark.parametrize("variant", ["cifar11", "cifar10,ours", "cifar10,paper,solo"])
 def test_unknown_variants(variant):
     with pytest.raises(ValueError, match="write :DATASET"):
         presets.parse(variant)

@@ -15,7 +15,6 @@ from eqssl_jax.objectives.base import Objective
 from eqssl_jax.transforms.base import Params, Transform
 from eqssl_jax.views import Draws, Pattern, ViewSpec
 
-
 CONTRASTS = ("info_nce", "alignment", "uniformity")  # what candidates are trained with
 
 

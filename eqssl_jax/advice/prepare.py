@@ -52,8 +52,8 @@ def check(run: Setup) -> None:
     others = sorted(set(run.method.objectives) & (set(bases.NAMES) - set(CONTRASTS)))
     if others or run.config.objectives.equivariance.views != "own":
         raise ValueError(
-            f"Advice compares roles under {', '.join(CONTRASTS)} with equivariance.views 'own'; the "
-            f"config trains {', '.join(others) or 'those'} with views "
+            f"Advice compares roles under {', '.join(CONTRASTS)} with equivariance.views 'own'; "
+            f"this config trains {', '.join(others) or 'those'} with views "
             f"{run.config.objectives.equivariance.views!r}: set the weights of others to 0."
         )
     if run.config.objectives.equivariance.recipe:

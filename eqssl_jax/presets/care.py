@@ -1,6 +1,6 @@
-"""The training recipes that several configs share: the CARE paper's, and ours with many roles.
+"""SimCLR and CARE as the CARE paper trains them.
 
-Source of the first: Gupta, Robinson, Lim, Villar, Jegelka 2024, arXiv:2306.13924, appendix, and the
+Source: Gupta, Robinson, Lim, Villar, Jegelka 2024, arXiv:2306.13924, appendix, and the
 authors' code (Sharut/CARE @ 7090100). Where the two differ, `values` chooses: "paper" or "authors".
 """
 
@@ -9,10 +9,7 @@ import math
 from ml_collections import ConfigDict
 
 from eqssl_jax.config import base
-
-DATASETS = ("cifar10", "cifar100", "stl10", "imagenet100", "shapes", "folder", "arrays")
-# Sets for recipes with a role for every factor (`factored`).
-FACTORED = ("shapes", "cifar10", "fruits360", "bloodcells", "cub200", "folder", "arrays")
+from eqssl_jax.presets.variants import set_roles
 
 # λ and the number of groups, by data set.
 WEIGHTS = {
@@ -48,38 +45,6 @@ SHAPES_VIEWS = {
 
 
 SHAPES_SIZES = {"train_size": 8192, "test_size": 2048, "out_of_range_size": 2048}
-# Every factor a part of its own. Corners are mirrored, not black: black ones show the angle.
-FACTORS_VIEWS = {
-    "size": 32,
-    "max_angle": math.pi,
-    "fill": "reflect",
-    "scale": (0.3, 1.0),
-    "ratio": (3 / 4, 4 / 3),
-    "brightness": 0.4,
-    "contrast": 0.4,
-    "saturation": 0.4,
-    "hue": 0.1,
-}
-COLOURS = ("brightness", "contrast", "saturation", "hue")
-
-
-def parse(argument: str) -> tuple[str, str]:
-    """The data set and whose values, from "cifar10" or "cifar10,authors".
-
-    >>> parse("stl10,authors")
-    ('stl10', 'authors')
-
-    Raises:
-      ValueError: for an unknown data set or source of values.
-    """
-    dataset, _, values = argument.partition(",")
-    values = values or "paper"
-    if dataset not in DATASETS or values not in ("paper", "authors"):
-        raise ValueError(
-            f"The config variant {argument!r} is unknown: write :DATASET or :DATASET,authors with "
-            f"DATASET one of {', '.join(DATASETS)}."
-        )
-    return dataset, values
 
 
 def contrastive(dataset: str, values: str = "paper") -> ConfigDict:
@@ -88,7 +53,7 @@ def contrastive(dataset: str, values: str = "paper") -> ConfigDict:
     config.data.name = dataset
     config.recipe.name = "simclr_cifar"
     config.recipe.options = ConfigDict(VIEWS)
-    _set_roles(config, ("crop", "flip", "jitter", "gray", "blur"))
+    set_roles(config, ("crop", "flip", "jitter", "gray", "blur"))
     _set_weight(config, dataset, values)
     config.model.encoder = "resnet50"
     if dataset == "stl10":
@@ -103,6 +68,16 @@ def contrastive(dataset: str, values: str = "paper") -> ConfigDict:
     return config
 
 
+def two_views(config: ConfigDict) -> ConfigDict:
+    """The Gram match on the contrast views: groups share their draws, a step encodes half as much.
+
+    Ours, not the paper's: see docs/results/two_views for what it costs and gives.
+    """
+    settings = config.objectives.equivariance
+    settings.views, settings.recipe, settings.images = "contrast", "", 0
+    return config
+
+
 def with_care(config: ConfigDict) -> ConfigDict:
     """CARE: every transformation becomes rotational."""
     for part in config.roles:
@@ -113,54 +88,10 @@ def with_care(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def factored(dataset: str) -> ConfigDict:
-    """A small SimCLR with a role for every factor: rotation, crop, and each part of the jitter.
-
-    Ours, not a paper's: a resnet_tiny at 32 pixels that learns in minutes on a CPU. All roles are
-    invariant; the configs change them.
-
-    Raises:
-      ValueError: for an unknown data set.
-    """
-    if dataset not in FACTORED:
-        raise ValueError(
-            f"The config variant {dataset!r} is unknown: choose one of {', '.join(FACTORED)}."
-        )
-    config = base()
-    config.data.name = {"cub200": "caltech_birds2011"}.get(dataset, dataset)
-    config.data.size = 32
-    config.recipe.name, config.recipe.options = "factors", ConfigDict(FACTORS_VIEWS)
-    _set_roles(config, ("rotate", "crop", *COLOURS))
-    config.model.encoder, config.model.projector = "resnet_tiny", (256, 64)
-    config.train.batch_size = 128
-    config.train.epochs = 60.0
-    optimizer = config.optimizer
-    optimizer.learning_rate, optimizer.schedule, optimizer.warmup_epochs = 2e-3, "cosine", 1.0
-    # The images of a ladder: a quarter of the batch costs as much as one more view of all of it.
-    config.objectives.order.images = 32
-    if dataset == "shapes":
-        config.data.options = ConfigDict({**SHAPES_SIZES, "task": "outline", "outlines": 10})
-        config.recipe.options.hue = 0.5  # any hue: what invariance must forget
-    elif dataset == "cifar10":
-        config.recipe.options.flip = 0.5
-        _set_roles(config, ("rotate", "crop", "flip", *COLOURS))
-    elif dataset == "cub200":
-        config.data.options = ConfigDict({"crop_boxes": False})
-    elif dataset == "bloodcells":
-        config.data.options = ConfigDict({"task": "white", "margin": 0.2})
-    return config
-
-
-def _set_roles(config: ConfigDict, parts: tuple[str, ...]) -> None:
-    """Every part invariant, of weight 1 and shared as its role says: all of it can be changed."""
-    config.roles = ConfigDict(dict.fromkeys(parts, "invariant"))
-    config.role_weights = ConfigDict(dict.fromkeys(parts, 1.0))
-    config.sharing = ConfigDict(dict.fromkeys(parts, "auto"))
-
-
 def _set_weight(config: ConfigDict, dataset: str, values: str) -> None:
     """λ, groups and form of CARE's objective: in use as soon as a part is rotational."""
-    weight, splits = WEIGHTS.get(dataset, {}).get(values, OWN_WEIGHT)
+    known = WEIGHTS.get(dataset, {})
+    weight, splits = known.get("authors" if values == "authors" else "paper", OWN_WEIGHT)
     objective = config.objectives.equivariance
     objective.weight, objective.splits = weight, splits
     objective.variant = "code" if values == "authors" else "paper"
@@ -194,7 +125,7 @@ def _imagenet100(config: ConfigDict, values: str) -> None:
 def _shapes(config: ConfigDict) -> None:
     config.model.encoder, config.model.projector = "resnet_tiny", (256, 64)
     config.recipe.name, config.recipe.options = "shapes", ConfigDict(SHAPES_VIEWS)
-    _set_roles(config, ("rotate", "crop", "jitter"))
+    set_roles(config, ("rotate", "crop", "jitter"))
     config.data.options = ConfigDict(SHAPES_SIZES)
     config.optimizer.schedule, config.optimizer.warmup_epochs = "cosine", 1.0
     config.train.epochs = 60.0

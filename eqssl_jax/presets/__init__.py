@@ -1,0 +1,37 @@
+"""The training recipes that several configs share: base methods, CARE on them, and ours.
+
+A config is one line: `presets.method("moco", "cifar10,care")`.
+"""
+
+from eqssl_jax.presets.bases import BASES, method, with_base, with_equimod
+from eqssl_jax.presets.care import (
+    OWN_WEIGHT,
+    SHAPES_VIEWS,
+    VIEWS,
+    WEIGHTS,
+    contrastive,
+    two_views,
+    with_care,
+)
+from eqssl_jax.presets.factors import COLOURS, FACTORED, factored
+from eqssl_jax.presets.variants import DATASETS, Variant, parse
+
+__all__ = [
+    "BASES",
+    "COLOURS",
+    "DATASETS",
+    "FACTORED",
+    "OWN_WEIGHT",
+    "SHAPES_VIEWS",
+    "VIEWS",
+    "WEIGHTS",
+    "Variant",
+    "contrastive",
+    "factored",
+    "method",
+    "parse",
+    "two_views",
+    "with_base",
+    "with_care",
+    "with_equimod",
+]
