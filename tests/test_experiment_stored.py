@@ -97,3 +97,21 @@ def test_a_broken_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         stored.write_arrays(path, {"a": np.zeros(3)})
     assert stored.read_arrays(path)["a"].tolist() == [1, 1, 1]
+
+
+def test_only_runs_that_were_asked_the_same_are_shown_together():
+    rng = np.random.default_rng(3)
+    names = ("query_images", "changed_images", "before_images/trained", "after_images/trained")
+    one = {name: rng.integers(0, 256, size=(2, 4)).astype(np.uint8) for name in names}
+    other = one | {"after_images/trained": one["query_images"]}
+    found = stored.same_queries({"simclr": one, "care": other})
+    assert found["query"] is one["query_images"] and list(found["before"]) == ["simclr", "care"]
+    assert found["after"]["care"] is one["query_images"]
+    with pytest.raises(ValueError, match="'care' was asked with other images than 'simclr'"):
+        stored.same_queries(
+            {"simclr": one, "care": other | {"query_images": one["query_images"] + 1}}
+        )
+    with pytest.raises(ValueError, match=r"retrieved pictures of \['care'\]"):
+        stored.same_queries({"simclr": one, "care": {}})
+    with pytest.raises(ValueError, match="any run"):
+        stored.same_queries({})

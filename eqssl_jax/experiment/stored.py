@@ -15,7 +15,9 @@ images, in full precision.
 
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -93,6 +95,37 @@ def read_arrays(path: Path) -> Stored:
             return {name: found[name] for name in found.files}
     except Exception as error:  # zip's, zlib's and NumPy's errors have no common class
         raise ValueError(f"{path} is damaged ({error}): evaluate that step again.") from None
+
+
+def same_queries(runs: Mapping[str, Stored]) -> dict[str, Any]:
+    """Queries and what the trained encoder of each run retrieved, for `reporting.retrieval_blocks`.
+
+    Returns:
+      Its arguments by name: "query", "changed", and "before" and "after" by run.
+
+    Raises:
+      ValueError: without runs, for one without pictures, or runs that were asked with other images.
+    """
+    names = ("query_images", "changed_images", "before_images/trained", "after_images/trained")
+    lacking = [run for run, found in runs.items() if not set(names) <= set(found)]
+    if not runs or lacking:
+        raise ValueError(
+            f"There are no retrieved pictures of {lacking or 'any run'}: the evaluation had "
+            f"queries=0, or its recipe no hue."
+        )
+    first = next(iter(runs.values()))
+    for run, found in runs.items():
+        if any(not np.array_equal(found[name], first[name]) for name in names[:2]):
+            raise ValueError(
+                f"{run!r} was asked with other images than {next(iter(runs))!r}: evaluate both on "
+                f"the same data, with equal queries and hue_shift."
+            )
+    return {
+        "query": first[names[0]],
+        "changed": first[names[1]],
+        "before": {run: found[names[2]] for run, found in runs.items()},
+        "after": {run: found[names[3]] for run, found in runs.items()},
+    }
 
 
 def _bytes(images: np.ndarray) -> np.ndarray:
