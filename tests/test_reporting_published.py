@@ -93,7 +93,7 @@ def test_an_entry_that_breaks_the_schema_is_named(change, message):
 def test_a_table_without_its_source_is_named():
     tables = copy.deepcopy(raw())
     del tables["equimod"]["source"]["where"]
-    with pytest.raises(ValueError, match="equimod, source.*'where'"):
+    with pytest.raises(ValueError, match=r"equimod, source.*'where'"):
         published.parse(tables)
 
 

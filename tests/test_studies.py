@@ -135,7 +135,7 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
     claim(comparison / "simclr", one.config)
     with pytest.raises(ValueError, match="single run"):
         folders.check(run)
-    with pytest.raises(ValueError, match="comparison.*simclr"):
+    with pytest.raises(ValueError, match=r"comparison.*simclr"):
         folders.check(comparison)
     own = tmp_path / "own"
     claim(produce.place_of(one, own), one.config)
@@ -322,5 +322,5 @@ def test_the_config_of_a_study_expands_to_its_runs():
         assert {run.replace(".", "_"): plain(config) for run, config in runs.items()} == {
             run: plain(config) for run, config in expanded.items()
         }
-    with pytest.raises(ValueError, match="eqssl_jax.tables"):
+    with pytest.raises(ValueError, match=r"eqssl_jax\.tables"):
         namespace["get_config"]("care_table1,smoke")

@@ -12,6 +12,7 @@ import jax
 from eqssl_jax import evaluation
 from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
+from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.workdir import read_config, write_json
@@ -51,7 +52,10 @@ def assess(
 def assess_step(
     run: Setup, workdir: Path, step: int, *, options: Mapping[str, Any]
 ) -> tuple[Path, Result]:
-    """Evaluate the checkpoint of one step beside its floors; write eval/<step>.json and figures."""
+    """Evaluate the checkpoint of one step beside its floors.
+
+    Writes figures, eval/<step>_arrays.npz (see `experiment.stored`), and last eval/<step>.json.
+    """
     like = run.init()
     manager = checkpoint.open_checkpoints(workdir, keep=run.config.train.keep, read_only=True)
     try:
@@ -70,6 +74,9 @@ def assess_step(
     result = {"step": step, "dataset": run.dataset.name, **result}
     path = folder / f"{step}.json"
     pictures.draw_all(run, workdir, folder, step, arrays)
+    splits = run.dataset.splits
+    shown = retrieved_pictures(arrays, splits[arrays.split], splits["train"], run.recipe)
+    write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown)
     write_json(path, result)  # last: where it stands, the step is done
     return path, result
 

@@ -3,12 +3,12 @@
 from ml_collections import ConfigDict
 
 from eqssl_jax import presets
-from eqssl_jax.studies import scales
+from eqssl_jax.studies import figures, scales
 from eqssl_jax.studies.base import DataChoice, Runs, Study
 from eqssl_jax.studies.methods import simclr
 
 METRICS = (
-    "probe_top1", "knn", "invariance_error", "gram_error", "gamma", "rotation_residual",
+    "probe_top1", "knn", "positive_cosine", "invariance_error", "gram_error", "gamma", "rotation_residual",
     "wahba_per_root_n", "effective_rank", "r2_hue",
 )  # fmt: skip
 
@@ -56,6 +56,7 @@ LOSS_ABLATION = Study(
     name="loss_ablation",
     title="Every combination of L_inv, L_unif and L_equi",
     reproduces=("Figures 10-16",),
+    figure=figures.ablation,
     runs=_ablation,
     metrics=METRICS,
 )
@@ -63,6 +64,7 @@ LAMBDA_SWEEP = Study(
     name="lambda_sweep",
     title="Linear probe against the weight λ of CARE; 0 is SimCLR",
     reproduces=("Figure 7",),
+    figure=figures.sweep,
     runs=_sweep,
     metrics=METRICS,
 )

@@ -40,6 +40,10 @@ class Outcome(NamedTuple):
         """The evaluation of the latest evaluated step."""
         return self.evaluations[max(self.evaluations)]
 
+    def last_arrays(self) -> Mapping[str, np.ndarray]:
+        """Its arrays; empty if an older version evaluated it."""
+        return self.arrays.get(max(self.evaluations), {})
+
 
 Trainings: TypeAlias = Mapping[str, Sequence[Outcome]]  # by run, one for each seed
 Figure: TypeAlias = Callable[[Trainings, Path], list[Path]]

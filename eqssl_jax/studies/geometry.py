@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from eqssl_jax.studies import scales
+from eqssl_jax.studies import figures, scales
 from eqssl_jax.studies.ablations import METRICS
 from eqssl_jax.studies.base import DataChoice, Runs, Study
 from eqssl_jax.studies.methods import METHODS
@@ -58,13 +58,15 @@ CIRCLE = Study(
     name="circle",
     title="Embeddings on a circle: the cosine of an image and its augmented copy",
     reproduces=("Figure 6",),
+    figure=figures.circle,
     runs=_circle,
-    metrics=METRICS,
+    metrics=("cosine_variance", *METRICS),
 )
 GAMMA = Study(
     name="gamma",
     title="Relative rotational equivariance γ and invariance over training",
     reproduces=("Figure 8",),
+    figure=figures.over_training,
     runs=_over_training,
     metrics=METRICS,
     steps="all",
@@ -73,6 +75,7 @@ WAHBA = Study(
     name="wahba",
     title="Wahba's error of 20 augmentations",
     reproduces=("Figure 5",),
+    figure=figures.wahba,
     runs=_compared,
     metrics=("wahba", *METRICS),
 )
@@ -80,6 +83,7 @@ RETRIEVAL = Study(
     name="retrieval",
     title="Nearest neighbours when the colour of the query changes",
     reproduces=("Figures 9, 21",),
+    figure=figures.retrieval,
     runs=_flowers,
     metrics=(
         "neighbour_overlap", "neighbour_rank", "retrieved_hue_distance",

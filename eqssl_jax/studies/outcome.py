@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from eqssl_jax.experiment.stored import read_arrays
 from eqssl_jax.studies.base import Outcome
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.workdir import read_config
@@ -28,8 +27,7 @@ def read(place: Path) -> Outcome:
             evaluations[int(path.stem)] = _read_json(path)
             beside = path.with_name(f"{path.stem}_arrays.npz")
             if beside.exists():
-                with np.load(beside, allow_pickle=False) as file:
-                    arrays[int(path.stem)] = {key: file[key] for key in file.files}
+                arrays[int(path.stem)] = read_arrays(beside)
     return Outcome(read_config(place), read_records(place), evaluations, arrays)
 
 
