@@ -25,7 +25,7 @@ def test_help_imports_nothing_heavy():
     """--help must answer at once: neither jax nor matplotlib may be loaded for it."""
     program = (
         "import sys; from absl import app\n"
-        "import eqssl_jax.main, eqssl_jax.eval\n"
+        "import eqssl_jax.main, eqssl_jax.eval, eqssl_jax.tables\n"
         "print([m for m in ('jax', 'flax', 'matplotlib', 'tensorflow_datasets') "
         "if m in sys.modules])"
     )

@@ -3,6 +3,9 @@
 import csv
 import functools
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -324,3 +327,57 @@ def test_the_config_of_a_study_expands_to_its_runs():
         }
     with pytest.raises(ValueError, match=r"eqssl_jax\.tables"):
         namespace["get_config"]("care_table1,smoke")
+
+
+def command(*arguments, timeout=900):
+    """The binary as a user starts it, on one device; compiled fast rather than well."""
+    return subprocess.run(
+        [sys.executable, "-m", "eqssl_jax.tables", *map(str, arguments)],
+        capture_output=True, text=True, cwd=ROOT, timeout=timeout, check=False,
+        env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+    )  # fmt: skip
+
+
+def test_a_whole_smoke_study_from_the_command_line(tmp_path):
+    arguments = ["--table=circle", "--scale=smoke", f"--runs={tmp_path / 'runs'}"]
+    ended = command(*arguments)
+    assert ended.returncode == 0, ended.stderr
+    runs = tmp_path / "runs"
+    files = {path.name for path in runs.iterdir() if path.is_file()}
+    assert files >= {"circle-smoke.txt", "circle-smoke.md", "circle-smoke.csv",
+                     "circle-smoke_cosines.png", "circle-smoke_points.png"}  # fmt: skip
+    assert len(list(runs.glob("*/eval/6.json"))) == 2
+    assert {path.parent.name.split("-")[0] for path in runs.glob("*/config.json")} == {
+        "simclr", "care",
+    }  # fmt: skip
+    lines = list(csv.DictReader((runs / "circle-smoke.csv").read_text().splitlines()))
+    assert {"simclr", "care", "random encoder", "raw pixels"} <= set(lines[0])
+    again = command(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert "images/s" not in again.stdout  # nothing was left to train
+    assert again.stdout.splitlines()[-1] == ended.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--table=circle"], 1, "--runs is needed"),
+        (["--table=square", "--runs=x"], 1, "no table 'square'"),
+        (["--table=circle", "--scale=huge", "--runs=x"], 1, "no scale 'huge'"),
+        (["--table=circle", "--data=no.npz", "--runs=x"], 1, "no such file"),
+        (["--table=circle", "--runs=README.md"], 1, "is a file"),
+    ],
+)
+def test_mistakes_end_with_their_name_and_without_a_traceback(arguments, status, message):
+    ended = command(*arguments)
+    assert ended.returncode == status
+    assert message in " ".join((ended.stdout + ended.stderr).split())
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_a_table_all_are_listed():
+    shown = command()
+    assert shown.returncode == 0, shown.stderr
+    listed = "".join(shown.stdout.split())
+    assert "Table1" in listed
+    assert "Figures9,21" in listed

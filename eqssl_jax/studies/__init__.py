@@ -6,7 +6,7 @@ from eqssl_jax.studies.ablations import LAMBDA_SWEEP, LOSS_ABLATION, TWO_VIEWS
 from eqssl_jax.studies.base import DataChoice, Outcome, Study
 from eqssl_jax.studies.geometry import CIRCLE, GAMMA, RETRIEVAL, WAHBA
 from eqssl_jax.studies.scales import SCALES, parse_data
-from eqssl_jax.studies.table1 import CARE_TABLE1
+from eqssl_jax.studies.table1 import BASE_METHODS, CARE_TABLE1
 
 __all__ = ["SCALES", "STUDIES", "DataChoice", "Outcome", "Study", "find", "parse_data"]
 
@@ -21,6 +21,7 @@ STUDIES: Mapping[str, Study] = {
         RETRIEVAL,
         LOSS_ABLATION,
         TWO_VIEWS,
+        BASE_METHODS,
     )
 }
 

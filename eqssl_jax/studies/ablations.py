@@ -8,8 +8,8 @@ from eqssl_jax.studies.base import DataChoice, Runs, Study
 from eqssl_jax.studies.methods import simclr
 
 METRICS = (
-    "probe_top1", "knn", "positive_cosine", "invariance_error", "gram_error", "gamma", "rotation_residual",
-    "wahba_per_root_n", "effective_rank", "r2_hue",
+    "probe_top1", "knn", "positive_cosine", "invariance_error", "gram_error", "gamma",
+    "rotation_residual", "wahba_per_root_n", "effective_rank", "r2_hue",
 )  # fmt: skip
 
 _PARTS = {"inv": "alignment", "unif": "uniformity", "equi": "equivariance"}

@@ -1,4 +1,4 @@
-"""The methods of the CARE paper's tables: each from the config of SimCLR on the same data."""
+"""The methods of published tables: each from the config of SimCLR on the same data."""
 
 from collections.abc import Mapping
 
@@ -13,8 +13,8 @@ def simclr(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def _based(name: str) -> Change:
-    return lambda config: presets.with_base(config, name)
+def _based(name: str, values: str = "paper") -> Change:
+    return lambda config: presets.with_base(config, name, values)
 
 
 def _equimod(base: Change) -> Change:
@@ -31,6 +31,15 @@ _BASES: Mapping[str, Change] = {
     "BYOL": _based("byol"),
     "Barlow Twins": _based("barlow_twins"),
     "VICReg": _based("vicreg"),
+}
+
+# The same by solo-learn's own recipes, named as its tables do.
+SOLO: Mapping[str, Change] = {
+    "SimCLR": _based("simclr", "solo"),
+    "MoCo-v2+": _based("moco", "solo"),
+    "BYOL": _based("byol", "solo"),
+    "Barlow Twins": _based("barlow_twins", "solo"),
+    "VICReg": _based("vicreg", "solo"),
 }
 
 METHODS: Mapping[str, Change] = {

@@ -49,8 +49,10 @@ def compare(
     study: Study, results: Results, cells: Mapping[tuple[str, str], str], notes: Sequence[str]
 ) -> beside.Beside:
     """Ours beside the published table: of the study's metrics, the first that all runs measured."""
-    metric = next(m for m in study.metrics if all(_cell(r, m).value is not None
-                                                  for r in results.values()))  # fmt: skip
+    metric = next(
+        (m for m in study.metrics if all(_cell(r, m).value is not None for r in results.values())),
+        study.metrics[-1],
+    )
     ours = {
         cell: _cell(results[run], metric) if run in results else Cell()
         for cell, run in cells.items()
