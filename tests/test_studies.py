@@ -32,7 +32,7 @@ def objectives_of(text: str) -> dict[str, float]:
 
 def objectives(config) -> dict[str, float]:
     """Weights by objective of what is built from a config; built once for each distinct method."""
-    parts = ("model", "recipe", "roles", "role_weights", "sharing", "objectives", "target")
+    parts = ("recipe", "roles", "role_weights", "sharing", "objectives", "target")
     found = plain(config)
     return objectives_of(json.dumps({part: found[part] for part in parts}, sort_keys=True))
 

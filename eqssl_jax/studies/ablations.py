@@ -27,8 +27,18 @@ def _ablation(scale: str, data: DataChoice) -> Runs:
             config.objectives[_PARTS[part]].weight = float(part in chosen)
         if "equi" not in chosen:
             config.objectives.equivariance.weight = 0.0
+        _every_step(config, scale)
         runs[name] = config
     return runs
+
+
+def _every_step(config: ConfigDict, scale: str) -> None:
+    """Several checkpoints are evaluated, for the course of the cosines: each at less cost."""
+    if scale == "paper":
+        scales.keep_course(config)
+    elif scale == "small":
+        options = config.evaluation.options
+        options.augmentations, options.pairs, options.queries = 6, 2, 0
 
 
 def _sweep(scale: str, data: DataChoice) -> Runs:
@@ -59,6 +69,7 @@ LOSS_ABLATION = Study(
     figure=figures.ablation,
     runs=_ablation,
     metrics=METRICS,
+    steps="all",
 )
 LAMBDA_SWEEP = Study(
     name="lambda_sweep",

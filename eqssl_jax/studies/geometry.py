@@ -12,7 +12,6 @@ _COMPARED = {
     "care": METHODS["CARE-SimCLR"],
     "equimod": METHODS["EquiMod-SimCLR"],
 }
-_EVERY = 3_500  # steps: 20 epochs of CIFAR-10 in batches of 256
 
 
 def _compared(
@@ -29,9 +28,7 @@ def _over_training(scale: str, data: DataChoice) -> Runs:
     runs = _compared(scale, data)
     if scale == "paper":
         for config in runs.values():
-            config.train.save_every, config.train.keep = _EVERY, 100
-            # Of every checkpoint: the probe on augmented images would take the longest by far.
-            config.evaluation.options.care_epochs = 0
+            scales.keep_course(config)
     return runs
 
 

@@ -26,9 +26,10 @@ def show_studies(studies: Mapping[str, Study]) -> None:
     console = Console()
     console.print(table)
     console.print(
-        "small and smoke: minutes on two idle CPU cores, training and evaluation. paper: hours of "
-        "devices, counted by --table=NAME --scale=paper --runs=DIR --plan. Figures 3, 4 and 17-20 "
-        "(proteins) are not images and not in this list.",
+        "small and smoke: estimated minutes on two idle CPU cores, for training and one evaluation "
+        "a run; --only makes one column of a table. paper: --table=NAME --scale=paper --runs=DIR "
+        "--plan counts FLOPs and hours. Figures 3, 4 and 17-20 are of proteins, not of images: not "
+        "in this list.",
         highlight=False,
     )
 
