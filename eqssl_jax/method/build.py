@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import objectives, views
 from eqssl_jax.method import losses, roles
 from eqssl_jax.method.base import Method
+from eqssl_jax.method.geometry import check_geometry, check_names
 from eqssl_jax.method.recipe import build_recipe
 from eqssl_jax.method.roles import Role
 from eqssl_jax.objectives.base import Objective
@@ -23,6 +24,7 @@ def build(config: ConfigDict) -> Method:
     Raises:
       ValueError: for an unknown recipe, role, objective setting, or a contradiction among them.
     """
+    check_names(config)
     recipe = build_recipe(config.recipe.name, config.recipe.options)
     table = roles.resolve(config, recipe)
     roles.check_contrast(config, table)
@@ -42,6 +44,7 @@ def build(config: ConfigDict) -> Method:
             "Every weight in config.objectives is 0, so there is nothing to train: give at least "
             "one objective a positive weight, e.g. --config.objectives.info_nce.weight=1."
         )
+    check_geometry(config, weighted)
     return Method(sets, weighted, joint_views=config.model.joint_views)
 
 
@@ -52,7 +55,12 @@ def _contrastive(config: ConfigDict, contrast: ViewSpec) -> Addition:
         settings = config.objectives[name]
         if _weight(name, settings.weight):
             loss = getattr(objectives, name)
-            found[name] = (settings.weight, losses.contrast_loss(name, loss, settings.temperature))
+            found[name] = (
+                settings.weight,
+                losses.contrast_loss(
+                    name, loss, settings.temperature, geometry=config.objectives.geometry
+                ),
+            )
     return ({"contrast": contrast} if found else {}), found
 
 
@@ -85,7 +93,10 @@ def _rotational(config: ConfigDict, table: Mapping[str, Role], recipe: Transform
     if not turning or not weight:
         return {}, {}
     sets = {"equivariance": roles.rotational_views(turning, recipe, shared, settings.images)}
-    return sets, {"equivariance": (weight, losses.gram_match(settings.splits))}
+    match = losses.gram_match(
+        settings.splits, form=settings.form, geometry=config.objectives.geometry
+    )
+    return sets, {"equivariance": (weight, match)}
 
 
 def _ordered(config: ConfigDict, table: Mapping[str, Role], recipe: Transform) -> Addition:
