@@ -79,7 +79,10 @@ hyperbolic = Similarity(
 )
 """−arcosh(−zᵀ B w), minus the hyperbolic distance of two points of the hyperboloid.
 
-Value and gradient are 0 where cosh(distance) is below 1 + 1e-6, coincident points among them.
+Value and gradient are 0 where cosh(distance) is below 1 + 1e-6, coincident points among them. The
+hyperboloid has no edge: where positives coincide, InfoNCE drives all points apart without end, as a
+lower temperature would on the sphere; weight decay, and a Gram match whose entries grow like
+cosh(distance), hold them back.
 """
 
 

@@ -59,8 +59,9 @@ def form_equivariance(
     Any A of the stabiliser {A : Aᵀ B A = B} gives L = 0 for z2 = z1 Aᵀ. Conversely, if L = 0 with
     its diagonal and the z1 of a group span R^d, one A of the stabiliser maps that group's z1 onto
     its z2: G1 has rank d, so z2 spans too, and what B pairs with all of z2 to 0 is 0; so the linear
-    map z1_i → z2_i is well defined. The stabiliser is O(d) for the inner product, the Lorentz
-    group O(1, d−1) for `minkowski_form`, Sp(d, R) for `symplectic_form`; see `stabiliser`.
+    map z1_i → z2_i is well defined. (Fewer than d images cannot span: they say what A does to their
+    span alone.) The stabiliser is O(d) for the inner product, the Lorentz group O(1, d−1) for
+    `minkowski_form`, Sp(d, R) for `symplectic_form`; see `stabiliser`.
 
     The diagonal says how long each embedding is, as B sees it. For a skew form it is 0, on the
     sphere (B = I) and on the hyperboloid (Minkowski) it is the same for all points: there
