@@ -4,6 +4,15 @@ from eqssl_jax.evaluation.budget import PRESETS, Settings, settings
 from eqssl_jax.evaluation.care_probe import care_probe
 from eqssl_jax.evaluation.change import Changes, change_r2
 from eqssl_jax.evaluation.features import Encode, Features, Layers, extract, extract_views, subset
+from eqssl_jax.evaluation.forms import (
+    FormChange,
+    FormGramError,
+    form_change,
+    form_departure,
+    form_gram_error,
+    group_factor,
+    linear_map,
+)
 from eqssl_jax.evaluation.knn import knn_accuracy
 from eqssl_jax.evaluation.ladder_study import LadderStudy, ladder_study
 from eqssl_jax.evaluation.order import kendall_tau, order_accuracy
@@ -37,6 +46,8 @@ __all__ = [
     "Changes",
     "Encode",
     "Features",
+    "FormChange",
+    "FormGramError",
     "LadderStudy",
     "Layers",
     "NeighbourChange",
@@ -52,7 +63,11 @@ __all__ = [
     "extract",
     "extract_views",
     "factor_r2",
+    "form_change",
+    "form_departure",
+    "form_gram_error",
     "gram_error",
+    "group_factor",
     "held_out_wahba",
     "hue_distance",
     "hue_draw",
@@ -60,6 +75,7 @@ __all__ = [
     "kendall_tau",
     "knn_accuracy",
     "ladder_study",
+    "linear_map",
     "linear_probe",
     "neighbour_change",
     "neighbours",
