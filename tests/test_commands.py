@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +25,7 @@ def test_help_imports_nothing_heavy():
     """--help must answer at once: neither jax nor matplotlib may be loaded for it."""
     program = (
         "import sys; from absl import app\n"
-        "import eqssl_jax.main, eqssl_jax.eval\n"
+        "import eqssl_jax.main, eqssl_jax.eval, eqssl_jax.tables\n"
         "print([m for m in ('jax', 'flax', 'matplotlib', 'tensorflow_datasets') "
         "if m in sys.modules])"
     )
@@ -113,6 +114,10 @@ def test_eval_reads_only_the_workdir(workdir):
         for metrics in result["encoders"].values():
             assert {"knn", "probe_top1", "wahba_per_root_n", "gamma", "r2_hue"} <= set(metrics)
             assert 0 <= metrics["knn"]["value"] <= 1
+        with np.load(workdir / "eval" / f"{step}_arrays.npz") as stored:
+            assert stored["cosines/trained"].shape == stored["cosines/random"].shape == (2, 48)
+            assert stored["wahba_per_root_n/trained"].shape == (2,)
+            assert stored["before_images/trained"].shape == (6, 5, 32, 32, 3)
         figures = {path.name for path in (workdir / "eval").glob(f"{step}_*.png")}
         assert figures == {
             f"{step}_{name}.png"

@@ -95,6 +95,53 @@ def test_shapes_and_scales(studies):
     )
 
 
+def test_positive_pairs_are_of_two_augmentations(split, studies):
+    found = studies["corner"]
+    keys = jax.random.split(jax.random.key(1), 5)
+    z = []
+    for key in keys:
+        view = jax.vmap(cycle().apply, in_axes=(None, 0))(cycle().sample(key), split.pool)
+        one = np.asarray(corner(view)[1], np.float64)
+        z.append(one / np.linalg.norm(one, axis=1, keepdims=True))
+    expected = [[z[2 * p][i] @ z[2 * p + 1][i] for i in range(N)] for p in range(2)]
+    assert found.positive_cosines.shape == (2, N)  # the fifth augmentation has no partner
+    np.testing.assert_allclose(found.positive_cosines, expected, atol=1e-6)
+    np.testing.assert_allclose(found.measures["positive_cosine"], np.mean(expected, axis=1))
+    np.testing.assert_allclose(found.measures["cosine_variance"], found.cosines.var(axis=1))
+    assert studies["constant"].measures["cosine_variance"].max() == 0
+    alone = wahba_study(corner, split, cycle(), jax.random.key(1), augmentations=1, batch=32)
+    assert alone.positive_cosines.shape == (0, N)
+    assert alone.skipped["positive_cosine"] == "a pair needs two augmentations"
+
+
+def plane(images):
+    """Two dimensions in the plane across gray, where `cycle` is a turn by thirds."""
+    mean = jnp.mean(images, axis=(1, 2)) - jnp.mean(images, axis=(1, 2, 3))[:, None]
+    axes = jnp.array([[2.0, -1, -1], [0, np.sqrt(3), -np.sqrt(3)]]) / jnp.sqrt(6.0)
+    return mean, mean @ axes.T
+
+
+def test_embeddings_on_the_circle(split):
+    """Of two dimensions every measure is there, zero for a rotation, and the points are kept."""
+    found = rotation_study(
+        {"plane": plane, "colours": colours}, split, cycle(), jax.random.key(1),
+        augmentations=4, pairs=3, batch=32,
+    )  # fmt: skip
+    measures = found["plane"].measures
+    for name in ("wahba_per_root_n", "wahba_held_out_per_root_n", "gamma", "gram_error",
+                 "composition_error", "cosine_variance"):  # fmt: skip
+        assert measures[name].max() < 1e-5, name
+    assert not found["plane"].skipped and 1 < measures["effective_rank"][0] <= 2
+    # Each augmentation turns all images by one third, this way or that.
+    np.testing.assert_allclose(found["plane"].cosines, -0.5, atol=1e-5)
+    circle = found["plane"].circle
+    assert circle.shape == (5, N, 2) and found["colours"].circle is None
+    np.testing.assert_allclose(np.linalg.norm(circle, axis=-1), 1)
+    np.testing.assert_allclose(
+        np.einsum("nd,and->an", circle[0], circle[1:]), found["plane"].cosines
+    )
+
+
 def test_an_invariant_encoder_is_seen_as_one(studies):
     found = studies["constant"].measures
     assert found["invariance_error"].max() == 0

@@ -87,7 +87,8 @@ def test_every_name_is_a_number_or_a_reason(evaluated):
         "effective_rank", "r2_hue", "r2_hue_per_dimension", "r2_hue_out_of_range",
         "neighbour_overlap", "neighbour_rank", "retrieved_hue_distance", "order_accuracy_jitter",
         "kendall_tau_jitter_embedding", "magnitude_r2_jitter", "change_r2_jitter_hue_embedding",
-        "turntable_order_accuracy", "order_accuracy_amid_jitter_embedding",
+        "turntable_order_accuracy", "order_accuracy_amid_jitter_embedding", "positive_cosine",
+        "cosine_variance",
     }  # fmt: skip
     for name in ENCODERS:
         for metric in names:
@@ -209,6 +210,8 @@ def test_chance_is_the_most_frequent_class(dataset, evaluated):
 def test_arrays_for_figures(dataset, evaluated):
     arrays = evaluated[1]
     assert arrays.cosines["trained"].shape == (4, 90)
+    assert arrays.study["trained"].cosines is arrays.cosines["trained"]
+    assert arrays.study["trained"].positive_cosines.shape == (2, 90)
     assert arrays.before["trained"].shape == arrays.after["trained"].shape == (30, 5)
     assert arrays.split == "test" and arrays.queries.shape == (30,)
     assert float(arrays.hue["jitter"]["hue"]) == pytest.approx(1 / 3)
@@ -247,6 +250,26 @@ def test_without_labels_factors_or_hue(dataset):
     assert result["skipped"]["neighbour_overlap"] == "the transformation has no hue"
     assert "gram_error" in result["encoders"]["trained"]
     assert not arrays.before and arrays.hue is None
+
+
+def test_two_dimensions_are_enough(dataset):
+    """The circle study: embeddings of the hue on a circle, and every number of the suite."""
+
+    def circle(images):
+        features, embedding = equivariant(images)
+        return features, embedding[:, :2]
+
+    result, arrays = evaluate(
+        {"trained": circle}, dataset, COLOUR, jax.random.key(0), settings=BUDGET
+    )
+    found = result["encoders"]["trained"]
+    needed = {"wahba", "wahba_held_out_per_root_n", "gamma", "composition_error", "effective_rank",
+              "order_accuracy_jitter_embedding", "neighbour_overlap"}  # fmt: skip
+    assert needed <= set(found)
+    assert found["rotation_residual"]["value"] < 1e-6  # a hue is an angle there, and turns
+    assert found["cosine_variance"]["value"] < 1e-6
+    assert 1 <= found["effective_rank"]["value"] <= 2
+    assert arrays.study["trained"].circle.shape == (5, 90, 2)
 
 
 def test_an_invariant_encoder_has_no_gamma(dataset):

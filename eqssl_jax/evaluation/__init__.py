@@ -3,6 +3,7 @@
 from eqssl_jax.evaluation.budget import PRESETS, Settings, settings
 from eqssl_jax.evaluation.care_probe import care_probe
 from eqssl_jax.evaluation.change import Changes, change_r2
+from eqssl_jax.evaluation.displacement import DisplacementGain, displacement_gain
 from eqssl_jax.evaluation.features import Encode, Features, Layers, extract, extract_views, subset
 from eqssl_jax.evaluation.forms import (
     FormChange,
@@ -19,6 +20,14 @@ from eqssl_jax.evaluation.order import kendall_tau, order_accuracy
 from eqssl_jax.evaluation.parameters import factor_r2, r2, ridge
 from eqssl_jax.evaluation.pixels import pixel_encoder, raw_pixels
 from eqssl_jax.evaluation.probe import Probe, linear_probe
+from eqssl_jax.evaluation.ranking import (
+    chance_reciprocal_rank,
+    hits_at,
+    parameter_retrieval_error,
+    quaternion_retrieval_error,
+    reciprocal_rank,
+    target_ranks,
+)
 from eqssl_jax.evaluation.retrieval import (
     NeighbourChange,
     hue_distance,
@@ -44,6 +53,7 @@ __all__ = [
     "PRESETS",
     "Arrays",
     "Changes",
+    "DisplacementGain",
     "Encode",
     "Features",
     "FormChange",
@@ -56,8 +66,10 @@ __all__ = [
     "Settings",
     "TurnOrder",
     "care_probe",
+    "chance_reciprocal_rank",
     "change_r2",
     "composition_error",
+    "displacement_gain",
     "effective_rank",
     "evaluate",
     "extract",
@@ -69,6 +81,7 @@ __all__ = [
     "gram_error",
     "group_factor",
     "held_out_wahba",
+    "hits_at",
     "hue_distance",
     "hue_draw",
     "invariance_error",
@@ -80,15 +93,19 @@ __all__ = [
     "neighbour_change",
     "neighbours",
     "order_accuracy",
+    "parameter_retrieval_error",
     "pixel_encoder",
+    "quaternion_retrieval_error",
     "r2",
     "raw_pixels",
+    "reciprocal_rank",
     "relative_rotational_equivariance",
     "ridge",
     "rotation_residual",
     "rotation_study",
     "settings",
     "subset",
+    "target_ranks",
     "turn_order_accuracy",
     "wahba",
     "wahba_study",

@@ -19,16 +19,23 @@ class RotationStudy(NamedTuple):
 
     Attributes:
       measures: "wahba", "wahba_per_root_n", "wahba_held_out_per_root_n", "rotation_residual",
-        "gamma", "gamma_dropped", "gram_error", "invariance_error": float64 [A];
+        "gamma", "gamma_dropped", "gram_error", "invariance_error", "cosine_variance" (of cos(f(x),
+        f(a(x))) over images): float64 [A]; "positive_cosine" (mean over images): [A // 2];
         "composition_error", "composition_relative", "composition_on_data": [P]; "effective_rank":
         [1]. Those that need more images than there are dimensions are absent when there are fewer.
       cosines: cos(f(x), f(a(x))), [A, n].
       skipped: name of each absent measure and the reason.
+      positive_cosines: cos(f(a(x)), f(a'(x))) of two independent augmentations, the positive pairs
+        of contrastive learning, [A // 2, n]; each augmentation stands in one pair.
+      circle: for embeddings of 2 dimensions these themselves, normalised, before and after each
+        augmentation, [1 + A, n, 2]; None for others.
     """
 
     measures: Mapping[str, Float[np.ndarray, " a"]]
     cosines: Float[np.ndarray, "a n"]
     skipped: Mapping[str, str]
+    positive_cosines: Float[np.ndarray, "p n"]
+    circle: Float[np.ndarray, "v n 2"] | None
 
 
 _WAHBA = ("wahba", "wahba_per_root_n", "rotation_residual")
@@ -119,7 +126,14 @@ def _measure(
     measures = _all_pairs(still[some], single[:, some], floor)
     measures["invariance_error"] = [rotation.invariance_error(still, after) for after in single]
     measures["effective_rank"] = [rotation.effective_rank(still)]
+    cosines = np.einsum("nd,and->an", still, single)
+    paired = np.einsum("pnd,pnd->pn", *(single[i : augmentations // 2 * 2 : 2] for i in (0, 1)))
+    measures["cosine_variance"] = list(cosines.var(axis=1))
     skipped: dict[str, str] = {}
+    if len(paired):
+        measures["positive_cosine"] = list(paired.mean(axis=1))
+    else:
+        skipped["positive_cosine"] = "a pair needs two augmentations"
     n, d = still.shape
     few = f"needs more than {d} images, the dimension of the embeddings; found {n}"
     if n > d:
@@ -134,8 +148,10 @@ def _measure(
         measures["wahba_held_out_per_root_n"] = held_out
     else:
         skipped["wahba_held_out_per_root_n"] = few.replace(f"than {d}", f"than {2 * d}")
-    cosines = np.einsum("nd,and->an", still, single)
-    return RotationStudy({k: np.asarray(v, float) for k, v in measures.items()}, cosines, skipped)
+    arrays = {name: np.asarray(found, float) for name, found in measures.items()}
+    return RotationStudy(
+        arrays, cosines, skipped, paired, z[: augmentations + 1] if d == 2 else None
+    )
 
 
 def _all_pairs(still: np.ndarray, single: np.ndarray, floor: float) -> dict[str, list[float]]:

@@ -30,6 +30,7 @@ class Arrays(NamedTuple):
       spectrum: which layer keeps the order of which part: {"layers": L names, "parts": P names,
         "order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude_r2": [L, P]}; empty when
         it was left out.
+      study: the whole rotation study, with one number for each augmentation.
     """
 
     cosines: Mapping[str, Float[np.ndarray, "a n"]]
@@ -39,6 +40,7 @@ class Arrays(NamedTuple):
     before: Mapping[str, Int[np.ndarray, "q k"]]
     after: Mapping[str, Int[np.ndarray, "q k"]]
     spectrum: Mapping[str, Spectrum] = {}
+    study: Mapping[str, RotationStudy] = {}
 
 
 def evaluate(
@@ -190,4 +192,5 @@ def _arrays(
         next((r.queries for r in retrieved.values()), none),
         {name: r.before for name, r in retrieved.items()},
         {name: r.after for name, r in retrieved.items()},
+        study=studies,
     )

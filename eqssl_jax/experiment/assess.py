@@ -12,6 +12,7 @@ import jax
 from eqssl_jax import evaluation
 from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
+from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.workdir import read_config, write_json
@@ -24,6 +25,7 @@ def assess(
     step: str = "latest",
     *,
     options: Mapping[str, Any] | None = None,
+    missing_only: bool = False,
 ) -> list[Path]:
     """Evaluate one step, or all, of a run (or of every run of a comparison); the files written.
 
@@ -31,6 +33,7 @@ def assess(
       workdir: a run's folder, or one that holds several runs.
       step: "latest", "best" (on validation), "all", or a number.
       options: budgets of the evaluation that replace those of the config.
+      missing_only: pass over steps that are evaluated already.
 
     Raises:
       FileNotFoundError: if there is no run or no such checkpoint.
@@ -39,6 +42,8 @@ def assess(
     written = []
     for folder in run_folders(workdir):
         run, steps = setup(read_config(folder), training=False), _steps(folder, step)
+        if missing_only:
+            steps = [one for one in steps if not (folder / "eval" / f"{one}.json").exists()]
         for one in steps:
             written.append(assess_step(run, folder, one, options=options or {})[0])
     return written
@@ -47,7 +52,10 @@ def assess(
 def assess_step(
     run: Setup, workdir: Path, step: int, *, options: Mapping[str, Any]
 ) -> tuple[Path, Result]:
-    """Evaluate the checkpoint of one step beside its floors; write eval/<step>.json and figures."""
+    """Evaluate the checkpoint of one step beside its floors.
+
+    Writes figures, eval/<step>_arrays.npz (see `experiment.stored`), and last eval/<step>.json.
+    """
     like = run.init()
     manager = checkpoint.open_checkpoints(workdir, keep=run.config.train.keep, read_only=True)
     try:
@@ -66,6 +74,9 @@ def assess_step(
     result = {"step": step, "dataset": run.dataset.name, **result}
     path = folder / f"{step}.json"
     pictures.draw_all(run, workdir, folder, step, arrays)
+    splits = run.dataset.splits
+    shown = retrieved_pictures(arrays, splits[arrays.split], splits["train"], run.recipe)
+    write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown)
     write_json(path, result)  # last: where it stands, the step is done
     return path, result
 

@@ -89,7 +89,7 @@ def cosine_histograms(
 
     Source: after Gupta et al. 2024 (arXiv:2306.13924), Figure 6.
     """
-    cosines = {run: _cosines(run, array) for run, array in values.items()}
+    cosines = {run: checked_cosines(run, array) for run, array in values.items()}
     if not cosines:
         raise ValueError("There are no cosines to draw: give at least one run.")
     low = min(float(array.min()) for array in cosines.values())
@@ -116,7 +116,7 @@ def cosine_histograms(
         axes.set(xlim=(bins[0], bins[-1] + (bins[1] - bins[0]) / 2), ylim=(-0.07 * top, 1.05 * top))
         axes.locator_params(axis="y", nbins=4)
         axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1.05 * top])
-        axes.yaxis.set_major_formatter(lambda y, _: f"{y:.0%}")
+        axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.3g}%")
     grid[0].set_ylabel("share of images", fontsize=TEXT, color=QUIET)
     save(figure, path)
 
@@ -152,7 +152,12 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
     return (total[last] - total[first]) / (last - first)
 
 
-def _cosines(run: str, array: Float[np.ndarray, "a n"]) -> np.ndarray:
+def checked_cosines(run: str, array: Float[np.ndarray, "a n"]) -> np.ndarray:
+    """The cosines as float64 [A, n], not empty and in [−1, 1].
+
+    Raises:
+      ValueError: for another rank, no number, NaN, or a number that is no cosine.
+    """
     array = np.asarray(array, np.float64)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(

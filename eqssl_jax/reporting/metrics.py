@@ -32,6 +32,8 @@ METRICS: Mapping[str, Metric] = {
     "care_probe_top5": Metric("Linear probe as in CARE, top-5", HIGHER, ".1%"),
     # No direction: a rotational role gives up invariance on purpose.
     "invariance_error": Metric("Invariance error"),
+    "positive_cosine": Metric("Cosine of positive pairs"),
+    "cosine_variance": Metric("Variance of the cosine"),
     "gram_error": Metric("Gram error", LOWER),
     "wahba": Metric("Wahba error W", LOWER),
     "wahba_per_root_n": Metric("Wahba error W/√n", LOWER),

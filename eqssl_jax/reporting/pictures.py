@@ -23,7 +23,7 @@ from eqssl_jax.reporting.tiles import (
 )
 
 
-class _Group(NamedTuple):
+class Group(NamedTuple):
     """Consecutive columns under one heading: left edge and width, in pixels."""
 
     heading: str
@@ -102,13 +102,13 @@ def neighbours(
     _sheet(tiles, headings, path, title=title)
 
 
-def _groups(headings: Sequence[str], tile: int) -> list[_Group]:
+def column_groups(headings: Sequence[str], tile: int) -> list[Group]:
     """Where columns stand: close together under one heading, apart between headings."""
     groups, left = [], MARGIN
     for heading, same in groupby(headings):
         columns = len(list(same))
         width = columns * tile + (columns - 1) * GAP
-        groups.append(_Group(heading, columns, left, width))
+        groups.append(Group(heading, columns, left, width))
         left += width + GROUP_GAP
     return groups
 
@@ -122,7 +122,7 @@ def _sheet(
 ) -> None:
     """Write tiles under their headings."""
     rows, _, height, width, _ = tiles.shape
-    groups = _groups(headings, width)
+    groups = column_groups(headings, width)
     texts = [wrap(g.heading, max(6, (g.width + GROUP_GAP - 8) // LETTER)) for g in groups]
     top = MARGIN + LINE * max(map(len, texts)) + 12 + (LINE + 12 if title else 0)
     bottom = top + rows * (height + GAP) - GAP + MARGIN

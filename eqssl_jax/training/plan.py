@@ -103,15 +103,24 @@ def _step(run: Setup, root: jax.Array) -> Any:
     return compile_step(step, run.mesh)
 
 
+def step_flops(run: Setup, state: object) -> float | None:
+    """FLOPs of one training step over all devices, or None if unknown; lowers, does not compile.
+
+    Counted with XLA's convolutions: the compiler counts the body of a loop once, and on CPU ours
+    loop over images. Loops left over small filters (jitter, blur) make the count a lower bound.
+    """
+    counted = run._replace(network=build_network(run.config, run.dataset, conv="xla"))
+    lowered = _step(counted, jax.random.key(run.config.seed)).lower(
+        state, run.split.pool, run.inputs_shape()
+    )
+    return (lowered.cost_analysis() or {}).get("flops")
+
+
 def _compiled(run: Setup, state: object) -> tuple[float | None, str]:
     """FLOPs of one step over all devices (None if unknown) and a line about memory of each."""
+    cost = step_flops(run, state)
     root = jax.random.key(run.config.seed)
-    inputs = state, run.split.pool, run.inputs_shape()
-    # Counted with XLA's convolutions: the compiler counts the body of a loop once, and on CPU ours
-    # loop over images. Loops left over small filters (jitter, blur) make the count a lower bound.
-    counted = run._replace(network=build_network(run.config, run.dataset, conv="xla"))
-    cost = (_step(counted, root).lower(*inputs).cost_analysis() or {}).get("flops")
-    compiled = _step(run, root).lower(*inputs).compile()
+    compiled = _step(run, root).lower(state, run.split.pool, run.inputs_shape()).compile()
     used = compiled.memory_analysis()
     if used is None:
         return cost, "not counted by this backend"

@@ -84,11 +84,11 @@ class Setup(NamedTuple):
         return jax.ShapeDtypeStruct((batch, *one.shape[1:]), one.dtype)
 
 
-def setup(config: ConfigDict, *, training: bool = True) -> Setup:
+def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None = None) -> Setup:
     """Load the data and build network, method and optimiser.
 
     `training=False` leaves out what only training needs to hold on this machine: a batch that its
-    devices can share.
+    devices can share. `dataset` stands in for the data of the config, to plan without it.
 
     Raises:
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
@@ -98,7 +98,7 @@ def setup(config: ConfigDict, *, training: bool = True) -> Setup:
     built = method.build(config)
     check_batch(config, built, mesh.size if training else 1)
     check_measurements(config)
-    dataset = load_dataset(config)
+    dataset = dataset or load_dataset(config)
     if config.data.split not in dataset.splits:
         raise ValueError(
             f"config.data.split is {config.data.split!r}, but {dataset.name} has only "

@@ -1,0 +1,137 @@
+"""What figures over several runs need of an evaluated step, in a file beside its numbers.
+
+`eval/<step>_arrays.npz` holds, by encoder ("trained", "random", "pixels"):
+
+- `<measure>/<encoder>` [A]: each measure of the rotation study, one number an augmentation;
+- `cosines/<encoder>` [A, n] of f(x) and f(a(x)), `positive_cosines/<encoder>` [A // 2, n];
+- `circle/<encoder>` [1 + A, n, 2]: embeddings of 2 dimensions, before and after;
+- `queries` [Q] in the split of the evaluation, `before/<encoder>`, `after/<encoder>` [Q, k] in
+  "train"; and of the first of them pictures, uint8: `query_images`, `changed_images` [S, h, w, c],
+  `before_images/<encoder>`, `after_images/<encoder>` [S, k, h, w, c].
+
+n is at most 1000 images, and their precision half: histograms show no more. Measures are of all
+images, in full precision.
+"""
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from eqssl_jax.data.base import Split
+from eqssl_jax.evaluation import Arrays, subset
+from eqssl_jax.experiment.pictures import read
+from eqssl_jax.transforms.base import Transform
+
+IMAGES = 1000  # whose cosines are stored
+QUERIES = 6  # whose pictures are stored
+LARGEST = 64  # pixels: larger pictures are reduced
+
+Stored = dict[str, np.ndarray]
+
+
+def stored(arrays: Arrays) -> Stored:
+    """The arrays of an evaluation under the names above, without pictures."""
+    found: Stored = {}
+    for name, study in arrays.study.items():
+        found |= {f"{measure}/{name}": values for measure, values in study.measures.items()}
+        some = subset(study.cosines.shape[1], IMAGES)
+        parts = {"cosines": study.cosines, "positive_cosines": study.positive_cosines}
+        if study.circle is not None:
+            parts["circle"] = study.circle
+        for part, values in parts.items():
+            found[f"{part}/{name}"] = values[:, some].astype(np.float16)
+    if arrays.before:
+        found["queries"] = np.asarray(arrays.queries, np.int32)
+        for name in arrays.before:
+            found[f"before/{name}"] = np.asarray(arrays.before[name], np.int32)
+            found[f"after/{name}"] = np.asarray(arrays.after[name], np.int32)
+    return found
+
+
+def retrieved_pictures(
+    arrays: Arrays, asked: Split, bank: Split, recipe: Transform, encoder: str = "trained"
+) -> Stored:
+    """Pictures of the first queries, of their change, and of what they retrieved."""
+    if encoder not in arrays.before or arrays.hue is None:
+        return {}
+    images = np.asarray(read(asked, arrays.queries[:QUERIES]))
+    changed = jax.jit(jax.vmap(functools.partial(recipe.apply, arrays.hue)))(images)
+    found = {"query_images": images, "changed_images": np.asarray(changed)}
+    for when, indices in (("before", arrays.before), ("after", arrays.after)):
+        some = indices[encoder][:QUERIES]
+        near = np.asarray(read(bank, some.reshape(-1)))
+        found[f"{when}_images/{encoder}"] = near.reshape(*some.shape, *near.shape[1:])
+    return {name: _bytes(pictures) for name, pictures in found.items()}
+
+
+def write_arrays(path: Path, arrays: Stored) -> None:
+    """Write compressed, so that a reader never sees half of it."""
+    unfinished = path.with_suffix(".tmp")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    os.replace(unfinished, path)
+
+
+def read_arrays(path: Path) -> Stored:
+    """All arrays of a file that `write_arrays` wrote.
+
+    Raises:
+      FileNotFoundError: if there is none: the step was evaluated by an older version, or not.
+      ValueError: if it is damaged.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist: evaluate that step (python -m eqssl_jax.eval), again if an "
+            f"older version did."
+        )
+    try:
+        # Opened here: NumPy leaves a file open that it finds damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    except Exception as error:  # zip's, zlib's and NumPy's errors have no common class
+        raise ValueError(f"{path} is damaged ({error}): evaluate that step again.") from None
+
+
+def same_queries(runs: Mapping[str, Stored]) -> dict[str, Any]:
+    """Queries and what the trained encoder of each run retrieved, for `reporting.retrieval_blocks`.
+
+    Returns:
+      Its arguments by name: "query", "changed", and "before" and "after" by run.
+
+    Raises:
+      ValueError: without runs, for one without pictures, or runs that were asked with other images.
+    """
+    names = ("query_images", "changed_images", "before_images/trained", "after_images/trained")
+    lacking = [run for run, found in runs.items() if not set(names) <= set(found)]
+    if not runs or lacking:
+        raise ValueError(
+            f"There are no retrieved pictures of {lacking or 'any run'}: the evaluation had "
+            f"queries=0, or its recipe no hue."
+        )
+    first = next(iter(runs.values()))
+    for run, found in runs.items():
+        if any(not np.array_equal(found[name], first[name]) for name in names[:2]):
+            raise ValueError(
+                f"{run!r} was asked with other images than {next(iter(runs))!r}: evaluate both on "
+                f"the same data, with equal queries and hue_shift."
+            )
+    return {
+        "query": first[names[0]],
+        "changed": first[names[1]],
+        "before": {run: found[names[2]] for run, found in runs.items()},
+        "after": {run: found[names[3]] for run, found in runs.items()},
+    }
+
+
+def _bytes(images: np.ndarray) -> np.ndarray:
+    """uint8, averaged over blocks where an image is larger than LARGEST."""
+    height, width = images.shape[-3:-1]
+    step = -(-max(height, width) // LARGEST)
+    kept = images[..., : height // step * step, : width // step * step, :]
+    blocks = kept.reshape(*kept.shape[:-3], height // step, step, width // step, step, -1)
+    return np.rint(np.clip(blocks.mean(axis=(-4, -2)), 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,37 @@
+"""Named studies: which runs, which numbers, beside which published ones."""
+
+from collections.abc import Mapping
+
+from eqssl_jax.studies.ablations import LAMBDA_SWEEP, LOSS_ABLATION, TWO_VIEWS
+from eqssl_jax.studies.base import DataChoice, Outcome, Study
+from eqssl_jax.studies.geometry import CIRCLE, GAMMA, RETRIEVAL, WAHBA
+from eqssl_jax.studies.scales import SCALES, parse_data
+from eqssl_jax.studies.table1 import BASE_METHODS, CARE_TABLE1
+
+__all__ = ["SCALES", "STUDIES", "DataChoice", "Outcome", "Study", "find", "parse_data"]
+
+STUDIES: Mapping[str, Study] = {
+    study.name: study
+    for study in (
+        CARE_TABLE1,
+        WAHBA,
+        CIRCLE,
+        LAMBDA_SWEEP,
+        GAMMA,
+        RETRIEVAL,
+        LOSS_ABLATION,
+        TWO_VIEWS,
+        BASE_METHODS,
+    )
+}
+
+
+def find(name: str) -> Study:
+    """A study by its name.
+
+    Raises:
+      ValueError: naming all there are.
+    """
+    if name not in STUDIES:
+        raise ValueError(f"There is no table {name!r}: choose one of {', '.join(STUDIES)}.")
+    return STUDIES[name]

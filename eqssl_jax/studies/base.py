@@ -1,0 +1,76 @@
+"""What a study is: runs that belong together, what is read off them, and what it reproduces."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from ml_collections import ConfigDict
+
+Runs: TypeAlias = Mapping[str, ConfigDict]
+
+
+class DataChoice(NamedTuple):
+    """Data given in place of what a study names: `config.data.name` and `config.data.directory`.
+
+    An empty name keeps the study's own (on the scale "smoke": rendered shapes).
+    """
+
+    name: str = ""
+    directory: str = ""
+
+
+class Outcome(NamedTuple):
+    """What a finished run gives.
+
+    Attributes:
+      config: its resolved config.
+      records: the lines of metrics.jsonl.
+      evaluations: by step, eval/<step>.json.
+      arrays: by step, eval/<step>_arrays.npz, such as "cosines/trained" [A, n]; without the file,
+        no entry.
+    """
+
+    config: ConfigDict
+    records: list[dict[str, Any]]
+    evaluations: Mapping[int, Mapping[str, Any]]
+    arrays: Mapping[int, Mapping[str, np.ndarray]]
+
+    def last(self) -> Mapping[str, Any]:
+        """The evaluation of the latest evaluated step."""
+        return self.evaluations[max(self.evaluations)]
+
+    def last_arrays(self) -> Mapping[str, np.ndarray]:
+        """Its arrays; empty if an older version evaluated it."""
+        return self.arrays.get(max(self.evaluations), {})
+
+
+Trainings: TypeAlias = Mapping[str, Sequence[Outcome]]  # by run, one for each seed
+Figure: TypeAlias = Callable[[Trainings, Path], list[Path]]
+
+
+class Study(NamedTuple):
+    """A named study.
+
+    Attributes:
+      name: what `--table` takes.
+      title: what it shows, in a line.
+      reproduces: tables and figures of the CARE paper; empty for what goes beyond it.
+      runs: from a scale ("paper", "small", "smoke") and the data, the complete config of each run.
+      metrics: of eval/<step>.json, what its table shows, where measured.
+      steps: "latest", or "all": every kept checkpoint is evaluated.
+      published: the name of a table of `published.json` whose cells it fills; "" for none.
+      cells: (row, column) of that table -> the run that fills it.
+      figure: draws the finished trainings into files whose paths begin with the one given, and
+        returns them; None: no figure.
+    """
+
+    name: str
+    title: str
+    reproduces: tuple[str, ...]
+    runs: Callable[[str, DataChoice], Runs]
+    metrics: tuple[str, ...]
+    steps: str = "latest"
+    published: str = ""
+    cells: Mapping[tuple[str, str], str] = {}
+    figure: Figure | None = None

@@ -1,0 +1,89 @@
+"""Which runs of a study are meant: its data, `--only`, and the seeds."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from eqssl_jax.studies.base import DataChoice, Study
+
+
+class Chosen(NamedTuple):
+    """A run of a study with a seed."""
+
+    name: str
+    seed: int
+    config: ConfigDict
+
+    def title(self) -> str:
+        return f"{self.name}, seed {self.seed}"
+
+
+class Choice(NamedTuple):
+    """The runs to make, and all those of which the table may tell."""
+
+    wanted: tuple[Chosen, ...]
+    shown: tuple[Chosen, ...]
+
+
+def choose(
+    study: Study, scale: str, data: DataChoice, *, seeds: int = 1, only: Sequence[str] = ()
+) -> Choice:
+    """The runs of a study.
+
+    Args:
+      study, scale, data: what `study.runs` takes. Where a table has a column for each data set,
+        given (or rendered) data stands in for one column: the one in `only`, or the first.
+      seeds: trainings of each run, with the seeds 0, 1, …
+      only: titles of columns, titles of rows and names of runs: those columns, and in them those
+        rows and runs; () for all.
+
+    Raises:
+      ValueError: for an unknown name or scale, no seed, or data for several columns.
+    """
+    if seeds < 1:
+        raise ValueError(f"--seeds is {seeds}; at least one training of each run is needed.")
+    runs = study.runs(scale, data)
+    columns = list(dict.fromkeys(column for _, column in study.cells))
+    rows = list(dict.fromkeys(row for row, _ in study.cells))
+    asked = _split(study, only, columns, [*rows, *runs])
+    if columns and (data.name or scale == "smoke"):
+        if len(asked[0]) > 1:
+            raise ValueError(
+                f"One data set cannot stand in for several columns ({', '.join(asked[0])}): name "
+                f"one of them in --only, or leave out --data."
+            )
+        columns = asked[0] or columns[:1]
+    cells = {run: (row, column) for (row, column), run in study.cells.items()}
+
+    def means(run: str, within: Sequence[str], names: Sequence[str]) -> bool:
+        row, column = cells.get(run, ("", ""))
+        return (not column or column in within) and (not names or run in names or row in names)
+
+    shown = [run for run in runs if means(run, columns, ())]
+    wanted = [run for run in shown if means(run, asked[0] or columns, asked[1])]
+    return Choice(
+        tuple(_seeded(run, runs[run], seed) for run in wanted for seed in range(seeds)),
+        tuple(_seeded(run, runs[run], seed) for run in shown for seed in range(seeds)),
+    )
+
+
+def _seeded(name: str, config: ConfigDict, seed: int) -> Chosen:
+    own = ConfigDict(config.to_dict())
+    own.seed = seed
+    return Chosen(name, seed, own.lock())
+
+
+def _split(
+    study: Study, only: Sequence[str], columns: list[str], others: list[str]
+) -> tuple[list[str], list[str]]:
+    """`only` as (columns, rows and runs), spelled as the study does."""
+    known = {name.lower(): name for name in [*others, *columns]}
+    unknown = [name for name in only if name.lower() not in known]
+    if unknown:
+        raise ValueError(
+            f"{study.name} has no column, row or run {', '.join(map(repr, unknown))}; --only takes "
+            f"{', '.join(dict.fromkeys(known.values()))}."
+        )
+    found = [known[name.lower()] for name in only]
+    return [n for n in found if n in columns], [n for n in found if n not in columns]

@@ -1,0 +1,158 @@
+"""What a run would cost, before it runs: FLOPs, and hours on some devices."""
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from eqssl_jax import data
+from eqssl_jax.config import plain
+from eqssl_jax.training.plan import step_flops
+from eqssl_jax.training.setup import setup
+from eqssl_jax.training.workdir import write_json
+
+# Images that are trained on, before a fraction of the labeled ones goes to validation; more of
+# them are unlabeled.
+IMAGES = {
+    "cifar10": (50_000, 0),
+    "cifar100": (50_000, 0),
+    "stl10": (5_000, 100_000),
+    "imagenet100": (126_689, 0),
+    "oxford_flowers102": (6_149, 0),
+}
+
+UTILISATION = 0.25  # of the peak: assumed, not measured
+# A run on two idle cores, all of it.
+MINUTES = {"small": 3.5, "smoke": 0.5}
+
+
+class Device(NamedTuple):
+    """Peak dense FLOP/s of one chip: of float32 as JAX computes it by default, and of bfloat16."""
+
+    float32: float
+    bfloat16: float
+    source: str
+
+
+DEVICES: Mapping[str, Device] = {
+    # float32 products are taken in bfloat16 by default on TPU, in TF32 on these GPUs.
+    "TPU v5e": Device(197e12, 197e12, "Google Cloud documentation, TPU v5e"),
+    "A100": Device(156e12, 312e12, "NVIDIA A100 data sheet"),
+    "H100/H200": Device(494e12, 989e12, "NVIDIA H100 and H200 data sheets, SXM, dense"),
+}
+# FLOP/s reached on two cores of an AMD EPYC, float32. Batch 128, four views, imagenet stem:
+# conv_tiny 0.14 s a step of 2.99e9 FLOPs, resnet_tiny 0.23 s of 3.37e9. Others: ResNet-18,
+# 6.95 images/s (docs/results/step).
+CPU = {"conv_tiny": 21e9, "resnet_tiny": 15e9}
+CPU_OTHERS = 93e9
+
+
+class Cost(NamedTuple):
+    """Of one training: steps, FLOPs in all (None: not counted by this backend), hours by device."""
+
+    steps: int
+    flops: float | None
+    hours: Mapping[str, float]
+
+
+def cost(config: ConfigDict, cache: Path) -> Cost:
+    """FLOPs of all steps, counted by lowering one on images that stand in for the data.
+
+    Args:
+      config: of one run.
+      cache: a JSON file of FLOPs by the shape of a step; read, and written when one is counted.
+
+    Raises:
+      ValueError, FileNotFoundError: as `setup`; data is read only if its size is not known.
+    """
+    count, key = steps(config), _shape(config)
+    known = json.loads(cache.read_text()) if cache.exists() else {}
+    if key not in known:
+        run = setup(_stand_in(config), training=False, dataset=_images(config))
+        known[key] = step_flops(run, jax.eval_shape(run.init))
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_json(cache, known)
+    flops = known[key] and known[key] * count
+    return Cost(count, flops, hours(flops, config) if flops else {})
+
+
+def hours(flops: float, config: ConfigDict) -> dict[str, float]:
+    """Hours of one chip at `UTILISATION` of its peak, and of two CPU cores as measured."""
+    dtype = config.model.compute_dtype
+    found = {
+        name: flops / (getattr(device, dtype) * UTILISATION) / 3600
+        for name, device in DEVICES.items()
+    }
+    return {**found, "2 CPU cores": flops / CPU.get(config.model.encoder, CPU_OTHERS) / 3600}
+
+
+def assumptions() -> str:
+    """What the hours rest on, in a paragraph."""
+    peaks = "; ".join(
+        f"{name} {device.float32 / 1e12:g} (bfloat16 {device.bfloat16 / 1e12:g}; {device.source})"
+        for name, device in DEVICES.items()
+    )
+    return (
+        f"FLOPs are those of the lowered training step: a lower bound, since loops over small "
+        f"filters are counted once. Hours are of training alone, on one chip at "
+        f"{UTILISATION:.0%} of its peak, which is assumed and not measured. Peak TFLOP/s in "
+        f"float32 as JAX computes it: {peaks}. Two CPU cores: from measured step rates."
+    )
+
+
+def steps(config: ConfigDict) -> int:
+    """Steps of a training; data is read only if its size is not known."""
+    train = config.train
+    if train.steps:
+        return train.steps
+    if config.data.name not in IMAGES:
+        return setup(config, training=False).steps
+    labeled, unlabeled = IMAGES[config.data.name]
+    images = round(labeled * (1 - config.data.validation))
+    images += unlabeled if config.data.split == "unlabeled" else 0
+    return round(train.epochs * (images // train.batch_size))
+
+
+def _shape(config: ConfigDict) -> str:
+    """What the FLOPs of a step depend on, as text.
+
+    Weights count as on or off. The number of groups is left out: 4 for 16 changes the FLOPs of
+    the smallest encoder by less than a thousandth.
+    """
+    found = plain(config)
+    weights = {}
+    for name, settings in found["objectives"].items():
+        weights[name] = {**settings, "weight": settings["weight"] > 0, "splits": 0}
+        weights[name].pop("temperature", None)
+    parts = {
+        "model": found["model"],
+        "recipe": [found["recipe"]["name"], found["recipe"]["options"].get("size")],
+        "roles": found["roles"],
+        "objectives": {name: one for name, one in weights.items() if one["weight"]},
+        "image": found["data"]["size"],
+        "batch": found["train"]["batch_size"],
+        "optimizer": found["optimizer"]["name"],
+    }
+    return json.dumps(parts, sort_keys=True)
+
+
+def _stand_in(config: ConfigDict) -> ConfigDict:
+    own = ConfigDict(config.to_dict())
+    own.data.split = "train"
+    return own.lock()
+
+
+def _images(config: ConfigDict) -> data.Dataset:
+    return _black(config.data.size or 32, config.train.batch_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _black(size: int, batch: int) -> data.Dataset:
+    images = np.zeros((batch * 5 // 4, size, size, 3), np.uint8)  # a tenth is for validation
+    labels = np.zeros(len(images), np.int32)
+    return data.from_arrays(images, labels, images[:2], labels[:2], on_device=False)

@@ -1,0 +1,128 @@
+"""The figures of studies: which arrays of finished trainings go into which picture.
+
+Where several seeds cannot stand in one picture, it is of the first. A figure whose arrays are not
+there (a step evaluated by an older version) is left out.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqssl_jax import reporting
+from eqssl_jax.studies.base import Outcome, Trainings
+
+_TERMS = {"inv": "L_inv", "unif": "L_unif", "equi": "L_equi"}
+
+
+def wahba(trainings: Trainings, stem: Path) -> list[Path]:
+    """Figure 5: Wahba's error of every augmentation."""
+    stored = _stored(trainings)
+    methods = {run: _measures(arrays, "trained") for run, arrays in stored.items()}
+    methods = {run: measures for run, measures in methods.items() if measures}
+    if not methods:
+        return []
+    first = stored[next(iter(methods))]
+    floors = {encoder: _measures(first, encoder) for encoder in reporting.FLOORS}
+    path = _named(stem, "augmentations")
+    reporting.augmentation_strips(
+        methods, path, floors={name: found for name, found in floors.items() if found}
+    )
+    return [path]
+
+
+def circle(trainings: Trainings, stem: Path) -> list[Path]:
+    """Figure 6: cosines of each augmentation, and the points on the circle."""
+    cosines, points = _by_run(trainings, "cosines"), _by_run(trainings, "circle")
+    written = []
+    if cosines:
+        written.append(_named(stem, "cosines"))
+        reporting.circle_histograms(cosines, written[-1])
+    if points:
+        written.append(_named(stem, "points"))
+        reporting.circle_points(points, written[-1])
+    return written
+
+
+def sweep(trainings: Trainings, stem: Path) -> list[Path]:
+    """Figure 7: the probe against λ."""
+    results = {
+        float(run.removeprefix("lambda_")): [one.last() for one in of]
+        for run, of in trainings.items()
+    }
+    if not any(results):  # λ = 0 alone is no sweep
+        return []
+    path = _named(stem, "sweep")
+    reporting.weight_sweep(results, path)
+    return [path]
+
+
+def over_training(trainings: Trainings, stem: Path) -> list[Path]:
+    """Figure 8: γ and invariance over training."""
+    path = _named(stem, "over_training")
+    reporting.measures_over_training(_by_step(trainings), path)
+    return [path]
+
+
+def ablation(trainings: Trainings, stem: Path) -> list[Path]:
+    """Figures 10-16: probe, cosines of positive pairs, and their course."""
+    named = {
+        " + ".join(_TERMS[part] for part in run.split("_")): of for run, of in trainings.items()
+    }
+    written = [_named(stem, "bars"), _named(stem, "over_training")]
+    reporting.ablation_bars({run: [one.last() for one in of] for run, of in named.items()},
+                            written[0])  # fmt: skip
+    reporting.measures_over_training(_by_step(named), written[1], metrics=("positive_cosine",))
+    cosines = _by_run(named, "positive_cosines")
+    if cosines:
+        written.append(_named(stem, "positive_cosines"))
+        reporting.positive_histograms(cosines, written[-1])
+    return written
+
+
+def retrieval(trainings: Trainings, stem: Path) -> list[Path]:
+    """Figures 9 and 21: what is near a query, and near it in another colour."""
+    before, after = _by_run(trainings, "before_images"), _by_run(trainings, "after_images")
+    if not before:
+        return []
+    first = _stored(trainings)[next(iter(before))]
+    path = _named(stem, "neighbours")
+    reporting.retrieval_blocks(
+        first["query_images"], first["changed_images"], before, after, path,
+        results={run: trainings[run][0].last() for run in before},
+    )  # fmt: skip
+    return [path]
+
+
+def _named(stem: Path, figure: str) -> Path:
+    return stem.with_name(f"{stem.name}_{figure}.png")
+
+
+def _stored(trainings: Trainings) -> dict[str, Any]:
+    return {run: of[0].last_arrays() for run, of in trainings.items()}
+
+
+def _by_run(trainings: Trainings, key: str) -> dict[str, np.ndarray]:
+    """One array of the trained encoder, of the runs that have it."""
+    name = f"{key}/trained"
+    return {run: found[name] for run, found in _stored(trainings).items() if name in found}
+
+
+def _measures(arrays: Any, encoder: str) -> dict[str, np.ndarray]:
+    """Numbers for each augmentation, [A], by measure."""
+    split = {key: key.partition("/")[::2] for key in arrays}
+    return {
+        measure: np.asarray(arrays[key])
+        for key, (measure, of) in split.items()
+        if of == encoder and arrays[key].ndim == 1
+    }
+
+
+def _by_step(trainings: Trainings) -> dict[str, dict[int, list[Any]]]:
+    """By run and step, the evaluations of all trainings that have the step."""
+    return {run: _steps(list(of)) for run, of in trainings.items()}
+
+
+def _steps(of: list[Outcome]) -> dict[int, list[Any]]:
+    steps = sorted({step for one in of for step in one.evaluations})
+    return {step: [o.evaluations[step] for o in of if step in o.evaluations] for step in steps}

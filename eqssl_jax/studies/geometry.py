@@ -1,0 +1,92 @@
+"""What augmentations do to embeddings: on a circle, by γ and Wahba's error, and in retrieval."""
+
+from ml_collections import ConfigDict
+
+from eqssl_jax.studies import figures, scales
+from eqssl_jax.studies.ablations import METRICS
+from eqssl_jax.studies.base import DataChoice, Runs, Study
+from eqssl_jax.studies.methods import METHODS
+
+_COMPARED = {
+    "simclr": METHODS["SimCLR"],
+    "care": METHODS["CARE-SimCLR"],
+    "equimod": METHODS["EquiMod-SimCLR"],
+}
+_EVERY = 3_500  # steps: 20 epochs of CIFAR-10 in batches of 256
+
+
+def _compared(
+    scale: str, data: DataChoice, *, dataset: str = "cifar10", size: int = 0
+) -> dict[str, ConfigDict]:
+    """SimCLR, CARE and EquiMod on a ResNet-18, as in Figures 5 and 8."""
+    return {
+        name: scales.config(dataset, method, scale, data, encoder="resnet18", size=size)
+        for name, method in _COMPARED.items()
+    }
+
+
+def _over_training(scale: str, data: DataChoice) -> Runs:
+    runs = _compared(scale, data)
+    if scale == "paper":
+        for config in runs.values():
+            config.train.save_every, config.train.keep = _EVERY, 100
+            # Of every checkpoint: the probe on augmented images would take the longest by far.
+            config.evaluation.options.care_epochs = 0
+    return runs
+
+
+def _circle(scale: str, data: DataChoice) -> Runs:
+    runs = {}
+    for name in ("simclr", "care"):
+        config = scales.config("cifar10", _COMPARED[name], scale, data)
+        config.model.projector = (*config.model.projector[:-1], 2)
+        runs[name] = config
+    return runs
+
+
+def _flowers(scale: str, data: DataChoice) -> Runs:
+    runs = _compared(scale, data, dataset="oxford_flowers102", size=64)
+    for config in runs.values():
+        if config.data.name == "oxford_flowers102":
+            # Its "test" split is the large one, 6,149 images; "train" has ten of each class.
+            splits = {"train_split": "test", "test_split": "train"}
+            config.data.options = ConfigDict(splits)
+    return runs
+
+
+CIRCLE = Study(
+    name="circle",
+    title="Embeddings on a circle: the cosine of an image and its augmented copy",
+    reproduces=("Figure 6",),
+    figure=figures.circle,
+    runs=_circle,
+    metrics=("cosine_variance", *METRICS),
+)
+GAMMA = Study(
+    name="gamma",
+    title="Relative rotational equivariance γ and invariance over training",
+    reproduces=("Figure 8",),
+    figure=figures.over_training,
+    runs=_over_training,
+    metrics=METRICS,
+    steps="all",
+)
+WAHBA = Study(
+    name="wahba",
+    title="Wahba's error of 20 augmentations",
+    reproduces=("Figure 5",),
+    figure=figures.wahba,
+    runs=_compared,
+    metrics=("wahba", *METRICS),
+)
+RETRIEVAL = Study(
+    name="retrieval",
+    title="Nearest neighbours when the colour of the query changes",
+    reproduces=("Figures 9, 21",),
+    figure=figures.retrieval,
+    runs=_flowers,
+    metrics=(
+        "neighbour_overlap", "neighbour_rank", "retrieved_hue_distance",
+        "retrieved_hue_distance_before", *METRICS,
+    ),
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""What there is to reproduce, and what it would take: nothing here trains."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from eqssl_jax.studies import estimate, folders, scales
+from eqssl_jax.studies.base import DataChoice, Study
+from eqssl_jax.studies.choose import Choice
+from eqssl_jax.studies.produce import done, place_of
+
+
+def show_studies(studies: Mapping[str, Study]) -> None:
+    """Print every study: what it shows, what of the paper it reproduces, and how many runs."""
+    table = Table(title="What can be reproduced", show_lines=False)
+    for heading in ("--table", "reproduces", "what it shows", *scales.SCALES):
+        table.add_column(heading, overflow="fold")
+    for study in studies.values():
+        counts = [_size(study, scale) for scale in scales.SCALES]
+        table.add_row(
+            study.name, ", ".join(study.reproduces) or "beyond the paper", study.title, *counts
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        "small and smoke: minutes on two idle CPU cores, training and evaluation. paper: hours of "
+        "devices, counted by --table=NAME --scale=paper --runs=DIR --plan. Figures 3, 4 and 17-20 "
+        "(proteins) are not images and not in this list.",
+        highlight=False,
+    )
+
+
+def show_plan(
+    study: Study, scale: str, data: str, choice: Choice, directory: Path, *, seeds: int
+) -> None:
+    """Print, for each missing run, its command, FLOPs and hours by device; then the sums."""
+    folders.check(directory)
+    missing = [one for one in choice.wanted if not done(study, place_of(one, directory))]
+    kept = len(choice.wanted) - len(missing)
+    print(f"{study.name}, scale {scale}: {len(missing)} runs to make, {kept} finished.\n")
+    total = dict[str, float]()
+    flops = 0.0
+    for name in dict.fromkeys(one.name for one in missing):
+        print(command(study, scale, data, name, directory, seeds=seeds))
+        same = [one for one in missing if one.name == name]
+        found = estimate.cost(same[0].config, directory / "flops.json")
+        times = f"{len(same)} × " if len(same) > 1 else ""
+        print(f"  {times}{found.steps:,} steps, {_flops(found.flops)}: {_hours(found.hours)}")
+        flops += len(same) * (found.flops or 0.0)
+        for device, value in found.hours.items():
+            total[device] = total.get(device, 0.0) + len(same) * value
+    if missing:
+        print(f"\nIn all {_flops(flops)}: {_hours(total)}\n\n{estimate.assumptions()}")
+
+
+def command(
+    study: Study, scale: str, data: str, run: str, directory: Path, *, seeds: int = 1
+) -> str:
+    """The command line that makes one run of a study, with all of its seeds."""
+    words = ["python", "-m", "eqssl_jax.tables", f"--table={study.name}", f"--scale={scale}"]
+    words += [f"--runs={directory}", f"--only={run}"]
+    words += [f"--data={data}"] if data else []
+    words += [f"--seeds={seeds}"] if seeds > 1 else []
+    return shlex.join(words)
+
+
+def _size(study: Study, scale: str) -> str:
+    """Runs, and minutes on two cores where they are known without counting."""
+    configs = list(study.runs(scale, DataChoice()).values())
+    distinct = {folders.digest(config): config for config in configs}
+    text = f"{len(distinct)} runs"
+    if scale not in estimate.MINUTES:
+        return text
+    return f"{text}, {len(distinct) * estimate.MINUTES[scale]:.0f} min"
+
+
+def _flops(flops: float | None) -> str:
+    return f"{flops:.2g} FLOPs" if flops else "FLOPs not counted by this backend"
+
+
+def _hours(hours: Mapping[str, float]) -> str:
+    return ", ".join(f"{device} {value:.2g} h" for device, value in hours.items())

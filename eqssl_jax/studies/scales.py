@@ -1,0 +1,166 @@
+"""One study at three scales: as in the paper, in an hour on two cores, and in a minute.
+
+"paper": the recipe of `presets`, ResNet-50 (or 18) and hundreds of epochs. "small": the same views,
+objectives and CARE at the weight of `presets.OWN_WEIGHT`, but a tiny encoder, 400 steps and one
+optimiser for all. "smoke": 6 steps on rendered shapes; shows that everything runs, and no more.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from ml_collections import ConfigDict
+
+from eqssl_jax import presets
+from eqssl_jax.studies.base import DataChoice
+
+SCALES = ("paper", "small", "smoke")
+Change: TypeAlias = Callable[[ConfigDict], ConfigDict]
+
+
+class Budget(NamedTuple):
+    """What a small scale trains with."""
+
+    encoder: str
+    projector: tuple[int, ...]
+    batch: int
+    groups: int
+    steps: int
+    saves: int  # checkpoints in all, every one kept
+    warmup: float  # epochs
+
+
+SMALL = Budget("resnet_tiny", (256, 64), 128, 16, 400, saves=4, warmup=0.5)
+SMOKE = Budget("conv_tiny", (32, 16), 32, 4, 6, saves=2, warmup=0.0)
+
+# The same for all runs of a scale, so that studies share them. Order is no matter of the paper.
+_EVALUATION = {
+    "paper": ("full", {"ladder_images": 0}),
+    "small": (
+        "quick",
+        {
+            "train_images": 5_120,
+            "validation_images": 1_024,
+            "test_images": 2_048,
+            "augmentations": 20,
+            "pairs": 4,
+            "rotation_images": 512,
+            "ladder_images": 0,
+        },
+    ),
+    "smoke": (
+        "quick",
+        {
+            "batch": 32,
+            "train_images": 96,
+            "validation_images": 32,
+            "test_images": 64,
+            "out_of_range_images": 32,
+            "probe_steps": 20,
+            "augmentations": 3,
+            "pairs": 2,
+            "rotation_images": 64,
+            "pair_images": 32,
+            "queries": 8,
+            "ladder_images": 0,
+        },
+    ),
+}
+
+
+def check(scale: str) -> None:
+    """Refuse a scale that does not exist.
+
+    Raises:
+      ValueError: naming the scales.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"There is no scale {scale!r}: choose one of {', '.join(SCALES)}.")
+
+
+def parse_data(text: str) -> DataChoice:
+    """What `--data` says: "shapes", an .npz file, a folder or .zip of images, or a TFDS name.
+
+    >>> parse_data("shapes"), parse_data("cifar10").name, parse_data("").name
+    (DataChoice(name='shapes', directory=''), 'cifar10', '')
+
+    Raises:
+      FileNotFoundError: for a path that is not there.
+    """
+    if not text or text == "shapes":
+        return DataChoice(text)
+    path = Path(text)
+    if path.suffix in (".npz", ".zip") or path.is_dir() or len(path.parts) > 1:
+        if not path.exists():
+            raise FileNotFoundError(
+                f"--data={text}: there is no such file or folder. Give an .npz file with "
+                f"train_images, train_labels, test_images and test_labels (uint8, N×H×W×3), a "
+                f"folder or .zip of images by class, the name of a prepared TFDS set, or shapes."
+            )
+        return DataChoice("arrays" if path.suffix == ".npz" else "folder", text)
+    return DataChoice(text)
+
+
+def config(
+    dataset: str,
+    method: Change,
+    scale: str,
+    data: DataChoice,
+    *,
+    encoder: str = "resnet50",
+    size: int = 0,
+) -> ConfigDict:
+    """The complete config of one run, unlocked, so that a study can change what it is about.
+
+    Args:
+      dataset: of the paper; what `presets.contrastive` or TFDS knows.
+      method: from the SimCLR config to the method's.
+      scale: one of `SCALES`.
+      data: in place of `dataset`.
+      encoder: at the scale "paper".
+      size: of the images and views at the scale "paper", for sets without a preset.
+
+    Raises:
+      ValueError: for an unknown scale.
+    """
+    check(scale)
+    if scale == "smoke" and not data.name:
+        data = DataChoice("shapes")
+    known = dataset if dataset in presets.DATASETS else "folder"
+    start = known if scale == "paper" else "shapes" if data.name == "shapes" else "arrays"
+    own = method(presets.contrastive(start))
+    own.data.name = dataset
+    if scale == "paper":
+        own.model.encoder = encoder
+        if size:
+            own.data.size = own.recipe.options.size = size
+    else:
+        _shrink(own, SMALL if scale == "small" else SMOKE, scale)
+    if data.name:
+        own.data.name, own.data.directory, own.data.split = *data, "train"
+    preset, options = _EVALUATION[scale]
+    own.evaluation.preset, own.evaluation.options = preset, ConfigDict(options)
+    return own
+
+
+def _shrink(own: ConfigDict, budget: Budget, scale: str) -> None:
+    own.model.encoder, own.model.projector = budget.encoder, budget.projector
+    own.model.stem = "imagenet"  # stride 4 from the start: five times faster than "cifar"
+    own.model.projector_batch_norm = True
+    own.data.size = 32
+    own.objectives.equivariance.splits = budget.groups
+    train, optimizer = own.train, own.optimizer
+    train.batch_size, train.steps = budget.batch, budget.steps
+    train.save_every = train.knn_every = max(budget.steps // budget.saves, 1)
+    train.keep, train.log_every = budget.saves, max(budget.steps // 20, 1)
+    own.knn.bank, own.knn.queries = 2_000, 500  # scored at every checkpoint
+    optimizer.name, optimizer.learning_rate, optimizer.weight_decay = "adam", 2e-3, 1e-6
+    optimizer.schedule, optimizer.warmup_epochs = "cosine", budget.warmup
+    if "max_angle" in own.recipe.options:  # shapes: any hue and any angle must be forgotten
+        own.recipe.options.jitter = (0.4, 0.4, 0.4, 0.5)
+        own.recipe.options.max_angle = math.pi
+    if scale == "smoke" and "max_angle" in own.recipe.options:
+        own.data.validation = 0.25
+        sizes = {"train_size": 256, "test_size": 64, "out_of_range_size": 32}
+        own.data.options = ConfigDict(sizes)

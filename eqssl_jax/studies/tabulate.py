@@ -1,0 +1,118 @@
+"""The table of a study, with what must be said about its numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from eqssl_jax import reporting
+from eqssl_jax.reporting import Cell, beside, published
+from eqssl_jax.studies import outcome
+from eqssl_jax.studies.base import Outcome, Study
+from eqssl_jax.studies.choose import Chosen
+
+_SMALL = (
+    "Ours are NOT comparable with the published numbers: another encoder, other data or far fewer "
+    "steps. Compare ours with ours."
+)
+
+Results = Mapping[str, Mapping[str, Any]]
+Outcomes: TypeAlias = list[tuple[Chosen, Outcome]]
+
+
+def tabulate(
+    study: Study,
+    scale: str,
+    shown: Sequence[Chosen],
+    outcomes: Outcomes,
+) -> tuple[str, str, str]:
+    """The table as text, Markdown and CSV.
+
+    A study with published numbers has them beside ours; any other has its metrics as rows, its runs
+    as columns, and the floors.
+    """
+    by_run: dict[str, list[Any]] = {}
+    for one, found in outcomes:
+        by_run.setdefault(one.name, []).append(found.last())
+    results = {name: outcome.over_seeds(found) for name, found in by_run.items()}
+    notes = _notes(study, scale, outcomes)
+    if study.published:
+        cells = _cells(study, shown)
+        compared = compare(study, results, cells, notes)
+        return beside.as_text(compared), beside.as_markdown(compared), beside.as_csv(compared)
+    measured = {metric for result in results.values() for metric in result["encoders"]["trained"]}
+    metrics = [metric for metric in study.metrics if metric in measured]
+    table = reporting.comparison_table(results, metrics=metrics)
+    table = table._replace(notes=(f"{study.title}", *table.notes, *notes))
+    return reporting.as_text(table), reporting.as_markdown(table), reporting.as_csv(table)
+
+
+def compare(
+    study: Study, results: Results, cells: Mapping[tuple[str, str], str], notes: Sequence[str]
+) -> beside.Beside:
+    """Ours beside the published table: of the study's metrics, the first that all runs measured."""
+    metric = next(
+        (m for m in study.metrics if all(_cell(r, m).value is not None for r in results.values())),
+        study.metrics[-1],
+    )
+    ours = {
+        cell: _cell(results[run], metric) if run in results else Cell()
+        for cell, run in cells.items()
+    }
+    floors = [
+        _floors(column, metric, [results[run] for (_, c), run in cells.items()
+                                 if c == column and run in results])
+        for column in dict.fromkeys(column for _, column in cells)
+    ]  # fmt: skip
+    said = [*notes, *(text for text in floors if text)]
+    return beside.beside(metric, ours, published.published()[study.published], notes=said)
+
+
+def _cells(study: Study, shown: Sequence[Chosen]) -> dict[tuple[str, str], str]:
+    names = {one.name for one in shown}
+    return {cell: run for cell, run in study.cells.items() if run in names}
+
+
+def _cell(result: Mapping[str, Any], metric: str, encoder: str = "trained") -> Cell:
+    found = result["encoders"].get(encoder, {}).get(metric, {})
+    return Cell(found.get("value"), found.get("sd"))
+
+
+def _floors(column: str, metric: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """What an untrained encoder, the pixels and guessing reach, in a line."""
+    found: dict[str, dict[str, None]] = {}
+    for result in results:
+        floors = {
+            title: _cell(result, metric, encoder).value
+            for encoder, title in reporting.FLOORS.items()
+        }
+        for title, value in {**floors, "chance": result["chance"].get(metric)}.items():
+            if value is not None:
+                found.setdefault(title, {})[f"{100 * value:.2f}"] = None
+    said = ", ".join(f"{title} {' / '.join(values)}" for title, values in found.items())
+    return f"Floors of ours on {column}: {said}." if said else ""
+
+
+def _notes(study: Study, scale: str, outcomes: Outcomes) -> list[str]:
+    """Scale, data and seeds of ours, in words; and what they may not be compared with."""
+    ours = "; ".join(dict.fromkeys(_setting(found) for _, found in outcomes))
+    notes = [f"Ours, scale {scale}: {ours}."]
+    if scale != "paper":
+        notes.insert(0, _SMALL)
+    seeds = len({one.seed for one, _ in outcomes})
+    over = f"{seeds} trainings" if seeds > 1 else "the seeds of the probe, of one training"
+    if study.published:
+        notes.append(f"± of ours: one standard deviation over {over}.")
+    elif seeds > 1:
+        notes.append(f"± over {over}.")
+    return notes
+
+
+def _setting(found: Outcome) -> str:
+    config, last = found.config, found.last()
+    train = config.train
+    budget = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
+    where = f" ({config.data.directory})" if config.data.directory else ""
+    return (
+        f"{config.model.encoder} ({config.model.stem} stem), {budget} of batch {train.batch_size} "
+        f"on {last['dataset']}{where}, {config.data.validation:.0%} of the training images held "
+        f"out for validation"
+    )

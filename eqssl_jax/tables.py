@@ -1,0 +1,52 @@
+"""Reproduce a table or figure of the CARE paper: train what is missing, and compare.
+
+    python -m eqssl_jax.tables                               # what there is
+    python -m eqssl_jax.tables --table=lambda_sweep --scale=small --runs=runs/studies \\
+        --data=cifar10.npz
+    python -m eqssl_jax.tables --table=care_table1 --scale=paper --runs=runs/studies --plan
+
+Started again, it goes on where it was; runs are shared by all studies in one --runs.
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+
+from eqssl_jax import command
+
+TABLE = flags.DEFINE_string("table", None, "Name of a study; without it, all are listed.")
+SCALE = flags.DEFINE_string("scale", "small", "paper, small (an hour, two cores) or smoke.")
+RUNS = flags.DEFINE_string("runs", None, "Folder that holds the runs of studies.")
+DATA = flags.DEFINE_string("data", "", "An .npz, a folder or .zip, a TFDS name, or shapes.")
+SEEDS = flags.DEFINE_integer("seeds", 1, "Trainings of each run.")
+ONLY = flags.DEFINE_list("only", [], "Columns, rows or names of runs; the others are left.")
+PLAN = flags.DEFINE_bool("plan", False, "Print commands and costs of missing runs; train nothing.")
+flags.adopt_module_key_flags(command)  # --help shows them too
+
+
+def main(argv: list[str]) -> None:
+    if TABLE.value is not None and RUNS.value is None:
+        raise app.UsageError("--runs is needed: the folder that holds the runs of studies.")
+    command.run_command(run, argv)
+
+
+def run() -> None:
+    # Imported late: --help and a mistyped flag answer at once.
+    from eqssl_jax import studies
+    from eqssl_jax.studies import choose, overview, produce
+
+    if TABLE.value is None:
+        overview.show_studies(studies.STUDIES)
+        return
+    study, directory = studies.find(TABLE.value), Path(RUNS.value or "")
+    data = studies.parse_data(DATA.value)
+    choice = choose.choose(study, SCALE.value, data, seeds=SEEDS.value, only=ONLY.value)
+    if PLAN.value:
+        overview.show_plan(study, SCALE.value, DATA.value, choice, directory, seeds=SEEDS.value)
+        return
+    for path in produce.produce(study, SCALE.value, choice, directory):
+        print(f"Written: {path}", flush=True)
+
+
+if __name__ == "__main__":
+    command.start(main)

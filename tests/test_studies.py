@@ -1,0 +1,383 @@
+"""Named studies: every cell has a run, every run builds, folders, going on, and what is refused."""
+
+import csv
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from eqssl_jax import method, studies
+from eqssl_jax.config import load, plain
+from eqssl_jax.reporting.published import published
+from eqssl_jax.studies import estimate, folders, outcome, overview, produce, scales
+from eqssl_jax.studies.base import DataChoice
+from eqssl_jax.studies.choose import choose
+from eqssl_jax.training.workdir import claim, read_config
+
+ROOT = Path(__file__).parent.parent
+SHAPES = DataChoice("shapes")
+ALL = list(studies.STUDIES.values())
+
+
+@functools.cache
+def objectives_of(text: str) -> dict[str, float]:
+    built = method.build(load(json.loads(text)))
+    return {name: weight for name, (weight, _) in built.objectives.items()}
+
+
+def objectives(config) -> dict[str, float]:
+    """Weights by objective of what is built from a config; built once for each distinct method."""
+    parts = ("model", "recipe", "roles", "role_weights", "sharing", "objectives", "target")
+    found = plain(config)
+    return objectives_of(json.dumps({part: found[part] for part in parts}, sort_keys=True))
+
+
+@pytest.mark.parametrize("scale", studies.SCALES)
+@pytest.mark.parametrize("study", ALL, ids=lambda s: s.name)
+def test_every_run_of_every_study_is_a_method(study, scale):
+    for name, config in study.runs(scale, DataChoice()).items():
+        assert objectives(config), name
+        if scale != "paper":
+            assert 0 < config.train.steps <= 400
+            assert config.train.keep * config.train.save_every >= config.train.steps
+    for data in (SHAPES, DataChoice("arrays", "some.npz")):
+        for config in study.runs(scale, data).values():
+            assert (config.data.name, config.data.directory) == data
+
+
+@pytest.mark.parametrize("study", [s for s in ALL if s.published], ids=lambda s: s.name)
+def test_every_published_cell_has_its_run(study):
+    assert set(study.cells) == set(published()[study.published].cells)
+    assert set(study.cells.values()) == set(study.runs("paper", DataChoice()))
+
+
+def test_runs_of_table_1_are_the_methods_of_their_rows():
+    runs = studies.find("care_table1").runs("paper", DataChoice())
+    cells = studies.find("care_table1").cells
+    care = runs[cells["CARE-MoCo-v2", "ImageNet-100"]]
+    assert set(objectives(care)) == {"moco", "equivariance"}
+    assert (care.data.name, care.model.encoder, care.train.epochs) == (
+        "imagenet100", "resnet50", 200.0,
+    )  # fmt: skip
+    equimod = runs[cells["EquiMod-BYOL", "CIFAR-10"]]
+    assert set(objectives(equimod)) == {"byol", "equimod"}
+    assert runs[cells["BYOL", "CIFAR-100"]].data.name == "cifar100"
+    assert runs[cells["SimCLR", "STL-10"]].data.split == "unlabeled"
+
+
+def test_the_ablation_has_each_combination_once():
+    runs = studies.find("loss_ablation").runs("small", SHAPES)
+    combinations = {frozenset(objectives(config)) for config in runs.values()}
+    assert len(runs) == len(combinations) == 7
+    assert set().union(*combinations) == {"alignment", "uniformity", "equivariance"}
+
+
+def test_the_circle_has_two_dimensions_and_the_sweep_its_weights():
+    assert {c.model.projector[-1] for c in studies.find("circle").runs("small", SHAPES).values()} \
+        == {2}  # fmt: skip
+    sweep = studies.find("lambda_sweep").runs("small", SHAPES)
+    weights = {name: objectives(config).get("equivariance", 0.0) for name, config in sweep.items()}
+    assert weights == {f"lambda_{w:g}": w for w in weights.values()}
+    assert len(weights) >= 5
+
+
+def test_equal_runs_share_a_folder_and_changed_ones_do_not(tmp_path):
+    sweep = choose(studies.find("lambda_sweep"), "small", SHAPES).shown
+    wahba = choose(studies.find("wahba"), "small", SHAPES).shown
+    simclr = produce.place_of(sweep[0], tmp_path)
+    claim(simclr, sweep[0].config)
+    assert wahba[0].name == "simclr"
+    assert produce.place_of(wahba[0], tmp_path) == simclr  # whatever a study calls it
+    [other] = choose(studies.find("wahba"), "small", SHAPES, only=["care"]).wanted
+    assert produce.place_of(other, tmp_path) != simclr
+    seeds = choose(studies.find("wahba"), "small", SHAPES, seeds=2).shown
+    assert len({produce.place_of(one, tmp_path) for one in seeds}) == len(seeds)
+
+
+def test_data_stands_in_for_one_column():
+    study = studies.find("care_table1")
+    first = choose(study, "small", SHAPES)
+    assert {study.cells[cell] for cell in study.cells if cell[1] == "CIFAR-10"} == {
+        one.name for one in first.shown
+    }
+    third = choose(study, "small", SHAPES, only=["stl-10", "SimCLR"])
+    assert [one.name for one in third.wanted] == ["simclr@stl10"]
+    everything = choose(study, "small", DataChoice(), only=["CARE-SimCLR"])
+    assert len(everything.wanted) == 4
+    assert len(everything.shown) == len(study.cells)
+    with pytest.raises(ValueError, match="several columns"):
+        choose(study, "small", SHAPES, only=["STL-10", "CIFAR-10"])
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "message"),
+    [
+        (lambda: studies.find("table_1"), ValueError, "care_table1"),
+        (lambda: scales.config("cifar10", lambda c: c, "tiny", SHAPES), ValueError, "smoke"),
+        (lambda: choose(ALL[0], "large", SHAPES), ValueError, "no scale 'large'"),
+        (lambda: choose(ALL[0], "smoke", SHAPES, only=["MNIST"]), ValueError, "CIFAR-100"),
+        (lambda: choose(ALL[0], "smoke", SHAPES, seeds=0), ValueError, "--seeds is 0"),
+        (lambda: studies.parse_data("nowhere.npz"), FileNotFoundError, "train_images"),
+        (lambda: studies.parse_data("no/where"), FileNotFoundError, "no/where"),
+    ],
+)
+def test_what_does_not_exist_is_refused(action, error, message):
+    with pytest.raises(error, match=message):
+        action()
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path):
+    [one, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
+    run, comparison = tmp_path / "run", tmp_path / "comparison"
+    claim(run, one.config)
+    claim(comparison / "simclr", one.config)
+    with pytest.raises(ValueError, match="single run"):
+        folders.check(run)
+    with pytest.raises(ValueError, match=r"comparison.*simclr"):
+        folders.check(comparison)
+    own = tmp_path / "own"
+    claim(produce.place_of(one, own), one.config)
+    folders.check(own)
+    changed = produce.place_of(one, own) / "config.json"
+    changed.write_text(changed.read_text().replace('"seed": 0', '"seed": 5'))
+    with pytest.raises(ValueError, match="seed: 5 there, 0 now"):
+        produce.place_of(one, own)
+
+
+def test_a_run_is_claimed_by_one_process(tmp_path):
+    place = tmp_path / "run"
+    with folders.claimed(place) as first, folders.claimed(place) as second:
+        assert first
+        assert not second
+    with folders.claimed(place) as again:
+        assert again
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Training and evaluation that only leave their files; the runs that were trained, in order."""
+    trained: list[str] = []
+
+    def train(run, place, *, name):
+        claim(place, run.config)
+        trained.append(name.strip())
+        if trained[-1].startswith("stop"):
+            raise KeyboardInterrupt
+
+    def assess(place, step, *, missing_only):
+        assert missing_only
+        config = read_config(place)
+        value = 0.5 + 0.1 * config.seed + config.objectives.equivariance.weight
+        number = {"value": value, "sd": 0.01, "n": 3}
+        found = {"trained": {"probe_top1": number, "gamma": number}, "random": {}, "pixels": {}}
+        found["random"]["probe_top1"] = {"value": 0.25, "sd": None, "n": 3}
+        steps = [3, 6] if step == "all" else [int(step)]
+        (place / "eval").mkdir(exist_ok=True)
+        for one in steps:
+            text = {"step": one, "dataset": "shapes", "encoders": found, "chance": {}}
+            (place / "eval" / f"{one}.json").write_text(json.dumps(text))
+        return []
+
+    monkeypatch.setattr(produce, "setup", lambda config: SimpleNamespace(config=config, steps=6))
+    monkeypatch.setattr(produce, "train", train)
+    monkeypatch.setattr(produce, "assess", assess)
+    return trained
+
+
+def test_stopped_it_goes_on_with_the_rest(tmp_path, quick, monkeypatch):
+    study = studies.find("wahba")
+    choice = choose(study, "smoke", SHAPES)
+    names = [one.title() for one in choice.wanted]
+    kept = produce.assess
+
+    def stopped(place, step, *, missing_only):
+        if len(quick) == 2:
+            raise KeyboardInterrupt
+        return kept(place, step, missing_only=missing_only)
+
+    monkeypatch.setattr(produce, "assess", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        produce.produce(study, "smoke", choice, tmp_path)
+    monkeypatch.setattr(produce, "assess", kept)
+    assert quick == names[:2]
+    quick.clear()
+    produce.produce(study, "smoke", choice, tmp_path)
+    assert quick == names[1:]  # the second was not evaluated yet, so it is entered again
+    quick.clear()
+    monkeypatch.setattr(produce, "setup", None)  # nothing is missing: no data is read
+    written = produce.produce(study, "smoke", choice, tmp_path)
+    assert quick == []
+    assert {path.name for path in written} >= {f"wahba-smoke.{end}" for end in ("txt", "md", "csv")}
+
+
+def test_a_study_of_all_steps_evaluates_a_finished_run_again(tmp_path, quick):
+    wahba, gamma = studies.find("wahba"), studies.find("gamma")
+    produce.produce(wahba, "smoke", choose(wahba, "smoke", SHAPES), tmp_path)
+    produce.produce(gamma, "smoke", choose(gamma, "smoke", SHAPES), tmp_path)
+    runs = produce.finished(gamma, choose(gamma, "smoke", SHAPES).shown, tmp_path)
+    assert len(runs) == 3
+    assert all(set(found.evaluations) == {3, 6} for _, found in runs)
+    assert len(list(tmp_path.glob("*/config.json"))) == 3  # the same runs
+
+
+def test_the_table_has_ours_the_published_number_and_the_difference(tmp_path, quick, capsys):
+    study = studies.find("care_table1")
+    choice = choose(study, "smoke", SHAPES, seeds=2, only=["SimCLR", "CARE-SimCLR"])
+    produce.produce(study, "smoke", choice, tmp_path)
+    lines = (tmp_path / "care_table1-smoke.csv").read_text().splitlines()
+    rows = {row["row"]: row for row in csv.DictReader(lines)}
+    config = choice.wanted[0].config
+    ours = 0.55 + config.objectives.equivariance.weight  # the mean of two seeds
+    assert float(rows["SimCLR"]["ours"]) == pytest.approx(ours)
+    assert float(rows["SimCLR"]["ours sd"]) == pytest.approx(0.1 / 2**0.5)
+    assert float(rows["SimCLR"]["difference"]) == pytest.approx(ours - 0.9098)
+    assert rows["BYOL"]["ours"] == rows["BYOL"]["difference"] == ""  # not asked for: empty
+    assert rows["BYOL"]["published"] == "0.9044"
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("NOT comparable", "conv_tiny", "6 steps", "on shapes", "over 2 trainings",
+                  "random encoder 25.00", "arXiv:2306.13924, Table 1"):  # fmt: skip
+        assert words in text
+
+
+def test_without_its_data_nothing_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    monkeypatch.setattr(produce, "train", lambda *_, **__: pytest.fail("trained"))
+    study = studies.find("care_table1")
+    choice = choose(study, "small", DataChoice(), only=["CIFAR-10", "SimCLR"])
+    with pytest.raises(FileNotFoundError) as error:
+        produce.produce(study, "small", choice, tmp_path / "runs")
+    for words in ("tfds build cifar10", "--data=FILE", "--data=shapes"):
+        assert words in str(error.value)
+
+
+def test_what_another_process_works_on_is_left_to_it(tmp_path, quick, capsys):
+    study = studies.find("wahba")
+    choice = choose(study, "smoke", SHAPES)
+    with folders.claimed(produce.place_of(choice.wanted[0], tmp_path)):
+        produce.produce(study, "smoke", choice, tmp_path)
+    assert quick == [one.title() for one in choice.wanted[1:]]
+    assert "Left to another process" in capsys.readouterr().out
+
+
+def test_the_plan_has_a_command_for_each_missing_run_and_trains_nothing(
+    tmp_path, quick, capsys, monkeypatch
+):
+    study = studies.find("wahba")
+    produce.produce(study, "smoke", choose(study, "smoke", SHAPES, only=["care"]), tmp_path)
+    quick.clear()
+    capsys.readouterr()
+    fixed = estimate.Cost(6, 3.6e15, {"A100": 2.0})
+    monkeypatch.setattr(estimate, "cost", lambda config, cache: fixed)
+    choice = choose(study, "smoke", SHAPES, seeds=2)
+    overview.show_plan(study, "smoke", "shapes", choice, tmp_path, seeds=2)
+    shown = capsys.readouterr().out
+    command = f"python -m eqssl_jax.tables --table=wahba --scale=smoke --runs={tmp_path}"
+    for name in ("simclr", "care", "equimod"):
+        assert f"{command} --only={name} --data=shapes --seeds=2" in shown
+    assert "5 runs to make, 1 finished" in shown
+    assert "In all 1.8e+16 FLOPs: A100 10 h" in shown
+    assert quick == []
+
+
+def test_costs_are_counted_once_for_each_shape_of_a_step(tmp_path, monkeypatch):
+    [simclr, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
+    cache = tmp_path / "flops.json"
+    found = estimate.cost(simclr.config, cache)
+    assert found.steps == 6
+    # 2 views of 32 images through conv_tiny, forward and backward: at least a MFLOP an image.
+    assert found.flops > 6 * 64 * 1e6
+    monkeypatch.setattr(estimate, "step_flops", lambda *_: pytest.fail("counted again"))
+    other = choose(studies.find("wahba"), "smoke", SHAPES, seeds=2).shown[1]
+    assert estimate.cost(other.config, cache) == found
+    hours = estimate.hours(1e18, simclr.config)
+    assert hours["A100"] == pytest.approx(1e18 / (0.25 * 156e12) / 3600)
+
+
+def test_steps_of_the_paper_need_no_data():
+    config = studies.find("care_table1").runs("paper", DataChoice())
+    assert estimate.steps(config["simclr@cifar10"]) == 400 * (45_000 // 256)
+    assert estimate.steps(config["simclr@stl10"]) == 400 * (104_500 // 256)
+    assert estimate.steps(config["simclr@imagenet100"]) == 200 * (114_020 // 512)
+
+
+def test_a_damaged_evaluation_is_named(tmp_path):
+    [one, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
+    claim(tmp_path, one.config)
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "6.json").write_text("{")
+    with pytest.raises(ValueError, match=r"6\.json is damaged"):
+        outcome.read(tmp_path)
+
+
+def test_the_config_of_a_study_expands_to_its_runs():
+    from eqssl_jax.experiment.run import expand
+
+    namespace: dict = {}
+    exec((ROOT / "configs" / "study.py").read_text(), namespace)
+    for name in ("lambda_sweep", "loss_ablation", "circle"):
+        expanded = expand(namespace["get_config"](f"{name},smoke"))
+        runs = studies.find(name).runs("smoke", DataChoice())
+        assert {run.replace(".", "_"): plain(config) for run, config in runs.items()} == {
+            run: plain(config) for run, config in expanded.items()
+        }
+    with pytest.raises(ValueError, match=r"eqssl_jax\.tables"):
+        namespace["get_config"]("care_table1,smoke")
+
+
+def command(*arguments, timeout=900):
+    """The binary as a user starts it, on one device; compiled fast rather than well."""
+    return subprocess.run(
+        [sys.executable, "-m", "eqssl_jax.tables", *map(str, arguments)],
+        capture_output=True, text=True, cwd=ROOT, timeout=timeout, check=False,
+        env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+    )  # fmt: skip
+
+
+def test_a_whole_smoke_study_from_the_command_line(tmp_path):
+    arguments = ["--table=circle", "--scale=smoke", f"--runs={tmp_path / 'runs'}"]
+    ended = command(*arguments)
+    assert ended.returncode == 0, ended.stderr
+    runs = tmp_path / "runs"
+    files = {path.name for path in runs.iterdir() if path.is_file()}
+    assert files >= {"circle-smoke.txt", "circle-smoke.md", "circle-smoke.csv",
+                     "circle-smoke_cosines.png", "circle-smoke_points.png"}  # fmt: skip
+    assert len(list(runs.glob("*/eval/6.json"))) == 2
+    assert {path.parent.name.split("-")[0] for path in runs.glob("*/config.json")} == {
+        "simclr", "care",
+    }  # fmt: skip
+    lines = list(csv.DictReader((runs / "circle-smoke.csv").read_text().splitlines()))
+    assert {"simclr", "care", "random encoder", "raw pixels"} <= set(lines[0])
+    again = command(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert "images/s" not in again.stdout  # nothing was left to train
+    assert again.stdout.splitlines()[-1] == ended.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--table=circle"], 1, "--runs is needed"),
+        (["--table=square", "--runs=x"], 1, "no table 'square'"),
+        (["--table=circle", "--scale=huge", "--runs=x"], 1, "no scale 'huge'"),
+        (["--table=circle", "--data=no.npz", "--runs=x"], 1, "no such file"),
+        (["--table=circle", "--runs=README.md"], 1, "is a file"),
+    ],
+)
+def test_mistakes_end_with_their_name_and_without_a_traceback(arguments, status, message):
+    ended = command(*arguments)
+    assert ended.returncode == status
+    assert message in " ".join((ended.stdout + ended.stderr).split())
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_a_table_all_are_listed():
+    shown = command()
+    assert shown.returncode == 0, shown.stderr
+    listed = "".join(shown.stdout.split())
+    assert "Table1" in listed
+    assert "Figures9,21" in listed
