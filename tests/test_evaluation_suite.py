@@ -75,7 +75,8 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def evaluated(dataset):
-    return evaluate(ENCODERS, dataset, COLOUR, jax.random.key(0), settings=BUDGET)
+    budget = BUDGET._replace(steering_draws=8, steering_images=30, steering_parts=("jitter",))
+    return evaluate(ENCODERS, dataset, COLOUR, jax.random.key(0), settings=budget)
 
 
 def test_every_name_is_a_number_or_a_reason(evaluated):
@@ -88,6 +89,7 @@ def test_every_name_is_a_number_or_a_reason(evaluated):
         "neighbour_overlap", "neighbour_rank", "retrieved_hue_distance", "order_accuracy_jitter",
         "kendall_tau_jitter_embedding", "magnitude_r2_jitter", "change_r2_jitter_hue_embedding",
         "turntable_order_accuracy", "order_accuracy_amid_jitter_embedding",
+        "steering_closed_jitter", "steering_view_mrr_wahba_jitter",
     }  # fmt: skip
     for name in ENCODERS:
         for metric in names:
@@ -106,6 +108,7 @@ def test_equivariant_encoder_beats_its_floors(evaluated):
     assert trained["gram_error"]["value"] < 1e-10
     assert trained["r2_hue"]["value"] > 0.95 > 0.5 > random["r2_hue"]["value"]
     assert trained["r2_hue_out_of_range"]["n"] == 50
+    assert trained["steering_closed_jitter"]["value"] > 0.5
     assert trained["probe_top1"]["value"] > 0.4 and trained["probe_top1"]["n"] == 2
     # The colour of the query moves its neighbours, and to that colour.
     assert trained["neighbour_overlap"]["value"] < 0.1
@@ -270,6 +273,9 @@ def test_bad_input_is_named(dataset):
     with pytest.raises(ValueError, match="needs encoders"):
         evaluate({}, dataset, COLOUR, jax.random.key(0))
     alone = dataset._replace(splits={"train": dataset.splits["train"]})
+    budget = BUDGET._replace(steering_draws=8, steering_parts=("spin",))
+    with pytest.raises(ValueError, match=r"steering_parts is \('spin',\)"):
+        evaluate(ENCODERS, dataset, COLOUR, jax.random.key(0), settings=budget)
     with pytest.raises(ValueError, match=r"splits \['train'\] of toy"):
         evaluate(ENCODERS, alone, COLOUR, jax.random.key(0))
 
@@ -284,6 +290,7 @@ def test_bad_input_is_named(dataset):
         ("quick", {"queries": -1}, "negative"),
         ("full", {"queries": True}, "queries"),
         ("quick", {"ladder_rungs": 2}, "ladder_rungs is 2"),
+        ("quick", {"steering_draws": 5}, "steering_draws is 5"),
     ],
 )
 def test_bad_settings_are_named(preset, options, message):
@@ -293,4 +300,6 @@ def test_bad_settings_are_named(preset, options, message):
 
 def test_settings_take_json_values():
     assert settings("full", train_images=None, hue_shift=1, seeds=[3]).seeds == (3,)
+    assert settings("quick", steering_parts=["hue"]).steering_parts == ("hue",)
+    assert settings("quick").steering_draws == 0
     assert PRESETS["full"] == Settings()

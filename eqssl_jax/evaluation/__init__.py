@@ -28,6 +28,14 @@ from eqssl_jax.evaluation.rotation import (
     wahba,
 )
 from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study, wahba_study
+from eqssl_jax.evaluation.steering import (
+    Drawn,
+    Steering,
+    fit_steering,
+    steering_errors,
+    steering_rotations,
+)
+from eqssl_jax.evaluation.steering_study import SteeringStudy, steering_study
 from eqssl_jax.evaluation.suite import Arrays, evaluate
 from eqssl_jax.evaluation.turns import TurnOrder, turn_order_accuracy
 
@@ -35,6 +43,7 @@ __all__ = [
     "PRESETS",
     "Arrays",
     "Changes",
+    "Drawn",
     "Encode",
     "Features",
     "LadderStudy",
@@ -43,6 +52,8 @@ __all__ = [
     "Probe",
     "RotationStudy",
     "Settings",
+    "Steering",
+    "SteeringStudy",
     "TurnOrder",
     "care_probe",
     "change_r2",
@@ -52,6 +63,7 @@ __all__ = [
     "extract",
     "extract_views",
     "factor_r2",
+    "fit_steering",
     "gram_error",
     "held_out_wahba",
     "hue_distance",
@@ -72,6 +84,9 @@ __all__ = [
     "rotation_residual",
     "rotation_study",
     "settings",
+    "steering_errors",
+    "steering_rotations",
+    "steering_study",
     "subset",
     "turn_order_accuracy",
     "wahba",

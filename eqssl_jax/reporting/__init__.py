@@ -12,6 +12,7 @@ from eqssl_jax.reporting.printing import as_csv, as_markdown, as_text
 from eqssl_jax.reporting.roles import advice
 from eqssl_jax.reporting.rungs import ladders
 from eqssl_jax.reporting.spectra import spectrum, spectrum_over_training
+from eqssl_jax.reporting.steering import steering
 from eqssl_jax.reporting.tables import Table, comparison_table
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "neighbours",
     "spectrum",
     "spectrum_over_training",
+    "steering",
     "training_curves",
     "views_sheet",
 ]
