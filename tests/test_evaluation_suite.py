@@ -89,7 +89,6 @@ def test_every_name_is_a_number_or_a_reason(evaluated):
         "neighbour_overlap", "neighbour_rank", "retrieved_hue_distance", "order_accuracy_jitter",
         "kendall_tau_jitter_embedding", "magnitude_r2_jitter", "change_r2_jitter_hue_embedding",
         "turntable_order_accuracy", "order_accuracy_amid_jitter_embedding",
-        "steering_closed_jitter", "steering_view_mrr_wahba_jitter",
     }  # fmt: skip
     for name in ENCODERS:
         for metric in names:
@@ -109,6 +108,8 @@ def test_equivariant_encoder_beats_its_floors(evaluated):
     assert trained["r2_hue"]["value"] > 0.95 > 0.5 > random["r2_hue"]["value"]
     assert trained["r2_hue_out_of_range"]["n"] == 50
     assert trained["steering_closed_jitter"]["value"] > 0.5
+    assert set(evaluated[0]["steering"]["trained"]["jitter"]["measures"]) >= {"error", "mrr"}
+    assert evaluated[0]["chance"]["steering_view_hit1_jitter"] == 1 / 8
     assert trained["probe_top1"]["value"] > 0.4 and trained["probe_top1"]["n"] == 2
     # The colour of the query moves its neighbours, and to that colour.
     assert trained["neighbour_overlap"]["value"] < 0.1
@@ -121,6 +122,8 @@ def test_missing_numbers_have_a_reason(evaluated):
     skipped = evaluated[0]["skipped"]
     assert skipped["care_probe_top1"] == "left out: care_epochs is 0"
     assert skipped["wahba_held_out_per_root_n"].startswith("pixels: needs more than 96 images")
+    assert skipped["steering_jitter"].startswith("pixels: needs more than 48 images")
+    assert skipped["steering_closed_jitter"].startswith("random: no rotation")
     assert "wahba" in evaluated[0]["encoders"]["pixels"]
 
 

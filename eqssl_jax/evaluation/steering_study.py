@@ -17,7 +17,7 @@ from eqssl_jax.evaluation.steering import (
     rotation_errors,
     steering_rotations,
 )
-from eqssl_jax.evaluation.steering_basis import magnitude, restricted
+from eqssl_jax.evaluation.steering_basis import basis, magnitude, restricted
 from eqssl_jax.evaluation.steering_retrieval import among_images, among_views
 from eqssl_jax.evaluation.steering_views import ALL, Seen, check_parts, draw_part, embed_part
 from eqssl_jax.transforms.base import Params, Transform
@@ -77,11 +77,12 @@ def steering_study(
       part: one of its parts, all others at rest; or "all".
 
     Returns:
-      A study for each encoder, or the reason why there is none: as many dimensions as images.
+      A study for each encoder, or the reason why there is none: as many dimensions as images, or
+      discrete parameters only (`steering_basis.basis`).
 
     Raises:
-      ValueError: for unknown parts, fewer than 8 draws, a missing split, discrete parameters only
-        (`steering_basis.basis`), or embeddings that are not finite.
+      ValueError: for unknown parts, fewer than 8 draws, a missing split, or embeddings that are not
+        finite.
     """
     check_parts(transform, [part])
     missing = {"train", held_out} - set(splits)
@@ -91,6 +92,10 @@ def steering_study(
             f"{held_out}; found draws={draws} and splits {list(splits)}."
         )
     drawn = draw_part(transform, key, part, draws)
+    try:
+        basis(drawn.train, transform.identity)
+    except ValueError as error:  # known before anything is encoded
+        return dict.fromkeys(encoders, str(error))
     found = embed_part(encoders, splits, transform, drawn, held_out, images, batch)
     studies: dict[str, SteeringStudy | str] = {}
     for name, seen in found.items():
@@ -166,6 +171,10 @@ def _beyond(
         why = f"needs {LEAST_DRAWS} draws in the nearer half that move, and some beyond them"
         return {}, {"beyond": why}
     train, validation = (_only(part, keep) for part, keep in zip(seen[:2], near[:2], strict=True))
+    try:
+        basis(train.params, identity)
+    except ValueError as error:  # most draws are at rest, and so is all of the nearer half
+        return {}, {"beyond": str(error)}
     fit = fit_steering(train, validation, identity)
     test = _only(seen.test, far)
     rotations = steering_rotations(fit, test.params)

@@ -1,6 +1,7 @@
 """The views a steering study needs: one part's draws, and embeddings of three sets of images."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -56,7 +57,7 @@ def draw_part(transform: Transform, key: Key[Array, ""], part: str, draws: int) 
     """
     other = max(LEAST_DRAWS, draws // 4)
     keys = jax.random.split(key, draws + 2 * other)
-    drawn = jax.device_get(jax.jit(jax.vmap(transform.sample))(keys))
+    drawn = jax.device_get(_sampled(keys, sample=transform.sample))
     if part != ALL:
         rest = jax.tree.map(
             lambda leaf, all_: np.broadcast_to(leaf, all_.shape), transform.identity, drawn
@@ -64,6 +65,12 @@ def draw_part(transform: Transform, key: Key[Array, ""], part: str, draws: int) 
         drawn = {**rest, part: drawn[part]}
     cuts = np.split(np.arange(len(keys)), [draws, draws + other])
     return PartDraws(*(restricted(drawn, rows) for rows in cuts))
+
+
+# One compilation for all parts, encoders and checkpoints.
+@partial(jax.jit, static_argnames="sample")
+def _sampled(keys, *, sample):  # type: ignore[no-untyped-def]
+    return jax.vmap(sample)(keys)
 
 
 def embed_part(
