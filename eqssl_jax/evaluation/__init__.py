@@ -46,6 +46,14 @@ from eqssl_jax.evaluation.rotation import (
     wahba,
 )
 from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study, wahba_study
+from eqssl_jax.evaluation.steering import (
+    Drawn,
+    Steering,
+    fit_steering,
+    steering_errors,
+    steering_rotations,
+)
+from eqssl_jax.evaluation.steering_study import SteeringStudy, steering_study
 from eqssl_jax.evaluation.suite import Arrays, evaluate
 from eqssl_jax.evaluation.turns import TurnOrder, turn_order_accuracy
 
@@ -54,6 +62,7 @@ __all__ = [
     "Arrays",
     "Changes",
     "DisplacementGain",
+    "Drawn",
     "Encode",
     "Features",
     "FormChange",
@@ -64,6 +73,8 @@ __all__ = [
     "Probe",
     "RotationStudy",
     "Settings",
+    "Steering",
+    "SteeringStudy",
     "TurnOrder",
     "care_probe",
     "chance_reciprocal_rank",
@@ -75,6 +86,7 @@ __all__ = [
     "extract",
     "extract_views",
     "factor_r2",
+    "fit_steering",
     "form_change",
     "form_departure",
     "form_gram_error",
@@ -104,6 +116,9 @@ __all__ = [
     "rotation_residual",
     "rotation_study",
     "settings",
+    "steering_errors",
+    "steering_rotations",
+    "steering_study",
     "subset",
     "target_ranks",
     "turn_order_accuracy",

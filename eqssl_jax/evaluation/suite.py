@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.evaluation import measures, ordered
+from eqssl_jax.evaluation import measures, ordered, steered
 from eqssl_jax.evaluation.budget import Settings
 from eqssl_jax.evaluation.features import Encode, Features, Layers, extract
 from eqssl_jax.evaluation.measures import Found, Retrieved
@@ -31,6 +31,7 @@ class Arrays(NamedTuple):
         "order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude_r2": [L, P]}; empty when
         it was left out.
       study: the whole rotation study, with one number for each augmentation.
+      steering: what `steered.plain` says of each part; empty when it was left out.
     """
 
     cosines: Mapping[str, Float[np.ndarray, "a n"]]
@@ -41,6 +42,7 @@ class Arrays(NamedTuple):
     after: Mapping[str, Int[np.ndarray, "q k"]]
     spectrum: Mapping[str, Spectrum] = {}
     study: Mapping[str, RotationStudy] = {}
+    steering: Mapping[str, Mapping[str, Any]] = {}
 
 
 def evaluate(
@@ -67,17 +69,19 @@ def evaluate(
     Returns:
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
       {"value", "sd", "n"}}} (sd over seeds, augmentations or turns, null without; n what the value
-      is a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings", and
-      "spectrum" (see `Arrays`; null where a number is not defined).
+      is a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings",
+      "spectrum" and "steering" (see `Arrays`; null where a number is not defined).
 
     Raises:
       ValueError: without encoders, without the splits, or as the measurements do.
     """
     split = _held_out(encoders, dataset)
+    steered.check(transform, settings)
     # One program for each encoder: what gives all its layers gives its features, too.
     models = {name: layers.get(name, encode) for name, encode in encoders.items()}
     studies = _studies(models, dataset, split, transform, key, settings)
     ladders = ordered.studies(encoders, layers, dataset, split, transform, key, settings)
+    steerings = steered.studies(models, dataset, split, transform, key, settings)
     hue = hue_draw(transform, settings.hue_shift) if settings.queries else None
     found: dict[str, Found] = {}
     retrieved: dict[str, Retrieved] = {}
@@ -90,6 +94,7 @@ def evaluate(
             measures.factors(features, dataset.splits),
             ordered.ladders(ladders.get(name), settings),
             ordered.turntable(features[split], dataset.splits[split]),
+            steered.steered(steerings, name),
         ]
         if hue is None:
             parts.append(_no_retrieval(settings))
@@ -99,16 +104,19 @@ def evaluate(
             )
             parts.append(part)
         found[name] = measures.merge(parts)
-    result = {
+    result: dict[str, Any] = {
         "encoders": {name: dict(part.values) for name, part in found.items()},
-        "chance": measures.chance(dataset, split) | ordered.chance(found),
+        "chance": measures.chance(dataset, split)
+        | ordered.chance(found)
+        | steered.chance(steerings),
         "skipped": _skipped(found),
         "settings": {**settings._asdict(), "seeds": list(settings.seeds), "split": split},
         "spectrum": {name: ordered.plain(study) for name, study in ladders.items()},
+        "steering": {name: steered.plain(steerings, name) for name in encoders},
     }
     arrays = _arrays(studies, split, hue, retrieved)
     spectrum = {name: ordered.spectrum(study) for name, study in ladders.items()}
-    return result, arrays._replace(spectrum=spectrum)
+    return result, arrays._replace(spectrum=spectrum, steering=result["steering"])
 
 
 def _held_out(encoders: Mapping[str, Encode], dataset: Dataset) -> str:

@@ -31,6 +31,10 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
         draw_neighbours(run, arrays, folder / f"{step}_neighbours.png")
     draw_ladders(run, folder / f"{step}_ladders.png")
     draw_spectra(arrays, folder, step)
+    for encoder, found in arrays.steering.items():
+        if found and encoder in ("trained", "random"):
+            name = "steering" if encoder == "trained" else f"steering_{encoder}"
+            reporting.steering(found, folder / f"{step}_{name}.png")
 
 
 def draw_ladders(run: Setup, path: Path) -> None:

@@ -18,6 +18,7 @@ from eqssl_jax.reporting.roles import advice
 from eqssl_jax.reporting.rungs import ladders
 from eqssl_jax.reporting.seeds import Spread, over_seeds
 from eqssl_jax.reporting.spectra import spectrum, spectrum_over_training
+from eqssl_jax.reporting.steering import steering
 from eqssl_jax.reporting.tables import Cell, Table, comparison_table
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "retrieval_blocks",
     "spectrum",
     "spectrum_over_training",
+    "steering",
     "training_curves",
     "views_sheet",
     "weight_sweep",

@@ -64,6 +64,37 @@ FAMILIES: Mapping[str, Metric] = {
     "magnitude_r2": Metric("Magnitude R²", HIGHER, ".3f"),
     # Of (cos, sin) jointly, the mean alone already scores above 0: read it per dimension.
     "change_r2": Metric("Change R²", HIGHER, ".3f"),
+    # Of embeddings, always: that is where rotations are.
+    "steering_closed": Metric("Steering, share of the gap closed", HIGHER, ".1%"),
+    "steering_error": Metric("Steering error", LOWER, ".3f"),
+    "steering_error_identity": Metric("Steering error without rotation", None, ".3f"),
+    "steering_error_mean": Metric("Steering error of one rotation for all draws", None, ".3f"),
+    "steering_error_wahba": Metric("Steering error of Wahba's rotation", None, ".3f"),
+    "steering_error_wahba_test": Metric("… fitted on the held-out images", None, ".3f"),
+    **{
+        f"steering_{bank}{name}{suffix}": Metric(f"{title}{among}{query}", better, form)
+        for bank, among in (("", " among images"), ("view_", " among views"))
+        for name, title, form in (
+            ("mrr", "MRR", ".3f"),
+            ("hit1", "H@1", ".1%"),
+            ("hit5", "H@5", ".1%"),
+        )
+        for suffix, query, better in (
+            ("", ", steered", HIGHER),
+            ("_unsteered", ", unsteered", None),
+            ("_wahba", ", Wahba's rotation", None),
+        )
+    },
+    "steering_composition_closed": Metric("Composed, share of the gap closed", HIGHER, ".1%"),
+    "steering_composition": Metric("Composed steering error", LOWER, ".3f"),
+    "steering_composition_identity": Metric("Composed error without rotation", None, ".3f"),
+    "steering_composition_wahba": Metric("Composed error of Wahba's rotation", None, ".3f"),
+    "steering_composition_on_data": Metric("Composed rotation, distance to Wahba's", LOWER, ".3f"),
+    "steering_beyond_closed": Metric("Beyond the fit, share of the gap closed", HIGHER, ".1%"),
+    "steering_beyond": Metric("Steering error beyond the fit", LOWER, ".3f"),
+    "steering_beyond_identity": Metric("Error beyond the fit without rotation", None, ".3f"),
+    "steering_beyond_full": Metric("… of the map fitted on all draws", None, ".3f"),
+    "steering_beyond_wahba": Metric("… of Wahba's rotation", None, ".3f"),
 }
 """Metrics of one transformation each, of the features or of the embedding: name_part_embedding."""
 
