@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "eqssl_jax"
 # From top to bottom: a room may import what stands on a later line, and itself.
 ORDER = [
     {"main", "eval", "advise"},
-    {"command", "presets", "experiment", "advice"},
+    {"command", "presets", "protein_presets", "experiment", "advice"},
     {"training"},
     {"evaluation"},
     {"reporting"},
@@ -29,6 +29,7 @@ HOMES = {
     "optax": ("training",),
     "orbax": ("training/checkpoint.py",),
     "tensorflow_datasets": ("data/tfds.py",),
+    "gemmi": ("data/structures.py",),
     "clu": ("training/records.py",),
     "tensorflow": (),
 }

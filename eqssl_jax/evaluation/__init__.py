@@ -1,5 +1,6 @@
 """What did it learn? Measurements of frozen encoders."""
 
+from eqssl_jax.evaluation.axis import axis_error, principal_axes, principal_axis_errors
 from eqssl_jax.evaluation.budget import PRESETS, Settings, settings
 from eqssl_jax.evaluation.care_probe import care_probe
 from eqssl_jax.evaluation.change import Changes, change_r2
@@ -8,7 +9,7 @@ from eqssl_jax.evaluation.knn import knn_accuracy
 from eqssl_jax.evaluation.ladder_study import LadderStudy, ladder_study
 from eqssl_jax.evaluation.order import kendall_tau, order_accuracy
 from eqssl_jax.evaluation.parameters import factor_r2, r2, ridge
-from eqssl_jax.evaluation.pixels import pixel_encoder, raw_pixels
+from eqssl_jax.evaluation.pixels import coordinate_encoder, pixel_encoder, raw_pixels
 from eqssl_jax.evaluation.probe import Probe, linear_probe
 from eqssl_jax.evaluation.retrieval import (
     NeighbourChange,
@@ -29,6 +30,7 @@ from eqssl_jax.evaluation.rotation import (
 )
 from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study, wahba_study
 from eqssl_jax.evaluation.suite import Arrays, evaluate
+from eqssl_jax.evaluation.trajectories import Regularity, regularity, trajectories
 from eqssl_jax.evaluation.turns import TurnOrder, turn_order_accuracy
 
 __all__ = [
@@ -41,12 +43,15 @@ __all__ = [
     "Layers",
     "NeighbourChange",
     "Probe",
+    "Regularity",
     "RotationStudy",
     "Settings",
     "TurnOrder",
+    "axis_error",
     "care_probe",
     "change_r2",
     "composition_error",
+    "coordinate_encoder",
     "effective_rank",
     "evaluate",
     "extract",
@@ -65,14 +70,18 @@ __all__ = [
     "neighbours",
     "order_accuracy",
     "pixel_encoder",
+    "principal_axes",
+    "principal_axis_errors",
     "r2",
     "raw_pixels",
+    "regularity",
     "relative_rotational_equivariance",
     "ridge",
     "rotation_residual",
     "rotation_study",
     "settings",
     "subset",
+    "trajectories",
     "turn_order_accuracy",
     "wahba",
     "wahba_study",

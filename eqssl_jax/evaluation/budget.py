@@ -18,6 +18,8 @@ class Settings(NamedTuple):
       augmentations, pairs, rotation_images, pair_images, gamma_floor: see `rotation_study`.
       neighbours, queries, hue_shift: nearest neighbours of so many test images before and after
         their hue is shifted by so many turns; 0 queries leave it out.
+      axis_turns: rotations of each point cloud for `axis.turned`; only for data sets of clouds.
+      trajectory_clouds, trajectory_steps: see `trajectories.trajectories`; likewise.
       ladder_rungs, ladder_images: see `ladder_study`; 0 images leave it out.
     """
 
@@ -42,6 +44,9 @@ class Settings(NamedTuple):
     hue_shift: float = 1 / 3
     ladder_rungs: int = 8
     ladder_images: int = 1000
+    axis_turns: int = 8
+    trajectory_clouds: int = 32
+    trajectory_steps: int = 100
 
 
 PRESETS = {
@@ -61,6 +66,8 @@ PRESETS = {
         queries=128,
         ladder_rungs=5,
         ladder_images=128,
+        axis_turns=2,
+        trajectory_clouds=4,
     ),
 }
 
@@ -100,5 +107,15 @@ def settings(preset: str = "full", **options: Any) -> Settings:
         raise ValueError(
             f"The evaluation's ladder_rungs is {options['ladder_rungs']}, but an order needs at "
             f"least 3 rungs; ladder_images=0 leaves ladders out."
+        )
+    if not (options.get("axis_turns", 1) >= 1 and options.get("trajectory_clouds", 1) >= 1):
+        raise ValueError(
+            f"The evaluation's axis_turns and trajectory_clouds must be at least 1, found "
+            f"{options}."
+        )
+    if options.get("trajectory_steps", 3) < 3:
+        raise ValueError(
+            f"The evaluation's trajectory_steps is {options['trajectory_steps']}, but a closed "
+            f"curve needs at least 3."
         )
     return PRESETS[preset]._replace(**options)

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.evaluation import measures, ordered
+from eqssl_jax.evaluation import clouds, measures, ordered
 from eqssl_jax.evaluation.budget import Settings
 from eqssl_jax.evaluation.features import Encode, Features, Layers, extract
 from eqssl_jax.evaluation.measures import Found, Retrieved
@@ -30,6 +31,8 @@ class Arrays(NamedTuple):
       spectrum: which layer keeps the order of which part: {"layers": L names, "parts": P names,
         "order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude_r2": [L, P]}; empty when
         it was left out.
+      trajectories: of point clouds, see `trajectories.planar`: curves of N clouds around 3 axes in
+        S steps, [N, 3, S, 2]; empty for images.
     """
 
     cosines: Mapping[str, Float[np.ndarray, "a n"]]
@@ -39,6 +42,7 @@ class Arrays(NamedTuple):
     before: Mapping[str, Int[np.ndarray, "q k"]]
     after: Mapping[str, Int[np.ndarray, "q k"]]
     spectrum: Mapping[str, Spectrum] = {}
+    trajectories: Mapping[str, Float[np.ndarray, "n 3 s 2"]] = {}
 
 
 def evaluate(
@@ -53,7 +57,8 @@ def evaluate(
     """Measure encoders beside their floors on one data set; equal keys mean equal augmentations.
 
     Args:
-      encoders: by name: "trained", and as floors "random" (untrained) and "pixels".
+      encoders: by name: "trained", and as floors "random" (untrained) and "pixels" (of
+        point clouds "coordinates").
       dataset: read at "train", "validation", "test" (without one, "validation" stands in for all
         that needs no choice) and, if there, "out_of_range".
       transform: the augmentation whose effect on embeddings is measured.
@@ -66,7 +71,8 @@ def evaluate(
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
       {"value", "sd", "n"}}} (sd over seeds, augmentations or turns, null without; n what the value
       is a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings", and
-      "spectrum" (see `Arrays`; null where a number is not defined).
+      "spectrum" (see `Arrays`; null where a number is not defined); of point clouds also
+      "trajectories" (see `Arrays`).
 
     Raises:
       ValueError: without encoders, without the splits, or as the measurements do.
@@ -79,6 +85,7 @@ def evaluate(
     hue = hue_draw(transform, settings.hue_shift) if settings.queries else None
     found: dict[str, Found] = {}
     retrieved: dict[str, Retrieved] = {}
+    curves: dict[str, np.ndarray] = {}
     for name, encode in models.items():
         features = _features(encode, dataset, settings)
         parts = [
@@ -96,17 +103,24 @@ def evaluate(
                 encode, dataset.splits, split, features, transform, hue, settings
             )
             parts.append(part)
+        if dataset.clouds:
+            part, curves[name] = clouds.measured(
+                encode, dataset, split, jax.random.fold_in(key, 2), settings
+            )
+            parts.append(part)
         found[name] = measures.merge(parts)
     result = {
         "encoders": {name: dict(part.values) for name, part in found.items()},
-        "chance": measures.chance(dataset, split) | ordered.chance(found),
+        "chance": measures.chance(dataset, split) | ordered.chance(found) | clouds.chance(found),
         "skipped": _skipped(found),
         "settings": {**settings._asdict(), "seeds": list(settings.seeds), "split": split},
         "spectrum": {name: ordered.plain(study) for name, study in ladders.items()},
     }
+    if curves:
+        result["trajectories"] = {name: rows.round(4).tolist() for name, rows in curves.items()}
     arrays = _arrays(studies, split, hue, retrieved)
     spectrum = {name: ordered.spectrum(study) for name, study in ladders.items()}
-    return result, arrays._replace(spectrum=spectrum)
+    return result, arrays._replace(spectrum=spectrum, trajectories=curves)
 
 
 def _held_out(encoders: Mapping[str, Encode], dataset: Dataset) -> str:

@@ -13,6 +13,7 @@ from eqssl_jax.reporting.roles import advice
 from eqssl_jax.reporting.rungs import ladders
 from eqssl_jax.reporting.spectra import spectrum, spectrum_over_training
 from eqssl_jax.reporting.tables import Table, comparison_table
+from eqssl_jax.reporting.turning import trajectories
 
 __all__ = [
     "HEADLINES",
@@ -34,5 +35,6 @@ __all__ = [
     "spectrum",
     "spectrum_over_training",
     "training_curves",
+    "trajectories",
     "views_sheet",
 ]
