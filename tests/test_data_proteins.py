@@ -45,6 +45,13 @@ def test_a_cloud_is_centred_scaled_thinned_and_padded():
     assert (thin[:, 3] == 1).all()
 
 
+def test_with_scale_0_a_cloud_has_radius_1_whatever_its_size():
+    for factor in (1.0, 7.0):
+        found = proteins.cloud(walk(20, 0) * factor, points=32, scale=0.0)[:20, :3]
+        assert np.sqrt((found.astype(float) ** 2).sum(1).mean()) == pytest.approx(1, abs=1e-6)
+    assert not proteins.cloud(np.ones((5, 3), np.float32), points=6, scale=0.0)[:, :3].any()
+
+
 def test_an_npz_file_is_split_by_complex(tmp_path):
     found = data.load(
         name="proteins",
@@ -135,7 +142,7 @@ def test_broken_chains_are_named_or_skipped(tmp_path):
     ("options", "message"),
     [
         ({"points": 2}, "points of at least 3"),
-        ({"scale": 0.0}, "positive"),
+        ({"scale": -1.0}, "not negative"),
         ({"test": 1.0}, "between 0 and 1"),
         ({"chains": 2}, "at least 3 chains"),
         ({"size": 32}, "no size"),

@@ -117,7 +117,7 @@ def test_features_that_hold_the_axis_have_no_error_and_invariant_ones_are_at_cha
     _, found = errors(projector, splits)
     assert found[""].error.max() < 1e-4 and found[""].degrees.max() < 1
     # A vector of either sign is linear in v, so v vᵀ is in its products alone.
-    assert found["embedding_products"].error.mean() < 1e-3 < 0.1 < found["embedding"].error.mean()
+    assert found["embedding_products"].error.mean() < 1e-3 < 0.02 < found["embedding"].error.mean()
     _, found = errors(size_alone, splits)
     for reading in found.values():
         assert reading.error.mean() == pytest.approx(axis.CHANCE, abs=0.12)
@@ -160,6 +160,8 @@ def test_a_circle_is_perfectly_regular_and_a_broken_one_is_not():
 def test_a_curve_that_does_not_move_has_no_shape():
     found = regularity(np.ones((100, 4)))
     assert found.length == 0 and all(math.isnan(value) for value in found[1:])
+    few = regularity(circle(5))  # 5 points in R⁵ determine no rotation
+    assert few.step_variation < 1e-9 and math.isnan(few.rotation_residual)
     with pytest.raises(ValueError, match="at least 3 points"):
         regularity(np.ones((2, 4)))
 

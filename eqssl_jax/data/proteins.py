@@ -8,7 +8,8 @@ An example is float32 [points, 4], each row x, y, z and a mask:
 - The mean of the atoms that stay is the origin, so a rotation about it is one about their centroid.
 - Coordinates are divided by `scale`, 10 Å for all chains alike: nanometres. The radius of gyration
   of a protein of 200 residues is then 1.7, each coordinate of order 1. A constant keeps what size
-  says, and gives a chain the same cloud in every data set; a scale for each chain would not.
+  says, and gives a chain the same cloud in every data set. With `scale` 0 each cloud is divided by
+  its own radius of gyration instead: size, an invariant that is easy to find, is then gone.
 
 Splits hold whole groups, a fixed choice (`partition.carve`): test first, then validation of the
 rest. A group is a complex together with all complexes that share a chain with it, by equal
@@ -52,7 +53,7 @@ def load(
       validation: fraction of the chains that are not in test.
       corrupt: "error", or "skip" what cannot be read and count it in the notes.
       points: rows of an example.
-      scale: Å that become 1.
+      scale: Å that become 1; 0 for each cloud's own radius of gyration.
       shortest: chains of fewer Cα atoms are left out and counted.
       test: fraction of all chains.
       chains: how many are generated, without a directory.
@@ -102,8 +103,11 @@ def cloud(
     if len(atoms) > points:
         atoms = atoms[np.round(np.linspace(0, len(atoms) - 1, points)).astype(int)]
     kept = atoms.astype(np.float64)
+    kept -= kept.mean(axis=0)
+    radius = np.sqrt(np.mean(np.sum(kept**2, axis=1)))
     found = np.zeros((points, 4), np.float32)
-    found[: len(kept), :3] = (kept - kept.mean(axis=0)) / scale
+    # Equal atoms have no radius: they stay at the origin.
+    found[: len(kept), :3] = kept / (scale or max(radius, 1e-6))
     found[: len(kept), 3] = 1
     return found
 
@@ -157,7 +161,7 @@ def _check(points: int, scale: float, shortest: int, test: float, chains: int) -
             raise ValueError(f"proteins needs {name} of at least {least}, found {value}.")
     if chains < 3:
         raise ValueError(f"proteins generates at least 3 chains, found chains={chains}.")
-    if not scale > 0:
-        raise ValueError(f"The scale of proteins is in Å and positive, found {scale}.")
+    if not scale >= 0:
+        raise ValueError(f"The scale of proteins is in Å and not negative, found {scale}.")
     if not 0 < test < 1:
         raise ValueError(f"The test fraction of proteins must lie between 0 and 1, found {test}.")

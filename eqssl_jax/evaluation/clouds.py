@@ -95,5 +95,9 @@ def _regular(curves: Float[np.ndarray, "n 3 s d"]) -> Found:
             sd = float(rows.std(ddof=1)) if len(rows) > 1 else None
             values[name] = number(rows.mean(), sd, len(rows))
         else:
-            skipped[name] = "not defined for embeddings that no rotation moves"
+            still = "not defined for embeddings that no rotation moves"
+            steps, dimension = curves.shape[2:]
+            few = f"needs more steps than the {dimension} dimensions, found {steps}"
+            residual = name == "trajectory_rotation_residual"
+            skipped[name] = few if residual and steps <= dimension else still
     return Found(values, skipped)

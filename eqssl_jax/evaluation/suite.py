@@ -17,6 +17,8 @@ from eqssl_jax.evaluation.retrieval import hue_draw
 from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study
 from eqssl_jax.transforms.base import Params, Transform
 
+_KEPT = 4  # clouds whose trajectories are in the JSON
+
 
 class Arrays(NamedTuple):
     """What figures need beside the numbers; the mappings are by encoder.
@@ -72,7 +74,7 @@ def evaluate(
       {"value", "sd", "n"}}} (sd over seeds, augmentations or turns, null without; n what the value
       is a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings", and
       "spectrum" (see `Arrays`; null where a number is not defined); of point clouds also
-      "trajectories" (see `Arrays`).
+      "trajectories" (see `Arrays`) of the first four.
 
     Raises:
       ValueError: without encoders, without the splits, or as the measurements do.
@@ -117,7 +119,9 @@ def evaluate(
         "spectrum": {name: ordered.plain(study) for name, study in ladders.items()},
     }
     if curves:
-        result["trajectories"] = {name: rows.round(4).tolist() for name, rows in curves.items()}
+        result["trajectories"] = {
+            name: rows[:_KEPT].round(4).tolist() for name, rows in curves.items()
+        }
     arrays = _arrays(studies, split, hue, retrieved)
     spectrum = {name: ordered.spectrum(study) for name, study in ladders.items()}
     return result, arrays._replace(spectrum=spectrum, trajectories=curves)

@@ -25,7 +25,7 @@ class Regularity(NamedTuple):
       step_variation: standard deviation of all S steps over their mean; 0 for even steps.
       rotation_residual: min over R in SO(D) of Σ_k ‖R z_k − z_{k+1}‖² / Σ_k ‖z_{k+1} − z_k‖²,
         k modulo S: 0 if one rotation, the same at every angle, makes the curve; 1 if none is better
-        than to stand still.
+        than to stand still; NaN for S ≤ D, too few points to determine R.
     """
 
     length: float
@@ -94,7 +94,8 @@ def regularity(curve: Float[np.ndarray, "s d"]) -> Regularity:
         return Regularity(length, np.nan, np.nan, np.nan)
     others = step[:-1].mean()
     closure = abs(step[-1] / others - 1) if others > 0 else np.inf
-    residual = wahba(z, after).error ** 2 / np.sum(step**2)
+    determined = z.shape[0] > z.shape[1]
+    residual = wahba(z, after).error ** 2 / np.sum(step**2) if determined else np.nan
     return Regularity(length, float(closure), float(step.std() / step.mean()), float(residual))
 
 
