@@ -30,7 +30,7 @@ def base() -> ConfigDict:
     )
     config.model = ConfigDict(
         dict(
-            encoder="resnet18",  # conv_tiny, resnet_tiny, resnet18, resnet34, resnet50
+            encoder="resnet18",  # conv_tiny, resnet_tiny, resnet18, …34, …50; deepset (clouds)
             stem="cifar",  # cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool)
             projector=(512, 128),  # widths of the projector's layers, the last is D
             projector_batch_norm=True,  # BatchNorm after every hidden layer of the projector

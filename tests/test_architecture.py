@@ -31,6 +31,7 @@ HOMES = {
     "optax": ("training",),
     "orbax": ("training/checkpoint.py",),
     "tensorflow_datasets": ("data/tfds.py",),
+    "gemmi": ("data/structures.py",),
     "clu": ("training/records.py",),
     "tensorflow": (),
 }

@@ -1,5 +1,6 @@
 """What did it learn? Measurements of frozen encoders."""
 
+from eqssl_jax.evaluation.axis import axis_error, principal_axes, principal_axis_errors
 from eqssl_jax.evaluation.budget import PRESETS, Settings, settings
 from eqssl_jax.evaluation.care_probe import care_probe
 from eqssl_jax.evaluation.change import Changes, change_r2
@@ -18,7 +19,7 @@ from eqssl_jax.evaluation.knn import knn_accuracy
 from eqssl_jax.evaluation.ladder_study import LadderStudy, ladder_study
 from eqssl_jax.evaluation.order import kendall_tau, order_accuracy
 from eqssl_jax.evaluation.parameters import factor_r2, r2, ridge
-from eqssl_jax.evaluation.pixels import pixel_encoder, raw_pixels
+from eqssl_jax.evaluation.pixels import coordinate_encoder, pixel_encoder, raw_pixels
 from eqssl_jax.evaluation.probe import Probe, linear_probe
 from eqssl_jax.evaluation.ranking import (
     chance_reciprocal_rank,
@@ -55,6 +56,7 @@ from eqssl_jax.evaluation.steering import (
 )
 from eqssl_jax.evaluation.steering_study import SteeringStudy, steering_study
 from eqssl_jax.evaluation.suite import Arrays, evaluate
+from eqssl_jax.evaluation.trajectories import Regularity, regularity, trajectories
 from eqssl_jax.evaluation.turns import TurnOrder, turn_order_accuracy
 
 __all__ = [
@@ -71,15 +73,18 @@ __all__ = [
     "Layers",
     "NeighbourChange",
     "Probe",
+    "Regularity",
     "RotationStudy",
     "Settings",
     "Steering",
     "SteeringStudy",
     "TurnOrder",
+    "axis_error",
     "care_probe",
     "chance_reciprocal_rank",
     "change_r2",
     "composition_error",
+    "coordinate_encoder",
     "displacement_gain",
     "effective_rank",
     "evaluate",
@@ -107,10 +112,13 @@ __all__ = [
     "order_accuracy",
     "parameter_retrieval_error",
     "pixel_encoder",
+    "principal_axes",
+    "principal_axis_errors",
     "quaternion_retrieval_error",
     "r2",
     "raw_pixels",
     "reciprocal_rank",
+    "regularity",
     "relative_rotational_equivariance",
     "ridge",
     "rotation_residual",
@@ -121,6 +129,7 @@ __all__ = [
     "steering_study",
     "subset",
     "target_ranks",
+    "trajectories",
     "turn_order_accuracy",
     "wahba",
     "wahba_study",

@@ -18,6 +18,8 @@ class Settings(NamedTuple):
       augmentations, pairs, rotation_images, pair_images, gamma_floor: see `rotation_study`.
       neighbours, queries, hue_shift: nearest neighbours of so many test images before and after
         their hue is shifted by so many turns; 0 queries leave it out.
+      axis_turns: rotations of each point cloud for `axis.turned`; only for data sets of clouds.
+      trajectory_clouds, trajectory_steps: see `trajectories.trajectories`; likewise.
       ladder_rungs, ladder_images: see `ladder_study`; 0 images leave it out.
       steering_draws, steering_images, steering_parts: see `steering_study`; 0 draws leave it out.
         A part is steered alone; "all" is the whole transformation.
@@ -47,6 +49,9 @@ class Settings(NamedTuple):
     steering_draws: int = 64
     steering_images: int = 512
     steering_parts: tuple[str, ...] = ("all",)
+    axis_turns: int = 8
+    trajectory_clouds: int = 32
+    trajectory_steps: int = 100
 
 
 PRESETS = {
@@ -67,6 +72,8 @@ PRESETS = {
         ladder_rungs=5,
         ladder_images=128,
         steering_draws=0,
+        axis_turns=2,
+        trajectory_clouds=4,
     ),
 }
 
@@ -112,5 +119,15 @@ def settings(preset: str = "full", **options: Any) -> Settings:
         raise ValueError(
             f"The evaluation's steering_draws is {options['steering_draws']}, but a map from draws "
             f"to rotations needs at least 8 of them; 0 leaves it out."
+        )
+    if not (options.get("axis_turns", 1) >= 1 and options.get("trajectory_clouds", 1) >= 1):
+        raise ValueError(
+            f"The evaluation's axis_turns and trajectory_clouds must be at least 1, found "
+            f"{options}."
+        )
+    if options.get("trajectory_steps", 3) < 3:
+        raise ValueError(
+            f"The evaluation's trajectory_steps is {options['trajectory_steps']}, but a closed "
+            f"curve needs at least 3."
         )
     return PRESETS[preset]._replace(**options)

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.evaluation import measures, ordered, steered
+from eqssl_jax.evaluation import clouds, measures, ordered, steered
 from eqssl_jax.evaluation.budget import Settings
 from eqssl_jax.evaluation.features import Encode, Features, Layers, extract
 from eqssl_jax.evaluation.measures import Found, Retrieved
@@ -15,6 +16,8 @@ from eqssl_jax.evaluation.ordered import Spectrum
 from eqssl_jax.evaluation.retrieval import hue_draw
 from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study
 from eqssl_jax.transforms.base import Params, Transform
+
+_KEPT = 4  # clouds whose trajectories are in the JSON
 
 
 class Arrays(NamedTuple):
@@ -32,6 +35,8 @@ class Arrays(NamedTuple):
         it was left out.
       study: the whole rotation study, with one number for each augmentation.
       steering: what `steered.plain` says of each part; empty when it was left out.
+      trajectories: of point clouds, see `trajectories.planar`: curves of N clouds around 3 axes in
+        S steps, [N, 3, S, 2]; empty for images.
     """
 
     cosines: Mapping[str, Float[np.ndarray, "a n"]]
@@ -43,6 +48,7 @@ class Arrays(NamedTuple):
     spectrum: Mapping[str, Spectrum] = {}
     study: Mapping[str, RotationStudy] = {}
     steering: Mapping[str, Mapping[str, Any]] = {}
+    trajectories: Mapping[str, Float[np.ndarray, "n 3 s 2"]] = {}
 
 
 def evaluate(
@@ -57,7 +63,8 @@ def evaluate(
     """Measure encoders beside their floors on one data set; equal keys mean equal augmentations.
 
     Args:
-      encoders: by name: "trained", and as floors "random" (untrained) and "pixels".
+      encoders: by name: "trained", and as floors "random" (untrained) and "pixels" (of
+        point clouds "coordinates").
       dataset: read at "train", "validation", "test" (without one, "validation" stands in for all
         that needs no choice) and, if there, "out_of_range".
       transform: the augmentation whose effect on embeddings is measured.
@@ -70,7 +77,8 @@ def evaluate(
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
       {"value", "sd", "n"}}} (sd over seeds, augmentations or turns, null without; n what the value
       is a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings",
-      "spectrum" and "steering" (see `Arrays`; null where a number is not defined).
+      "spectrum" and "steering" (see `Arrays`; null where a number is not defined); of point clouds
+      also "trajectories" (see `Arrays`) of the first four.
 
     Raises:
       ValueError: without encoders, without the splits, or as the measurements do.
@@ -85,6 +93,7 @@ def evaluate(
     hue = hue_draw(transform, settings.hue_shift) if settings.queries else None
     found: dict[str, Found] = {}
     retrieved: dict[str, Retrieved] = {}
+    curves: dict[str, np.ndarray] = {}
     for name, encode in models.items():
         features = _features(encode, dataset, settings)
         parts = [
@@ -103,20 +112,31 @@ def evaluate(
                 encode, dataset.splits, split, features, transform, hue, settings
             )
             parts.append(part)
+        if dataset.clouds:
+            part, curves[name] = clouds.measured(
+                encode, dataset, split, jax.random.fold_in(key, 2), settings
+            )
+            parts.append(part)
         found[name] = measures.merge(parts)
     result: dict[str, Any] = {
         "encoders": {name: dict(part.values) for name, part in found.items()},
         "chance": measures.chance(dataset, split)
         | ordered.chance(found)
-        | steered.chance(steerings),
+        | steered.chance(steerings)
+        | clouds.chance(found),
         "skipped": _skipped(found),
         "settings": {**settings._asdict(), "seeds": list(settings.seeds), "split": split},
         "spectrum": {name: ordered.plain(study) for name, study in ladders.items()},
         "steering": {name: steered.plain(steerings, name) for name in encoders},
     }
+    if curves:
+        result["trajectories"] = {
+            name: rows[:_KEPT].round(4).tolist() for name, rows in curves.items()
+        }
     arrays = _arrays(studies, split, hue, retrieved)
     spectrum = {name: ordered.spectrum(study) for name, study in ladders.items()}
-    return result, arrays._replace(spectrum=spectrum, steering=result["steering"])
+    arrays = arrays._replace(trajectories=curves, steering=result["steering"])
+    return result, arrays._replace(spectrum=spectrum)
 
 
 def _held_out(encoders: Mapping[str, Encode], dataset: Dataset) -> str:

@@ -20,6 +20,7 @@ from eqssl_jax.reporting.seeds import Spread, over_seeds
 from eqssl_jax.reporting.spectra import spectrum, spectrum_over_training
 from eqssl_jax.reporting.steering import steering
 from eqssl_jax.reporting.tables import Cell, Table, comparison_table
+from eqssl_jax.reporting.turning import trajectories
 
 __all__ = [
     "BEST_PUBLISHED",
@@ -55,6 +56,7 @@ __all__ = [
     "spectrum_over_training",
     "steering",
     "training_curves",
+    "trajectories",
     "views_sheet",
     "weight_sweep",
 ]

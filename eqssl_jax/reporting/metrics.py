@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 
 HIGHER, LOWER = "higher", "lower"
 MISSING = "–"
-FLOORS = {"random": "random encoder", "pixels": "raw pixels"}  # what a trained encoder must beat
+# What a trained encoder must beat.
+FLOORS = {
+    "random": "random encoder",
+    "pixels": "raw pixels",
+    "coordinates": "raw coordinates",
+}
 TITLES = {**FLOORS, "chance": "chance"}
 
 
@@ -48,6 +53,24 @@ METRICS: Mapping[str, Metric] = {
     # How much of the transformation the data itself contains: no direction, a fact about the data.
     "natural": Metric("Natural variation", None, ".3f"),
     "effective_rank": Metric("Effective rank", None, ".1f"),
+    # Point clouds: lines are compared, so a sign means nothing; chance is 2/3 and 57.3°.
+    "principal_axis_error": Metric("Principal axis error", LOWER, ".3f"),
+    "principal_axis_error_embedding": Metric("Principal axis error, embedding", LOWER, ".3f"),
+    "principal_axis_error_embedding_products": Metric(
+        "Principal axis error, embedding and its products", LOWER, ".3f"
+    ),
+    "principal_axis_degrees": Metric("Principal axis, degrees off", LOWER, ".1f"),
+    "principal_axis_degrees_embedding": Metric(
+        "Principal axis, degrees off, embedding", LOWER, ".1f"
+    ),
+    "principal_axis_degrees_embedding_products": Metric(
+        "Principal axis, degrees off, embedding and its products", LOWER, ".1f"
+    ),
+    # No direction: an invariant encoder has none of it on purpose; 2π is a great circle.
+    "trajectory_length": Metric("Length of a whole turn", None, ".2f"),
+    "trajectory_closure_error": Metric("Closure error of a turn", LOWER),
+    "trajectory_step_variation": Metric("Variation of steps of a turn", LOWER, ".3f"),
+    "trajectory_rotation_residual": Metric("Turn not one rotation", LOWER, ".3f"),
     "r2_hue": Metric("R² of hue", HIGHER, ".3f"),
     "r2_angle": Metric("R² of angle", HIGHER, ".3f"),
     "r2_size": Metric("R² of size", HIGHER, ".3f"),
@@ -98,7 +121,17 @@ FAMILIES: Mapping[str, Metric] = {
 }
 """Metrics of one transformation each, of the features or of the embedding: name_part_embedding."""
 
-HEADLINES = ("knn", "probe_top1", "invariance_error", "gram_error", "wahba_per_root_n", "r2_hue")
+HEADLINES = (
+    "knn",
+    "probe_top1",
+    "principal_axis_error",
+    "principal_axis_error_embedding",
+    "trajectory_step_variation",
+    "invariance_error",
+    "gram_error",
+    "wahba_per_root_n",
+    "r2_hue",
+)
 """The metrics of a short table: what was kept, what was gained."""
 
 
@@ -203,7 +236,7 @@ def show(name: str, value: float | None, sd: float | None = None) -> str:
 
 
 def measured(result: Mapping[str, Any], encoder: str) -> Mapping[str, Mapping[str, Any]]:
-    """The measurements of one encoder ("trained", "random", "pixels"); empty where not measured."""
+    """The measurements of one encoder ("trained" or a floor); empty where not measured."""
     return result.get("encoders", {}).get(encoder, {})
 
 
