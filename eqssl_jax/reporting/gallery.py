@@ -137,12 +137,11 @@ def _figure(picture: Picture, heading: str, owners: Sequence[str], *, alone: boo
         alt=f"{heading}{f' of {of}' if of else ''}",
         width=picture.width,
         height=picture.height,
-        # Figures are drawn at 150 dots an inch, a page has 96.
-        style=f"--natural: {picture.width * 96 // 150}px",
     )
     words = [] if alone else [tag("b", of)]
     if picture.changed:
-        words.append(tag("small", f"shown {picture.changed}"))
+        words.append(tag("small", f" shown {picture.changed}"))
     caption = tag("figcaption", words) if words else None
     card = tag("div", image, class_="card", tabindex=0, role="region", aria_label=heading)
-    return tag("figure", caption, card)
+    # Figures are drawn at 150 dots an inch, a page has 96.
+    return tag("figure", caption, card, style=f"--natural: {picture.width * 96 // 150}px")

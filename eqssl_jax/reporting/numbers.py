@@ -24,6 +24,7 @@ GROUPS = {
     "The embedding": ("info_nce", "natural", "effective_rank"),
     "Known factors": ("r2_",),
 }
+FEW = 12  # measurements; more are folded under the headlines
 MARK = (
     "Bold: ahead of every other column by more than two standard deviations of the difference, "
     "counting the spread over seeds or augmentations and, for accuracies, the sampling of the test "
@@ -43,7 +44,7 @@ def number_tables(results: Results) -> list[Element]:
     notes = [tag("p", note, class_="note") for note in table.notes]
     if len(results) > 1:
         notes.insert(0, tag("p", MARK, class_="note"))
-    if len(short) == len(names):
+    if len(names) <= FEW:
         return [_table("What was measured", table, results), *notes]
     headlines = _table("In short", comparison_table(results, short), results)
     whole = tag(

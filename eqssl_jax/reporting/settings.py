@@ -11,6 +11,9 @@ from eqssl_jax.reporting.html_tables import html_table
 from eqssl_jax.reporting.markup import tag
 from eqssl_jax.reporting.runs import Run
 
+# Of a part of the recipe that is not named (see `eqssl_jax/config.py`).
+IMPLIED = {"roles": "invariant", "role_weights": 1.0, "sharing": "auto"}
+
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys and their values; an empty group has none.
@@ -41,6 +44,7 @@ def settings(runs: Sequence[Run]) -> list[Element]:
         made.append(tag("p", "All runs have the same settings."))
     defaults, common = flat(plain(base())), next(iter(configs.values()))
     own = [key for key in keys if key not in differing]
+    defaults |= {key: IMPLIED[key.split(".")[0]] for key in own if key.split(".")[0] in IMPLIED}
     own = [key for key in own if key in common and common[key] != defaults.get(key)]
     if own:
         rows = [(key, [_code(common[key]), _code(defaults.get(key))]) for key in own]
