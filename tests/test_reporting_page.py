@@ -52,7 +52,7 @@ def test_a_whole_page_is_well_formed_and_needs_no_network():
     assert found.elements[0][0] == "html" and found.elements[0][1]["lang"] == "en"
     headings = [text for _, _, text in found.all("h2")]
     assert headings == [
-        "Training", "Numbers", "Over training", "Figures", "Settings", "To repeat it"
+        "Training", "Numbers", "Evaluated over training", "Figures", "Settings", "To repeat it"
     ]  # fmt: skip
 
 
@@ -298,6 +298,17 @@ def test_a_page_has_a_limit(monkeypatch):
     text = reporting.html_page([run])
     assert len(text) < 500_000
     assert "figures were left out" in Page(text).text()
+
+
+def test_evaluations_of_several_steps_are_curves_over_their_floors():
+    found = page(a_run(), a_run("b", evaluations={40: evaluation(40, 0.9)}))
+    hints = [text for _, _, text in found.all("title")]
+    assert "care, step 20: 60%" in hints and "care, step 40: 70%" in hints
+    assert "chance: 10%" in hints
+    assert "b, step 40: 90%" not in hints  # one step is no course
+    # The random encoder has the same Gram error at both steps, but (in this example) not kNN.
+    assert [hint for hint in hints if hint.startswith("random encoder")] == ["random encoder: 0.2"]
+    assert "Evaluated over training" not in page(a_run(evaluations={40: evaluation(40, 1)})).text()
 
 
 def test_settings_say_what_differs():

@@ -8,7 +8,7 @@ from eqssl_jax.reporting.curves import series_of
 from eqssl_jax.reporting.markup import tag
 from eqssl_jax.reporting.metrics import HEADLINES, TITLES, describe, measured
 from eqssl_jax.reporting.runs import SCORE, Run, evaluated
-from eqssl_jax.reporting.svg import line_class, panel
+from eqssl_jax.reporting.svg import LEVELS, line_class, panel, swatch
 
 FIRST, LAST = ("loss", SCORE), ("gradient_norm", "learning_rate")  # curves
 
@@ -72,7 +72,10 @@ def _panels(runs: Sequence[Run], wanted: Mapping[str, tuple[str, Any, Any]]) -> 
         return []
     order = [run.name for run in runs]
     end = max(float(x[-1]) for _, of, _ in drawn.values() for x, _ in of.values() if len(x))
-    legend = [tag("li", named(run, i)) for i, run in enumerate(runs)]
+    legend = [tag("li", named(run, i)) for i, run in enumerate(runs)] if len(runs) > 1 else []
+    seen = {level for _, _, levels in drawn.values() for level in levels}
+    looks = {name: {"class_": "level", "stroke_dasharray": dash} for name, dash in LEVELS.items()}
+    legend += [tag("li", swatch(look), " ", name) for name, look in looks.items() if name in seen]
     panels = [
         panel(
             title,
@@ -84,14 +87,10 @@ def _panels(runs: Sequence[Run], wanted: Mapping[str, tuple[str, Any, Any]]) -> 
         )
         for title, (name, series, levels) in drawn.items()
     ]
-    key = [tag("ul", legend, class_="legend", aria_label="Runs")] if len(runs) > 1 else []
+    key = [tag("ul", legend, class_="legend", aria_label="Lines")] if legend else []
     return [*key, tag("div", panels, class_="panels")]
 
 
 def named(run: Run, index: int) -> Element:
     """A run's name with the colour of its curves."""
-    look = line_class(index)
-    line = tag("line", x1=0, y1=5, x2=22, y2=5, stroke_dasharray=look["stroke_dasharray"])
-    swatch = tag("svg", line, viewBox="0 0 22 10", class_=f"swatch {look['class_']}")
-    swatch.set("aria-hidden", "true")
-    return tag("span", swatch, " ", run.name)
+    return tag("span", swatch(line_class(index)), " ", run.name)

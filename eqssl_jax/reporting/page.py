@@ -35,8 +35,8 @@ def html_page(runs: Sequence[Run], *, shared: Mapping[str, bytes] | None = None)
     sections = {
         "Training": training(runs),
         "Numbers": _numbers(runs),
-        "Over training": over_training(runs),
-        "Figures": figures(runs, shared or {}),
+        "Evaluated over training": over_training(runs),
+        "Figures": [*_figure_steps(runs), *figures(runs, shared or {})],
         "Settings": settings(runs),
         "To repeat it": [*environments(runs), *commands(runs)],
     }
@@ -66,6 +66,14 @@ def _head(title: str) -> Element:
         tag("title", f"{title} · eqssl_jax"),
         tag("style", files("eqssl_jax.reporting").joinpath("page.css").read_text("utf-8")),
     )
+
+
+def _figure_steps(runs: Sequence[Run]) -> list[Element]:
+    """A word on the figures of steps that are not shown."""
+    if not any(run.figures and len(run.evaluations) > 1 for run in runs):
+        return []
+    text = "Of the latest evaluated step; those of earlier steps lie in the run's folder eval."
+    return [tag("p", text, class_="note")]
 
 
 def _numbers(runs: Sequence[Run]) -> list[Element]:

@@ -18,6 +18,8 @@ WIDTH, HEIGHT = 340, 200
 LEFT, RIGHT, TOP, BOTTOM = 48, 10, 8, 24  # room around the plot, for ticks
 MOST = 400  # points of one drawn line; more are thinned, keeping the extremes
 HOVERS = 40  # places of one line that say their value
+# Of the floors, as in the figures; other levels are dashed.
+LEVELS = {"random encoder": "6 4", "raw pixels": "1.5 3", "chance": None}
 STROKES = {"-": None, "--": "6 4", ":": "1.5 3", "-.": "6 3 1.5 3"}
 
 Series = Mapping[str, tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]]
@@ -38,6 +40,13 @@ class Scale(NamedTuple):
         if self.log:
             numbers, low, high = np.log10(numbers), np.log10(low), np.log10(high)
         return self.start + (numbers - low) / (high - low) * (self.end - self.start)
+
+
+def swatch(attributes: Mapping[str, str | None]) -> Element:
+    """A short piece of a line, for a legend."""
+    line = tag("line", x1=0, y1=5, x2=22, y2=5, stroke_dasharray=attributes["stroke_dasharray"])
+    classes = f"swatch {attributes['class_']}"
+    return tag("svg", line, viewBox="0 0 22 10", class_=classes, aria_hidden="true")
 
 
 def line_class(index: int) -> dict[str, str | None]:
@@ -134,7 +143,9 @@ def _grid(across: Scale, up: Scale, percent: bool) -> Element:
 def _level(name: str, value: float, up: Scale, percent: bool) -> Element:
     y = f"{up(value):.1f}"
     hint = tag("title", f"{name}: {number(value, percent)}")
-    return tag("line", hint, x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="level")
+    dash = LEVELS.get(name, "6 4")
+    ends = {"x1": LEFT, "x2": WIDTH - RIGHT, "y1": y, "y2": y}
+    return tag("line", hint, **ends, class_="level", stroke_dasharray=dash)
 
 
 def _line(

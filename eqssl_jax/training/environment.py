@@ -57,7 +57,7 @@ def environment() -> dict[str, Any]:
         "eqssl_jax": __version__,
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}".strip(),
         "device": {
             "kind": device.device_kind,
             "platform": device.platform,
