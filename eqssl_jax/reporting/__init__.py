@@ -11,11 +11,13 @@ from eqssl_jax.reporting.curves import cosine_histograms, training_curves
 from eqssl_jax.reporting.evidence import AdviceTable, advice_table
 from eqssl_jax.reporting.floors import comparison
 from eqssl_jax.reporting.metrics import FLOORS, HEADLINES, METRICS, Metric, describe
+from eqssl_jax.reporting.page import html_page
 from eqssl_jax.reporting.pictures import neighbours, views_sheet
 from eqssl_jax.reporting.printing import as_csv, as_markdown, as_text
 from eqssl_jax.reporting.retrieved import neighbour_note, retrieval_blocks
 from eqssl_jax.reporting.roles import advice
 from eqssl_jax.reporting.rungs import ladders
+from eqssl_jax.reporting.runs import Run
 from eqssl_jax.reporting.seeds import Spread, over_seeds
 from eqssl_jax.reporting.spectra import spectrum, spectrum_over_training
 from eqssl_jax.reporting.steering import steering
@@ -30,6 +32,7 @@ __all__ = [
     "AdviceTable",
     "Cell",
     "Metric",
+    "Run",
     "Spread",
     "Table",
     "ablation_bars",
@@ -45,6 +48,7 @@ __all__ = [
     "comparison_table",
     "cosine_histograms",
     "describe",
+    "html_page",
     "ladders",
     "measures_over_training",
     "neighbour_note",
