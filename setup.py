@@ -39,10 +39,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["eqssl_jax", "eqssl_jax.*"]),
-    package_data={"eqssl_jax": ["py.typed", "data/*.txt", "reporting/*.json"]},
+    package_data={"eqssl_jax": ["py.typed", "data/*.txt", "reporting/*.json", "reporting/*.css"]},
     install_requires=REQUIRES,
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.9", "mypy>=1.13", "scikit-learn>=1.5"],
+        "test": ["pytest>=8", "ruff>=0.9", "mypy>=1.13", "scikit-learn>=1.5", "gemmi>=0.7"],
+        "proteins": ["gemmi>=0.7"],  # folders of PDB and mmCIF files
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "tensorboard": ["tensorflow"],  # clu's writers import it; metrics.jsonl needs nothing

@@ -30,7 +30,7 @@ def base() -> ConfigDict:
     )
     config.model = ConfigDict(
         dict(
-            encoder="resnet18",  # conv_tiny, resnet_tiny, resnet18, resnet34, resnet50
+            encoder="resnet18",  # conv_tiny, resnet_tiny, resnet18, …34, …50; deepset (clouds)
             stem="cifar",  # cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool)
             projector=(512, 128),  # widths of the projector's layers, the last is D
             projector_batch_norm=True,  # BatchNorm after every hidden layer of the projector
@@ -47,6 +47,8 @@ def base() -> ConfigDict:
     config.sharing = ConfigDict()  # what two contrast views see: auto, independent, shared or rest
     config.objectives = ConfigDict(
         dict(
+            # Where contrastive losses and the Gram match see embeddings: sphere or hyperboloid.
+            geometry="sphere",
             info_nce=dict(weight=1.0, temperature=0.5),
             alignment=dict(weight=0.0, temperature=0.5),  # the two parts of InfoNCE, for ablations
             uniformity=dict(weight=0.0, temperature=0.5),
@@ -70,6 +72,9 @@ def base() -> ConfigDict:
                 weight=0.1,  # CARE's λ, at the authors' scale
                 splits=16,  # groups of images
                 views="own",  # own: two more views; contrast: those that InfoNCE compares, shared
+                # What a group's views keep, and so how augmentations act: euclidean (rotations) and
+                # symplectic on the sphere, minkowski (Lorentz maps) on the hyperboloid.
+                form="euclidean",
                 variant="paper",  # paper: a draw per group; code: one draw for all groups
                 reference="augmented",  # augmented: two draws; identity: a draw and no draw
                 images=0,  # only the first so many images of the batch; 0: all

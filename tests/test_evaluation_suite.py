@@ -75,7 +75,8 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def evaluated(dataset):
-    return evaluate(ENCODERS, dataset, COLOUR, jax.random.key(0), settings=BUDGET)
+    budget = BUDGET._replace(steering_draws=8, steering_images=30, steering_parts=("jitter",))
+    return evaluate(ENCODERS, dataset, COLOUR, jax.random.key(0), settings=budget)
 
 
 def test_every_name_is_a_number_or_a_reason(evaluated):
@@ -107,6 +108,9 @@ def test_equivariant_encoder_beats_its_floors(evaluated):
     assert trained["gram_error"]["value"] < 1e-10
     assert trained["r2_hue"]["value"] > 0.95 > 0.5 > random["r2_hue"]["value"]
     assert trained["r2_hue_out_of_range"]["n"] == 50
+    assert trained["steering_closed_jitter"]["value"] > 0.5
+    assert set(evaluated[0]["steering"]["trained"]["jitter"]["measures"]) >= {"error", "mrr"}
+    assert evaluated[0]["chance"]["steering_view_hit1_jitter"] == 1 / 8
     assert trained["probe_top1"]["value"] > 0.4 and trained["probe_top1"]["n"] == 2
     # The colour of the query moves its neighbours, and to that colour.
     assert trained["neighbour_overlap"]["value"] < 0.1
@@ -119,6 +123,8 @@ def test_missing_numbers_have_a_reason(evaluated):
     skipped = evaluated[0]["skipped"]
     assert skipped["care_probe_top1"] == "left out: care_epochs is 0"
     assert skipped["wahba_held_out_per_root_n"].startswith("pixels: needs more than 96 images")
+    assert skipped["steering_jitter"].startswith("pixels: needs more than 48 images")
+    assert skipped["steering_closed_jitter"].startswith("random: no rotation")
     assert "wahba" in evaluated[0]["encoders"]["pixels"]
 
 
@@ -293,6 +299,9 @@ def test_bad_input_is_named(dataset):
     with pytest.raises(ValueError, match="needs encoders"):
         evaluate({}, dataset, COLOUR, jax.random.key(0))
     alone = dataset._replace(splits={"train": dataset.splits["train"]})
+    budget = BUDGET._replace(steering_draws=8, steering_parts=("spin",))
+    with pytest.raises(ValueError, match=r"steering_parts is \('spin',\)"):
+        evaluate(ENCODERS, dataset, COLOUR, jax.random.key(0), settings=budget)
     with pytest.raises(ValueError, match=r"splits \['train'\] of toy"):
         evaluate(ENCODERS, alone, COLOUR, jax.random.key(0))
 
@@ -307,6 +316,7 @@ def test_bad_input_is_named(dataset):
         ("quick", {"queries": -1}, "negative"),
         ("full", {"queries": True}, "queries"),
         ("quick", {"ladder_rungs": 2}, "ladder_rungs is 2"),
+        ("quick", {"steering_draws": 5}, "steering_draws is 5"),
     ],
 )
 def test_bad_settings_are_named(preset, options, message):
@@ -316,4 +326,6 @@ def test_bad_settings_are_named(preset, options, message):
 
 def test_settings_take_json_values():
     assert settings("full", train_images=None, hue_shift=1, seeds=[3]).seeds == (3,)
+    assert settings("quick", steering_parts=["hue"]).steering_parts == ("hue",)
+    assert settings("quick").steering_draws == 0
     assert PRESETS["full"] == Settings()

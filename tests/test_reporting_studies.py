@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from eqssl_jax import reporting
+from eqssl_jax.reporting import circles as circles_module
 from eqssl_jax.reporting import course, seeds
 from eqssl_jax.reporting.style import PALETTE
 
@@ -151,6 +152,15 @@ def test_a_rotation_keeps_the_order_of_colours_on_each_ring(circles, tmp_path, m
         for name in circles
     ]
     assert (pictures[0] != pictures[1]).any()
+
+
+def test_colours_follow_the_order_around_any_arc():
+    rng = np.random.default_rng(0)
+    for arc in (0.01, 1.0, 3.0):
+        angle = np.sort(rng.uniform(-arc, arc, 30))
+        for turn in (0.0, 1.5, 3.1):
+            turned = np.angle(np.exp(1j * (angle + turn)))
+            np.testing.assert_allclose(circles_module.places(turned), np.arange(30) / 30)
 
 
 def test_circles_refuse(circles, tmp_path):
@@ -330,7 +340,7 @@ def test_retrieval_blocks(strips, tmp_path):
     reporting.retrieval_blocks(*floats, before, after, tmp_path / "floats.png", results=results)
     assert (read(tmp_path / "floats.png") == picture).all()
     assert reporting.neighbour_note(results["care"]).endswith(
-        "(random encoder: overlap 0.60, rank 1.0)"
+        "first neighbour 1.0 (random encoder: 0.60, 1.0)"
     )
     assert reporting.neighbour_note({}) == ""
 

@@ -19,6 +19,7 @@ from eqssl_jax.config import base, plain
 from eqssl_jax.method import Method
 from eqssl_jax.objectives import Objective, info_nce, unit
 from eqssl_jax.training import checkpoint
+from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.loop import batches, train
 from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.optimizer import permissive
@@ -200,6 +201,17 @@ def test_settings_that_training_does_not_depend_on_may_change(tmp_path):
         other.config.evaluation.preset = "quick"
     assert int(train(other, tmp_path).step) == 8
     assert read_config(tmp_path).evaluation.preset == "quick"
+
+
+def test_every_start_that_trains_records_its_environment(tmp_path):
+    train(small(steps=4), tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    train(small(steps=4), tmp_path)  # nothing left to do: no start
+    train(small(steps=8), tmp_path)
+    starts = read_environment(tmp_path)
+    assert [(one["from_step"], one["steps"]) for one in starts] == [(0, 4), (4, 8)]
+    assert starts[0]["packages"]["jax"] == jax.__version__
+    assert (tmp_path / "config.json").read_text() == config
 
 
 def test_a_config_of_an_older_version_gets_the_defaults(tmp_path):

@@ -62,6 +62,13 @@ def check(run: Setup) -> None:
             f"config.objectives.equivariance.recipe = "
             f"{run.config.objectives.equivariance.recipe!r} is a second one: set it to ''."
         )
+    asked = run.config.objectives
+    if (asked.geometry, asked.equivariance.form) != ("sphere", "euclidean"):
+        raise ValueError(
+            f"Advice compares encoders on the unit sphere, and config.objectives.geometry is "
+            f"{asked.geometry!r}, config.objectives.equivariance.form {asked.equivariance.form!r}: "
+            f"set them to 'sphere' and 'euclidean'."
+        )
 
 
 def decided_by(run: Setup) -> str:

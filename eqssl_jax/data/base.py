@@ -17,8 +17,9 @@ class Split(NamedTuple):
     Attributes:
       size: number of examples.
       pool: arrays that stay on the device; () when streamed.
-      read: `read(pool, inputs)` gives float32 images [B, H, W, C] in [0, 1]; pure, jittable, and a
-        module-level or otherwise stable function, so that compiled code is reused.
+      read: `read(pool, inputs)` gives float32 images [B, H, W, C] in [0, 1], or point clouds
+        [B, P, 4]; pure, jittable, and a module-level or otherwise stable function, so that
+        compiled code is reused.
       labels: class of every example, int32 [size]; None when unlabeled.
       factors: known generative factors by name, float32 [size] each (hue in turns, angle in
         radians, …); empty when unknown.
@@ -27,7 +28,7 @@ class Split(NamedTuple):
 
     size: int
     pool: PyTree
-    read: Callable[[PyTree, Array], Float[Array, "b h w c"]]
+    read: Callable[[PyTree, Array], Float[Array, "b ..."]]
     labels: Int[np.ndarray, " n"] | None = None
     factors: Mapping[str, Float[np.ndarray, " n"]] = {}
     load: Callable[[Int[np.ndarray, " b"]], np.ndarray] | None = None
@@ -38,7 +39,7 @@ class Dataset(NamedTuple):
 
     Attributes:
       name: as the user wrote it.
-      image_shape: (height, width, channels).
+      image_shape: (height, width, channels), or (points, 4) of point clouds.
       classes: class names in label order; empty when unlabeled.
       mean, std: per-channel statistics of the training images, in [0, 1].
       splits: "train", "validation", "test"; also "unlabeled" (STL-10: train without labels) and
@@ -47,9 +48,14 @@ class Dataset(NamedTuple):
     """
 
     name: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     splits: Mapping[str, Split]
     notes: str = ""
+
+    @property
+    def clouds(self) -> bool:
+        """Whether examples are point clouds [points, 4] (x, y, z, mask) instead of images."""
+        return len(self.image_shape) == 2

@@ -17,6 +17,7 @@ _DIRECTORIES = {
 _TFDS = ("train_split", "test_split", "crop_boxes", "margin")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "shapes": ("train_size", "test_size", "out_of_range_size", "task", "outlines"),
+    "proteins": ("points", "scale", "shortest", "test", "chains"),
     "arrays": (),
     "folder": ("classes", "manifest", "factors"),
     "fruits360": ("varieties",),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from eqssl_jax.data import arrays, checks, partition, pipeline, readers, shapes
+from eqssl_jax.data import arrays, checks, partition, pipeline, proteins, readers, shapes
 from eqssl_jax.data.base import Dataset, Split
 
 # Published per-channel statistics of the training images.
@@ -40,6 +40,7 @@ def load(
     | name          | directory                             | options                         |
     |---------------|---------------------------------------|---------------------------------|
     | "shapes"      | none: rendered                        | of `shapes.load`                |
+    | "proteins"    | see `proteins.load`; none: generated  | of `proteins.load`              |
     | "arrays"      | an `.npz` file, see `arrays.read_npz` | none                            |
     | "folder"      | an ImageFolder or a `.zip` of one     | of `folder.read_folder`         |
     | "fruits360"   | see `fruits.read_fruits`              | of `fruits.read_fruits`         |
@@ -55,10 +56,12 @@ def load(
       directory: see the table.
       size: bring images to size × size pixels (short side scaled bilinearly with antialiasing, then
         the centre cut out); None keeps them, if they are all of one size. 32 for shapes by default.
-      seed: which images "shapes" renders; nothing else depends on it.
+      seed: which images "shapes" renders and which chains "proteins" generates; nothing else
+        depends on it.
       validation: fraction of the training images held out; every class must keep two.
       on_device: True keeps the images on the device as uint8, False reads them batch by batch on
-        the host, "auto" keeps them on the device up to 2 GiB. "shapes" is always on the device.
+        the host, "auto" keeps them on the device up to 2 GiB. "shapes" and "proteins" are always on
+        the device.
       corrupt: "error" stops at an image that cannot be decoded and names it; "skip" decodes every
         image once at the start, leaves out the bad ones and counts them in `Dataset.notes`.
       limit: at most so many images of each split, validation counted as train; a fixed choice.
@@ -77,6 +80,16 @@ def load(
             )
         checks.options(name, options, readers.OPTIONS[name])
         return shapes.load(size=size, seed=seed, validation=validation, **options)
+    if name == "proteins":
+        if size is not None or limit is not None:
+            raise ValueError(
+                f"proteins are point clouds: they take no size (found {size}) and no limit (found "
+                f"{limit}), but the options points and, when generated, chains."
+            )
+        checks.options(name, options, readers.OPTIONS[name])
+        return proteins.load(
+            directory=directory, seed=seed, validation=validation, corrupt=corrupt, **options
+        )
     splits, classes, notes = readers.read(name, directory, size, corrupt, options)
     splits = {key: _limited(split, limit) for key, split in splits.items()}
     return finish(

@@ -89,9 +89,9 @@ def _builder(name: str, directory: str | Path | None) -> Any:
         builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
     except tfds.core.DatasetNotFoundError as error:
         raise ValueError(
-            f"There is no data set {name!r}: not one of shapes, arrays, folder, fruits360, "
-            f"bloodcells, imagenet100, not a name TensorFlow Datasets {tfds.__version__} knows, "
-            f"and not prepared in {where}."
+            f"There is no data set {name!r}: not one of shapes, proteins, arrays, folder, "
+            f"fruits360, bloodcells, imagenet100, not a name TensorFlow Datasets "
+            f"{tfds.__version__} knows, and not prepared in {where}."
         ) from error
     except ValueError as error:
         raise FileNotFoundError(

@@ -1,15 +1,25 @@
 """What did it learn? Measurements of frozen encoders."""
 
+from eqssl_jax.evaluation.axis import axis_error, principal_axes, principal_axis_errors
 from eqssl_jax.evaluation.budget import PRESETS, Settings, settings
 from eqssl_jax.evaluation.care_probe import care_probe
 from eqssl_jax.evaluation.change import Changes, change_r2
 from eqssl_jax.evaluation.displacement import DisplacementGain, displacement_gain
 from eqssl_jax.evaluation.features import Encode, Features, Layers, extract, extract_views, subset
+from eqssl_jax.evaluation.forms import (
+    FormChange,
+    FormGramError,
+    form_change,
+    form_departure,
+    form_gram_error,
+    group_factor,
+    linear_map,
+)
 from eqssl_jax.evaluation.knn import knn_accuracy
 from eqssl_jax.evaluation.ladder_study import LadderStudy, ladder_study
 from eqssl_jax.evaluation.order import kendall_tau, order_accuracy
 from eqssl_jax.evaluation.parameters import factor_r2, r2, ridge
-from eqssl_jax.evaluation.pixels import pixel_encoder, raw_pixels
+from eqssl_jax.evaluation.pixels import coordinate_encoder, pixel_encoder, raw_pixels
 from eqssl_jax.evaluation.probe import Probe, linear_probe
 from eqssl_jax.evaluation.ranking import (
     chance_reciprocal_rank,
@@ -37,7 +47,16 @@ from eqssl_jax.evaluation.rotation import (
     wahba,
 )
 from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study, wahba_study
+from eqssl_jax.evaluation.steering import (
+    Drawn,
+    Steering,
+    fit_steering,
+    steering_errors,
+    steering_rotations,
+)
+from eqssl_jax.evaluation.steering_study import SteeringStudy, steering_study
 from eqssl_jax.evaluation.suite import Arrays, evaluate
+from eqssl_jax.evaluation.trajectories import Regularity, regularity, trajectories
 from eqssl_jax.evaluation.turns import TurnOrder, turn_order_accuracy
 
 __all__ = [
@@ -45,26 +64,39 @@ __all__ = [
     "Arrays",
     "Changes",
     "DisplacementGain",
+    "Drawn",
     "Encode",
     "Features",
+    "FormChange",
+    "FormGramError",
     "LadderStudy",
     "Layers",
     "NeighbourChange",
     "Probe",
+    "Regularity",
     "RotationStudy",
     "Settings",
+    "Steering",
+    "SteeringStudy",
     "TurnOrder",
+    "axis_error",
     "care_probe",
     "chance_reciprocal_rank",
     "change_r2",
     "composition_error",
+    "coordinate_encoder",
     "displacement_gain",
     "effective_rank",
     "evaluate",
     "extract",
     "extract_views",
     "factor_r2",
+    "fit_steering",
+    "form_change",
+    "form_departure",
+    "form_gram_error",
     "gram_error",
+    "group_factor",
     "held_out_wahba",
     "hits_at",
     "hue_distance",
@@ -73,23 +105,31 @@ __all__ = [
     "kendall_tau",
     "knn_accuracy",
     "ladder_study",
+    "linear_map",
     "linear_probe",
     "neighbour_change",
     "neighbours",
     "order_accuracy",
     "parameter_retrieval_error",
     "pixel_encoder",
+    "principal_axes",
+    "principal_axis_errors",
     "quaternion_retrieval_error",
     "r2",
     "raw_pixels",
     "reciprocal_rank",
+    "regularity",
     "relative_rotational_equivariance",
     "ridge",
     "rotation_residual",
     "rotation_study",
     "settings",
+    "steering_errors",
+    "steering_rotations",
+    "steering_study",
     "subset",
     "target_ranks",
+    "trajectories",
     "turn_order_accuracy",
     "wahba",
     "wahba_study",

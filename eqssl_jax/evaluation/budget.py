@@ -18,7 +18,11 @@ class Settings(NamedTuple):
       augmentations, pairs, rotation_images, pair_images, gamma_floor: see `rotation_study`.
       neighbours, queries, hue_shift: nearest neighbours of so many test images before and after
         their hue is shifted by so many turns; 0 queries leave it out.
+      axis_turns: rotations of each point cloud for `axis.turned`; only for data sets of clouds.
+      trajectory_clouds, trajectory_steps: see `trajectories.trajectories`; likewise.
       ladder_rungs, ladder_images: see `ladder_study`; 0 images leave it out.
+      steering_draws, steering_images, steering_parts: see `steering_study`; 0 draws leave it out.
+        A part is steered alone; "all" is the whole transformation.
     """
 
     batch: int = 256
@@ -42,6 +46,12 @@ class Settings(NamedTuple):
     hue_shift: float = 1 / 3
     ladder_rungs: int = 8
     ladder_images: int = 1000
+    steering_draws: int = 64
+    steering_images: int = 512
+    steering_parts: tuple[str, ...] = ("all",)
+    axis_turns: int = 8
+    trajectory_clouds: int = 32
+    trajectory_steps: int = 100
 
 
 PRESETS = {
@@ -61,6 +71,9 @@ PRESETS = {
         queries=128,
         ladder_rungs=5,
         ladder_images=128,
+        steering_draws=0,
+        axis_turns=2,
+        trajectory_clouds=4,
     ),
 }
 
@@ -83,8 +96,9 @@ def settings(preset: str = "full", **options: Any) -> Settings:
         raise ValueError(
             f"The evaluation has no budget named {unknown}: choose from {list(Settings._fields)}."
         )
-    if isinstance(options.get("seeds"), list):
-        options["seeds"] = tuple(options["seeds"])
+    for name in ("seeds", "steering_parts"):
+        if isinstance(options.get(name), list):
+            options[name] = tuple(options[name])
     for name, value in options.items():
         default = getattr(PRESETS["full"], name)
         optional = value is None and name.endswith("_images") and name != "pair_images"
@@ -100,5 +114,20 @@ def settings(preset: str = "full", **options: Any) -> Settings:
         raise ValueError(
             f"The evaluation's ladder_rungs is {options['ladder_rungs']}, but an order needs at "
             f"least 3 rungs; ladder_images=0 leaves ladders out."
+        )
+    if 0 < options.get("steering_draws", 0) < 8:
+        raise ValueError(
+            f"The evaluation's steering_draws is {options['steering_draws']}, but a map from draws "
+            f"to rotations needs at least 8 of them; 0 leaves it out."
+        )
+    if not (options.get("axis_turns", 1) >= 1 and options.get("trajectory_clouds", 1) >= 1):
+        raise ValueError(
+            f"The evaluation's axis_turns and trajectory_clouds must be at least 1, found "
+            f"{options}."
+        )
+    if options.get("trajectory_steps", 3) < 3:
+        raise ValueError(
+            f"The evaluation's trajectory_steps is {options['trajectory_steps']}, but a closed "
+            f"curve needs at least 3."
         )
     return PRESETS[preset]._replace(**options)

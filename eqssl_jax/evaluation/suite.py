@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.evaluation import measures, ordered
+from eqssl_jax.evaluation import clouds, measures, ordered, steered
 from eqssl_jax.evaluation.budget import Settings
 from eqssl_jax.evaluation.features import Encode, Features, Layers, extract
 from eqssl_jax.evaluation.measures import Found, Retrieved
@@ -15,6 +16,8 @@ from eqssl_jax.evaluation.ordered import Spectrum
 from eqssl_jax.evaluation.retrieval import hue_draw
 from eqssl_jax.evaluation.rotation_study import RotationStudy, rotation_study
 from eqssl_jax.transforms.base import Params, Transform
+
+_KEPT = 4  # clouds whose trajectories are in the JSON
 
 
 class Arrays(NamedTuple):
@@ -31,6 +34,9 @@ class Arrays(NamedTuple):
         "order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude_r2": [L, P]}; empty when
         it was left out.
       study: the whole rotation study, with one number for each augmentation.
+      steering: what `steered.plain` says of each part; empty when it was left out.
+      trajectories: of point clouds, see `trajectories.planar`: curves of N clouds around 3 axes in
+        S steps, [N, 3, S, 2]; empty for images.
     """
 
     cosines: Mapping[str, Float[np.ndarray, "a n"]]
@@ -41,6 +47,8 @@ class Arrays(NamedTuple):
     after: Mapping[str, Int[np.ndarray, "q k"]]
     spectrum: Mapping[str, Spectrum] = {}
     study: Mapping[str, RotationStudy] = {}
+    steering: Mapping[str, Mapping[str, Any]] = {}
+    trajectories: Mapping[str, Float[np.ndarray, "n 3 s 2"]] = {}
 
 
 def evaluate(
@@ -55,7 +63,8 @@ def evaluate(
     """Measure encoders beside their floors on one data set; equal keys mean equal augmentations.
 
     Args:
-      encoders: by name: "trained", and as floors "random" (untrained) and "pixels".
+      encoders: by name: "trained", and as floors "random" (untrained) and "pixels" (of
+        point clouds "coordinates").
       dataset: read at "train", "validation", "test" (without one, "validation" stands in for all
         that needs no choice) and, if there, "out_of_range".
       transform: the augmentation whose effect on embeddings is measured.
@@ -67,20 +76,24 @@ def evaluate(
     Returns:
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
       {"value", "sd", "n"}}} (sd over seeds, augmentations or turns, null without; n what the value
-      is a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings", and
-      "spectrum" (see `Arrays`; null where a number is not defined).
+      is a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings",
+      "spectrum" and "steering" (see `Arrays`; null where a number is not defined); of point clouds
+      also "trajectories" (see `Arrays`) of the first four.
 
     Raises:
       ValueError: without encoders, without the splits, or as the measurements do.
     """
     split = _held_out(encoders, dataset)
+    steered.check(transform, settings)
     # One program for each encoder: what gives all its layers gives its features, too.
     models = {name: layers.get(name, encode) for name, encode in encoders.items()}
     studies = _studies(models, dataset, split, transform, key, settings)
     ladders = ordered.studies(encoders, layers, dataset, split, transform, key, settings)
+    steerings = steered.studies(models, dataset, split, transform, key, settings)
     hue = hue_draw(transform, settings.hue_shift) if settings.queries else None
     found: dict[str, Found] = {}
     retrieved: dict[str, Retrieved] = {}
+    curves: dict[str, np.ndarray] = {}
     for name, encode in models.items():
         features = _features(encode, dataset, settings)
         parts = [
@@ -90,6 +103,7 @@ def evaluate(
             measures.factors(features, dataset.splits),
             ordered.ladders(ladders.get(name), settings),
             ordered.turntable(features[split], dataset.splits[split]),
+            steered.steered(steerings, name),
         ]
         if hue is None:
             parts.append(_no_retrieval(settings))
@@ -98,16 +112,30 @@ def evaluate(
                 encode, dataset.splits, split, features, transform, hue, settings
             )
             parts.append(part)
+        if dataset.clouds:
+            part, curves[name] = clouds.measured(
+                encode, dataset, split, jax.random.fold_in(key, 2), settings
+            )
+            parts.append(part)
         found[name] = measures.merge(parts)
-    result = {
+    result: dict[str, Any] = {
         "encoders": {name: dict(part.values) for name, part in found.items()},
-        "chance": measures.chance(dataset, split) | ordered.chance(found),
+        "chance": measures.chance(dataset, split)
+        | ordered.chance(found)
+        | steered.chance(steerings)
+        | clouds.chance(found),
         "skipped": _skipped(found),
         "settings": {**settings._asdict(), "seeds": list(settings.seeds), "split": split},
         "spectrum": {name: ordered.plain(study) for name, study in ladders.items()},
+        "steering": {name: steered.plain(steerings, name) for name in encoders},
     }
+    if curves:
+        result["trajectories"] = {
+            name: rows[:_KEPT].round(4).tolist() for name, rows in curves.items()
+        }
     arrays = _arrays(studies, split, hue, retrieved)
     spectrum = {name: ordered.spectrum(study) for name, study in ladders.items()}
+    arrays = arrays._replace(trajectories=curves, steering=result["steering"])
     return result, arrays._replace(spectrum=spectrum)
 
 

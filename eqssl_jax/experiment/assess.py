@@ -65,7 +65,7 @@ def assess_step(
     encoders: dict[str, evaluation.Encode] = {
         "trained": run.encoder(state),
         "random": run.encoder(like),
-        "pixels": evaluation.pixel_encoder(run.dataset.image_shape, dimension=run.dimension()),
+        **input_floor(run),
     }
     layers = {"trained": run.layers(state), "random": run.layers(like)}
     result, arrays = evaluate(run, encoders, options, layers)
@@ -79,6 +79,14 @@ def assess_step(
     write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown)
     write_json(path, result)  # last: where it stands, the step is done
     return path, result
+
+
+def input_floor(run: Setup) -> dict[str, evaluation.Encode]:
+    """The inputs as features, by the name of this floor."""
+    shape, dimension = run.dataset.image_shape, run.dimension()
+    if run.dataset.clouds:
+        return {"coordinates": evaluation.coordinate_encoder(shape[0], dimension=dimension)}
+    return {"pixels": evaluation.pixel_encoder(shape, dimension=dimension)}
 
 
 def evaluate(

@@ -1,8 +1,10 @@
-"""Several evaluated runs side by side: a table on the terminal and in files, and a figure."""
+"""Several evaluated runs side by side: a table on the terminal and in files, and figures."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from eqssl_jax import reporting
 
@@ -16,4 +18,11 @@ def compare(results: Mapping[str, Any], workdir: Path) -> None:
     (workdir / "comparison.md").write_text(reporting.as_markdown(table))
     (workdir / "comparison.csv").write_text(reporting.as_csv(table))
     reporting.comparison(results, workdir / "comparison.png", metrics=short)
+    curves = {
+        run: np.asarray(result["trajectories"]["trained"][0])
+        for run, result in results.items()
+        if "trajectories" in result
+    }
+    if curves:
+        reporting.trajectories(curves, workdir / "trajectories.png")
     print(f"\nAll of it: {workdir / 'comparison.md'}. The figure: {workdir / 'comparison.png'}")

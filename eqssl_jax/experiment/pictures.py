@@ -15,13 +15,15 @@ from eqssl_jax.training.records import read_records
 from eqssl_jax.training.setup import Setup
 
 SHOWN = 8  # images on a sheet, queries in a strip
+TURNED = 3  # clouds in the figure of trajectories
 RUNGS = 7  # of a ladder in its figure
 SPECTRA = ("order_accuracy_amid", "magnitude_r2")
 
 
 def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays) -> None:
     """Write the figures of one evaluated step to `folder`, named <step>_<figure>.png."""
-    reporting.views_sheet(*views_sheet(run), folder / f"{step}_views.png")
+    if not run.dataset.clouds:
+        reporting.views_sheet(*views_sheet(run), folder / f"{step}_views.png")
     records = read_records(workdir)
     if records:
         name = workdir.name or "run"
@@ -29,8 +31,15 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
     reporting.cosine_histograms(arrays.cosines, folder / f"{step}_cosines.png")
     if len(arrays.queries):
         draw_neighbours(run, arrays, folder / f"{step}_neighbours.png")
-    draw_ladders(run, folder / f"{step}_ladders.png")
+    if run.dataset.clouds:
+        draw_trajectories(arrays, folder / f"{step}_trajectories.png")
+    else:
+        draw_ladders(run, folder / f"{step}_ladders.png")
     draw_spectra(arrays, folder, step)
+    for encoder, found in arrays.steering.items():
+        if found and encoder in ("trained", "random"):
+            name = "steering" if encoder == "trained" else f"steering_{encoder}"
+            reporting.steering(found, folder / f"{step}_{name}.png")
 
 
 def draw_ladders(run: Setup, path: Path) -> None:
@@ -47,6 +56,16 @@ def draw_ladders(run: Setup, path: Path) -> None:
         draws = pattern.draw(key, run.recipe, len(images))
         walked[part] = np.clip(views.render(run.recipe, draws.params, images), 0, 1)
     reporting.ladders(walked, [""] * len(parts), magnitudes, path)
+
+
+def draw_trajectories(arrays: Arrays, path: Path) -> None:
+    """Embeddings of some clouds while they turn once around each axis: trained, and untrained."""
+    rows = {
+        f"{title} {i + 1}": curves
+        for name, title, most in (("trained", "protein", TURNED), ("random", "untrained", 1))
+        for i, curves in enumerate(arrays.trajectories.get(name, ())[:most])
+    }
+    reporting.trajectories(rows, path)
 
 
 def draw_spectra(arrays: Arrays, folder: Path, step: int) -> None:

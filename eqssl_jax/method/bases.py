@@ -28,7 +28,9 @@ def objective(name: str, config: ConfigDict, recipe: Transform) -> Objective:
     """
     settings = config.objectives[name]
     if name in ("info_nce", "alignment", "uniformity"):
-        return contrast_loss(name, getattr(objectives, name), settings.temperature)
+        loss = getattr(objectives, name)
+        geometry = config.objectives.geometry
+        return contrast_loss(name, loss, settings.temperature, geometry=geometry)
     if name == "moco":
         return moco_loss(settings)
     if name == "byol":

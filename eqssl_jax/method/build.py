@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import views
 from eqssl_jax.method import bases, losses, roles
 from eqssl_jax.method.base import Method
+from eqssl_jax.method.geometry import check_geometry, check_names
 from eqssl_jax.method.recipe import build_recipe
 from eqssl_jax.method.roles import Role
 from eqssl_jax.method.target import with_target
@@ -24,6 +25,7 @@ def build(config: ConfigDict) -> Method:
     Raises:
       ValueError: for an unknown recipe, role, objective setting, or a contradiction among them.
     """
+    check_names(config)
     recipe = build_recipe(config.recipe.name, config.recipe.options)
     table = roles.resolve(config, recipe)
     compared = any(config.objectives[name].weight > 0 for name in bases.COMPARING)
@@ -44,6 +46,7 @@ def build(config: ConfigDict) -> Method:
             "Every weight in config.objectives is 0, so there is nothing to train: give at least "
             "one objective a positive weight, e.g. --config.objectives.info_nce.weight=1."
         )
+    check_geometry(config, weighted)
     method = Method(sets, weighted, joint_views=config.model.joint_views)
     return with_target(method, config)
 
@@ -117,11 +120,14 @@ def _rotational(config: ConfigDict, table: Mapping[str, Role], contrast: ViewSpe
     shared = views.grouped(_draws(settings), 2, reference=settings.reference)
     if not turning or not weight:
         return {}, {}
-    if settings.views == "contrast":
-        match = losses.gram_match(settings.splits, "contrast")
+    name = "contrast" if settings.views == "contrast" else "equivariance"
+    match = losses.gram_match(
+        settings.splits, name, form=settings.form, geometry=config.objectives.geometry
+    )
+    if name == "contrast":
         return {"contrast": contrast}, {"equivariance": (weight, match)}
     sets = {"equivariance": roles.rotational_views(turning, recipe, shared, settings.images)}
-    return sets, {"equivariance": (weight, losses.gram_match(settings.splits))}
+    return sets, {"equivariance": (weight, match)}
 
 
 def _ordered(config: ConfigDict, table: Mapping[str, Role], recipe: Transform) -> Addition:

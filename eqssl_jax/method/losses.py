@@ -12,29 +12,49 @@ from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
 from eqssl_jax.transforms.base import Transform
 
 
-def contrast_loss(name: str, function: Callable[..., Array], temperature: float) -> Objective:
-    """A loss of two unit embeddings, as an objective on the contrast views."""
+def contrast_loss(
+    name: str, function: Callable[..., Array], temperature: float, *, geometry: str = "sphere"
+) -> Objective:
+    """A loss of two views' points in a geometry, as an objective on the contrast views."""
     if temperature <= 0:
         raise ValueError(
             f"config.objectives.{name}.temperature is {temperature}; it must be positive."
         )
+    place, similarity, _ = objectives.GEOMETRIES[geometry]
 
     def loss(head: object, seen: Views) -> tuple[Float[Array, ""], Metrics]:
         del head
-        z1, z2 = unit(seen.embeddings)
-        positive = objectives.alignment(z1, z2, temperature=1.0)
-        return function(z1, z2, temperature=temperature), {"positive_cosine": -positive}
+        z1, z2 = place(seen.embeddings)
+        apart = objectives.alignment(z1, z2, temperature=1.0, similarity=similarity)
+        value = function(z1, z2, temperature=temperature, similarity=similarity)
+        if geometry == "sphere":
+            return value, {"positive_cosine": -apart}
+        return value, {"positive_distance": apart}
 
     return Objective("contrast", loss)
 
 
-def gram_match(groups: int, views: str = "equivariance") -> Objective:
-    """CARE's Gram match of the two views of a set whose groups share their draws."""
+def gram_match(
+    groups: int,
+    views: str = "equivariance",
+    *,
+    form: str = "euclidean",
+    geometry: str = "sphere",
+) -> Objective:
+    """CARE's Gram match of the two views of a set whose groups share their draws.
+
+    The diagonal, constant for forms that fit the geometry, is left out.
+    """
+    place = objectives.GEOMETRIES[geometry].place
 
     def loss(head: object, seen: Views) -> tuple[Float[Array, ""], Metrics]:
         del head
-        z1, z2 = unit(seen.embeddings)
-        return objectives.orthogonal_equivariance(z1, z2, groups=groups), {}
+        z1, z2 = place(seen.embeddings)
+        if form == "euclidean":  # the same value without a multiplication by I
+            return objectives.orthogonal_equivariance(z1, z2, groups=groups), {}
+        b = objectives.FORMS[form](z1.shape[-1])
+        value = objectives.form_equivariance(z1, z2, form=b, groups=groups, diagonal=False)
+        return value, {}
 
     return Objective(views, loss)
 

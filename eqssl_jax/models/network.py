@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from eqssl_jax.models import resnet
 from eqssl_jax.models.conv import Conv, implementation
 from eqssl_jax.models.convnet import ConvNet
+from eqssl_jax.models.deepset import DeepSet
 from eqssl_jax.models.heads import MLP, check_widths
 from eqssl_jax.models.norm import BatchNorm
 
@@ -24,6 +25,7 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,
+    "deepset": partial(DeepSet, (64, 128), (128, 128)),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -32,7 +34,8 @@ class Network(NamedTuple):
     """Images to features and embeddings.
 
     Attributes:
-      init: `init(key, (H, W, C))` gives {"params": {"encoder", "projector"}, "batch_stats": …}.
+      init: `init(key, (H, W, C))`, for clouds `init(key, (P, 4))`, gives
+        {"params": {"encoder", "projector"}, "batch_stats": …}.
       apply: `apply(params, batch_stats, images, *, views=1, train)` gives
         ((features [M, F], embeddings [M, D]), batch_stats). Images are [M, H, W, C] in [0, 1], the
         outputs float32, embeddings not normalised. M = N·V for N images in `views` = V views with
@@ -100,9 +103,10 @@ def build(
     """A network: normalisation (x − mean) / std, encoder, projector.
 
     Args:
-      encoder: conv_tiny, resnet_tiny, resnet18, resnet34 or resnet50.
+      encoder: conv_tiny, resnet_tiny, resnet18, resnet34 or resnet50 for images, deepset for
+        point clouds [P, 4].
       stem: cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool);
-        conv_tiny has no choice.
+        conv_tiny and deepset have no choice.
       projector: widths of its layers, the last is the embedding's; () for none.
       projector_batch_norm: BatchNorm after every hidden layer of the projector.
       projector_bias: a bias in the projector's last layer.

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from eqssl_jax.objectives.contrastive import HIGHEST, check_pair, check_temperature
+from eqssl_jax.objectives.contrastive import check_pair, check_temperature
+from eqssl_jax.objectives.geometry import HIGHEST
 
 
 def moco(

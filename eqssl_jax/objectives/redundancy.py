@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from eqssl_jax.objectives.contrastive import HIGHEST, check_pair
+from eqssl_jax.objectives.contrastive import check_pair
+from eqssl_jax.objectives.geometry import HIGHEST
 
 _BATCH_NORM_FLOOR = 1e-5  # ε of the BatchNorm that Barlow Twins puts before its correlation
 _STD_FLOOR = 1e-4  # ε of VICReg's standard deviation

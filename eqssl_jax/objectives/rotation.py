@@ -1,10 +1,10 @@
-"""CARE's objective: augmentations act on the sphere of embeddings as rotations."""
+"""CARE's objective: augmentations act on embeddings as rotations, or as another linear group."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-HIGHEST = jax.lax.Precision.HIGHEST  # Gram matrices in true float32, also on TPU and with TF32
+from eqssl_jax.objectives.forms import Form, check_form
+from eqssl_jax.objectives.geometry import HIGHEST
 
 
 def orthogonal_equivariance(
@@ -41,6 +41,67 @@ def orthogonal_equivariance(
     >>> float(orthogonal_equivariance(z, z[:, ::-1]))  # a permutation of the axes is orthogonal
     0.0
     """
+    return _gram_match(z1, z2, groups, None, diagonal=False)
+
+
+def form_equivariance(
+    z1: Float[Array, "n d"],
+    z2: Float[Array, "n d"],
+    *,
+    form: Form,
+    groups: int = 1,
+    diagonal: bool = True,
+) -> Float[Array, ""]:
+    """`orthogonal_equivariance` for any non-singular bilinear form: G_ij = z_iᵀ B z_j.
+
+        L = mean over groups of  2 · mean_i Σ_j (G1_ij − G2_ij)².
+
+    Any A of the stabiliser {A : Aᵀ B A = B} gives L = 0 for z2 = z1 Aᵀ. Conversely, if L = 0 with
+    its diagonal and the z1 of a group span R^d, one A of the stabiliser maps that group's z1 onto
+    its z2: G1 has rank d, so z2 spans too, and what B pairs with all of z2 to 0 is 0; so the linear
+    map z1_i → z2_i is well defined. (Fewer than d images cannot span: they say what A does to their
+    span alone.) The stabiliser is O(d) for the inner product, the Lorentz group O(1, d−1) for
+    `minkowski_form`, Sp(d, R) for `symplectic_form`; see `stabiliser`.
+
+    The diagonal says how long each embedding is, as B sees it. For a skew form it is 0, on the
+    sphere (B = I) and on the hyperboloid (Minkowski) it is the same for all points: there
+    `diagonal=False` changes nothing but rounding, and is what CARE's code computes. Elsewhere it
+    is needed: embeddings along the axes have G_ij = 0 for i ≠ j, however long they are.
+
+    L does not see how its points are normalised. With a skew form alone L = 0 allows any symplectic
+    map, squeezes too; on unit embeddings whose z_i z_iᵀ span the symmetric matrices only
+    Sp(d, R) ∩ O(d) = U(d/2) is left, and they cannot shrink to lower L.
+
+    Args:
+      z1, z2: embeddings; within a group, all rows of one view share one augmentation.
+      form: B; a NumPy array, or a concrete one, for its values to be checked.
+      groups: how many groups are compared.
+      diagonal: whether j = i counts.
+
+    Raises:
+      ValueError: as `orthogonal_equivariance`, and as `check_form`.
+
+    Source: Gupta, Robinson, Lim, Villar, Jegelka 2024, arXiv:2306.13924, section 3.2.
+
+    >>> import jax.numpy as jnp
+    >>> from eqssl_jax.objectives import symplectic_form
+    >>> z, squeeze = jnp.eye(2), jnp.diag(jnp.array([2.0, 0.5]))
+    >>> float(form_equivariance(z, z @ squeeze, form=symplectic_form(2)))
+    0.0
+    """
+    check_form(form, z1.shape[-1])
+    return _gram_match(z1, z2, groups, form, diagonal=diagonal)
+
+
+def _gram_match(
+    z1: Float[Array, "n d"],
+    z2: Float[Array, "n d"],
+    groups: int,
+    form: Form | None,
+    *,
+    diagonal: bool,
+) -> Float[Array, ""]:
+    """None for a form is the inner product, without a multiplication by I."""
     if z1.shape != z2.shape or z1.ndim != 2:
         raise ValueError(
             f"The two views must be embeddings [N, D] of the same shape, found {z1.shape} and "
@@ -54,10 +115,14 @@ def orthogonal_equivariance(
         )
     in_groups = (groups, count // groups, dimension)
 
+    b = None if form is None else jnp.asarray(form, jnp.float32)
+
     def gram(z: Float[Array, "n d"]) -> Float[Array, "g m m"]:
         z = z.astype(jnp.float32).reshape(in_groups)
-        return jnp.einsum("gid,gjd->gij", z, z, precision=HIGHEST)
+        left = z if b is None else jnp.einsum("gid,de->gie", z, b, precision=HIGHEST)
+        return jnp.einsum("gid,gjd->gij", left, z, precision=HIGHEST)
 
-    difference = gram(z1) - gram(z2)  # [G, M, M]
-    between = 1 - jnp.eye(in_groups[1], dtype=jnp.float32)
-    return 2 * jnp.mean(jnp.sum(difference**2 * between[None], axis=2))
+    square = (gram(z1) - gram(z2)) ** 2  # [G, M, M]
+    if not diagonal:
+        square = square * (1 - jnp.eye(in_groups[1], dtype=jnp.float32))[None]
+    return 2 * jnp.mean(jnp.sum(square, axis=2))

@@ -14,6 +14,7 @@ from eqssl_jax.presets.care import (
     with_care,
 )
 from eqssl_jax.presets.factors import COLOURS, FACTORED, factored
+from eqssl_jax.presets.proteins import PROTEIN_METHODS, protein_overrides, proteins
 from eqssl_jax.presets.variants import DATASETS, Variant, parse
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "DATASETS",
     "FACTORED",
     "OWN_WEIGHT",
+    "PROTEIN_METHODS",
     "SHAPES_VIEWS",
     "VIEWS",
     "WEIGHTS",
@@ -30,6 +32,8 @@ __all__ = [
     "factored",
     "method",
     "parse",
+    "protein_overrides",
+    "proteins",
     "two_views",
     "with_base",
     "with_care",

@@ -71,9 +71,9 @@ def circle_histograms(
 def circle_points(circles: Mapping[str, Float[np.ndarray, "v n 2"]], path: str | Path) -> None:
     """Embeddings on the circle before (inner ring) and after augmentations (outer rings).
 
-    A point keeps the colour of its angle before: a rotation is the same colour wheel, turned; an
-    invariance the same wheel, not turned; mixed colours are neither. Each ring is one augmentation,
-    the first five. Few filled places are a collapsed encoder.
+    A point keeps the colour of its place before, in order around the circle: a rotation is the same
+    colour wheel, turned; an invariance the same wheel, not turned; mixed colours are neither. Each
+    ring is one augmentation, the first five. A short arc is an encoder on its way to collapse.
 
     Args:
       circles: method -> embeddings [1 + A, n, 2], any length, the images as they are first.
@@ -86,11 +86,24 @@ def circle_points(circles: Mapping[str, Float[np.ndarray, "v n 2"]], path: str |
     if not circles:
         raise ValueError("There are no circles to draw: give at least one method.")
     angles = {name: _angles(name, z) for name, z in circles.items()}
-    figure, grid = panels(len(angles), most=4, width=2.7, height=3.1)
+    figure, grid = panels(len(angles), most=4, width=2.7, height=2.85)
     for axes, (name, angle) in zip(grid, angles.items(), strict=True):
         _rings(axes, angle[: RINGS + 1])
         quiet(axes, name, note="outwards: f(a(x)), a ring an augmentation")
     save(figure, path)
+
+
+def places(angle: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The order of points around the circle, in [0, 1), whatever arc they fill.
+
+    The cut lies opposite their mean, where there are fewest.
+
+    >>> places(np.array([3.0, -3.0, 2.5])).tolist()  # an arc across the cut of the angle
+    [0.3333333333333333, 0.6666666666666666, 0.0]
+    """
+    middle = np.arctan2(np.sin(angle).mean(), np.cos(angle).mean())
+    around = np.angle(np.exp(1j * (angle - middle)))
+    return np.argsort(np.argsort(around, kind="stable"), kind="stable") / len(angle)
 
 
 def _ridges(axes: "Axes", array: np.ndarray, colour: Any) -> None:
@@ -119,7 +132,7 @@ def _angles(name: str, z: Float[np.ndarray, "v n 2"]) -> Float[np.ndarray, "v n"
 
 
 def _rings(axes: "Axes", angles: Float[np.ndarray, "v n"]) -> None:
-    colours = (angles[0] + np.pi) / (2 * np.pi)
+    colours = places(angles[0])
     for ring, angle in enumerate(angles):
         radius = 1.0 + 0.36 * ring + (0.12 if ring else 0.0)  # the inner ring stands apart
         x, y = radius * np.cos(angle), radius * np.sin(angle)

@@ -219,5 +219,7 @@ def _value_axis(axes: "Axes", metric: str, drawn: Sequence[Spread]) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.locator_params(axis="y", nbins=5)
+        if axes.get_ylim()[0] < 0 <= min(one.value for one in drawn if one.trainings):
+            axes.set_ylim(bottom=0)  # a bar below 0 says that the spread is skewed, not the measure
     if describe(metric).format.endswith("%"):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))

@@ -42,7 +42,7 @@ def training_curves(runs: Mapping[str, Rows], path: str | Path) -> None:
     from matplotlib.lines import Line2D
 
     names = dict.fromkeys(n for rows in runs.values() for row in rows for n in row if n != "step")
-    series = {name: {run: _series(rows, name) for run, rows in runs.items()} for name in names}
+    series = {name: {run: series_of(rows, name) for run, rows in runs.items()} for name in names}
     series = {name: of for name, of in series.items() if any(len(x) for x, _ in of.values())}
     if not series:
         raise ValueError(
@@ -121,7 +121,7 @@ def cosine_histograms(
     save(figure, path)
 
 
-def _series(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
+def series_of(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of one metric where it was recorded as a finite number."""
     found = [
         (row["step"], row[name])
@@ -140,10 +140,10 @@ def _curve(axes: "Axes", steps: np.ndarray, values: np.ndarray, style: Mapping[s
         axes.plot(steps, values, linewidth=1.4, **style)
     else:
         axes.plot(steps, values, linewidth=0.8, alpha=0.3, zorder=1, **style)
-        axes.plot(steps, _running_mean(values), linewidth=1.4, zorder=2, **style)
+        axes.plot(steps, running_mean(values), linewidth=1.4, zorder=2, **style)
 
 
-def _running_mean(values: np.ndarray) -> np.ndarray:
+def running_mean(values: np.ndarray) -> np.ndarray:
     """Mean over 2 % of the points, centred; over those that there are at both ends."""
     half = max(2, len(values) // 100)
     total = np.concatenate([[0.0], np.cumsum(values)])

@@ -33,6 +33,7 @@ Result = Mapping[str, Any]
 LINES: Mapping[str, Mapping[str, Any]] = {
     "random": {"linestyle": "--", "color": "#8a8a8a", "linewidth": 1.3},
     "pixels": {"linestyle": ":", "color": "#4a4a4a", "linewidth": 1.3},
+    "coordinates": {"linestyle": ":", "color": "#4a4a4a", "linewidth": 1.3},
     "chance": {"linestyle": "-", "color": RULE, "linewidth": 1.3},
 }
 NOTES = {HIGHER: "higher is better →", LOWER: "← lower is better", None: " "}

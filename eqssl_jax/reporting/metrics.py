@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 
 HIGHER, LOWER = "higher", "lower"
 MISSING = "–"
-FLOORS = {"random": "random encoder", "pixels": "raw pixels"}  # what a trained encoder must beat
+# What a trained encoder must beat.
+FLOORS = {
+    "random": "random encoder",
+    "pixels": "raw pixels",
+    "coordinates": "raw coordinates",
+}
 TITLES = {**FLOORS, "chance": "chance"}
 
 
@@ -48,6 +53,24 @@ METRICS: Mapping[str, Metric] = {
     # How much of the transformation the data itself contains: no direction, a fact about the data.
     "natural": Metric("Natural variation", None, ".3f"),
     "effective_rank": Metric("Effective rank", None, ".1f"),
+    # Point clouds: lines are compared, so a sign means nothing; chance is 2/3 and 57.3°.
+    "principal_axis_error": Metric("Principal axis error", LOWER, ".3f"),
+    "principal_axis_error_embedding": Metric("Principal axis error, embedding", LOWER, ".3f"),
+    "principal_axis_error_embedding_products": Metric(
+        "Principal axis error, embedding and its products", LOWER, ".3f"
+    ),
+    "principal_axis_degrees": Metric("Principal axis, degrees off", LOWER, ".1f"),
+    "principal_axis_degrees_embedding": Metric(
+        "Principal axis, degrees off, embedding", LOWER, ".1f"
+    ),
+    "principal_axis_degrees_embedding_products": Metric(
+        "Principal axis, degrees off, embedding and its products", LOWER, ".1f"
+    ),
+    # No direction: an invariant encoder has none of it on purpose; 2π is a great circle.
+    "trajectory_length": Metric("Length of a whole turn", None, ".2f"),
+    "trajectory_closure_error": Metric("Closure error of a turn", LOWER),
+    "trajectory_step_variation": Metric("Variation of steps of a turn", LOWER, ".3f"),
+    "trajectory_rotation_residual": Metric("Turn not one rotation", LOWER, ".3f"),
     "r2_hue": Metric("R² of hue", HIGHER, ".3f"),
     "r2_angle": Metric("R² of angle", HIGHER, ".3f"),
     "r2_size": Metric("R² of size", HIGHER, ".3f"),
@@ -64,10 +87,51 @@ FAMILIES: Mapping[str, Metric] = {
     "magnitude_r2": Metric("Magnitude R²", HIGHER, ".3f"),
     # Of (cos, sin) jointly, the mean alone already scores above 0: read it per dimension.
     "change_r2": Metric("Change R²", HIGHER, ".3f"),
+    # Of embeddings, always: that is where rotations are.
+    "steering_closed": Metric("Steering, share of the gap closed", HIGHER, ".1%"),
+    "steering_error": Metric("Steering error", LOWER, ".3f"),
+    "steering_error_identity": Metric("Steering error without rotation", None, ".3f"),
+    "steering_error_mean": Metric("Steering error of one rotation for all draws", None, ".3f"),
+    "steering_error_wahba": Metric("Steering error of Wahba's rotation", None, ".3f"),
+    "steering_error_wahba_test": Metric("… fitted on the held-out images", None, ".3f"),
+    **{
+        f"steering_{bank}{name}{suffix}": Metric(f"{title}{among}{query}", better, form)
+        for bank, among in (("", " among images"), ("view_", " among views"))
+        for name, title, form in (
+            ("mrr", "MRR", ".3f"),
+            ("hit1", "H@1", ".1%"),
+            ("hit5", "H@5", ".1%"),
+        )
+        for suffix, query, better in (
+            ("", ", steered", HIGHER),
+            ("_unsteered", ", unsteered", None),
+            ("_wahba", ", Wahba's rotation", None),
+        )
+    },
+    "steering_composition_closed": Metric("Composed, share of the gap closed", HIGHER, ".1%"),
+    "steering_composition": Metric("Composed steering error", LOWER, ".3f"),
+    "steering_composition_identity": Metric("Composed error without rotation", None, ".3f"),
+    "steering_composition_wahba": Metric("Composed error of Wahba's rotation", None, ".3f"),
+    "steering_composition_on_data": Metric("Composed rotation, distance to Wahba's", LOWER, ".3f"),
+    "steering_beyond_closed": Metric("Beyond the fit, share of the gap closed", HIGHER, ".1%"),
+    "steering_beyond": Metric("Steering error beyond the fit", LOWER, ".3f"),
+    "steering_beyond_identity": Metric("Error beyond the fit without rotation", None, ".3f"),
+    "steering_beyond_full": Metric("… of the map fitted on all draws", None, ".3f"),
+    "steering_beyond_wahba": Metric("… of Wahba's rotation", None, ".3f"),
 }
 """Metrics of one transformation each, of the features or of the embedding: name_part_embedding."""
 
-HEADLINES = ("knn", "probe_top1", "invariance_error", "gram_error", "wahba_per_root_n", "r2_hue")
+HEADLINES = (
+    "knn",
+    "probe_top1",
+    "principal_axis_error",
+    "principal_axis_error_embedding",
+    "trajectory_step_variation",
+    "invariance_error",
+    "gram_error",
+    "wahba_per_root_n",
+    "r2_hue",
+)
 """The metrics of a short table: what was kept, what was gained."""
 
 
@@ -172,7 +236,7 @@ def show(name: str, value: float | None, sd: float | None = None) -> str:
 
 
 def measured(result: Mapping[str, Any], encoder: str) -> Mapping[str, Mapping[str, Any]]:
-    """The measurements of one encoder ("trained", "random", "pixels"); empty where not measured."""
+    """The measurements of one encoder ("trained" or a floor); empty where not measured."""
     return result.get("encoders", {}).get(encoder, {})
 
 

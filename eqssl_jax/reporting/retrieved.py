@@ -24,6 +24,7 @@ from eqssl_jax.reporting.tiles import (
 Images = Float[np.ndarray, "q h w c"] | UInt8[np.ndarray, "q h w c"]
 Near = Float[np.ndarray, "q k h w c"] | UInt8[np.ndarray, "q k h w c"]
 
+_ENCODERS = ("trained", "random")
 _NAME: Mapping[str, Any] = {"va": "baseline", "fontsize": TITLE, "weight": "bold"}
 _NOTE: Mapping[str, Any] = {"va": "baseline", "ha": "right", "color": QUIET}
 
@@ -85,19 +86,24 @@ def retrieval_blocks(
 
 
 def neighbour_note(result: Mapping[str, Any]) -> str:
-    """How many neighbours stay, in words; "" for an evaluation without retrieval.
+    """How many neighbours stay, and where the first one goes (from 0; k if it left), in words.
+
+    Empty for an evaluation without retrieval.
 
     >>> one = {"neighbour_overlap": {"value": 0.25}, "neighbour_rank": {"value": 2.0}}
     >>> neighbour_note({"encoders": {"trained": one}})
-    'overlap 0.25, rank 2.0'
+    'overlap 0.25, new rank of the first neighbour 2.0'
     """
-    notes = []
-    for encoder in ("trained", "random"):
-        found = measured(result, encoder)
-        if {"neighbour_overlap", "neighbour_rank"} <= set(found):
-            overlap, rank = (found[f"neighbour_{n}"]["value"] for n in ("overlap", "rank"))
-            notes.append(f"overlap {overlap:.2f}, rank {rank:.1f}")
-    return notes[0] + (f" (random encoder: {notes[1]})" if len(notes) > 1 else "") if notes else ""
+    names = ("neighbour_overlap", "neighbour_rank")
+    found = {e: [measured(result, e).get(n, {}).get("value") for n in names] for e in _ENCODERS}
+    if None in found["trained"]:
+        return ""
+    overlap, rank = found["trained"]
+    note = f"overlap {overlap:.2f}, new rank of the first neighbour {rank:.1f}"
+    if None in found["random"]:
+        return note
+    overlap, rank = found["random"]
+    return note + f" (random encoder: {overlap:.2f}, {rank:.1f})"
 
 
 def _page(

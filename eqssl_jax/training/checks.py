@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from eqssl_jax.config import plain
+from eqssl_jax.data.base import Dataset
 from eqssl_jax.evaluation import settings
 from eqssl_jax.method import Method
 
@@ -37,6 +38,30 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
             f"config.objectives.order.images is {config.objectives.order.images}, but a batch has "
             f"{batch} images: use at most that, or 0 for all of them."
         )
+
+
+def check_inputs(config: ConfigDict, dataset: Dataset) -> None:
+    """Point clouds and images each have their own encoder and recipe.
+
+    Raises:
+      ValueError: naming the setting that belongs to the other kind of input.
+    """
+    kind = "point clouds" if dataset.clouds else "images"
+    of_clouds = {
+        "config.model.encoder": (config.model.encoder, "deepset"),
+        "config.recipe.name": (config.recipe.name, "rotation3d"),
+    }
+    for setting, (found, own) in of_clouds.items():
+        if dataset.clouds and found != own:
+            raise ValueError(
+                f"{dataset.name} is of {kind} and {setting} is {found!r}, which takes images: use "
+                f"{own!r}, as configs/proteins.py does."
+            )
+        if not dataset.clouds and found == own:
+            raise ValueError(
+                f"{dataset.name} is of {kind} and {setting} is {found!r}, which takes point "
+                f"clouds: choose another, or config.data.name = 'proteins'."
+            )
 
 
 def check_measurements(config: ConfigDict) -> None:

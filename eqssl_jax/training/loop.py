@@ -12,6 +12,7 @@ import numpy as np
 from eqssl_jax.data import batch_indices, prefetch
 from eqssl_jax.evaluation import extract, knn_accuracy, subset
 from eqssl_jax.training import checkpoint
+from eqssl_jax.training.environment import record_environment
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.records import Records
 from eqssl_jax.training.setup import Setup
@@ -27,7 +28,7 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
 
     Args:
       run: what `setup` built.
-      workdir: receives config.json, metrics.jsonl and checkpoints/.
+      workdir: receives config.json, environment.json, metrics.jsonl and checkpoints/.
       name: shown before every progress line.
 
     Raises:
@@ -46,6 +47,7 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
             return state
         records = Records(workdir, resumed_at=start)
         try:
+            record_environment(workdir, step=start, steps=run.steps)
             with Progress(name, run.steps, run.config.train.batch_size, start=start) as progress:
                 state = _advance(run, state, manager, records, progress)
                 checkpoint.finish(manager)

@@ -18,7 +18,12 @@ from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.method import Method
 from eqssl_jax.models import Network
-from eqssl_jax.training.checks import check_batch, check_budget, check_measurements
+from eqssl_jax.training.checks import (
+    check_batch,
+    check_budget,
+    check_inputs,
+    check_measurements,
+)
 from eqssl_jax.training.mesh import make_mesh, replicated
 from eqssl_jax.training.optimizer import learning_rate, optimizer
 from eqssl_jax.training.state import TrainState, init_state
@@ -99,6 +104,7 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
     check_batch(config, built, mesh.size if training else 1)
     check_measurements(config)
     dataset = dataset or load_dataset(config)
+    check_inputs(config, dataset)
     if config.data.split not in dataset.splits:
         raise ValueError(
             f"config.data.split is {config.data.split!r}, but {dataset.name} has only "

@@ -17,7 +17,7 @@ from eqssl_jax.transforms.geometry import (
     random_resized_crop,
     rotate,
 )
-from eqssl_jax.transforms.rotation3d import rotate3d
+from eqssl_jax.transforms.rotation3d import rotate3d, rotate_cloud
 
 __all__ = [
     "Params",
@@ -37,6 +37,7 @@ __all__ = [
     "recipes",
     "rotate",
     "rotate3d",
+    "rotate_cloud",
     "saturation",
     "solarize",
 ]

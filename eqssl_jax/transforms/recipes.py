@@ -16,6 +16,7 @@ from eqssl_jax.transforms.geometry import (
     random_resized_crop,
     rotate,
 )
+from eqssl_jax.transforms.rotation3d import rotate_cloud
 
 STRENGTHS = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
 RATIO = (3 / 4, 4 / 3)
@@ -178,12 +179,24 @@ def factors(
     return chain(**{name: part() for name, part in build.items() if strengths[name]})
 
 
+def rotation3d(*, max_angle: float = pi) -> Transform:
+    """Rotations of a point cloud [P, 4] about the origin: `rotation3d.rotate_cloud`.
+
+    Source: Gupta et al. 2024, arXiv:2306.13924, section 5.1.
+
+    Raises:
+      ValueError: as its part does, for an angle out of range.
+    """
+    return chain(rotate=rotate_cloud(max_angle))
+
+
 RECIPES: Mapping[str, Callable[..., Transform]] = {
     "simclr_cifar": simclr_cifar,
     "moco_imagenet": moco_imagenet,
     "care_imagenet_equivariant": care_imagenet_equivariant,
     "shapes": shapes,
     "factors": factors,
+    "rotation3d": rotation3d,
 }
 
 

@@ -54,3 +54,22 @@ def rotate3d(max_angle: float = pi) -> Transform:
         return x + first * across + second * jnp.cross(vector[None], across)
 
     return Transform(sample, apply, {"rotation": np.zeros(3, np.float32)})
+
+
+def rotate_cloud(max_angle: float = pi) -> Transform:
+    """`rotate3d` for padded clouds [P, 4] (x, y, z, mask): the mask stays, and padding stays 0.
+
+    Raises:
+      ValueError: if `max_angle` is not in [0, π], or (when applied) for other than [P, 4].
+    """
+    turn = rotate3d(max_angle)
+
+    def apply(params: Params, x: Float[Array, "p 4"]) -> Float[Array, "p 4"]:
+        if x.ndim != 2 or x.shape[1] != 4:
+            raise ValueError(
+                f"The recipe rotation3d turns point clouds [P, 4] (x, y, z, mask), found shape "
+                f"{x.shape}: choose another config.recipe.name for images."
+            )
+        return jnp.concatenate([turn.apply(params, x[:, :3]), x[:, 3:]], axis=1)
+
+    return Transform(turn.sample, apply, turn.identity)

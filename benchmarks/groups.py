@@ -1,0 +1,78 @@
+"""Which group do augmentations act by? The measures of `evaluation.forms` on finished runs.
+
+    python -m eqssl_jax.main --config=configs/groups_small.py --workdir=runs/groups_small
+    python benchmarks/groups.py --workdir=runs/groups_small
+
+Every run, and the untrained encoder, is measured in its own geometry under every form that belongs
+there: means over the same random augmentations of the same test images. Prints Markdown; run by
+hand.
+"""
+
+import argparse
+import operator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from eqssl_jax import evaluation, objectives
+from eqssl_jax.experiment.assess import run_folders
+from eqssl_jax.training import checkpoint
+from eqssl_jax.training.setup import Setup, setup
+from eqssl_jax.training.workdir import read_config
+
+
+def embeddings(run: Setup, folder: Path, draws: int, images: int) -> dict[str, np.ndarray]:
+    """Points [1 + A, n, d] of the trained and the untrained encoder; first without augmentation."""
+    like = run.init()
+    manager = checkpoint.open_checkpoints(folder, read_only=True)
+    state = checkpoint.restore(manager, like, max(manager.all_steps()))
+    manager.close()
+    drawn = jax.vmap(run.recipe.sample)(jax.random.split(jax.random.key(2), draws))
+    views = [(), *((jax.tree.map(operator.itemgetter(a), drawn),) for a in range(draws))]
+    encoders = {"trained": run.encoder(state), "untrained": run.encoder(like)}
+    found = evaluation.extract_views(
+        encoders, run.dataset.splits["test"], run.recipe, views, batch=256, limit=images
+    )
+    place = objectives.GEOMETRIES[run.config.objectives.geometry].place
+    return {name: np.asarray(place(z)) for name, z in found.items()}
+
+
+def report(rows: dict[str, np.ndarray], geometry: str) -> None:
+    """A table for every form of the geometry."""
+    for name in objectives.GEOMETRIES[geometry].forms:
+        form = objectives.FORMS[name](next(iter(rows.values())).shape[-1])
+        print(f"\n**{geometry}, {name} form: {objectives.stabiliser(form)}**\n")
+        print(
+            "| run | " + " | ".join(evaluation.FormChange._fields) + " | effective rank | moved |"
+        )
+        print("|---" * (len(evaluation.FormChange._fields) + 3) + "|")
+        for run, z in rows.items():
+            found = np.array([evaluation.form_change(z[0], after, form) for after in z[1:]])
+            mean, sd = np.nanmean(found, axis=0), np.nanstd(found, axis=0, ddof=1)
+            cells = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, sd, strict=True)]
+            missing = int(np.isnan(found[:, 2]).sum())
+            cells[2] += f" ({missing} of {len(found)} without)" if missing else ""
+            rank = evaluation.effective_rank(z[0] - z[0].mean(axis=0))
+            moved = np.mean([evaluation.invariance_error(z[0], after) for after in z[1:]])
+            print(f"| {run} | " + " | ".join(cells) + f" | {rank:.1f} | {moved:.3f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workdir", type=Path, required=True, help="of configs/groups_small.py")
+    parser.add_argument("--draws", type=int, default=10, help="random augmentations")
+    parser.add_argument("--images", type=int, default=512, help="test images")
+    args = parser.parse_args()
+    tables: dict[str, dict[str, np.ndarray]] = {}
+    for folder in run_folders(args.workdir):
+        run = setup(read_config(folder), training=False)
+        found = embeddings(run, folder, args.draws, args.images)
+        rows = tables.setdefault(run.config.objectives.geometry, {})
+        rows |= {folder.name: found["trained"], "untrained": found["untrained"]}
+    for geometry, rows in tables.items():
+        report(rows, geometry)
+
+
+if __name__ == "__main__":
+    main()

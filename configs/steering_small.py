@@ -1,0 +1,58 @@
+"""Can rotations of embeddings be steered? SimCLR and CARE on shapes, two seeds: half an hour.
+
+    python -m eqssl_jax.main --config=configs/steering_small.py --workdir=runs/steering_small
+
+Runs of one seed share data order, initial weights and recipe; they differ in the weight of the
+equivariance objective alone. Evaluation fits R(p) = exp(Σ c_k(p) G_k) to draws of the rotation
+alone, of the hue alone, and of the whole recipe. Results: docs/results/steering.
+"""
+
+from ml_collections import ConfigDict
+
+from eqssl_jax import presets
+
+WEIGHTS = {"simclr": 0.0, "care": 0.1}
+SEEDS = (0, 1)
+
+
+def get_config() -> ConfigDict:
+    config = presets.with_care(presets.factored("shapes"))
+    config.model.encoder = "conv_tiny"
+    # Few dimensions, since an evaluation of the fit costs d³; more images than dimensions.
+    config.model.projector = (256, 16)
+    config.train.steps = 200
+    config.train.log_every = 50
+    config.train.knn_every = 200
+    config.train.save_every = 200
+    config.evaluation.preset = "quick"
+    config.evaluation.options = ConfigDict(
+        {
+            # Little of all else.
+            "train_images": 512,
+            "validation_images": 128,
+            "test_images": 256,
+            "out_of_range_images": 128,
+            "probe_steps": 100,
+            "seeds": (0,),
+            "augmentations": 4,
+            "pairs": 1,
+            "rotation_images": 128,
+            "pair_images": 128,
+            "ladder_images": 0,
+            "queries": 0,
+            "steering_draws": 48,
+            "steering_images": 128,
+            "steering_parts": ("rotate", "hue", "all"),
+        }
+    )
+    config.runs = ConfigDict(
+        {
+            f"seed{seed}_{name}": {
+                "seed": seed,
+                "objectives": {"equivariance": {"weight": weight}},
+            }
+            for seed in SEEDS
+            for name, weight in WEIGHTS.items()
+        }
+    )
+    return config.lock()

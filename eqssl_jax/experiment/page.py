@@ -1,0 +1,146 @@
+"""From workdirs to the page: whatever lies there is collected, whatever is missing is left out."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eqssl_jax import reporting
+from eqssl_jax.config import plain
+from eqssl_jax.experiment.assess import run_folders
+from eqssl_jax.training.environment import read_environment
+from eqssl_jax.training.workdir import read_config
+
+
+def write_page(workdirs: Sequence[Path], out: Path) -> Path:
+    """Write the page of all runs in `workdirs` to the file `out`, and say where it is.
+
+    Args:
+      workdirs: each a run's folder, or one that holds runs up to two levels below.
+      out: the HTML file; its folder is made.
+
+    Raises:
+      FileNotFoundError: for a workdir that is not there or holds no run.
+      ValueError: for a config.json that is damaged.
+      OSError: where `out` cannot be written, or is a folder.
+    """
+    if out.is_dir():
+        raise OSError(f"--out is the folder {out}: give the name of a file, e.g. {out / 'x.html'}.")
+    named = names([folder for workdir in workdirs for folder in find_runs(workdir)])
+    runs = [collect(folder, name) for folder, name in named.items()]
+    shared = {
+        path.stem: path.read_bytes()
+        for workdir in workdirs
+        for path in sorted(workdir.glob("*.png"))
+    }
+    text = reporting.html_page(runs, shared=shared)
+    unfinished = out.with_name(out.name + ".tmp")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, out)
+    except OSError as error:
+        raise OSError(
+            f"The page cannot be written to {out} ({error}): check the path, its permissions and "
+            f"the free space of its disk, or give another --out."
+        ) from None
+    return out
+
+
+def find_runs(workdir: Path) -> list[Path]:
+    """The runs of a folder, as `run_folders`; of a table's folder, those two levels below.
+
+    Raises:
+      FileNotFoundError: if the folder is not there, or holds none.
+    """
+    if not workdir.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {workdir}: give the --workdir that training was started with."
+        )
+    deeper = sorted(path.parent for path in workdir.glob("*/*/config.json"))
+    try:
+        found = run_folders(workdir)
+    except FileNotFoundError:
+        if not deeper:
+            raise
+        found = []
+    alone = found == [workdir]  # what lies inside a run (candidates of advice) is its own matter
+    return found if alone else sorted({*found, *(d for d in deeper if d.parent not in found)})
+
+
+def names(folders: Sequence[Path]) -> dict[Path, str]:
+    """A name for each folder: its own, with as many of those above as make it unique.
+
+    >>> list(names([Path("a/care"), Path("b/care"), Path("b/simclr")]).values())
+    ['a/care', 'b/care', 'simclr']
+    """
+    paths = {folder: folder.resolve().parts for folder in folders}
+    depths = dict.fromkeys(paths, 1)
+    while True:
+        named = {folder: "/".join(p[-depths[folder] :]) for folder, p in paths.items()}
+        times = Counter(named.values())
+        again = [f for f, name in named.items() if times[name] > 1 and depths[f] < len(paths[f])]
+        if not again:
+            return named
+        depths |= {folder: depths[folder] + 1 for folder in again}
+
+
+def collect(folder: Path, name: str) -> reporting.Run:
+    """What a run's folder holds; damaged lines and files become notes.
+
+    Raises:
+      ValueError: if its config.json is damaged.
+    """
+    records, notes = _records(folder)
+    evaluations = {}
+    for path in sorted(folder.glob("eval/*.json")):
+        if path.stem.isdigit():
+            result = _result(path)
+            if result is None:
+                notes.append(f"eval/{path.name} is damaged and was left out")
+            else:
+                evaluations[int(path.stem)] = result
+    figures = {}
+    if evaluations:
+        start = f"{max(evaluations)}_"
+        figures = {
+            path.stem.removeprefix(start): path.read_bytes()
+            for path in sorted(folder.glob(f"eval/{start}*.png"))
+        }
+    config = plain(read_config(folder))
+    starts = read_environment(folder)
+    return reporting.Run(
+        name, str(folder), config, records, evaluations, figures, starts, tuple(notes)
+    )
+
+
+def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The lines of metrics.jsonl in the order of their steps, and how many could not be read."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return [], ["no metrics.jsonl: nothing has been trained"]
+    found, damaged = [], 0
+    for line in path.read_bytes().splitlines():
+        row = _parsed(line)
+        if isinstance(row, dict) and type(row.get("step")) is int:
+            found.append(row)
+        else:
+            damaged += 1
+    note = f"{damaged} line{'s' * (damaged > 1)} of metrics.jsonl could not be read"
+    return sorted(found, key=lambda row: row["step"]), [note] if damaged else []
+
+
+def _result(path: Path) -> dict[str, Any] | None:
+    """An evaluation; None where it is damaged."""
+    found = _parsed(path.read_bytes())
+    encoders = found.get("encoders") if isinstance(found, dict) else None
+    return found if isinstance(encoders, dict) else None
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # JSONDecodeError and UnicodeDecodeError are both
+        return None

@@ -1,0 +1,43 @@
+"""One self-contained HTML page of one or several runs: curves, numbers, figures, settings.
+
+python -m eqssl_jax.report --workdir=runs/care                          # runs/care/report.html
+python -m eqssl_jax.report --workdir=runs/care --workdir=runs/simclr --out=report.html
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+
+from eqssl_jax import command
+from eqssl_jax.command import run_command, start
+
+# The flag of `command` holds one folder; this binary compares several.
+WORKDIRS = flags.DEFINE_multi_string(
+    "workdir",
+    None,
+    "Folder of a run, of a comparison or of a table's runs; may be given several times.",
+    allow_override=True,
+)
+OUT = flags.DEFINE_string(
+    "out", None, "The HTML file to write; report.html in the first workdir if not given."
+)
+flags.adopt_module_key_flags(command)  # --help shows them too
+
+
+def main(argv: list[str]) -> None:
+    # Imported late: --help and a mistyped flag answer at once.
+    def run() -> None:
+        from eqssl_jax.experiment.page import write_page
+
+        workdirs = [Path(folder) for folder in WORKDIRS.value or ()]
+        out = Path(OUT.value) if OUT.value else workdirs[0] / "report.html"
+        path = write_page(workdirs, out)
+        print(f"The page: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser.")
+
+    if not WORKDIRS.value:
+        raise app.UsageError("--workdir is needed: the folder that training was started with.")
+    run_command(run, argv)
+
+
+if __name__ == "__main__":
+    start(main)

@@ -1,0 +1,147 @@
+"""From workdirs to the page: what is collected, what is damaged, what is refused; the command."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from parsed_page import Page, check, evaluation, png
+
+from eqssl_jax.config import base, plain
+from eqssl_jax.experiment.page import collect, find_runs, names, write_page
+
+ROOT = Path(__file__).parent.parent
+
+
+def workdir(folder, *, evaluated=True):
+    """A run as training and evaluation leave it, without either."""
+    (folder / "eval").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(plain(base())))
+    rows = [{"step": 2, "loss": 1.5}, {"step": 2, "validation_knn": 0.25}, {"step": 4, "loss": 1.0}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "environment.json").write_text(json.dumps([{"from_step": 0, "steps": 4}]))
+    if evaluated:
+        for step in (4, 12):
+            (folder / "eval" / f"{step}.json").write_text(json.dumps(evaluation(step, 0.5)))
+            (folder / "eval" / f"{step}_views.png").write_bytes(png(step))
+    return folder
+
+
+def test_a_run_is_collected(tmp_path):
+    run = collect(workdir(tmp_path / "care"), "care")
+    assert run.name == "care" and run.folder == str(tmp_path / "care")
+    assert [row["step"] for row in run.records] == [2, 2, 4]
+    assert sorted(run.evaluations) == [4, 12] and run.evaluations[12] == evaluation(12, 0.5)
+    assert run.figures == {"views": png(12)}  # of the latest step, 12 and not "4"
+    assert run.starts == [{"from_step": 0, "steps": 4}] and run.notes == ()
+
+
+def test_damage_becomes_a_note(tmp_path):
+    folder = workdir(tmp_path / "care")
+    with (folder / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"loss": 1.0}\n[1]\n\xff\xfe\n{"step": 6, "loss": NaN}\n{"step": 8, "lo')
+    (folder / "eval" / "12.json").write_text('{"encoders"')
+    (folder / "eval" / "14.json").write_text("[]")
+    (folder / "environment.json").write_text("{")
+    run = collect(folder, "care")
+    assert [row["step"] for row in run.records] == [2, 2, 4, 6]
+    assert list(run.evaluations) == [4] and run.figures == {"views": png(4)}
+    assert run.starts == []
+    assert run.notes[0] == "4 lines of metrics.jsonl could not be read"
+    assert [note.split()[0] for note in run.notes[1:]] == ["eval/12.json", "eval/14.json"]
+    found = Page(write_page([folder], tmp_path / "page.html").read_text())
+    check(found)
+    assert "care: loss not finite at step 6" in found.text()
+
+
+def test_a_run_that_has_not_begun(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(plain(base())))
+    check(Page(write_page([tmp_path], tmp_path / "page.html").read_text()))
+
+
+def test_runs_of_a_comparison_of_a_table_and_of_several_folders(tmp_path):
+    workdir(tmp_path / "one" / "care")
+    workdir(tmp_path / "one" / "simclr")
+    deep = workdir(tmp_path / "table" / "figure_5" / "care")
+    assert find_runs(tmp_path / "one") == [tmp_path / "one" / n for n in ("care", "simclr")]
+    assert find_runs(tmp_path / "table") == [deep]
+    assert find_runs(deep) == [deep]
+    (tmp_path / "one" / "comparison.png").write_bytes(png(77))
+    path = write_page([tmp_path / "one", tmp_path / "table", deep], tmp_path / "a" / "page.html")
+    found = Page(path.read_text())
+    check(found)
+    labels = [text.strip() for _, a, text in found.all("span")]
+    assert set(labels) == {"one/care", "simclr", "figure_5/care"}
+    assert "77" in [a["width"] for _, a, _ in found.all("img")]
+    assert not list(path.parent.glob("*.tmp"))
+
+
+def test_what_lies_inside_a_run_is_its_own_matter(tmp_path):
+    outer = workdir(tmp_path / "advice")
+    workdir(outer / "candidates" / "rotate")
+    assert find_runs(outer) == [outer]
+    assert find_runs(tmp_path) == [outer]
+
+
+def test_names_are_as_short_as_they_can_be():
+    folders = [Path("/a/x/care"), Path("/b/x/care"), Path("/b/simclr"), Path("/")]
+    assert list(names(folders).values()) == ["a/x/care", "b/x/care", "simclr", "/"]
+
+
+def report(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "eqssl_jax.report", *map(str, arguments)],
+        capture_output=True, text=True, cwd=ROOT, timeout=300, check=False,
+        env={**os.environ, "XLA_FLAGS": ""},
+    )  # fmt: skip
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys, eqssl_jax.report\n"
+        "print([m for m in ('jax', 'flax', 'matplotlib', 'PIL') if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert found.stdout.strip() == "[]"
+    shown = report("--help").stdout
+    assert "--workdir" in shown and "--out" in shown and "may be given" in " ".join(shown.split())
+
+
+def test_the_command(tmp_path):
+    one, two = workdir(tmp_path / "care"), workdir(tmp_path / "simclr", evaluated=False)
+    ended = report(f"--workdir={one}", f"--workdir={two}", f"--out={tmp_path / 'page.html'}")
+    assert ended.returncode == 0, ended.stderr
+    assert "page.html (0." in ended.stdout.replace("\n", "")
+    found = Page((tmp_path / "page.html").read_text())
+    check(found)
+    assert found.all("h1")[0][2] == "care, simclr"
+    assert "Not evaluated yet: simclr." in found.text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--workdir is needed"),
+        (["--workdir={0}/nowhere"], "There is no folder"),
+        (["--workdir={0}/empty"], "no config.json there"),
+        (["--workdir={0}/damaged"], "config.json is damaged"),
+        (["--workdir={0}/care", "--out={0}/empty"], "is the folder"),
+        (["--workdir={0}/care", "--out={0}/care/config.json/x.html"], "cannot be written"),
+        (["--workdir={0}/care", "again"], "Unexpected argument"),
+    ],
+)
+def test_mistakes_end_with_their_name_and_without_a_traceback(tmp_path, arguments, message):
+    workdir(tmp_path / "care")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "config.json").write_text("{")
+    before = sorted(tmp_path.rglob("*"))
+    ended = report(*[one.format(tmp_path) for one in arguments])
+    assert ended.returncode != 0
+    assert message in " ".join((ended.stdout + ended.stderr).split())
+    assert "Traceback" not in ended.stderr
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,246 @@
+"""Base methods as the step trains them: who is encoded, what is remembered, what follows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+from toys import linear_network, normed_network, read
+
+from eqssl_jax import method, presets
+from eqssl_jax.method import bases
+from eqssl_jax.objectives import Views, info_nce, moco, unit
+from eqssl_jax.training.forward import draw_views
+from eqssl_jax.training.mesh import make_mesh, replicated
+from eqssl_jax.training.optimizer import permissive
+from eqssl_jax.training.state import init_state
+from eqssl_jax.training.step import make_dispatch, make_step
+
+BATCH, SHAPE = 16, (8, 8, 3)
+POOL = jax.random.uniform(jax.random.key(9), (64, *SHAPE))
+INPUTS = np.random.default_rng(0).integers(0, 64, (3, BATCH)).astype(np.int32)
+
+
+def config(*names: str, **changes) -> ConfigDict:
+    """The named objectives on crops and hues of 8 pixels, quick to compile; "care" adds CARE."""
+    found = presets.factored("shapes")
+    still = dict.fromkeys(("max_angle", "brightness", "contrast", "saturation"), 0.0)
+    found.recipe.options.update({**still, "size": 8})
+    for table in (found.roles, found.role_weights, found.sharing):
+        for part in ("rotate", "brightness", "contrast", "saturation"):
+            del table[part]
+    found.objectives.info_nce.weight = 0.0
+    for name in set(names) - {"care"}:
+        found.objectives[name].weight = 1.0
+    if "care" in names:
+        found = presets.with_care(found)
+    found.objectives.equivariance.splits = 4
+    found.objectives.moco.queue = 24
+    found.objectives.byol.hidden = (8,)
+    found.objectives.equimod.projector, found.objectives.equimod.parameters = (8, 6), 5
+    found.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return found
+
+
+def train(built, *, devices=1, network=None, steps=3):
+    network, optimizer = network or normed_network(), permissive(optax.sgd(0.05))
+    mesh = make_mesh(devices)
+    state = init_state(jax.random.key(0), network, built, optimizer, SHAPE, BATCH)
+    start = jax.tree.map(jnp.copy, state)
+    step = make_step(network, built, optimizer, read, jax.random.key(1))
+    run = make_dispatch(step, mesh)
+    state, metrics = run(jax.device_put(state, replicated(mesh)), POOL, INPUTS, steps)
+    return start, state, {name: np.asarray(values) for name, values in metrics.items()}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("moco", "care"), ("byol", "care"), ("barlow_twins", "care"), ("vicreg", "care"),
+     ("info_nce", "equimod"), ("byol", "equimod")],
+    ids="+".join,
+)  # fmt: skip
+def test_eight_devices_equal_one(names):
+    built = method.build(config(*names))
+    assert set(built.objectives) == {"equivariance" if n == "care" else n for n in names}
+    _, one, metrics = train(built)
+    _, eight, same = train(built, devices=8)
+    for name in metrics:
+        np.testing.assert_allclose(metrics[name], same[name], rtol=1e-3, atol=1e-4)
+    for a, b in zip(
+        jax.tree.leaves((one.params, one.memory)),
+        jax.tree.leaves((eight.params, eight.memory)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+
+
+def counting(calls):
+    inner = linear_network()
+
+    def apply(params, stats, images, *, views=1, train):
+        calls.append(images.shape[0])
+        return inner.apply(params, stats, images, views=views, train=train)
+
+    return inner._replace(apply=apply)
+
+
+def forwards(built) -> int:
+    """Images that one traced step encodes, by both networks."""
+    network, optimizer = linear_network(), optax.sgd(0.1)
+    state = init_state(jax.random.key(0), network, built, optimizer, SHAPE, BATCH)
+    calls: list[int] = []
+    step = make_step(counting(calls), built, optimizer, read, jax.random.key(1))
+    jax.eval_shape(step, state, POOL, INPUTS[0])
+    return sum(calls)
+
+
+def test_nothing_is_encoded_that_no_loss_reads():
+    moco_alone = config("moco")
+    assert forwards(method.build(moco_alone)) == 2 * BATCH  # a query and a key
+    assert forwards(method.build(config("moco", objectives__moco__symmetric=True))) == 4 * BATCH
+    assert forwards(method.build(config("moco", "care"))) == 4 * BATCH
+    assert forwards(method.build(config("moco", "alignment"))) == 4 * BATCH
+    assert forwards(method.build(config("byol"))) == 4 * BATCH
+    assert forwards(method.build(config("info_nce", "equimod"))) == 3 * BATCH
+    assert forwards(method.build(config("info_nce", "care"))) == 4 * BATCH
+    two = config("info_nce", "care", objectives__equivariance__views="contrast")
+    assert forwards(method.build(two)) == 2 * BATCH
+
+
+def test_two_view_care_shares_the_draws_of_the_contrast_views_in_groups():
+    built = method.build(config("info_nce", "care", objectives__equivariance__views="contrast"))
+    assert list(built.views) == ["contrast"]
+    assert built.objectives["equivariance"][1].names() == ("contrast",)
+    drawn, _ = draw_views(built, jax.random.key(0), POOL[:BATCH])
+    for leaf in jax.tree.leaves(drawn["contrast"].params):
+        groups = np.asarray(leaf).reshape(2, 4, 4, -1)
+        np.testing.assert_array_equal(groups, groups[:, :, :1].repeat(4, axis=2))
+    hue = np.asarray(drawn["contrast"].params["hue"]["hue"])
+    assert len(np.unique(hue)) == 8  # a draw for each of 4 groups, in each of 2 views
+
+
+def test_two_view_care_leaves_other_parts_independent():
+    mixed = config("info_nce", "care", objectives__equivariance__views="contrast")
+    mixed.roles.hue = "invariant"
+    drawn, _ = draw_views(method.build(mixed), jax.random.key(0), POOL[:BATCH])
+    assert len(np.unique(np.asarray(drawn["contrast"].params["hue"]["hue"]))) == 2 * BATCH
+    assert len(np.unique(np.asarray(drawn["contrast"].params["crop"]["top"]))) == 8
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_the_queue_holds_keys_of_the_target_network(symmetric):
+    built = method.build(config("moco", objectives__moco__symmetric=symmetric))
+    built = built._replace(momentum=lambda step: jnp.ones(()))  # the target stays as it started
+    network = linear_network()
+    start, state, _ = train(built, network=network, steps=1)
+    key = jax.random.fold_in(jax.random.key(1), 0)
+    _, examples = draw_views(built, key, read(POOL, INPUTS[0]))
+    (_, keys), _ = network.apply(
+        start.params["network"], start.batch_stats,
+        examples["contrast"].reshape(-1, *SHAPE), train=False,
+    )  # fmt: skip
+    keys = unit(keys).reshape(2, BATCH, -1)
+    wanted = keys.reshape(2 * BATCH, -1)[:24] if symmetric else keys[1]
+    queue = state.memory["moco"]
+    assert queue.shape == (24, 4)
+    np.testing.assert_allclose(queue[: len(wanted)], wanted, atol=1e-5)
+    if not symmetric:  # older keys behind
+        np.testing.assert_array_equal(queue[BATCH:], start.memory["moco"][: 24 - BATCH])
+    np.testing.assert_allclose(jnp.linalg.norm(queue, axis=1), 1, atol=1e-5)
+
+
+def views(seed: int = 0, count: int = 2) -> Views:
+    keys = jax.random.split(jax.random.key(seed), 3)
+    embeddings, target, features = (
+        jax.random.normal(key, (count, 6, width))
+        for key, width in zip(keys, (4, 4, 5), strict=True)
+    )
+    return Views(features, embeddings, target=target)
+
+
+def test_symmetric_moco_is_the_mean_of_both_ways():
+    settings = config("moco").objectives.moco
+    seen = views()._replace(memory=unit(jax.random.normal(jax.random.key(5), (7, 4))))
+    q, k = unit(seen.embeddings), unit(seen.target)
+    one, _ = bases.moco_loss(settings).loss((), seen)
+    np.testing.assert_allclose(one, moco(q[0], k[1], seen.memory), rtol=1e-6)
+    settings.symmetric = True
+    both, _ = bases.moco_loss(settings).loss((), seen)
+    other = moco(q[1], k[0], seen.memory)
+    np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-6)
+
+
+def test_byol_is_zero_when_each_view_predicts_the_other():
+    objective = bases.byol_loss(config("byol", objectives__byol__hidden=()).objectives.byol)
+    seen = views()
+    head = {"dense1": {"kernel": jnp.eye(4), "bias": jnp.zeros(4)}}
+    assert jax.tree.map(jnp.shape, objective.init(jax.random.key(0), seen)) == jax.tree.map(
+        jnp.shape, head
+    )
+    perfect, metrics = objective.loss(head, seen._replace(target=seen.embeddings[::-1]))
+    np.testing.assert_allclose(perfect, 0, atol=1e-5)
+    np.testing.assert_allclose(metrics["positive_cosine"], 1, atol=1e-6)
+    same, _ = objective.loss(head, seen._replace(target=seen.embeddings))
+    assert float(same) > 0.1
+
+
+def test_equimod_predicts_from_the_original_and_the_draw():
+    """Against a loop with the head's own matrices; and the draw matters."""
+    asked = config("info_nce", "equimod")
+    built = method.build(asked)
+    objective, recipe = built.objectives["equimod"][1], built.views["contrast"].transform
+    keys = jax.random.split(jax.random.key(3), (2, 6))
+    params = jax.vmap(jax.vmap(recipe.sample))(keys)
+    seen = views()._replace(params=params)
+    original = Views(views(1, 1).features, views(1, 1).embeddings)
+    head = objective.init(jax.random.key(0), seen, original)
+    value, metrics = objective.loss(head, seen, original)
+
+    head = jax.tree.map(np.asarray, head)
+
+    def normed(x):
+        x = np.asarray(x)
+        return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+
+    def project(features):
+        hidden = normed(np.asarray(features) @ head["project"]["dense1"]["kernel"])
+        bn = head["project"]["bn1"]
+        hidden = np.maximum(hidden * bn["scale"] + bn["bias"], 0)
+        return normed(hidden @ head["project"]["dense2"]["kernel"])
+
+    mean, std = bases._parameter_moments(recipe)
+    vector = np.asarray(bases.objectives.parameter_vector(params)) - np.asarray(mean)
+    vector = vector / np.asarray(std)
+    still, total, gain = project(original.features[0]), 0.0, 0.0
+    for v in range(2):
+        y = np.asarray(unit(project(seen.features[v])))
+        dense = head["embed"]["dense1"]
+        p = vector[v] @ dense["kernel"] + dense["bias"]
+        joined = np.concatenate([still, p], axis=1)
+        predicted = np.asarray(unit(normed(joined @ head["predict"]["dense1"]["kernel"])))
+        total += float(info_nce(predicted, y, temperature=0.2)) / 2
+        gain += np.mean(np.sum((predicted - np.asarray(unit(still))) * y, axis=1)) / 2
+    np.testing.assert_allclose(value, total, rtol=1e-4)
+    np.testing.assert_allclose(metrics["equimod_gain"], gain, rtol=1e-3, atol=1e-5)
+    shuffled = seen._replace(params=jax.tree.map(lambda leaf: leaf[:, ::-1], params))
+    assert abs(float(objective.loss(head, shuffled, original)[0]) - float(value)) > 1e-3
+
+
+def test_the_momentum_rises_along_half_a_cosine():
+    asked = config("byol", target__momentum=0.9, target__final=1.0)
+    built = method.scheduled(method.build(asked), asked, steps=10)
+    found = [float(built.momentum(jnp.int32(step))) for step in (0, 5, 10, 20)]
+    np.testing.assert_allclose(found, [0.9, 0.95, 1.0, 1.0], atol=1e-6)
+    constant = config("moco")
+    built = method.scheduled(method.build(constant), constant, steps=10)
+    np.testing.assert_allclose(built.momentum(jnp.int32(7)), 0.99, rtol=1e-6)
+    plain = config("info_nce")
+    assert method.scheduled(method.build(plain), plain, steps=10).momentum is None
+
+
+def test_methods_without_a_target_are_told_so():
+    seen = views()._replace(target=None)
+    with pytest.raises(ValueError, match="byol needs a target network"):
+        objective = bases.byol_loss(config("byol").objectives.byol)
+        objective.loss(objective.init(jax.random.key(0), seen), seen)
