@@ -1,10 +1,11 @@
-"""Can rotations of embeddings be steered? SimCLR and CARE on shapes, two seeds: half an hour.
+"""Can rotations of embeddings be steered? SimCLR and CARE on shapes, two seeds.
 
     python -m eqssl_jax.main --config=configs/steering_small.py --workdir=runs/steering_small
 
 Runs of one seed share data order, initial weights and recipe; they differ in the weight of the
 equivariance objective alone. Evaluation fits R(p) = exp(Σ c_k(p) G_k) to draws of the rotation
-alone, of the hue alone, and of the whole recipe. Results: docs/results/steering.
+alone, of the hue alone, and of the whole recipe. The whole command has not been run to its end
+yet. `benchmarks/steering.py` measures steering alone.
 """
 
 from ml_collections import ConfigDict

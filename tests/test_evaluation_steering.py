@@ -186,11 +186,16 @@ def wide(x):
     return flat, flat
 
 
+def dead(x):
+    flat = jnp.zeros((len(x), D))
+    return flat, flat
+
+
 @pytest.fixture(scope="module")
 def studies():
     return steering_study(
-        {"image": image, "scrambled": scrambled, "wide": wide}, SPLITS, TURN, jax.random.key(0),
-        part="turn", draws=24, images=30, batch=30,
+        {"image": image, "scrambled": scrambled, "wide": wide, "dead": dead}, SPLITS, TURN,
+        jax.random.key(0), part="turn", draws=24, images=30, batch=30,
     )  # fmt: skip
 
 
@@ -213,7 +218,8 @@ def test_a_study_of_a_random_encoder(studies):
     assert found["mrr"] < 2 * studies["scrambled"].chance["mrr"]
 
 
-def test_more_dimensions_than_images_is_a_reason(studies):
+def test_what_cannot_be_steered_has_a_reason(studies):
+    assert studies["dead"] == "some embeddings are 0, which no rotation moves"
     assert studies["wide"] == "needs more than 40 images, the dimension of embeddings; found 30"
 
 

@@ -77,8 +77,8 @@ def steering_study(
       part: one of its parts, all others at rest; or "all".
 
     Returns:
-      A study for each encoder, or the reason why there is none: as many dimensions as images, or
-      discrete parameters only (`steering_basis.basis`).
+      A study for each encoder, or the reason why there is none: as many dimensions as images,
+      discrete parameters only (`steering_basis.basis`), or embeddings that are 0.
 
     Raises:
       ValueError: for unknown parts, fewer than 8 draws, a missing split, or embeddings that are not
@@ -97,17 +97,19 @@ def steering_study(
     except ValueError as error:  # known before anything is encoded
         return dict.fromkeys(encoders, str(error))
     found = embed_part(encoders, splits, transform, drawn, held_out, images, batch)
-    studies: dict[str, SteeringStudy | str] = {}
-    for name, seen in found.items():
-        least = min(len(seen.train.before), len(seen.test.before))
-        d = seen.train.before.shape[1]
-        if least > d:
-            studies[name] = _study(seen, transform.identity)
-        else:
-            studies[name] = (
-                f"needs more than {d} images, the dimension of embeddings; found {least}"
-            )
-    return studies
+    return {
+        name: _why_not(seen) or _study(seen, transform.identity) for name, seen in found.items()
+    }
+
+
+def _why_not(seen: Seen) -> str:
+    """Why embeddings cannot be steered; empty if they can."""
+    least = min(len(seen.train.before), len(seen.test.before))
+    d = seen.train.before.shape[1]
+    if least <= d:
+        return f"needs more than {d} images, the dimension of embeddings; found {least}"
+    still = [not z.any(axis=-1).all() for part in seen[:3] for z in (part.before, part.after)]
+    return "some embeddings are 0, which no rotation moves" if any(still) else ""
 
 
 def _study(seen: Seen, identity: Params) -> SteeringStudy:
