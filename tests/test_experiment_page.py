@@ -56,6 +56,28 @@ def test_damage_becomes_a_note(tmp_path):
     assert "care: loss not finite at step 6" in found.text()
 
 
+@pytest.mark.parametrize(
+    "encoders",
+    ["x", [], {"trained": 1}, {"trained": {"knn": 1}}, {"trained": {"knn": {"value": "1"}}}],
+)
+def test_an_evaluation_of_another_shape_is_damaged(tmp_path, encoders):
+    folder = workdir(tmp_path / "care")
+    (folder / "eval" / "12.json").write_text(json.dumps({"encoders": encoders}))
+    run = collect(folder, "care")
+    assert list(run.evaluations) == [4] and "eval/12.json is damaged" in run.notes[0]
+
+
+def test_one_folder_named_twice_is_one_run_and_equal_names_of_figures_stay_apart(tmp_path):
+    one, two = workdir(tmp_path / "one"), workdir(tmp_path / "two")
+    for folder, width in ((one, 71), (two, 72)):
+        (folder / "comparison.png").write_bytes(png(width))
+    again = tmp_path / "two" / ".." / "one"
+    found = Page(write_page([one, two, again], tmp_path / "page.html").read_text())
+    check(found)
+    assert "one" in found.all("h1")[0][2] and len(found.all("h1")[0][2].split(", ")) == 2
+    assert {"71", "72"} <= {a["width"] for _, a, _ in found.all("img")}
+
+
 def test_a_run_that_has_not_begun(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(plain(base())))
     check(Page(write_page([tmp_path], tmp_path / "page.html").read_text()))

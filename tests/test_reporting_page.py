@@ -343,4 +343,4 @@ def test_the_environment_and_the_command_of_a_run():
     assert ["python", "3.11.0", "3.12.0"] in rows and ["jax", "0.10.0", "0.10.0"] in rows
     commands = [text for _, _, text in found.all("pre")]
     assert commands.count(a_run().starts[0]["command"]) == 1
-    assert settings.again("runs/b") in commands
+    assert settings.again("runs/care") in commands

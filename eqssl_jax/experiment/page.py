@@ -28,14 +28,10 @@ def write_page(workdirs: Sequence[Path], out: Path) -> Path:
     """
     if out.is_dir():
         raise OSError(f"--out is the folder {out}: give the name of a file, e.g. {out / 'x.html'}.")
-    named = names([folder for workdir in workdirs for folder in find_runs(workdir)])
+    folders = [folder for workdir in workdirs for folder in find_runs(workdir)]
+    named = names(list({folder.resolve(): folder for folder in folders}.values()))
     runs = [collect(folder, name) for folder, name in named.items()]
-    shared = {
-        path.stem: path.read_bytes()
-        for workdir in workdirs
-        for path in sorted(workdir.glob("*.png"))
-    }
-    text = reporting.html_page(runs, shared=shared)
+    text = reporting.html_page(runs, shared=shared_figures(workdirs))
     unfinished = out.with_name(out.name + ".tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +43,17 @@ def write_page(workdirs: Sequence[Path], out: Path) -> Path:
             f"the free space of its disk, or give another --out."
         ) from None
     return out
+
+
+def shared_figures(workdirs: Sequence[Path]) -> dict[str, bytes]:
+    """The PNGs that lie in the workdirs themselves, by name; of equal names, the folder's too."""
+    paths = [path for workdir in workdirs for path in sorted(workdir.glob("*.png"))]
+    paths = list({path.resolve(): path for path in paths}.values())
+    times = Counter(path.stem for path in paths)
+    return {
+        path.stem if times[path.stem] == 1 else f"{path.stem}_{path.parent}": path.read_bytes()
+        for path in paths
+    }
 
 
 def find_runs(workdir: Path) -> list[Path]:
@@ -135,8 +142,13 @@ def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
 def _result(path: Path) -> dict[str, Any] | None:
     """An evaluation; None where it is damaged."""
     found = _parsed(path.read_bytes())
-    encoders = found.get("encoders") if isinstance(found, dict) else None
-    return found if isinstance(encoders, dict) else None
+    try:
+        cells = [cell for metrics in found["encoders"].values() for cell in metrics.values()]
+        numbers = [cell.get(key) for cell in cells for key in ("value", "sd")]
+    except (TypeError, KeyError, AttributeError):
+        return None
+    known = all(number is None or isinstance(number, int | float) for number in numbers)
+    return found if known else None
 
 
 def _parsed(text: bytes) -> Any:

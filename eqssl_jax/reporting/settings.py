@@ -114,10 +114,15 @@ def commands(runs: Sequence[Run]) -> list[Element]:
                 started.setdefault(start["command"], []).append(run.name)
     made = []
     for command, names in started.items():
-        made += [tag("p", f"Started with ({', '.join(names)}):"), tag("pre", command, tabindex=0)]
-    made.append(tag("p", "From the resolved config alone, into a new folder:"))
-    made += [tag("pre", again(run.folder), tabindex=0) for run in runs]
-    return made
+        made += [tag("p", f"Started with ({', '.join(names)}):"), _command(command)]
+    first = runs[0]
+    what = f"From the resolved config alone ({first.name}; likewise any other run's folder):"
+    text = what if len(runs) > 1 else "From the resolved config alone:"
+    return [*made, tag("p", text), _command(again(first.folder))]
+
+
+def _command(text: str) -> Element:
+    return tag("pre", text, tabindex=0, class_="command")
 
 
 def again(folder: str) -> str:
