@@ -26,7 +26,11 @@ def embeddings(run: Setup, folder: Path, draws: int, images: int) -> dict[str, n
     """Points [1 + A, n, d] of the trained and the untrained encoder; first without augmentation."""
     like = run.init()
     manager = checkpoint.open_checkpoints(folder, read_only=True)
-    state = checkpoint.restore(manager, like, max(manager.all_steps()))
+    steps = sorted(manager.all_steps())
+    if not steps:
+        print(f"{folder.name} has no checkpoint yet and is left out.")
+        return {}
+    state = checkpoint.restore(manager, like, steps[-1])
     manager.close()
     drawn = jax.vmap(run.recipe.sample)(jax.random.split(jax.random.key(2), draws))
     views = [(), *((jax.tree.map(operator.itemgetter(a), drawn),) for a in range(draws))]
@@ -68,8 +72,9 @@ def main() -> None:
     for folder in run_folders(args.workdir):
         run = setup(read_config(folder), training=False)
         found = embeddings(run, folder, args.draws, args.images)
-        rows = tables.setdefault(run.config.objectives.geometry, {})
-        rows |= {folder.name: found["trained"], "untrained": found["untrained"]}
+        if found:
+            rows = tables.setdefault(run.config.objectives.geometry, {})
+            rows |= {folder.name: found["trained"], "untrained": found["untrained"]}
     for geometry, rows in tables.items():
         report(rows, geometry)
 
