@@ -239,6 +239,16 @@ def test_budgets_of_clouds():
         settings("quick", trajectory_steps=2)
 
 
+def test_the_figure_names_its_axes_once(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "eqssl_jax.reporting.turning.save", lambda figure, path: seen.append(figure)
+    )
+    reporting.trajectories({"one": np.ones((3, 4, 2)), "two": np.ones((3, 4, 2))}, "")
+    titles = [axes.get_title() for axes in seen[0].axes]
+    assert titles == ["around x", "around y", "around z", "", "", ""]
+
+
 def test_the_figure_of_trajectories(tmp_path):
     curve = np.stack([circle(40, dimension=2)] * 3)
     still = np.zeros((3, 40, 2))

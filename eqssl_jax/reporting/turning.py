@@ -57,7 +57,7 @@ def trajectories(rows: Mapping[str, Float[np.ndarray, "3 s 2"]], path: str | Pat
             )
             for side in axes.spines.values():
                 side.set_visible(False)
-            if line is grid[0]:
+            if axes.get_subplotspec().is_first_row():
                 axes.set_title(f"around {around}", fontsize=TITLE, color=INK)
         line[0].set_ylabel(f"{name}\nextent {extent:.2g}", fontsize=TEXT, color=INK)
     note = "A ring marks the start; the colour is the angle, from 0 to a whole turn."
