@@ -127,6 +127,7 @@ def _shape(config: ConfigDict) -> str:
     """
     found = plain(config)
     weights = {}
+    geometry = found["objectives"].pop("geometry")
     for name, settings in found["objectives"].items():
         weights[name] = {**settings, "weight": settings["weight"] > 0, "splits": 0}
         weights[name].pop("temperature", None)
@@ -134,6 +135,7 @@ def _shape(config: ConfigDict) -> str:
         "model": found["model"],
         "recipe": [found["recipe"]["name"], found["recipe"]["options"].get("size")],
         "roles": found["roles"],
+        "geometry": geometry,
         "objectives": {name: one for name, one in weights.items() if one["weight"]},
         "image": found["data"]["size"],
         "batch": found["train"]["batch_size"],
