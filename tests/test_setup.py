@@ -19,6 +19,7 @@ from eqssl_jax.training.plan import _role
 from eqssl_jax.training.setup import setup
 from eqssl_jax.transforms import recipes
 
+VALUES = ("authors", "solo")
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -341,22 +342,26 @@ def test_every_config_loads_for_every_variant_and_builds_its_method():
                 assert ("order_rotate" in built.objectives) == (path.stem != "advise")
                 assert ("equivariance" in built.objectives) == (path.stem == "care_order")
             continue
+        if path.stem == "proteins":
+            for name, weights in presets.PROTEIN_METHODS.items():
+                assert set(method.build(module.get_config(name)).objectives) == set(weights)
+            continue
         if path.stem not in (*presets.BASES, "care", "care_two_views", "equimod"):
             expanded = expand(module.get_config())
             assert len(expanded) >= 2
             for config in expanded.values():
                 assert method.build(config).objectives
             continue
-        for dataset in presets.DATASETS:
-            for values in ("", ",authors", ",solo"):
-                config = module.get_config(dataset + values)
-                built = method.build(config)
-                check_batch(config, built, devices=1)
-                assert ("equivariance" in built.objectives) == path.stem.startswith("care")
-                assert ("equimod" in built.objectives) == (path.stem == "equimod")
-                base = path.stem if path.stem in presets.BASES[1:] else "info_nce"
-                assert base in built.objectives
-                assert load(plain(config)).to_dict().keys() == config.to_dict().keys()
+        values = [f"{dataset},{v}" for dataset in ("cifar10", "imagenet100") for v in VALUES]
+        for variant in (*presets.DATASETS, *values):
+            config = module.get_config(variant)
+            built = method.build(config)
+            check_batch(config, built, devices=1)
+            assert ("equivariance" in built.objectives) == path.stem.startswith("care")
+            assert ("equimod" in built.objectives) == (path.stem == "equimod")
+            base = path.stem if path.stem in presets.BASES[1:] else "info_nce"
+            assert base in built.objectives
+            assert load(plain(config)).to_dict().keys() == config.to_dict().keys()
 
 
 def test_paper_and_authors_values_are_both_reachable():
