@@ -53,13 +53,19 @@ def report(rows: dict[str, np.ndarray], geometry: str) -> None:
         print("|---" * (len(evaluation.FormChange._fields) + 3) + "|")
         for run, z in rows.items():
             found = np.array([evaluation.form_change(z[0], after, form) for after in z[1:]])
-            mean, sd = np.nanmean(found, axis=0), np.nanstd(found, axis=0, ddof=1)
-            cells = [f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, sd, strict=True)]
-            missing = int(np.isnan(found[:, 2]).sum())
-            cells[2] += f" ({missing} of {len(found)} without)" if missing else ""
+            cells = [_spread(column) for column in found.T]
             rank = evaluation.effective_rank(z[0] - z[0].mean(axis=0))
             moved = np.mean([evaluation.invariance_error(z[0], after) for after in z[1:]])
             print(f"| {run} | " + " | ".join(cells) + f" | {rank:.1f} | {moved:.3f} |")
+
+
+def _spread(values: np.ndarray) -> str:
+    """Mean ± sd over augmentations, with the number of those that have none."""
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return f"{len(known)} of {len(values)} have one"
+    missing = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
+    return f"{known.mean():.3f} ± {known.std(ddof=1):.3f}{missing}"
 
 
 def main() -> None:
