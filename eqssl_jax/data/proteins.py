@@ -60,7 +60,7 @@ def load(
 
     >>> data = load(chains=20, points=16)
     >>> {name: split.size for name, split in data.splits.items()}, data.image_shape
-    ({'train': 14, 'validation': 2, 'test': 4}, (16, 4))
+    ({'train': 14, 'test': 4, 'validation': 2}, (16, 4))
 
     Raises:
       FileNotFoundError: if there is no such file or folder, or nothing in it.
