@@ -47,7 +47,8 @@ def test_every_run_of_every_study_is_a_method(study, scale):
             assert config.train.keep * config.train.save_every >= config.train.steps
     for data in (SHAPES, DataChoice("arrays", "some.npz")):
         for config in study.runs(scale, data).values():
-            assert (config.data.name, config.data.directory) == data
+            name = "proteins" if study.name == "proteins" else data.name
+            assert (config.data.name, config.data.directory) == (name, data.directory)
 
 
 @pytest.mark.parametrize("study", [s for s in ALL if s.published], ids=lambda s: s.name)
@@ -122,6 +123,11 @@ def test_data_stands_in_for_one_column():
         (lambda: choose(ALL[0], "large", SHAPES), ValueError, "no scale 'large'"),
         (lambda: choose(ALL[0], "smoke", SHAPES, only=["MNIST"]), ValueError, "CIFAR-100"),
         (lambda: choose(ALL[0], "smoke", SHAPES, seeds=0), ValueError, "--seeds is 0"),
+        (
+            lambda: studies.find("proteins").runs("smoke", DataChoice("cifar10")),
+            ValueError,
+            "no set of proteins",
+        ),
         (lambda: studies.parse_data("nowhere.npz"), FileNotFoundError, "train_images"),
         (lambda: studies.parse_data("no/where"), FileNotFoundError, "no/where"),
     ],

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from eqssl_jax.studies.ablations import LAMBDA_SWEEP, LOSS_ABLATION, TWO_VIEWS
 from eqssl_jax.studies.base import DataChoice, Outcome, Study
 from eqssl_jax.studies.geometry import CIRCLE, GAMMA, RETRIEVAL, WAHBA
+from eqssl_jax.studies.proteins import PROTEINS
 from eqssl_jax.studies.scales import SCALES, parse_data
 from eqssl_jax.studies.table1 import BASE_METHODS, CARE_TABLE1
 
@@ -20,6 +21,7 @@ STUDIES: Mapping[str, Study] = {
         GAMMA,
         RETRIEVAL,
         LOSS_ABLATION,
+        PROTEINS,
         TWO_VIEWS,
         BASE_METHODS,
     )

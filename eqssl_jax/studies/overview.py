@@ -28,8 +28,7 @@ def show_studies(studies: Mapping[str, Study]) -> None:
     console.print(
         "small and smoke: estimated minutes on two idle CPU cores, for training and one evaluation "
         "a run; --only makes one column of a table. paper: --table=NAME --scale=paper --runs=DIR "
-        "--plan counts FLOPs and hours. Figures 3, 4 and 17-20 are of proteins, not of images: not "
-        "in this list.",
+        "--plan counts FLOPs and hours.",
         highlight=False,
     )
 
