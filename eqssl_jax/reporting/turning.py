@@ -44,7 +44,7 @@ def trajectories(rows: Mapping[str, Float[np.ndarray, "3 s 2"]], path: str | Pat
             pieces = np.stack([closed[:-1], closed[1:]], axis=1)
             turn = np.arange(len(curve)) / len(curve)
             colours = colormaps["twilight_shifted"](turn)
-            axes.add_collection(LineCollection(pieces, colors=colours, linewidths=1.2))
+            axes.add_collection(LineCollection(list(pieces), colors=colours, linewidths=1.2))
             axes.scatter(*curve.T, s=5, c=colours, linewidths=0, zorder=2)
             axes.scatter(*curve[0], s=34, facecolors="none", edgecolors=INK, linewidths=1, zorder=3)
             middle = (low + high) / 2
