@@ -1,18 +1,22 @@
-"""Can rotations of embeddings be steered? SimCLR and CARE on shapes, two seeds.
+"""Can rotations of embeddings be steered? SimCLR, CARE, and CARE without alignment, two seeds.
 
     python -m eqssl_jax.main --config=configs/steering_small.py --workdir=runs/steering_small
 
-Runs of one seed share data order, initial weights and recipe; they differ in the weight of the
-equivariance objective alone. Evaluation fits R(p) = exp(Σ c_k(p) G_k) to draws of the rotation
-alone, of the hue alone, and of the whole recipe. The whole command has not been run to its end
-yet. `benchmarks/steering.py` measures steering alone.
+Runs of one seed share data order, initial weights and recipe; they differ in the weights of the
+objectives alone. `uniform` asks for uniformity and the Gram match, and not that views agree.
+Evaluation fits R(p) = exp(Σ c_k(p) G_k) to draws of the rotation alone, of the hue alone, and of
+the whole recipe. `benchmarks/steering.py` measures steering alone. Results: docs/results/steering.
 """
 
 from ml_collections import ConfigDict
 
 from eqssl_jax import presets
 
-WEIGHTS = {"simclr": 0.0, "care": 0.1}
+OBJECTIVES = {
+    "simclr": {"equivariance": {"weight": 0.0}},
+    "care": {},
+    "uniform": {"info_nce": {"weight": 0.0}, "uniformity": {"weight": 1.0}},
+}
 SEEDS = (0, 1)
 
 
@@ -21,17 +25,18 @@ def get_config() -> ConfigDict:
     config.model.encoder = "conv_tiny"
     # Few dimensions, since an evaluation of the fit costs d³; more images than dimensions.
     config.model.projector = (256, 16)
-    config.train.steps = 200
+    config.objectives.equivariance.weight = 0.3
+    config.train.steps = 600
     config.train.log_every = 50
-    config.train.knn_every = 200
-    config.train.save_every = 200
+    config.train.knn_every = 600
+    config.train.save_every = 600
     config.evaluation.preset = "quick"
     config.evaluation.options = ConfigDict(
         {
             # Little of all else.
             "train_images": 512,
-            "validation_images": 128,
-            "test_images": 256,
+            "validation_images": 256,
+            "test_images": 512,
             "out_of_range_images": 128,
             "probe_steps": 100,
             "seeds": (0,),
@@ -42,18 +47,15 @@ def get_config() -> ConfigDict:
             "ladder_images": 0,
             "queries": 0,
             "steering_draws": 48,
-            "steering_images": 128,
+            "steering_images": 256,
             "steering_parts": ("rotate", "hue", "all"),
         }
     )
     config.runs = ConfigDict(
         {
-            f"seed{seed}_{name}": {
-                "seed": seed,
-                "objectives": {"equivariance": {"weight": weight}},
-            }
+            f"seed{seed}_{name}": {"seed": seed, "objectives": weights}
             for seed in SEEDS
-            for name, weight in WEIGHTS.items()
+            for name, weights in OBJECTIVES.items()
         }
     )
     return config.lock()
