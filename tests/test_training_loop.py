@@ -16,7 +16,7 @@ from toys import recipe as toy_recipe
 
 from eqssl_jax import data, method, views
 from eqssl_jax.config import base, plain
-from eqssl_jax.method import Method
+from eqssl_jax.method import Method, bases
 from eqssl_jax.objectives import Objective, info_nce, unit
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.environment import read_environment
@@ -122,6 +122,32 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch):
     equal(whole, resumed)
     # The same log too: no line missing, none twice.
     assert read_records(tmp_path / "parts") == read_records(tmp_path / "whole")
+
+
+def moco_and_byol() -> Method:
+    """A method whose state has everything: a queue, a target network that slows down, a head."""
+    config = base()
+    config.objectives.moco.queue, config.objectives.byol.hidden = 20, (8,)
+    config.target.final = 1.0
+    objectives = {
+        name: (1.0, bases.objective(name, config, toy_recipe())) for name in ("moco", "byol")
+    }
+    sets = {"contrast": views.ViewSpec(toy_recipe(), views.independent(2))}
+    built = Method(sets, objectives, target_views=("contrast",))
+    return method.scheduled(built, config, steps=12)
+
+
+def test_queue_target_and_head_are_resumed_bit_for_bit(tmp_path, monkeypatch):
+    whole = train(small(method=moco_and_byol()), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        killed_at(8, patch)
+        with pytest.raises(Killed):
+            train(small(method=moco_and_byol()), tmp_path / "parts")
+    resumed = train(small(method=moco_and_byol()), tmp_path / "parts")
+    equal(whole, resumed)
+    assert resumed.memory["moco"].shape == (20, 4)
+    moved = np.abs(resumed.target["network"]["encoder"] - resumed.params["network"]["encoder"])
+    assert moved.max() > 0
 
 
 def test_what_is_logged(tmp_path):
