@@ -10,7 +10,7 @@ from toys import linear_network, normed_network, read
 
 from eqssl_jax import method, presets
 from eqssl_jax.method import bases
-from eqssl_jax.objectives import Views, info_nce, moco, unit
+from eqssl_jax.objectives import Views, moco, unit
 from eqssl_jax.training.forward import draw_views
 from eqssl_jax.training.mesh import make_mesh, replicated
 from eqssl_jax.training.optimizer import permissive
@@ -212,15 +212,22 @@ def test_equimod_predicts_from_the_original_and_the_draw():
     mean, std = bases._parameter_moments(recipe)
     vector = np.asarray(bases.objectives.parameter_vector(params)) - np.asarray(mean)
     vector = vector / np.asarray(std)
-    still, total, gain = project(original.features[0]), 0.0, 0.0
+    still, gain, predictions, truths = project(original.features[0]), 0.0, [], []
     for v in range(2):
         y = np.asarray(unit(project(seen.features[v])))
         dense = head["embed"]["dense1"]
         p = vector[v] @ dense["kernel"] + dense["bias"]
         joined = np.concatenate([still, p], axis=1)
         predicted = np.asarray(unit(normed(joined @ head["predict"]["dense1"]["kernel"])))
-        total += float(info_nce(predicted, y, temperature=0.2)) / 2
+        predictions.append(predicted)
+        truths.append(y)
         gain += np.mean(np.sum((predicted - np.asarray(unit(still))) * y, axis=1)) / 2
+    rows = np.concatenate([*predictions, *truths])  # 4N rows, the positive of i is i ± 2N
+    similarity, half, total = rows @ rows.T / 0.2, len(rows) // 2, 0.0
+    for i in range(len(rows)):
+        others = [np.exp(similarity[i, j]) for j in range(len(rows)) if j != i]
+        positive = similarity[i, (i + half) % len(rows)]
+        total -= (positive - np.log(sum(others))) / len(rows)
     np.testing.assert_allclose(value, total, rtol=1e-4)
     np.testing.assert_allclose(metrics["equimod_gain"], gain, rtol=1e-3, atol=1e-5)
     shuffled = seen._replace(params=jax.tree.map(lambda leaf: leaf[:, ::-1], params))

@@ -1,6 +1,5 @@
 """The base methods as objectives on two views of each image, and EquiMod beside any of them."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -117,7 +116,10 @@ def equimod_loss(settings: ConfigDict, recipe: Transform) -> Objective:
     With y a projection of the features by a head of its own, y_0 of the original image, y_t of
     view t and p_t the parameters of its draw, standardised over many draws,
 
-        ŷ_t = BN(W [y_0; V p_t]),   L = mean over both views of InfoNCE(ŷ_t, y_t).
+        ŷ_t = BN(W [y_0; V p_t]),   L = InfoNCE of all (ŷ_t, y_t), t = 1, 2, in one batch.
+
+    So the other view of the same image is among the negatives: a y that forgets the view would
+    have to tell apart what is the same, and this is what keeps y from becoming invariant.
 
     Source: Devillers and Lefort 2023, arXiv:2211.01244. p comes straight from the draw: all its
     numbers, phases of cyclic ones as (cos, sin); where the authors add flags of what was applied,
@@ -151,8 +153,10 @@ def equimod_loss(settings: ConfigDict, recipe: Transform) -> Objective:
             [jnp.broadcast_to(still, y.shape), embed.apply(head["embed"], p)], axis=-1
         )
         predicted, true = unit(predict.apply(head["predict"], asked)), unit(y)
-        nce = partial(objectives.info_nce, temperature=settings.temperature)
-        value = jnp.mean(jnp.stack([nce(*pair) for pair in zip(predicted, true, strict=True)]))
+        rows = (-1, y.shape[-1])  # both views in one batch, [2N, D]
+        value = objectives.info_nce(
+            predicted.reshape(rows), true.reshape(rows), temperature=settings.temperature
+        )
         # What predicting gains over taking the original for the view.
         gain = jnp.mean(jnp.sum((predicted - unit(still)) * true, axis=-1))
         return value, {"equimod_gain": gain}
