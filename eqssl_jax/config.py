@@ -35,7 +35,8 @@ def base() -> ConfigDict:
             projector=(512, 128),  # widths of the projector's layers, the last is D
             projector_batch_norm=True,  # BatchNorm after every hidden layer of the projector
             compute_dtype="float32",  # float32 or bfloat16; parameters and losses stay float32
-            joint_views=False,  # True: one BatchNorm over all views; False: each view its own
+            # True: one BatchNorm over all views; False: each its own. Heads (BYOL, EquiMod): each.
+            joint_views=False,
             conv="auto",  # how convolutions are computed: auto, xla or patches
         )
     )
@@ -106,6 +107,8 @@ def base() -> ConfigDict:
             weight_decay=1e-6,
             decay="all",  # which parameters decay: all (as PyTorch), or kernels
             momentum=0.9,  # sgd, lars
+            trust=1e-3,  # lars: η, the share of its own length that a kernel moves by
+            clip=False,  # lars: True bounds that by the rate, as solo-learn does
             schedule="constant",  # constant, cosine, step
             warmup_epochs=0.0,
             step_epochs=(),  # step: where the rate is multiplied by step_factor

@@ -209,7 +209,7 @@ def test_equimod_predicts_from_the_original_and_the_draw():
         hidden = np.maximum(hidden * bn["scale"] + bn["bias"], 0)
         return normed(hidden @ head["project"]["dense2"]["kernel"])
 
-    mean, std = bases._parameter_moments(recipe)
+    mean, std = bases._parameter_moments(recipe.sample)
     vector = np.asarray(bases.objectives.parameter_vector(params)) - np.asarray(mean)
     vector = vector / np.asarray(std)
     still, gain, predictions, truths = project(original.features[0]), 0.0, [], []

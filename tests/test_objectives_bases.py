@@ -86,6 +86,17 @@ def test_moco_is_its_double_loop():
     np.testing.assert_allclose(found, total, rtol=1e-5)
 
 
+def test_negative_cosine_is_its_double_loop():
+    z1, z2, _ = embeddings(3)
+    total = 0.0
+    for n in range(6):
+        product = sum(z1[n, j] * z2[n, j] for j in range(3))
+        lengths = np.sqrt(sum(z1[n, j] ** 2 for j in range(3)) * sum(z2[n] ** 2))
+        total -= product / lengths / 6
+    found = negative_cosine(unit(jnp.float32(z1)), unit(jnp.float32(z2)))
+    np.testing.assert_allclose(found, total, rtol=1e-5)
+
+
 def test_barlow_twins_is_zero_only_for_equal_uncorrelated_dimensions():
     z = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(64, 4)))[0], jnp.float32)
     z = 8 * (z - z.mean(axis=0, keepdims=True))

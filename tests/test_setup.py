@@ -402,6 +402,11 @@ def test_the_recipes_are_those_of_their_sources():
     assert (solo.optimizer.name, solo.optimizer.learning_rate) == ("lars", 1.0)
     assert (solo.model.projector, solo.objectives.byol.hidden) == ((4096, 256), (4096,))
     assert (solo.target.momentum, solo.target.final) == (0.99, 1.0)
+    assert (solo.optimizer.trust, solo.optimizer.clip) == (0.02, True)
+    assert presets.method("vicreg", "cifar10").model.projector == (2048, 2048, 2048)
+    assert presets.method("vicreg", "cifar10").objectives.vicreg.variance == 50  # see SOLO
+    assert not presets.method("simclr", "cifar10,solo").model.projector_batch_norm
+    assert presets.method("moco", "imagenet100,care,solo").objectives.equivariance.splits == 8
     twins = presets.method("barlow_twins", "cifar10")
     assert (twins.objectives.barlow_twins.weight, twins.model.encoder) == (0.1, "resnet50")
     equimod = presets.method("byol", "cifar10,equimod,equimod_recipe")
@@ -409,7 +414,17 @@ def test_the_recipes_are_those_of_their_sources():
     assert (equimod.objectives.equimod.weight, equimod.objectives.equimod.temperature) == (1.0, 0.2)
 
 
+def test_lambda_keeps_the_size_of_a_group():
+    """The Gram loss sums over the images of a group, so λ belongs to 16 or 32 of them."""
+    two = presets.method("simclr", "imagenet100,two_views")
+    assert two.train.batch_size // two.objectives.equivariance.splits == 128 // 4
+    larger = presets.method("simclr", "cifar10,care,equimod,equimod_recipe")
+    assert larger.train.batch_size // larger.objectives.equivariance.splits == 256 // 16
+
+
 def test_recipes_that_nobody_published():
+    with pytest.raises(ValueError, match="not for shapes"):
+        presets.method("simclr", "shapes,solo")
     with pytest.raises(ValueError, match="known for simclr and byol"):
         presets.method("vicreg", "cifar10,equimod_recipe")
     with pytest.raises(ValueError, match="'dino' is unknown"):

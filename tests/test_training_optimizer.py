@@ -123,3 +123,24 @@ def test_bad_optimizer(changes, message):
 def test_bad_schedule(changes, message):
     with pytest.raises(ValueError, match=message):
         learning_rate(settings(**changes), 10, 30)
+
+
+def test_clipped_lars_moves_a_kernel_by_a_share_of_its_length_and_at_most_by_the_rate():
+    """min(η‖θ‖ / ‖g + wd·θ‖, rate) times that gradient, as solo-learn has it."""
+    length, size = 5**0.5, 0.05**0.5  # of the kernel and of its gradient
+    for rate, moved in ((1.0, 0.02 * length), (1e-3, 1e-3 * size)):
+        config = settings(
+            name="lars", learning_rate=rate, weight_decay=0.0, momentum=0.0, trust=0.02, clip=True
+        )
+        found = step(config, PARAMS, GRADIENT)
+        change = jnp.linalg.norm(found["kernel"] - PARAMS["kernel"])
+        np.testing.assert_allclose(change, moved, rtol=1e-3)
+        np.testing.assert_allclose(found["bias"], 3.0 - rate * 0.3, rtol=1e-6)
+    still = settings(name="lars", learning_rate=1.0, weight_decay=0.0, trust=0.02, clip=True)
+    zero = {"kernel": jnp.zeros((1, 2)), "bias": jnp.zeros(1)}
+    assert np.isfinite(step(still, zero, jax.tree.map(jnp.zeros_like, zero))["kernel"]).all()
+
+
+def test_a_trust_coefficient_must_be_positive():
+    with pytest.raises(ValueError, match=r"optimizer\.trust is 0"):
+        optimizer(settings(name="lars", trust=0.0), lambda count: 1.0)

@@ -21,7 +21,8 @@ class Settings(NamedTuple):
       axis_turns: rotations of each point cloud for `axis.turned`; only for data sets of clouds.
       trajectory_clouds, trajectory_steps: see `trajectories.trajectories`; likewise.
       ladder_rungs, ladder_images: see `ladder_study`; 0 images leave it out.
-      steering_draws, steering_images, steering_parts: see `steering_study`; 0 draws leave it out.
+      steering_draws, steering_images, steering_parts: see `steering_study`; 0 draws leave it out,
+        since a fit costs minutes on a CPU (d³ for each of its evaluations); 64 are a good number.
         A part is steered alone; "all" is the whole transformation.
     """
 
@@ -46,7 +47,7 @@ class Settings(NamedTuple):
     hue_shift: float = 1 / 3
     ladder_rungs: int = 8
     ladder_images: int = 1000
-    steering_draws: int = 64
+    steering_draws: int = 0
     steering_images: int = 512
     steering_parts: tuple[str, ...] = ("all",)
     axis_turns: int = 8
@@ -71,7 +72,6 @@ PRESETS = {
         queries=128,
         ladder_rungs=5,
         ladder_images=128,
-        steering_draws=0,
         axis_turns=2,
         trajectory_clouds=4,
     ),

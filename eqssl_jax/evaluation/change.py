@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from eqssl_jax.evaluation.parameters import RIDGES, Ridge, r2, ridges
+from eqssl_jax.objectives.prediction import CYCLES
 from eqssl_jax.transforms.base import Params
 
 Rows = Float[Array | np.ndarray, "n h"]
 
-CYCLES = {"angle": 1.0, "hue": 2 * np.pi}  # leaves of a draw that come back, in radians per unit
 _ROWS = 1024  # rows predicted at a time
 
 

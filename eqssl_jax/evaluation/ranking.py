@@ -11,7 +11,9 @@ Scores = Float[Array | np.ndarray, "q c"]
 Ranks = Float[Array | np.ndarray, " q"]
 
 
-def target_ranks(scores: Scores, targets: Int[Array | np.ndarray, " q"]) -> Float[np.ndarray, " q"]:
+def target_ranks(
+    scores: Scores, targets: Int[Array | np.ndarray, " q"], *, tie: float = 0.0
+) -> Float[np.ndarray, " q"]:
     """Place of each query's target among its C candidates, from 1 (the highest score), [Q].
 
     Candidates that score the same share the mean of their places: an encoder that maps everything
@@ -20,6 +22,7 @@ def target_ranks(scores: Scores, targets: Int[Array | np.ndarray, " q"]) -> Floa
     Args:
       scores: [Q, C], higher is nearer; dot products of unit embeddings for the published MRR.
       targets: [Q], column of the right candidate of each query.
+      tie: scores that differ by no more are the same.
 
     Raises:
       ValueError: for scores that are not [Q, C] with Q, C ≥ 1 or not finite, or targets outside
@@ -43,7 +46,8 @@ def target_ranks(scores: Scores, targets: Int[Array | np.ndarray, " q"]) -> Floa
     if not np.isfinite(score).all():
         raise ValueError("Scores hold NaN or infinite values: the encoder diverged.")
     own = np.take_along_axis(score, target[:, None], axis=1)  # [Q, 1]
-    better, equal = np.sum(score > own, axis=1), np.sum(score == own, axis=1)
+    better = np.sum(score - own > tie, axis=1)
+    equal = np.sum(np.abs(score - own) <= tie, axis=1)
     return better + (equal + 1) / 2
 
 

@@ -1,10 +1,17 @@
 """Whether a steered embedding finds the augmented image it stands for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+from eqssl_jax.evaluation.ranking import (
+    chance_reciprocal_rank,
+    hits_at,
+    reciprocal_rank,
+    target_ranks,
+)
 
 HITS = (1, 5)
 _TIE = 1e-9  # inner products of unit vectors that are closer are equal
@@ -31,9 +38,9 @@ def among_images(query: Float[np.ndarray, "t n d"], after: Float[np.ndarray, "t 
     >>> found.measures["mrr"].tolist(), found.chance["mrr"]
     ([1.0], 0.75)
     """
+    own = np.arange(after.shape[1])
     scores = query @ after.mT  # [T, n, n]
-    own = np.einsum("tnd,tnd->tn", query, after)
-    return _summary(_ranks(scores, own), after.shape[1])
+    return _summary([target_ranks(one, own, tie=_TIE) for one in scores], len(own))
 
 
 def among_views(query: Float[np.ndarray, "t n d"], after: Float[np.ndarray, "t n d"]) -> Retrieval:
@@ -44,23 +51,17 @@ def among_views(query: Float[np.ndarray, "t n d"], after: Float[np.ndarray, "t n
 
     Source: the bank of SIE (Garrido et al. 2023, arXiv:2302.10283), the views of one object.
     """
-    scores = np.einsum("tnd,snd->tns", query, after, optimize=True)
-    own = np.einsum("tnd,tnd->tn", query, after)
-    return _summary(_ranks(scores, own), len(after))
+    own = np.arange(len(after))
+    scores = np.einsum("tnd,snd->nts", query, after, optimize=True)
+    by_image = [target_ranks(one, own, tie=_TIE) for one in scores]  # n times [T]
+    return _summary(list(np.stack(by_image, axis=1)), len(own))
 
 
-def _ranks(scores: Float[np.ndarray, "t n m"], own: Float[np.ndarray, "t n"]) -> np.ndarray:
-    """From 1; the middle of the places that equal scores share."""
-    gap = scores - own[..., None]
-    above, equal = np.sum(gap > _TIE, axis=-1), np.sum(np.abs(gap) <= _TIE, axis=-1)
-    return 1 + above + (equal - 1) / 2
-
-
-def _summary(ranks: Float[np.ndarray, "t n"], size: int) -> Retrieval:
-    places = np.arange(1, size + 1)
-    measures = {"mrr": np.mean(1 / ranks, axis=1)}
-    chance = {"mrr": float(np.mean(1 / places))}
+def _summary(ranks: Sequence[Float[np.ndarray, " n"]], size: int) -> Retrieval:
+    """Means over the images of each draw."""
+    measures = {"mrr": np.array([reciprocal_rank(one) for one in ranks])}
+    chance = {"mrr": chance_reciprocal_rank(size)}
     for k in HITS:
-        measures[f"hit{k}"] = np.mean(ranks <= k, axis=1)
+        measures[f"hit{k}"] = np.array([hits_at(one, k) for one in ranks])
         chance[f"hit{k}"] = min(1.0, k / size)
     return Retrieval(measures, chance)

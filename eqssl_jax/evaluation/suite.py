@@ -114,7 +114,7 @@ def evaluate(
             parts.append(part)
         if dataset.clouds:
             part, curves[name] = clouds.measured(
-                encode, dataset, split, jax.random.fold_in(key, 2), settings
+                encode, dataset, split, jax.random.fold_in(key, 2**20), settings
             )
             parts.append(part)
         found[name] = measures.merge(parts)

@@ -1,5 +1,7 @@
 """The base methods as objectives on two views of each image, and EquiMod beside any of them."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +12,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import models, objectives
 from eqssl_jax.method.losses import contrast_loss
 from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
-from eqssl_jax.transforms.base import Transform
+from eqssl_jax.transforms.base import Params, Transform
 
 # Those that compare the two contrast views; a name is a key of config.objectives.
 COMPARING = ("info_nce", "alignment", "moco", "byol", "barlow_twins", "vicreg")
@@ -42,8 +44,9 @@ def objective(name: str, config: ConfigDict, recipe: Transform) -> Objective:
 def moco_loss(settings: ConfigDict) -> Objective:
     """Queries of the online network against keys of the target network and a queue of them.
 
-    The queue holds keys of the *target* network, as the paper has it. Batches are not shuffled:
-    under BatchNorm over the global batch a query's statistics do not say which device it was on.
+    The queue holds keys of the *target* network, as the paper has it. Batches are not shuffled
+    between devices: BatchNorm's statistics are of the global batch, and a shuffle would change
+    nothing. A query and its key still share the statistics of their batch, as under any SyncBN.
     """
     _positive("moco", "temperature", settings.temperature)
     if settings.queue < 1:
@@ -128,7 +131,7 @@ def equimod_loss(settings: ConfigDict, recipe: Transform) -> Objective:
     _positive("equimod", "temperature", settings.temperature)
     if not tuple(settings.projector):
         raise ValueError("config.objectives.equimod.projector is empty; it needs a width.")
-    mean, std = _parameter_moments(recipe)
+    mean, std = _parameter_moments(recipe.sample)
     dimension = settings.projector[-1]
     project = models.mlp(tuple(settings.projector), last_batch_norm=True)
     embed = models.mlp((settings.parameters,))
@@ -164,10 +167,13 @@ def equimod_loss(settings: ConfigDict, recipe: Transform) -> Objective:
     return Objective(("contrast", "original"), loss, init)
 
 
-def _parameter_moments(recipe: Transform) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+@functools.cache
+def _parameter_moments(
+    sample: Callable[[Key[Array, ""]], Params],
+) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
     """Mean and standard deviation of the parameters of many draws (1 where nothing varies)."""
     keys = jax.random.split(jax.random.key(0), (1, DRAWS))
-    drawn = jax.jit(jax.vmap(jax.vmap(recipe.sample)))(keys)
+    drawn = jax.jit(jax.vmap(jax.vmap(sample)))(keys)
     vectors = objectives.parameter_vector(drawn)[0]  # [draws, K]
     std = vectors.std(axis=0)
     return vectors.mean(axis=0), jnp.where(std > 1e-6, std, 1.0)

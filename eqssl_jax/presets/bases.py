@@ -5,7 +5,9 @@ Where the CARE paper says how a base method was trained, `values` "paper" and "a
 momentum are then those of solo-learn's ResNet-18 recipes on CIFAR, with the encoder, epochs, batch
 and views of the CARE recipe. "solo" takes solo-learn's recipe whole, its views apart, which stay
 those of the CARE paper (da Costa et al. 2022, arXiv:2108.01775, solo-learn @ 9187ea3);
-"equimod_recipe" takes EquiMod's own (Devillers and Lefort 2023, arXiv:2211.01244).
+on STL-10, which it has no recipe for, that of CIFAR. "equimod_recipe" takes EquiMod's own but for
+its views and its one BatchNorm over an image and its views (Devillers and Lefort 2023,
+arXiv:2211.01244).
 """
 
 from typing import Any
@@ -15,27 +17,35 @@ from ml_collections import ConfigDict
 from eqssl_jax.presets.care import contrastive, two_views, with_care
 from eqssl_jax.presets.variants import parse
 
-# solo-learn: layers of the projector (CIFAR, ImageNet-100), rate at batch 256, weight decay, rest.
+# solo-learn: layers of the projector (CIFAR, ImageNet-100) and whether they have BatchNorm, rate at
+# batch 256, weight decay, and settings of the objective.
 SOLO: dict[str, dict[str, Any]] = {
     "simclr": dict(
-        projector=((2048, 256), (4096, 512)), rate=(0.4, 0.3), decay=(1e-4, 1e-4), weight=1.0,
-        temperature=0.2,
+        projector=((2048, 256), (4096, 512)), batch_norm=False, rate=(0.4, 0.3), decay=(1e-4, 1e-4),
+        objective=dict(temperature=0.2),
     ),
+    # One queue for both views here, a queue for each there: twice the length.
     "moco": dict(
-        projector=((2048, 256),) * 2, rate=(0.3, 0.3), decay=(1e-4, 1e-4), weight=1.0,
-        optimizer="sgd", temperature=0.2, queue=(32_768, 65_536), momentum=(0.99, 0.999),
-        symmetric=True,
+        projector=((2048, 256),) * 2, batch_norm=False, rate=(0.3, 0.3), decay=(1e-4, 1e-4),
+        optimizer="sgd", queue=(65_536, 131_072), momentum=(0.99, 0.999),
+        objective=dict(temperature=0.2, symmetric=True),
     ),
     "byol": dict(
-        projector=((4096, 256),) * 2, rate=(1.0, 0.5), decay=(1e-5, 1e-6), weight=1.0,
-        hidden=((4096,), (8192,)), momentum=(0.99, 1.0),
+        projector=((4096, 256),) * 2, rate=(1.0, 0.5), decay=(1e-5, 1e-6),
+        hidden=((4096,), (8192,)), momentum=(0.99, 1.0), objective={},
     ),
     "barlow_twins": dict(
-        projector=((2048, 2048),) * 2, rate=(0.3, 0.3), decay=(1e-4, 1e-4), weight=0.1,
-        off_diagonal=5e-3,
+        projector=((2048, 2048, 2048),) * 2, rate=(0.3, 0.3), decay=(1e-4, 1e-4),
+        objective=dict(weight=0.1, off_diagonal=5e-3),
     ),
-    "vicreg": dict(projector=((2048, 2048),) * 2, rate=(0.3, 0.3), decay=(1e-4, 1e-4), weight=1.0),
+    # 25 for the sum of both views' variance terms there, for their mean here.
+    "vicreg": dict(
+        projector=((2048, 2048, 2048),) * 2, rate=(0.3, 0.3), decay=(1e-4, 1e-4),
+        objective=dict(invariance=25.0, variance=50.0, covariance=1.0),
+    ),
 }  # fmt: skip
+# Its LARS moves a kernel by at most 0.02 of its length, and by no more than the rate.
+SOLO_TRUST = 0.02
 BASES = tuple(SOLO)
 # EquiMod on CIFAR-10, its own recipe: rate at batch 512 of each base method it was tried on.
 EQUIMOD_RATES = {"simclr": 4.0, "byol": 2.0}
@@ -51,6 +61,11 @@ def method(base: str, argument: str) -> ConfigDict:
       ValueError: for an unknown base method or word.
     """
     dataset, values, additions = parse(argument)
+    if dataset in SMALL and values in ("solo", "equimod_recipe"):
+        raise ValueError(
+            f"{values} is a recipe for CIFAR, STL-10 and ImageNet-100, not for {dataset}: leave "
+            f"that word out."
+        )
     config = with_base(contrastive(dataset, values), base, values)
     if "equimod" in additions:
         config = with_equimod(config)
@@ -70,8 +85,10 @@ def with_base(config: ConfigDict, base: str, values: str = "paper") -> ConfigDic
     if base not in BASES:
         raise ValueError(f"The base method {base!r} is unknown: choose from {', '.join(BASES)}.")
     config.objectives.info_nce.weight = 0.0
-    name = "info_nce" if base == "simclr" else base
-    config.objectives[name].weight = SOLO[base]["weight"] if values == "solo" else 1.0
+    config.objectives["info_nce" if base == "simclr" else base].weight = 1.0
+    if base == "moco" and config.data.name in MOCO_WEIGHTS:
+        care = config.objectives.equivariance
+        care.weight, care.splits = MOCO_WEIGHTS[config.data.name]
     if values == "solo":
         _solo_training(config)
     if values == "solo" or base not in ("simclr", "moco"):
@@ -98,6 +115,7 @@ def _equimod_training(config: ConfigDict, base: str) -> None:
             f"paper or solo."
         )
     config.model.encoder, config.train.batch_size, config.train.epochs = "resnet18", 512, 800.0
+    config.objectives.equivariance.splits *= 2  # λ belongs to the size of a group: twice the batch
     config.model.projector = (2048, 2048, 128) if base == "simclr" else (4096, 256)
     optimizer = config.optimizer
     optimizer.name, optimizer.learning_rate = "lars", EQUIMOD_RATES[base]
@@ -114,9 +132,6 @@ def _moco(config: ConfigDict) -> None:
     settings.temperature = 0.2 if imagenet else 0.1
     settings.queue = 65_536 if imagenet else 4_096
     config.target.momentum = config.target.final = 0.99
-    if config.data.name in MOCO_WEIGHTS:
-        care = config.objectives.equivariance
-        care.weight, care.splits = MOCO_WEIGHTS[config.data.name]
 
 
 def _solo_training(config: ConfigDict) -> None:
@@ -132,20 +147,18 @@ def _solo_recipe(config: ConfigDict, base: str) -> None:
     recipe, which = SOLO[base], int(config.data.name == "imagenet100")
     small = config.data.name in SMALL
     config.model.projector = (256, 64) if small else recipe["projector"][which]
-    config.model.projector_batch_norm = True
+    config.model.projector_batch_norm = recipe.get("batch_norm", True)
     optimizer = config.optimizer
     if not small:  # a laptop's run keeps Adam: LARS needs the long warm-up
         optimizer.name = recipe.get("optimizer", "lars")
+        optimizer.trust, optimizer.clip = SOLO_TRUST, True
         optimizer.learning_rate = recipe["rate"][which] * config.train.batch_size / 256
         optimizer.weight_decay = recipe["decay"][which]
         optimizer.schedule, optimizer.warmup_epochs = "cosine", 10.0
     if "momentum" in recipe:
         config.target.momentum, config.target.final = recipe["momentum"]
     settings = config.objectives["info_nce" if base == "simclr" else base]
-    settings.weight = recipe["weight"]
-    for key in ("temperature", "off_diagonal", "symmetric"):
-        if key in recipe:
-            settings[key] = recipe[key]
+    settings.update(recipe["objective"])
     if "queue" in recipe:
         settings.queue = recipe["queue"][which]
     if "hidden" in recipe:

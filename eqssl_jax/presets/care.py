@@ -74,6 +74,8 @@ def two_views(config: ConfigDict) -> ConfigDict:
     Ours, not the paper's: see docs/results/two_views for what it costs and gives.
     """
     settings = config.objectives.equivariance
+    if settings.images:  # all images are compared now; λ belongs to the size of a group
+        settings.splits = settings.splits * config.train.batch_size // settings.images
     settings.views, settings.recipe, settings.images = "contrast", "", 0
     return config
 

@@ -1,8 +1,9 @@
 """Optimisers and learning-rate schedules, with PyTorch's meaning of weight decay stated."""
 
 import jax
+import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 
@@ -47,17 +48,22 @@ def optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTra
     - adamw: decoupled decay (Loshchilov and Hutter 2019, arXiv:1711.05101)
     - sgd: heavy ball with L2 in the gradient (torch.optim.SGD)
     - lars: layer-wise rates (You et al. 2017, arXiv:1708.03888); biases and BatchNorm are neither
-      decayed nor adapted
+      decayed nor adapted. Each kernel moves by rate · η‖θ‖ / ‖g + wd·θ‖ times that gradient, η
+      being `trust`; with `clip`, by min(η‖θ‖ / ‖g + wd·θ‖, rate) times it, so that the rate is a
+      bound, as solo-learn has it
 
     `decay` says which parameters decay: "all", as in PyTorch, or "kernels" (rank two and more).
 
     Raises:
-      ValueError: for an unknown name, unknown `decay`, or a negative weight decay.
+      ValueError: for an unknown name, unknown `decay`, a negative weight decay, or a trust
+        coefficient that is not positive.
     """
     if config.weight_decay < 0:
         raise ValueError(
             f"config.optimizer.weight_decay is {config.weight_decay}; it must not be negative."
         )
+    if not config.trust > 0:
+        raise ValueError(f"config.optimizer.trust is {config.trust}; it must be positive.")
     if config.decay not in ("all", "kernels"):
         raise ValueError(f"config.optimizer.decay is {config.decay!r}; choose all or kernels.")
     return permissive(_named(config, schedule))
@@ -85,14 +91,39 @@ def _named(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransf
     if config.name == "sgd":
         return optax.chain(l2, optax.sgd(schedule, momentum=config.momentum))
     if config.name == "lars":
-        return optax.lars(
-            schedule,
-            weight_decay=config.weight_decay,
-            weight_decay_mask=kernels,
-            trust_ratio_mask=kernels,
-            momentum=config.momentum,
+        adapt = _clipped(config.trust, schedule) if config.clip else _ratio(config.trust)
+        return optax.chain(
+            optax.add_decayed_weights(config.weight_decay, kernels),
+            optax.masked(adapt, kernels),
+            optax.scale_by_learning_rate(schedule),
+            optax.trace(decay=config.momentum),
         )
     raise ValueError(f"config.optimizer.name is {config.name!r}; choose adam, adamw, sgd or lars.")
+
+
+def _ratio(trust: float) -> optax.GradientTransformation:
+    return optax.scale_by_trust_ratio(trust_coefficient=trust)
+
+
+def _clipped(trust: float, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Scale each leaf so that, after the rate, it moves by min(η‖θ‖/‖u‖, rate) · u."""
+
+    def init(params: PyTree) -> Array:
+        del params
+        return jnp.zeros((), jnp.int32)
+
+    def update(updates: PyTree, step: Array, params: PyTree | None = None) -> tuple[PyTree, Array]:
+        rate = jnp.maximum(jnp.asarray(schedule(step), jnp.float32), 1e-12)  # 0 in a warm-up
+
+        def scaled(u: Array, theta: Array) -> Array:
+            size, length = jnp.linalg.norm(u), jnp.linalg.norm(theta)
+            defined = (size > 0) & (length > 0)
+            ratio = trust * length / jnp.where(defined, size, 1.0)
+            return u * jnp.where(defined, jnp.minimum(ratio / rate, 1.0), 1.0)
+
+        return jax.tree.map(scaled, updates, params), step + 1
+
+    return optax.GradientTransformation(init, update)
 
 
 def kernels(params: PyTree) -> PyTree:

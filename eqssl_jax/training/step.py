@@ -57,6 +57,8 @@ def make_step(
             mine = objective.select(seen, state.memory[name])
             value, extra = objective.loss(params["heads"][name], *mine)
             total = total + weight * value
+            # Two objectives may name a metric alike: the second one's is told apart.
+            extra = {key if key not in metrics else f"{name}_{key}": v for key, v in extra.items()}
             metrics |= {name: value, **extra}
         return total, (metrics, seen, stats, target_stats)
 
