@@ -42,7 +42,14 @@ setup(
     package_data={"eqssl_jax": ["py.typed", "data/*.txt", "reporting/*.json", "reporting/*.css"]},
     install_requires=REQUIRES,
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.13", "scikit-learn>=1.5", "gemmi>=0.7"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "mypy>=1.13",
+            "scikit-learn>=1.5",
+            "gemmi>=0.7",
+        ],
         "proteins": ["gemmi>=0.7"],  # folders of PDB and mmCIF files
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
