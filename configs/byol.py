@@ -12,8 +12,8 @@ learn's, encoder, epochs, batch and views those of the CARE recipe; `solo` takes
 ResNet-18 recipe, `equimod,equimod_recipe` EquiMod's.
 
 Published linear-probe top-1, ResNet-18: CIFAR-10 90.44, with EquiMod 91.57 (Devillers and Lefort
-2023, arXiv:2211.01244); 92.58 / 70.46 / 80.16 on CIFAR-10 / CIFAR-100 / ImageNet-100 (solo-learn).
-Not reproduced here at full size; docs/results has what was.
+2023, arXiv:2211.01244). Published online linear accuracy of `solo`: 92.58 / 70.46 / 80.16 on
+CIFAR-10 / CIFAR-100 / ImageNet-100 (solo-learn). Not reproduced here at full size.
 """
 
 from ml_collections import ConfigDict

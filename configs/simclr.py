@@ -2,10 +2,13 @@
 
     python -m eqssl_jax.main --config=configs/simclr.py:cifar10 --workdir=runs/simclr
 
-Variants: cifar10 (default), cifar100, stl10, imagenet100, shapes, folder, arrays; add ",authors"
-for the values of the authors' code where they differ from the paper's. `folder` and `arrays` also
-need --config.data.directory. A tenth of the training images goes to validation, which the paper
-does not have; imagenet100 is read as the central 256 × 256 pixels.
+Variants: cifar10 (default), cifar100, stl10, imagenet100, shapes, folder, arrays; after a comma
+`care` adds CARE (`two_views` with its Gram match on the contrast views themselves), `equimod` adds
+EquiMod, and one of `authors` (the values of the authors' code where they differ from the paper's),
+`solo` (solo-learn's recipe) and `equimod_recipe` (EquiMod's own) takes other values, see
+`presets/bases.py`. `folder` and `arrays` also need --config.data.directory. A tenth of the training
+images goes to validation, which the paper does not have; imagenet100 is read as the central 256 ×
+256 pixels.
 
 Published linear-probe top-1 of SimCLR, ResNet-50, ± over 3 probe seeds (Gupta et al. 2024,
 arXiv:2306.13924, Table 1): CIFAR-10 90.98 ± 0.10, CIFAR-100 66.77 ± 0.34, STL-10 84.19 ± 0.13,

@@ -10,8 +10,8 @@ also need --config.data.directory.
 Not in the CARE paper: projector, optimiser and weights (25/25/1) are solo-learn's, encoder, epochs,
 batch and views those of the CARE recipe; `solo` takes solo-learn's ResNet-18 recipe.
 
-Published linear-probe top-1 of `solo`: 92.07 / 68.54 / 79.22 on CIFAR-10 / CIFAR-100 / ImageNet-100
-(solo-learn). Not reproduced here at full size; docs/results has what was.
+Published online linear accuracy of `solo`: 92.07 / 68.54 / 79.22 on CIFAR-10 / CIFAR-100 /
+ImageNet-100 (solo-learn). Not reproduced here at full size.
 """
 
 from ml_collections import ConfigDict

@@ -161,17 +161,25 @@ def plain(config: ConfigDict) -> dict[str, Any]:
 
 
 def load(values: dict[str, Any]) -> ConfigDict:
-    """The inverse of `plain`, locked; settings that an older version did not know get defaults."""
-    return ConfigDict(_merged(plain(base()), values)).lock()
+    """The inverse of `plain`, locked; settings that an older version did not know get defaults.
+
+    Raises:
+      ValueError: for what is no group of settings, or no number, where the defaults have one.
+    """
+    return ConfigDict(_merged(plain(base()), values, "config")).lock()
 
 
-def _merged(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    inside = {
-        key: _merged(defaults[key], value)
-        for key, value in values.items()
-        if isinstance(value, dict) and isinstance(defaults.get(key), dict)
-    }
-    return {**defaults, **values, **inside}
+def _merged(defaults: dict[str, Any], values: Any, name: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise ValueError(f"{name} is {values!r}, not a group of settings")
+    merged = {**defaults, **values}
+    for key, default in defaults.items():
+        value = merged[key]
+        if isinstance(default, dict):
+            merged[key] = _merged(default, value, f"{name}.{key}")
+        elif isinstance(default, int | float) and not isinstance(value, int | float):
+            raise ValueError(f"{name}.{key} is {value!r}, not a value like {default!r}")
+    return merged
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, Any]:

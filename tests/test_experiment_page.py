@@ -145,12 +145,32 @@ def test_the_command(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("null", "config is None, not a group"),
+        ("[1]", r"config is \[1\], not a group"),
+        ('{"data": 3}', "config.data is 3, not a group"),
+        ('{"objectives": {"info_nce": null}}', "config.objectives.info_nce is None, not a group"),
+        ('{"train": {"batch_size": "many"}}', "config.train.batch_size is 'many', not a value"),
+        ("\xff", "config.json is damaged"),
+    ],
+)
+def test_a_config_of_another_shape_is_damaged_and_named(tmp_path, text, message):
+    folder = workdir(tmp_path / "care")
+    (folder / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=message) as error:
+        write_page([folder], tmp_path / "page.html")
+    assert f"{folder / 'config.json'} is damaged" in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "--workdir is needed"),
         (["--workdir={0}/nowhere"], "There is no folder"),
         (["--workdir={0}/empty"], "no config.json there"),
         (["--workdir={0}/damaged"], "config.json is damaged"),
+        (["--workdir={0}/null"], "config is None, not a group of settings"),
         (["--workdir={0}/care", "--out={0}/empty"], "is the folder"),
         (["--workdir={0}/care", "--out={0}/care/config.json/x.html"], "cannot be written"),
         (["--workdir={0}/care", "again"], "Unexpected argument"),
@@ -161,6 +181,8 @@ def test_mistakes_end_with_their_name_and_without_a_traceback(tmp_path, argument
     (tmp_path / "empty").mkdir()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "config.json").write_text("{")
+    (tmp_path / "null").mkdir()
+    (tmp_path / "null" / "config.json").write_text("null")
     before = sorted(tmp_path.rglob("*"))
     ended = report(*[one.format(tmp_path) for one in arguments])
     assert ended.returncode != 0

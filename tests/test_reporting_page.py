@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from eqssl_jax import reporting
 from eqssl_jax.config import base, plain
 from eqssl_jax.reporting import gallery, numbers, settings, svg
 from eqssl_jax.reporting.embedded import LARGE, WIDEST, embed
-from eqssl_jax.reporting.runs import Run, steps_words
+from eqssl_jax.reporting.metrics import FLOORS, TITLES
+from eqssl_jax.reporting.runs import Run, floors_words, steps_words
 from eqssl_jax.reporting.tables import Cell
 
 EVIL = '<script>alert("x")</script>\'"><img src=http://evil.example/x>&amp;'
@@ -284,10 +286,51 @@ def test_equal_figures_stand_once_and_kinds_in_their_order():
         a_run("b", figures={"odd_one": png(), "cosines": png(62)}),
     )
     found = page(one, two)
-    assert [t for _, _, t in found.all("h3")] == ["Cosines under augmentation", "odd_one.png"]
+    assert [t for _, _, t in found.all("h3")] == ["Cosines under augmentation", "Odd one"]
     assert [a["width"] for _, a, _ in found.all("img")] == ["60", "62", "40"]
     captions = [t for _, _, t in found.all("figcaption")]
     assert captions[-3:] == ["a", "b", "a, b"]
+
+
+def test_every_figure_of_a_study_has_a_caption_and_no_file_name():
+    source = (Path(reporting.__file__).parents[1] / "studies" / "figures.py").read_text()
+    kinds = re.findall(r'_named\(stem, "(\w+)"\)', source)
+    assert len(kinds) >= 8
+    names = [f"loss_ablation-small_{kind}" for kind in dict.fromkeys(kinds)]
+    shared = {name: png(40 + i) for i, name in enumerate([*names, "gamma-paper_over_training"])}
+    found = page(a_run(figures={"ladders": png(30)}), shared=shared)
+    assert {a["width"] for _, a, _ in found.all("img")} == {str(30), *map(str, range(40, 49))}
+    for _, attributes, _ in found.all("img"):
+        assert not re.search(r"_|png|-small", attributes["alt"])
+    headings = [text for _, _, text in found.all("h3")]
+    assert headings[0] == "Over training: gamma, paper"  # a study after the other, then the runs
+    assert all(text.endswith(": loss ablation, small") for text in headings[1:-1])
+    assert headings[-1] == "Ladders" and len(set(headings)) == len(headings)
+    assert all(gallery.describe_figure(name)[1] for name in shared)
+    # The same kind of a run is another figure.
+    of_study = gallery.describe_figure("circle-small_cosines")[1]
+    assert of_study != gallery.describe_figure("cosines")[1]
+
+
+def test_a_hyphen_alone_makes_no_study():
+    assert gallery.describe_figure("a-small_thing") == ("A-small thing", "")
+    heading, caption = gallery.describe_figure("comparison (runs/a-small_points)")
+    assert heading == "Runs beside each other (runs/a-small_points)" and caption
+
+
+def test_every_floor_has_its_line_and_its_word():
+    assert set(svg.LEVELS) == set(TITLES.values())
+    result = {"encoders": {name: {"knn": {"value": 0.5}} for name in ("trained", *FLOORS)}}
+    said = floors_words(result)
+    assert all(f"{word} 50.0%" in said for word in ("untrained", "raw pixels", "raw coordinates"))
+
+
+def test_paper_is_white():
+    found = page(a_run()).all("style")[0][2]
+    queries = re.findall(r"@media ([^{]+)\{", found)
+    assert [q.strip() for q in queries if "dark" in q] == [
+        "screen and (prefers-color-scheme: dark)"
+    ]
 
 
 def test_a_page_has_a_limit(monkeypatch):

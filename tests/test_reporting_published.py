@@ -68,6 +68,13 @@ def test_other_tables(table, cell, value):
     assert percent(published.published()[table].cells[cell].value) == value
 
 
+def test_an_online_accuracy_is_called_one_beside_our_probe():
+    ours = {("BYOL", "CIFAR-10"): Cell(0.5, None)}
+    table = beside.beside("probe_top1", ours, published.published()["solo_learn"])
+    note = "Published online linear accuracy, top-1 (ResNet-18; 1000 epochs"
+    assert note in table.notes[0] and "not a probe of the finished one" in table.notes[0]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -208,6 +208,19 @@ def test_measures_over_training(tmp_path):
             reporting.measures_over_training(nothing, tmp_path / "never.png")
 
 
+@pytest.mark.parametrize("count", [1, 7])
+def test_a_legend_of_many_runs_leaves_the_panel_its_room(tmp_path, monkeypatch, count):
+    kept = []
+    monkeypatch.setattr(course, "save", lambda figure, path: kept.append(figure))
+    one = result({"positive_cosine": 0.5})
+    runs = {f"L_inv + L_unif + L_equi {i}": {10: [one], 20: [one]} for i in range(count)}
+    reporting.measures_over_training(runs, tmp_path / "a.png", metrics=["positive_cosine"])
+    kept[0].draw_without_rendering()
+    place = kept[0].axes[0].get_position()
+    width, height = kept[0].get_size_inches()
+    assert place.width * width > 3 and place.height * height > 1.4  # inches
+
+
 def test_weight_sweep(tmp_path):
     def at(knn):
         return [result({"knn": k, "gram_error": 0.01}, {"knn": 0.3}, {"knn": 0.1}) for k in knn]

@@ -51,7 +51,7 @@ def shared_figures(workdirs: Sequence[Path]) -> dict[str, bytes]:
     paths = list({path.resolve(): path for path in paths}.values())
     times = Counter(path.stem for path in paths)
     return {
-        path.stem if times[path.stem] == 1 else f"{path.stem}_{path.parent}": path.read_bytes()
+        path.stem if times[path.stem] == 1 else f"{path.stem} ({path.parent})": path.read_bytes()
         for path in paths
     }
 

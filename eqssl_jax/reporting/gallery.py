@@ -1,5 +1,6 @@
 """The figures of runs on a page: by kind, the runs beside each other, with a caption a kind."""
 
+import re
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
@@ -9,7 +10,7 @@ from eqssl_jax.reporting.metrics import FAMILIES, describe
 from eqssl_jax.reporting.runs import Run
 
 # Heading and caption by the kind of a figure, <step>_<kind>.png; the longest name that fits.
-# In the order of the page; kinds that are not named here follow under their file name.
+# In the order of the page; kinds that are not named here follow under the words of their name.
 CAPTIONS: Mapping[str, tuple[str, str]] = {
     "comparison": (
         "Runs beside each other",
@@ -25,7 +26,6 @@ CAPTIONS: Mapping[str, tuple[str, str]] = {
         "Queries with their nearest training images, before and after a change of hue. An encoder "
         "that ignores hue shows the same images twice.",
     ),
-    "retrieval": ("Retrieval", "Queries and what the encoder finds for them, nearest first."),
     "cosines": (
         "Cosines under augmentation",
         "How alike an image and its augmentation are. A line is one augmentation over all images: "
@@ -44,9 +44,50 @@ CAPTIONS: Mapping[str, tuple[str, str]] = {
         "The map from parameters to rotations that was fitted on frozen embeddings.",
     ),
     "trajectories": ("Trajectories", "The path of embeddings while an input is turned."),
-    "circle": ("On the circle", "Embeddings of dimension two."),
     "advice": ("Advice", "The evidence for every role of every transformation."),
 }
+# The same for figures of a study, <study>-<scale>_<kind>.png.
+STUDY_CAPTIONS: Mapping[str, tuple[str, str]] = {
+    "bars": (
+        "Combinations of losses",
+        "A bar is the combination of the terms that are marked below it; lines are the floors.",
+    ),
+    "sweep": (
+        "Against the weight of the loss",
+        "Weight 0 stands left of a break in the axis. The shaded range is where the paper found "
+        "the best weight on its own data and encoder.",
+    ),
+    "over_training": (
+        "Over training",
+        "At the steps that were evaluated; the hollow point is the encoder before training.",
+    ),
+    "augmentations": (
+        "Every augmentation",
+        "A dot is an augmentation, the bar mean ± 1 sd over all of them; lines are the floors. "
+        "Where no rotation explains the change, a small error is a small move and no rotation.",
+    ),
+    "cosines": (
+        "Cosines under augmentation",
+        "A ridge is an augmentation over all images: a needle below 1 is a rotation, a needle at 1 "
+        "an invariance; a broad ridge moves each image in its own way.",
+    ),
+    "points": (
+        "On the circle",
+        "Embeddings before (inner ring) and after augmentations (outer rings), coloured by their "
+        "place before: the same colours, turned, are a rotation; not turned, an invariance.",
+    ),
+    "positive_cosines": (
+        "Cosines of positive pairs",
+        "How alike two augmentations of one image are; the tick is the mean. All at 1 is a "
+        "collapse or a perfect invariance.",
+    ),
+    "neighbours": (
+        "Nearest neighbours",
+        "A block is a method: queries with their nearest images, and the same queries in another "
+        "colour with theirs. A method that ignores colour shows the same images twice.",
+    ),
+}
+_STUDY = re.compile(r"(?P<study>[a-z0-9_]+)-(?P<scale>[a-z]+)_(?P<kind>.+)")
 HIDDEN = ("curves",)  # the page draws them itself, from the same numbers
 BUDGET = 8_000_000  # characters of all images; above it they are written smaller
 LIMIT = 10_000_000  # characters; what comes after is left out
@@ -84,17 +125,43 @@ def figures(runs: Sequence[Run], shared: Mapping[str, bytes]) -> list[Element]:
     return sections
 
 
-def describe_figure(kind: str) -> tuple[str, str]:
-    """Heading and caption of a kind; the file's name and no caption for one that is not known.
+def describe_figure(figure: str) -> tuple[str, str]:
+    """Heading and caption; the words of its name and no caption for a kind that is not known.
+
+    Args:
+      figure: a kind, or of a study <study>-<scale>_<kind>; after it, between brackets, the folder
+        it lies in, where that must be said.
 
     >>> describe_figure("spectrum_magnitude_r2_over_training")[0]
     'Spectrum over training: Magnitude R²'
+    >>> describe_figure("lambda_sweep-small_sweep (runs/studies)")[0]
+    'Against the weight of the loss: lambda sweep, small (runs/studies)'
     >>> describe_figure("odd_one")
-    ('odd_one.png', '')
+    ('Odd one', '')
     """
+    kind, bracket, folder = figure.partition(" (")
+    study = _study(kind)
+    heading, caption = _of_study(*study) if study else _of_run(kind)
+    return heading + bracket + folder, caption
+
+
+def _study(figure: str) -> tuple[str, str, str] | None:
+    """(study, scale, kind), if the figure is one of a study."""
+    found = _STUDY.fullmatch(figure)
+    known = found and found["kind"] in STUDY_CAPTIONS
+    return (found["study"], found["scale"], found["kind"]) if found and known else None
+
+
+def _of_study(study: str, scale: str, kind: str) -> tuple[str, str]:
+    heading, caption = STUDY_CAPTIONS[kind]
+    return f"{heading}: {study.replace('_', ' ')}, {scale}", caption
+
+
+def _of_run(kind: str) -> tuple[str, str]:
     name = _known(kind)
     if name is None:
-        return f"{kind}.png", ""
+        words = kind.replace("_", " ")
+        return words[:1].upper() + words[1:], ""
     heading, caption = CAPTIONS[name]
     over = kind.endswith("_over_training")
     rest = kind.removeprefix(name).removesuffix("_over_training").strip("_")
@@ -110,9 +177,13 @@ def _known(kind: str) -> str | None:
     return max(fits, key=len, default=None)
 
 
-def _place(kind: str) -> tuple[int, str]:
+def _place(figure: str) -> tuple[int, str, int]:
+    """Figures of studies first, a study after the other."""
+    kind = figure.partition(" (")[0]
+    if study := _study(kind):
+        return -1, "-".join(study[:2]), list(STUDY_CAPTIONS).index(study[2])
     name = _known(kind)
-    return (list(CAPTIONS).index(name) if name else len(CAPTIONS), kind)
+    return list(CAPTIONS).index(name) if name else len(CAPTIONS), figure, 0
 
 
 def _pictures(pngs: Sequence[bytes]) -> tuple[dict[bytes, Picture], int]:

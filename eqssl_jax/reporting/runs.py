@@ -152,7 +152,7 @@ def floors_words(result: Mapping[str, Any]) -> str:
     found = measured(result, "trained").get("knn", {}).get("value")
     if found is None:
         return ""
-    names = {"random": "untrained", "pixels": "raw pixels"}
+    names = {"random": "untrained", "pixels": "raw pixels", "coordinates": "raw coordinates"}
     floors = {
         words: measured(result, encoder).get("knn", {}).get("value")
         for encoder, words in names.items()

@@ -20,6 +20,7 @@ TITLE, TEXT, SMALL = 9.5, 8.5, 7.5  # points
 # Okabe and Ito 2008, distinguishable with any colour vision; without yellow, too pale on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":", "-.")
+ROWS = 3  # of a legend above the panels, at most
 
 
 def run_styles(names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -79,13 +80,20 @@ def quiet(axes: "Axes", title: str, *, note: str = "") -> None:
 
 
 def key(figure: Any, handles: list[Any], names: list[str]) -> None:
-    """One legend for the whole figure, above the panels."""
+    """One legend for the whole figure: above the panels, or beside them where it needs more rows.
+
+    Beside them the figure is made wider, so that no legend takes room from the panels.
+    """
     entry = 0.5 + 0.075 * max(map(len, names))  # inches: the line, and the longest name
+    columns = max(1, min(len(names), 5, int(figure.get_figwidth() / entry)))
+    beside = len(names) > ROWS * columns
+    if beside:
+        figure.set_figwidth(figure.get_figwidth() + entry)
     figure.legend(
         handles,
         names,
-        loc="outside upper left",
-        ncols=max(1, min(len(names), 5, int(figure.get_figwidth() / entry))),
+        loc="outside right upper" if beside else "outside upper left",
+        ncols=1 if beside else columns,
         frameon=False,
         fontsize=TEXT,
         labelcolor=INK,

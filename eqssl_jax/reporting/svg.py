@@ -19,7 +19,12 @@ LEFT, RIGHT, TOP, BOTTOM = 48, 10, 8, 24  # room around the plot, for ticks
 MOST = 400  # points of one drawn line; more are thinned, keeping the extremes
 HOVERS = 40  # places of one line that say their value
 # Of the floors, as in the figures; other levels are dashed.
-LEVELS = {"random encoder": "6 4", "raw pixels": "1.5 3", "chance": None}
+LEVELS = {
+    "random encoder": "6 4",
+    "raw pixels": "1.5 3",
+    "raw coordinates": "1.5 3",
+    "chance": None,
+}
 STROKES = {"-": None, "--": "6 4", ":": "1.5 3", "-.": "6 3 1.5 3"}
 
 Series = Mapping[str, tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]]

@@ -67,7 +67,7 @@ def read_config(workdir: Path) -> ConfigDict:
         )
     try:
         return load(json.loads(path.read_text()))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, no text, or no config
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or train in another --workdir."
         ) from None
