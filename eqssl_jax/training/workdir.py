@@ -66,11 +66,17 @@ def read_config(workdir: Path) -> ConfigDict:
             f"training was started with."
         )
     try:
-        return load(json.loads(path.read_text()))
-    except json.JSONDecodeError as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or train in another --workdir."
         ) from None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{path} is damaged: it holds a {type(found).__name__} and not the settings of a run: "
+            f"restore it, or train in another --workdir."
+        )
+    return load(found)
 
 
 def write_json(path: Path, value: Any) -> None:
