@@ -1,10 +1,11 @@
 """A named study as one comparison of `main`: its runs in one config.
 
-    python -m eqssl_jax.main --config=configs/study.py:loss_ablation,small \\
-        --config.data.directory=cifar10.npz --workdir=runs/loss_ablation
+    python -m eqssl_jax.main --config=configs/study.py:loss_ablation,small,cifar10.npz \\
+        --workdir=runs/loss_ablation
 
-The variant is STUDY,SCALE or STUDY,SCALE,DATA; DATA is what --data of `python -m eqssl_jax.tables`
-takes, which also shares runs between studies, has published numbers beside ours, and figures.
+The variant is STUDY,SCALE,DATA; DATA is what --data of `python -m eqssl_jax.tables` takes, which
+also shares runs between studies, has published numbers beside ours, and figures. Without DATA: the
+study's own data (at the scale smoke: rendered shapes).
 Tables with a column for each data set do not fit into one comparison: they are for `tables` alone.
 """
 

@@ -4,19 +4,22 @@ import csv
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from eqssl_jax import method, studies
 from eqssl_jax.config import load, plain
 from eqssl_jax.reporting.published import published
-from eqssl_jax.studies import estimate, folders, outcome, overview, produce, scales
-from eqssl_jax.studies.base import DataChoice
+from eqssl_jax.studies import estimate, folders, outcome, overview, produce, scales, tabulate
+from eqssl_jax.studies.base import DataChoice, Outcome
 from eqssl_jax.studies.choose import choose
+from eqssl_jax.training.setup import measured_recipe
 from eqssl_jax.training.workdir import claim, read_config
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +74,41 @@ def test_runs_of_table_1_are_the_methods_of_their_rows():
     assert runs[cells["SimCLR", "STL-10"]].data.split == "unlabeled"
 
 
+def test_table_1_on_imagenet_measures_all_rows_alike_and_on_all_images():
+    study = studies.find("care_table1")
+    runs = study.runs("paper", DataChoice())
+    simclr, care = (runs[study.cells[row, "ImageNet-100"]] for row in ("SimCLR", "CARE-SimCLR"))
+    assert set(objectives(simclr)) == {"info_nce"}  # CARE's recipe is not trained with there
+    assert measured_recipe(simclr) is measured_recipe(care)
+    for config in runs.values():
+        options = config.evaluation.options
+        assert (options.train_images, options.test_images, options.rotation_images) == (None,) * 3
+    assert any("60 epochs" in note for note in study.notes)
+
+
+def test_each_base_method_with_and_without_care():
+    runs = studies.find("base_methods_care").runs("small", SHAPES)
+    bases = {"simclr": "info_nce", "moco": "moco", "byol": "byol",
+             "barlow_twins": "barlow_twins", "vicreg": "vicreg"}  # fmt: skip
+    assert {name: set(objectives(config)) for name, config in runs.items()} == {
+        **{name: {base} for name, base in bases.items()},
+        **{f"{name}_care": {base, "equivariance"} for name, base in bases.items()},
+    }
+
+
+def test_figures_5_and_8_share_their_runs_at_every_scale():
+    for scale in studies.SCALES:
+        wahba, gamma = (studies.find(n).runs(scale, DataChoice()) for n in ("wahba", "gamma"))
+        assert {n: folders.digest(c) for n, c in wahba.items()} == {
+            n: folders.digest(c) for n, c in gamma.items()
+        }
+
+
+def test_what_of_equimod_is_measured_is_said():
+    for name in ("wahba", "gamma", "retrieval"):
+        assert "not by EquiMod's own projection" in " ".join(studies.find(name).notes)
+
+
 def test_the_ablation_has_each_combination_once():
     runs = studies.find("loss_ablation").runs("small", SHAPES)
     combinations = {frozenset(objectives(config)) for config in runs.values()}
@@ -111,8 +149,15 @@ def test_data_stands_in_for_one_column():
     everything = choose(study, "small", DataChoice(), only=["CARE-SimCLR"])
     assert len(everything.wanted) == 4
     assert len(everything.shown) == len(study.cells)
-    with pytest.raises(ValueError, match="several columns"):
-        choose(study, "small", SHAPES, only=["STL-10", "CIFAR-10"])
+    by_run = choose(study, "small", SHAPES, only=["simclr@stl10"])  # as --plan writes it
+    assert [one.name for one in by_run.wanted] == ["simclr@stl10"]
+    assert all(one.name.endswith("@stl10") for one in by_run.shown)
+    for several in (["STL-10", "CIFAR-10"], ["simclr@stl10", "simclr@cifar10"]):
+        with pytest.raises(ValueError, match="several columns"):
+            choose(study, "small", SHAPES, only=several)
+    for data in (SHAPES, DataChoice()):
+        with pytest.raises(ValueError, match=r"No run .* STL-10 has the runs simclr@stl10"):
+            choose(study, "small", data, only=["STL-10", "simclr@cifar10"])
 
 
 @pytest.mark.parametrize(
@@ -130,6 +175,12 @@ def test_data_stands_in_for_one_column():
         ),
         (lambda: studies.parse_data("nowhere.npz"), FileNotFoundError, "train_images"),
         (lambda: studies.parse_data("no/where"), FileNotFoundError, "no/where"),
+        (lambda: studies.parse_data("no/where"), FileNotFoundError, "PDB"),
+        (
+            lambda: folders.check(ROOT / "README.md" / "x" / "y"),
+            ValueError,
+            r"README\.md is a file",
+        ),
     ],
 )
 def test_what_does_not_exist_is_refused(action, error, message):
@@ -261,6 +312,123 @@ def test_without_its_data_nothing_is_trained(tmp_path, monkeypatch):
         assert words in str(error.value)
 
 
+def test_missing_proteins_are_asked_for_as_proteins(tmp_path):
+    study = studies.find("proteins")
+    choice = choose(study, "smoke", DataChoice("folder", str(tmp_path / "none")))
+    with pytest.raises(FileNotFoundError, match="PDB or mmCIF") as error:
+        produce.produce(study, "smoke", choice, tmp_path / "runs")
+    assert "train_images" not in str(error.value)
+
+
+def test_a_setup_is_held_for_one_run_alone_and_data_is_read_in_turn(tmp_path, quick, monkeypatch):
+    class Held:
+        alive = 0
+
+        def __init__(self, config):
+            self.config, self.steps = config, 6
+            Held.alive += 1
+
+        def __del__(self):
+            Held.alive -= 1
+
+    kept, alive = produce.train, []
+
+    def train(run, place, *, name):
+        alive.append(Held.alive)
+        kept(run, place, name=name)
+
+    monkeypatch.setattr(produce, "setup", Held)
+    monkeypatch.setattr(produce, "train", train)
+    study = studies.find("care_table1")
+    choice = choose(study, "small", DataChoice(), only=["SimCLR", "CARE-SimCLR"])
+    produce.produce(study, "small", choice, tmp_path)
+    assert alive == [1] * 8
+    sets = [name.split(",")[0].split("@")[1] for name in quick]
+    assert sets[::2] == sets[1::2]
+    assert len(set(sets)) == 4
+
+
+def test_done_needs_every_evaluated_step_and_an_undamaged_file(tmp_path, quick):
+    wahba, gamma = studies.find("wahba"), studies.find("gamma")
+    choice = choose(gamma, "smoke", SHAPES, only=["care"])
+    place = produce.place_of(choice.wanted[0], tmp_path)
+    produce.produce(gamma, "smoke", choice, tmp_path)
+    assert produce.done(gamma, place)
+    (place / "eval" / "3.json").unlink()
+    assert not produce.done(gamma, place)
+    assert produce.done(wahba, place)  # it asks for the last step alone
+    quick.clear()
+    produce.produce(gamma, "smoke", choice, tmp_path)
+    assert produce.done(gamma, place)
+    for damaged in (b"{", b"[]", b"\xff", b"{}", b'{"step": "x"}', b'{"step": 6}'):
+        (place / produce.DONE).write_bytes(damaged)
+        assert not produce.done(gamma, place), damaged
+        assert produce.finished(gamma, choice.shown, tmp_path) == []
+    quick.clear()
+    produce.produce(gamma, "smoke", choice, tmp_path)
+    assert len(quick) == 1
+    assert produce.done(gamma, place)
+
+
+def test_the_other_process_is_named_only_if_there_is_one(tmp_path, quick, monkeypatch):
+    study = studies.find("wahba")
+    choice = choose(study, "smoke", SHAPES, only=["care"])
+    with (
+        folders.claimed(produce.place_of(choice.wanted[0], tmp_path)),
+        pytest.raises(ValueError, match="wait for the other process"),
+    ):
+        produce.produce(study, "smoke", choice, tmp_path)
+    monkeypatch.setattr(produce, "assess", lambda *_, **__: [])
+    with pytest.raises(ValueError, match="no table yet: start this again"):
+        produce.produce(study, "smoke", choice, tmp_path)
+
+
+def outcomes_of(study, scale, data, seeds):
+    """Made-up outcomes of all runs, of so many seeds each."""
+    found = {"trained": {"probe_top1": {"value": 0.5, "sd": 0.01, "n": 3}}}
+    result = {"step": 6, "dataset": "any", "encoders": found, "chance": {}}
+    shown = choose(study, scale, data, seeds=max(seeds.values())).shown
+    return shown, [
+        (one, Outcome(one.config, [], {6: result}, {}))
+        for one in shown
+        if one.seed < seeds.get(one.name, 1)
+    ]
+
+
+def notes_of(study, scale, data, seeds=None):
+    shown, outcomes = outcomes_of(study, scale, data, seeds or {"": 1})
+    return " ".join(tabulate.tabulate(study, scale, shown, outcomes)[0].split())
+
+
+def test_notes_name_data_that_stands_in():
+    table, proteins = studies.find("care_table1"), studies.find("proteins")
+    own = notes_of(table, "paper", DataChoice())
+    assert "NOT comparable" not in own
+    assert "60 epochs of SGD" in own
+    given = notes_of(table, "paper", DataChoice("arrays", "x.npz"))
+    assert "NOT comparable with the published numbers: arrays (x.npz) in place of cifar10." in given
+    generated = notes_of(proteins, "paper", DataChoice())
+    assert "generated chains in place of proteins" in generated
+    assert "on generated chains" in generated
+    assert "generated" not in notes_of(proteins, "paper", DataChoice("folder", "x"))
+
+
+def test_notes_count_the_trainings_of_each_run():
+    study = studies.find("wahba")
+    every = {"simclr": 2, "care": 2, "equimod": 2}
+    assert "± over 2 trainings." in notes_of(study, "small", SHAPES, every)
+    assert "± over 2 trainings of simclr; the seeds of the probe, of one training of care, " in (
+        notes_of(study, "small", SHAPES, {"simclr": 2})
+    )
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"3", b"\xff\xfe"])
+def test_a_damaged_config_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        read_config(tmp_path)
+
+
 def test_what_another_process_works_on_is_left_to_it(tmp_path, quick, capsys):
     study = studies.find("wahba")
     choice = choose(study, "smoke", SHAPES)
@@ -300,8 +468,38 @@ def test_costs_are_counted_once_for_each_shape_of_a_step(tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, "step_flops", lambda *_: pytest.fail("counted again"))
     other = choose(studies.find("wahba"), "smoke", SHAPES, seeds=2).shown[1]
     assert estimate.cost(other.config, cache) == found
+    cache.write_text("{")  # damaged: counted again
+    monkeypatch.setattr(estimate, "step_flops", lambda *_: 7.0)
+    assert estimate.cost(simclr.config, cache).flops == 6 * 7.0
+
+
+def test_hours_are_told_only_where_they_were_measured(capsys):
+    [simclr, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
     hours = estimate.hours(1e18, simclr.config)
     assert hours["A100"] == pytest.approx(1e18 / (0.25 * 156e12) / 3600)
+    assert hours["2 CPU cores"] == pytest.approx(1e18 / 21e9 / 3600)
+    large = choose(studies.find("lambda_sweep"), "paper", DataChoice()).shown[0].config
+    hours = estimate.hours(1e18, large)
+    assert (large.model.encoder, hours["2 CPU cores"]) == ("resnet50", None)
+    assert hours["A100"] > 0
+
+
+def test_the_plan_sums_no_hours_that_it_does_not_know(tmp_path, capsys, monkeypatch):
+    study, costs = studies.find("wahba"), iter([2.0, None, 3.0])
+    monkeypatch.setattr(
+        estimate, "cost", lambda config, cache: estimate.Cost(6, 1e15, {"x": next(costs)})
+    )
+    overview.show_plan(study, "smoke", "shapes", choose(study, "smoke", SHAPES), tmp_path, seeds=1)
+    shown = capsys.readouterr().out
+    assert [line.count("x not measured") for line in shown.splitlines()].count(1) == 2
+    assert "In all 3e+15 FLOPs: x not measured" in shown
+
+
+def test_flops_of_clouds_are_kept_by_their_points():
+    [one, *_] = choose(studies.find("proteins"), "smoke", DataChoice()).shown
+    more = one.config.copy_and_resolve_references().unlock()
+    more.data.options.points *= 2
+    assert estimate._shape(one.config) != estimate._shape(more)
 
 
 def test_steps_of_the_paper_need_no_data():
@@ -333,6 +531,20 @@ def test_the_config_of_a_study_expands_to_its_runs():
         }
     with pytest.raises(ValueError, match=r"eqssl_jax\.tables"):
         namespace["get_config"]("care_table1,smoke")
+
+
+def test_the_documented_config_of_a_study_has_its_data(tmp_path, monkeypatch):
+    namespace: dict = {}
+    exec((ROOT / "configs" / "study.py").read_text(), namespace)
+    [variant] = re.findall(r"--config=configs/study\.py:(\S+)", namespace["__doc__"])
+    monkeypatch.chdir(tmp_path)
+    np.savez("cifar10.npz", images=np.zeros(1))
+    config = namespace["get_config"](variant)
+    assert (config.data.name, config.data.directory) == ("arrays", "cifar10.npz")
+    assert config.data.split == "train"
+    assert len(config.runs) == 7
+    assert not any("data" in run for run in config.runs.values())  # all of the same data
+    assert "--config.data" not in namespace["__doc__"]
 
 
 def command(*arguments, timeout=900):
@@ -386,4 +598,14 @@ def test_without_a_table_all_are_listed():
     assert shown.returncode == 0, shown.stderr
     listed = "".join(shown.stdout.split())
     assert "Table1" in listed
-    assert "Figures9,21" in listed
+    assert all(f"│ {name} " in shown.stdout for name in studies.STUDIES)  # none is cut or folded
+    assert "beyond" in listed
+
+
+def test_the_list_names_figures_and_what_is_beyond_the_paper(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    overview.show_studies(studies.STUDIES)
+    lines = capsys.readouterr().out.splitlines()
+    [retrieval] = [line for line in lines if line.startswith("│ retrieval ")]
+    assert "Figures 9, 21" in retrieval
+    assert sum("beyond the paper" in line for line in lines) == 3

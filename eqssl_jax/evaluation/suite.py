@@ -59,6 +59,7 @@ def evaluate(
     *,
     settings: Settings = Settings(),  # noqa: B008  (immutable)
     layers: Mapping[str, Layers] = {},
+    probe_transform: Transform | None = None,
 ) -> tuple[dict[str, Any], Arrays]:
     """Measure encoders beside their floors on one data set; equal keys mean equal augmentations.
 
@@ -72,6 +73,8 @@ def evaluate(
       settings: budgets, see `Settings`.
       layers: what gives all layers of an encoder of the same name, for its spectrum; those without
         have the layers "features" and "embedding".
+      probe_transform: the augmentation of CARE's probe, where the views that InfoNCE compares are
+        of another recipe than `transform`; `transform` by default.
 
     Returns:
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
@@ -98,7 +101,7 @@ def evaluate(
         features = _features(encode, dataset, settings)
         parts = [
             measures.classes(features, dataset, split, settings),
-            measures.care(encode, dataset, transform, settings),
+            measures.care(encode, dataset, probe_transform or transform, settings),
             measures.rotations(studies[name], settings),
             measures.factors(features, dataset.splits),
             ordered.ladders(ladders.get(name), settings),

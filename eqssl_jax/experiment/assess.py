@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from eqssl_jax import evaluation
+from eqssl_jax import evaluation, method
 from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
@@ -100,9 +100,17 @@ def evaluate(
     budgets = {**plain(config)["evaluation"]["options"], **options}
     preset = budgets.pop("preset", config.evaluation.preset)
     settings = evaluation.settings(preset, **budgets)
+    # CARE's own recipe, where it has one, is of what is measured; a probe sees the views of all.
+    views = method.build_recipe(config.recipe.name, config.recipe.options)
     # A key of its own, the same for every run: all encoders meet the same augmentations.
     return evaluation.evaluate(
-        encoders, run.dataset, run.recipe, jax.random.key(2), settings=settings, layers=layers
+        encoders,
+        run.dataset,
+        run.recipe,
+        jax.random.key(2),
+        settings=settings,
+        layers=layers,
+        probe_transform=views,
     )
 
 

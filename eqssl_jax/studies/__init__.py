@@ -7,7 +7,7 @@ from eqssl_jax.studies.base import DataChoice, Outcome, Study
 from eqssl_jax.studies.geometry import CIRCLE, GAMMA, RETRIEVAL, WAHBA
 from eqssl_jax.studies.proteins import PROTEINS
 from eqssl_jax.studies.scales import SCALES, parse_data
-from eqssl_jax.studies.table1 import BASE_METHODS, CARE_TABLE1
+from eqssl_jax.studies.table1 import BASE_METHODS, BASE_METHODS_CARE, CARE_TABLE1
 
 __all__ = ["SCALES", "STUDIES", "DataChoice", "Outcome", "Study", "find", "parse_data"]
 
@@ -23,6 +23,7 @@ STUDIES: Mapping[str, Study] = {
         LOSS_ABLATION,
         PROTEINS,
         TWO_VIEWS,
+        BASE_METHODS_CARE,
         BASE_METHODS,
     )
 }

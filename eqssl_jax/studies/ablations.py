@@ -53,12 +53,11 @@ def _sweep(scale: str, data: DataChoice) -> Runs:
 
 
 def _two_views(scale: str, data: DataChoice) -> Runs:
-    def shared(config: ConfigDict) -> ConfigDict:
-        config = presets.with_care(config)
-        config.objectives.equivariance.views = "contrast"
-        return config
-
-    methods = {"simclr": simclr, "care": presets.with_care, "care_two_views": shared}
+    methods = {
+        "simclr": simclr,
+        "care": presets.with_care,
+        "care_two_views": lambda config: presets.two_views(presets.with_care(config)),
+    }
     return {name: scales.config("cifar10", method, scale, data) for name, method in methods.items()}
 
 

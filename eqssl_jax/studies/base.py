@@ -61,6 +61,7 @@ class Study(NamedTuple):
       steps: "latest", or "all": every kept checkpoint is evaluated.
       published: the name of a table of `published.json` whose cells it fills; "" for none.
       cells: (row, column) of that table -> the run that fills it.
+      notes: what a reader of its table must know, in paragraphs.
       figure: draws the finished trainings into files whose paths begin with the one given, and
         returns them; None: no figure.
     """
@@ -73,4 +74,5 @@ class Study(NamedTuple):
     steps: str = "latest"
     published: str = ""
     cells: Mapping[tuple[str, str], str] = {}
+    notes: tuple[str, ...] = ()
     figure: Figure | None = None

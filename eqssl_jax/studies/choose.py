@@ -33,13 +33,15 @@ def choose(
 
     Args:
       study, scale, data: what `study.runs` takes. Where a table has a column for each data set,
-        given (or rendered) data stands in for one column: the one in `only`, or the first.
+        given (or rendered) data stands in for one column: the one in `only`, that of the runs in
+        `only`, or the first.
       seeds: trainings of each run, with the seeds 0, 1, …
       only: titles of columns, titles of rows and names of runs: those columns, and in them those
         rows and runs; () for all.
 
     Raises:
-      ValueError: for an unknown name or scale, no seed, or data for several columns.
+      ValueError: for an unknown name or scale, no seed, data for several columns, or names that
+        have no run in common.
     """
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}; at least one training of each run is needed.")
@@ -47,14 +49,16 @@ def choose(
     columns = list(dict.fromkeys(column for _, column in study.cells))
     rows = list(dict.fromkeys(row for row, _ in study.cells))
     asked = _split(study, only, columns, [*rows, *runs])
+    cells = {run: (row, column) for (row, column), run in study.cells.items()}
     if columns and (data.name or scale == "smoke"):
-        if len(asked[0]) > 1:
+        of_runs = dict.fromkeys(cells[name][1] for name in asked[1] if name in cells)
+        meant = asked[0] or list(of_runs) or columns[:1]
+        if len(meant) > 1:
             raise ValueError(
-                f"One data set cannot stand in for several columns ({', '.join(asked[0])}): name "
+                f"One data set cannot stand in for several columns ({', '.join(meant)}): name "
                 f"one of them in --only, or leave out --data."
             )
-        columns = asked[0] or columns[:1]
-    cells = {run: (row, column) for (row, column), run in study.cells.items()}
+        columns = meant
 
     def means(run: str, within: Sequence[str], names: Sequence[str]) -> bool:
         row, column = cells.get(run, ("", ""))
@@ -62,6 +66,12 @@ def choose(
 
     shown = [run for run in runs if means(run, columns, ())]
     wanted = [run for run in shown if means(run, asked[0] or columns, asked[1])]
+    if not wanted:
+        there = [run for run in shown if means(run, asked[0] or columns, ())]
+        raise ValueError(
+            f"No run of {study.name} is meant by --only={','.join(only)}: "
+            f"{', '.join(asked[0] or columns)} has the runs {', '.join(there)}."
+        )
     return Choice(
         tuple(_seeded(run, runs[run], seed) for run in wanted for seed in range(seeds)),
         tuple(_seeded(run, runs[run], seed) for run in shown for seed in range(seeds)),

@@ -47,18 +47,21 @@ DEVICES: Mapping[str, Device] = {
     "H100/H200": Device(494e12, 989e12, "NVIDIA H100 and H200 data sheets, SXM, dense"),
 }
 # FLOP/s reached on two cores of an AMD EPYC, float32. Batch 128, four views, imagenet stem:
-# conv_tiny 0.14 s a step of 2.99e9 FLOPs, resnet_tiny 0.23 s of 3.37e9. Others: ResNet-18,
-# 6.95 images/s (docs/results/step).
-CPU = {"conv_tiny": 21e9, "resnet_tiny": 15e9}
-CPU_OTHERS = 93e9
+# conv_tiny 0.14 s a step of 2.99e9 FLOPs, resnet_tiny 0.23 s of 3.37e9; ResNet-18 6.95 images/s
+# (docs/results/step). Of others nothing is said.
+CPU = {"conv_tiny": 21e9, "resnet_tiny": 15e9, "resnet18": 93e9}
+CORES = "2 CPU cores"
 
 
 class Cost(NamedTuple):
-    """Of one training: steps, FLOPs in all (None: not counted by this backend), hours by device."""
+    """Of one training: steps, FLOPs in all (None: not counted by this backend), hours by device.
+
+    Hours are None on a device whose rate was not measured for this encoder.
+    """
 
     steps: int
     flops: float | None
-    hours: Mapping[str, float]
+    hours: Mapping[str, float | None]
 
 
 def cost(config: ConfigDict, cache: Path) -> Cost:
@@ -72,7 +75,7 @@ def cost(config: ConfigDict, cache: Path) -> Cost:
       ValueError, FileNotFoundError: as `setup`; data is read only if its size is not known.
     """
     count, key = steps(config), _shape(config)
-    known = json.loads(cache.read_text()) if cache.exists() else {}
+    known = _read(cache)
     if key not in known:
         known_size = config.data.name in IMAGES
         run = setup(
@@ -81,18 +84,28 @@ def cost(config: ConfigDict, cache: Path) -> Cost:
         known[key] = step_flops(run, jax.eval_shape(run.init))
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_json(cache, known)
-    flops = known[key] and known[key] * count
+    of_step = known[key]
+    flops = of_step * count if of_step else None
     return Cost(count, flops, hours(flops, config) if flops else {})
 
 
-def hours(flops: float, config: ConfigDict) -> dict[str, float]:
-    """Hours of one chip at `UTILISATION` of its peak, and of two CPU cores as measured."""
-    dtype = config.model.compute_dtype
-    found = {
+def _read(cache: Path) -> dict[str, float | None]:
+    """FLOPs that were counted before; none if the file is damaged: they are counted again."""
+    try:
+        found = json.loads(cache.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # of JSON and of UTF-8 alike
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def hours(flops: float, config: ConfigDict) -> dict[str, float | None]:
+    """Hours of one chip at `UTILISATION` of its peak, and of two CPU cores where measured."""
+    dtype, encoder = config.model.compute_dtype, config.model.encoder
+    found: dict[str, float | None] = {
         name: flops / (getattr(device, dtype) * UTILISATION) / 3600
         for name, device in DEVICES.items()
     }
-    return {**found, "2 CPU cores": flops / CPU.get(config.model.encoder, CPU_OTHERS) / 3600}
+    return {**found, CORES: flops / CPU[encoder] / 3600 if encoder in CPU else None}
 
 
 def assumptions() -> str:
@@ -105,7 +118,8 @@ def assumptions() -> str:
         f"FLOPs are those of the lowered training step: a lower bound, since loops over small "
         f"filters are counted once. Hours are of training alone, on one chip at "
         f"{UTILISATION:.0%} of its peak, which is assumed and not measured. Peak TFLOP/s in "
-        f"float32 as JAX computes it: {peaks}. Two CPU cores: from measured step rates."
+        f"float32 as JAX computes it: {peaks}. Two CPU cores: from measured step rates, of "
+        f"{', '.join(CPU)}."
     )
 
 
@@ -141,6 +155,7 @@ def _shape(config: ConfigDict) -> str:
         "geometry": geometry,
         "objectives": {name: one for name, one in weights.items() if one["weight"]},
         "image": found["data"]["size"],
+        "options": found["data"]["options"],  # such as the points of a cloud
         "batch": found["train"]["batch_size"],
         "optimizer": found["optimizer"]["name"],
     }

@@ -9,10 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from eqssl_jax import reporting
+from eqssl_jax import presets, reporting
 from eqssl_jax.studies.base import Outcome, Trainings
 
 _TERMS = {"inv": "L_inv", "unif": "L_unif", "equi": "L_equi"}
+_AXIS = "principal_axis_error"
+_OBJECTIVES = {
+    "info_nce": "InfoNCE",
+    "alignment": "L_inv",
+    "uniformity": "L_unif",
+    "equivariance": "L_equi",
+}
 
 
 def wahba(trainings: Trainings, stem: Path) -> list[Path]:
@@ -92,6 +99,29 @@ def retrieval(trainings: Trainings, stem: Path) -> list[Path]:
         results={run: trainings[run][0].last() for run in before},
     )  # fmt: skip
     return [path]
+
+
+def proteins(trainings: Trainings, stem: Path) -> list[Path]:
+    """Figures 3 and 17-20: turned chains on a plane; and the error of the axis by terms."""
+    curves = {
+        run: np.asarray(of[0].last()["trajectories"]["trained"][0])
+        for run, of in trainings.items()
+        if "trajectories" in of[0].last()
+    }
+    bars = {_objectives(run): [one.last() for one in of] for run, of in trainings.items()}
+    every = [result for of in bars.values() for result in of]
+    written = []
+    if reporting.over_seeds(every, "trained", _AXIS).trainings:
+        written.append(_named(stem, "axis"))
+        reporting.ablation_bars(bars, written[-1], metrics=(_AXIS,))
+    if curves:
+        written.append(_named(stem, "trajectories"))
+        reporting.trajectories(curves, written[-1])
+    return written
+
+
+def _objectives(method: str) -> str:
+    return " + ".join(_OBJECTIVES[name] for name in presets.PROTEIN_METHODS[method])
 
 
 def _named(stem: Path, figure: str) -> Path:

@@ -48,10 +48,12 @@ def check(directory: Path) -> None:
     """Refuse a directory that belongs to something else.
 
     Raises:
-      ValueError: if it is the folder of one run or of a comparison, or no folder.
+      ValueError: if it is the folder of one run or of a comparison, no folder, or below a file.
     """
-    if directory.exists() and not directory.is_dir():
-        raise ValueError(f"--runs={directory} is a file; give a folder for the runs of studies.")
+    for path in (directory, *directory.parents):
+        if path.exists() and not path.is_dir():
+            where = "is a file" if path == directory else f"cannot be made: {path} is a file"
+            raise ValueError(f"--runs={directory} {where}; give a folder for the runs of studies.")
     if (directory / "config.json").exists():
         raise ValueError(
             f"--runs={directory} is the folder of a single run (it has a config.json); give a "

@@ -25,12 +25,16 @@ def _care(base: Change) -> Change:
     return lambda config: presets.with_care(base(config))
 
 
+# Names of rows, and of the base methods in `presets`.
+BASES: Mapping[str, str] = {
+    "SimCLR": "simclr",
+    "MoCo-v2": "moco",
+    "BYOL": "byol",
+    "Barlow Twins": "barlow_twins",
+    "VICReg": "vicreg",
+}
 _BASES: Mapping[str, Change] = {
-    "SimCLR": simclr,
-    "MoCo-v2": _based("moco"),
-    "BYOL": _based("byol"),
-    "Barlow Twins": _based("barlow_twins"),
-    "VICReg": _based("vicreg"),
+    title: simclr if name == "simclr" else _based(name) for title, name in BASES.items()
 }
 
 # The same by solo-learn's own recipes, named as its tables do.

@@ -1,11 +1,11 @@
 """What finished runs gave: read from their folders, and combined over seeds."""
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eqssl_jax import reporting
 from eqssl_jax.experiment.stored import read_arrays
 from eqssl_jax.studies.base import Outcome
 from eqssl_jax.training.records import read_records
@@ -31,13 +31,13 @@ def read(place: Path) -> Outcome:
     return Outcome(read_config(place), read_records(place), evaluations, arrays)
 
 
-def over_seeds(results: Sequence[Result]) -> Result:
+def merged(results: Sequence[Result]) -> Result:
     """One evaluation from those of several trainings: means, and ± over the trainings.
 
     A number stays only if every training has it. Of one training, that training's own.
 
-    >>> found = over_seeds([{"encoders": {"trained": {"knn": {"value": v, "sd": None, "n": 9}}}}
-    ...                     for v in (0.5, 0.7)])
+    >>> found = merged([{"encoders": {"trained": {"knn": {"value": v, "sd": None, "n": 9}}}}
+    ...                 for v in (0.5, 0.7)])
     >>> {key: round(value, 4) for key, value in found["encoders"]["trained"]["knn"].items()}
     {'value': 0.6, 'sd': 0.1414, 'n': 2}
     """
@@ -48,14 +48,10 @@ def over_seeds(results: Sequence[Result]) -> Result:
     for encoder, metrics in first["encoders"].items():
         encoders[encoder] = {}
         for metric in metrics:
-            values = [
-                result["encoders"].get(encoder, {}).get(metric, {}).get("value")
-                for result in results
-            ]
-            if None not in values:
-                sd = statistics.stdev(values)
-                mean = statistics.fmean(values)
-                encoders[encoder][metric] = {"value": mean, "sd": sd, "n": len(values)}
+            found = reporting.over_seeds(results, encoder, metric)
+            if found.trainings == len(results):
+                number = {"value": found.value, "sd": found.sd, "n": found.trainings}
+                encoders[encoder][metric] = number
     return {**first, "encoders": encoders}
 
 

@@ -16,7 +16,8 @@ from eqssl_jax.studies.produce import done, place_of
 def show_studies(studies: Mapping[str, Study]) -> None:
     """Print every study: what it shows, what of the paper it reproduces, and how many runs."""
     table = Table(title="What can be reproduced", show_lines=False)
-    for heading in ("--table", "reproduces", "what it shows", *scales.SCALES):
+    table.add_column("--table", no_wrap=True)  # a name is there to be copied
+    for heading in ("reproduces", "what it shows", *scales.SCALES):
         table.add_column(heading, overflow="fold")
     for study in studies.values():
         counts = [_size(study, scale) for scale in scales.SCALES]
@@ -41,7 +42,7 @@ def show_plan(
     missing = [one for one in choice.wanted if not done(study, place_of(one, directory))]
     kept = len(choice.wanted) - len(missing)
     print(f"{study.name}, scale {scale}: {len(missing)} runs to make, {kept} finished.\n")
-    total = dict[str, float]()
+    total = dict[str, float | None]()
     flops = 0.0
     for name in dict.fromkeys(one.name for one in missing):
         print(command(study, scale, data, name, directory, seeds=seeds))
@@ -51,7 +52,10 @@ def show_plan(
         print(f"  {times}{found.steps:,} steps, {_flops(found.flops)}: {_hours(found.hours)}")
         flops += len(same) * (found.flops or 0.0)
         for device, value in found.hours.items():
-            total[device] = total.get(device, 0.0) + len(same) * value
+            before = total.get(device, 0.0)
+            # One part that is not known leaves the sum unknown.
+            both = None not in (before, value)
+            total[device] = (before or 0.0) + len(same) * (value or 0.0) if both else None
     if missing:
         print(f"\nIn all {_flops(flops)}: {_hours(total)}\n\n{estimate.assumptions()}")
 
@@ -81,5 +85,8 @@ def _flops(flops: float | None) -> str:
     return f"{flops:.2g} FLOPs" if flops else "FLOPs not counted by this backend"
 
 
-def _hours(hours: Mapping[str, float]) -> str:
-    return ", ".join(f"{device} {value:.2g} h" for device, value in hours.items())
+def _hours(hours: Mapping[str, float | None]) -> str:
+    return ", ".join(
+        f"{device} not measured" if value is None else f"{device} {value:.2g} h"
+        for device, value in hours.items()
+    )

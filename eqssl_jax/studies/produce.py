@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from eqssl_jax.config import plain
 from eqssl_jax.experiment.assess import assess
 from eqssl_jax.studies import folders, outcome, tabulate
 from eqssl_jax.studies.base import Outcome, Study
@@ -13,7 +14,7 @@ from eqssl_jax.training.loop import train
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.workdir import write_json
 
-DONE = "study.json"  # in a run's folder: the last step, and whether every step is evaluated
+DONE = "study.json"  # in a run's folder: the last step, and all that are evaluated
 
 
 def produce(study: Study, scale: str, choice: Choice, directory: Path) -> list[Path]:
@@ -31,16 +32,18 @@ def produce(study: Study, scale: str, choice: Choice, directory: Path) -> list[P
     """
     folders.check(directory)
     missing = [one for one in choice.wanted if not done(study, place_of(one, directory))]
-    built = [(one, _set_up(one)) for one in missing]
-    busy = [one for one, run in built if not _make(study, one, run, place_of(one, directory))]
+    missing = _by_data(missing)
+    for one in missing:  # built and let go: a run's data is held only while its turn lasts
+        _set_up(one)
+    busy = [one for one in missing if not _make(study, one, place_of(one, directory))]
     if busy:
         names = "; ".join(one.title() for one in busy)
         print(f"Left to another process that works on {directory}: {names}", flush=True)
     outcomes = finished(study, choice.shown, directory)
     if not outcomes:
+        fix = "wait for the other process, and start this again" if busy else "start this again"
         raise ValueError(
-            f"No run of {study.name} is finished in {directory}, so there is no table yet: wait "
-            f"for the other process and start this again."
+            f"No run of {study.name} is finished in {directory}, so there is no table yet: {fix}."
         )
     return write(study, scale, choice, outcomes, directory)
 
@@ -51,12 +54,21 @@ def place_of(one: Chosen, directory: Path) -> Path:
 
 
 def done(study: Study, place: Path) -> bool:
-    """Whether a run is trained to its end and evaluated at every step the study asks for."""
-    if not (place / DONE).exists():
+    """Whether a run is trained to its end and evaluated at every step the study asks for.
+
+    A damaged study.json says nothing: the run is entered again, and what is missing is made.
+    """
+    try:
+        found = json.loads((place / DONE).read_text(encoding="utf-8"))
+        steps = [int(found["step"])]
+        if study.steps == "all":
+            # Older versions did not write which.
+            steps += [int(step) for step in found.get("evaluated", [])]
+            if found["all"] is not True:
+                return False
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    found = json.loads((place / DONE).read_text())
-    evaluated = (place / "eval" / f"{found['step']}.json").exists()
-    return evaluated and (study.steps != "all" or found["all"])
+    return all((place / "eval" / f"{step}.json").exists() for step in steps)
 
 
 def finished(study: Study, shown: Sequence[Chosen], directory: Path) -> Outcomes:
@@ -89,27 +101,46 @@ def write(
     return written
 
 
+def _by_data(chosen: Sequence[Chosen]) -> list[Chosen]:
+    """In the order given, but runs of one data set together: it is then read once."""
+    keys = [json.dumps(plain(one.config)["data"], sort_keys=True) for one in chosen]
+    return [
+        one for _, one in sorted(zip(keys, chosen, strict=True), key=lambda p: keys.index(p[0]))
+    ]
+
+
 def _set_up(one: Chosen) -> Setup:
     try:
         return setup(one.config)
     except FileNotFoundError as error:
+        images = (
+            "--data=FILE with an .npz file of train_images, train_labels, test_images and "
+            "test_labels (uint8, N×H×W×3), --data=FOLDER with images by class, or --data=shapes."
+        )
+        chains = (
+            "--data=FILE with an .npz file of chains, --data=FOLDER with PDB or mmCIF files, or "
+            "no --data for generated chains."
+        )
         raise FileNotFoundError(
-            f"{one.title()} has no data: {error} Or let other data stand in for it: --data=FILE "
-            f"with an .npz file of train_images, train_labels, test_images and test_labels (uint8, "
-            f"N×H×W×3), --data=FOLDER with images by class, or --data=shapes."
+            f"{one.title()} has no data: {error} Or let other data stand in for it: "
+            f"{chains if one.config.data.name == 'proteins' else images}"
         ) from error
     except ValueError as error:
         raise ValueError(f"{one.title()} cannot be trained: {error}") from error
 
 
-def _make(study: Study, one: Chosen, run: Setup, place: Path) -> bool:
+def _make(study: Study, one: Chosen, place: Path) -> bool:
     """Train and evaluate one run; False if another process is at it."""
     with folders.claimed(place) as mine:
         if not mine:
             return False
+        run = _set_up(one)
         train(run, place, name=f"{one.title()}  ")
         every = study.steps == "all"
         for path in assess(place, "all" if every else str(run.steps), missing_only=True):
             print(f"{one.title()}: evaluation in {path}", flush=True)
-        write_json(place / DONE, {"step": run.steps, "all": every})
+        evaluated = sorted(
+            int(path.stem) for path in (place / "eval").glob("*.json") if path.stem.isdigit()
+        )
+        write_json(place / DONE, {"step": run.steps, "all": every, "evaluated": evaluated})
     return True

@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from eqssl_jax import presets
-from eqssl_jax.studies import scales
+from eqssl_jax.studies import figures, scales
 from eqssl_jax.studies.base import DataChoice, Runs, Study
 
 
@@ -42,6 +42,7 @@ PROTEINS = Study(
     name="proteins",
     title="Principal axis of a protein from its embedding, and how regular its turns are",
     reproduces=("Figures 3, 4, 17-20",),
+    figure=figures.proteins,
     runs=_runs,
     metrics=(
         "principal_axis_error", "principal_axis_error_embedding",

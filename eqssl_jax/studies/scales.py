@@ -36,7 +36,15 @@ SMOKE = Budget("conv_tiny", (32, 16), 32, 4, 6, saves=2, warmup=0.0)
 
 # The same for the runs of a scale, so that studies share them. Ladders (order) are not CARE's.
 _EVALUATION = {
-    "paper": ("full", {"ladder_images": 0}),
+    "paper": (  # all images: W_f is of the whole test set, the probe of all that is labelled
+        "full",
+        {
+            "train_images": None,
+            "test_images": None,
+            "rotation_images": None,
+            "ladder_images": 0,
+        },
+    ),
     "small": (
         "quick",
         {
@@ -86,7 +94,7 @@ def parse_data(text: str) -> DataChoice:
     (DataChoice(name='shapes', directory=''), 'cifar10', '')
 
     Raises:
-      FileNotFoundError: for a path that is not there.
+      FileNotFoundError: for a path that is not there, with what it may be.
     """
     if not text or text == "shapes":
         return DataChoice(text)
@@ -96,7 +104,8 @@ def parse_data(text: str) -> DataChoice:
             raise FileNotFoundError(
                 f"--data={text}: there is no such file or folder. Give an .npz file with "
                 f"train_images, train_labels, test_images and test_labels (uint8, N×H×W×3), a "
-                f"folder or .zip of images by class, the name of a prepared TFDS set, or shapes."
+                f"folder or .zip of images by class, the name of a prepared TFDS set, or shapes; "
+                f"for proteins an .npz of chains or a folder of PDB files."
             )
         return DataChoice("arrays" if path.suffix == ".npz" else "folder", text)
     return DataChoice(text)
@@ -135,6 +144,10 @@ def config(
         own.model.encoder = encoder
         if size:
             own.data.size = own.recipe.options.size = size
+        if dataset == "imagenet100":
+            # CARE has a recipe of its own there. Without a rotational part it only says which
+            # augmentations the rotation measures are of: the same for all methods.
+            own.objectives.equivariance.recipe = "care_imagenet_equivariant"
     else:
         _shrink(own, SMALL if scale == "small" else SMOKE, scale)
     if data.name:

@@ -1,12 +1,15 @@
 """The table of a study, with what must be said about its numbers."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
+
+from ml_collections import ConfigDict
 
 from eqssl_jax import reporting
 from eqssl_jax.reporting import Cell, beside, published
 from eqssl_jax.studies import outcome
-from eqssl_jax.studies.base import Outcome, Study
+from eqssl_jax.studies.base import DataChoice, Outcome, Study
 from eqssl_jax.studies.choose import Chosen
 
 _SMALL = (
@@ -32,7 +35,7 @@ def tabulate(
     by_run: dict[str, list[Any]] = {}
     for one, found in outcomes:
         by_run.setdefault(one.name, []).append(found.last())
-    results = {name: outcome.over_seeds(found) for name, found in by_run.items()}
+    results = {name: outcome.merged(found) for name, found in by_run.items()}
     notes = _notes(study, scale, outcomes)
     if study.published:
         cells = _cells(study, shown)
@@ -95,24 +98,65 @@ def _notes(study: Study, scale: str, outcomes: Outcomes) -> list[str]:
     """Scale, data and seeds of ours, in words; and what they may not be compared with."""
     ours = "; ".join(dict.fromkeys(_setting(found) for _, found in outcomes))
     notes = [f"Ours, scale {scale}: {ours}."]
+    others = _other_data(study, outcomes)
     if scale != "paper":
         notes.insert(0, _SMALL)
-    seeds = len({one.seed for one, _ in outcomes})
-    over = f"{seeds} trainings" if seeds > 1 else "the seeds of the probe, of one training"
+    elif others:
+        notes.insert(0, f"Ours are NOT comparable with the published numbers: {others}.")
+    trainings = Counter(one.name for one, _ in outcomes)
     if study.published:
-        notes.append(f"± of ours: one standard deviation over {over}.")
-    elif seeds > 1:
-        notes.append(f"± over {over}.")
-    return notes
+        notes.append(f"± of ours: one standard deviation over {_over(trainings)}.")
+    elif max(trainings.values()) > 1:
+        notes.append(f"± over {_over(trainings)}.")
+    return [*notes, *study.notes]
+
+
+def _over(trainings: Mapping[str, int]) -> str:
+    """What ± is over, by how many trainings each run has.
+
+    >>> _over({"simclr": 3, "care": 1})
+    '3 trainings of simclr; the seeds of the probe, of one training of care'
+    """
+    counts = sorted(set(trainings.values()), reverse=True)
+    parts = []
+    for count in counts:
+        runs = ", ".join(name for name, n in trainings.items() if n == count)
+        many = f"{count} trainings" if count > 1 else "the seeds of the probe, of one training"
+        parts.append(f"{many} of {runs}" if len(counts) > 1 else many)
+    return "; ".join(parts)
+
+
+def _other_data(study: Study, outcomes: Outcomes) -> str:
+    """Which data stands in for which set of the paper; "" where all have their own.
+
+    An .npz or a folder counts as other data, whatever it holds: its name does not say.
+    """
+    own = study.runs("paper", DataChoice())
+    found = dict.fromkeys(
+        f"{_data(one.config)} in place of {own[chosen.name].data.name}"
+        for chosen, one in outcomes
+        if one.config.data.name != own[chosen.name].data.name or _generated(one.config)
+    )
+    return "; ".join(found)
+
+
+def _generated(config: ConfigDict) -> bool:
+    return config.data.name == "proteins" and not config.data.directory
+
+
+def _data(config: ConfigDict) -> str:
+    if _generated(config):
+        return "generated chains"
+    where = f" ({config.data.directory})" if config.data.directory else ""
+    return f"{config.data.name}{where}"
 
 
 def _setting(found: Outcome) -> str:
-    config, last = found.config, found.last()
+    config = found.config
     train = config.train
     budget = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
-    where = f" ({config.data.directory})" if config.data.directory else ""
     return (
         f"{config.model.encoder} ({config.model.stem} stem), {budget} of batch {train.batch_size} "
-        f"on {last['dataset']}{where}, {config.data.validation:.0%} of the training images held "
+        f"on {_data(config)}, {config.data.validation:.0%} of the training images held "
         f"out for validation"
     )

@@ -66,7 +66,7 @@ def read_config(workdir: Path) -> ConfigDict:
             f"training was started with."
         )
     try:
-        return load(json.loads(path.read_text()))
+        return load(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:  # no JSON, no text, or no config
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or train in another --workdir."
