@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training.loop import train
-from eqssl_jax.training.plan import plan, show
+from eqssl_jax.training.plan import costs, plan, show
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.workdir import write_json
 
@@ -40,8 +40,9 @@ def show_plans(config: ConfigDict) -> None:
     """Print what every run of the config would do."""
     for name, own in expand(config).items():
         built = setup(own)
-        print("Compiling one step, to count its FLOPs and memory ...", flush=True)
         show(plan(built), f"Plan {name}".strip())
+        print("Compiling one step, to count its FLOPs and memory ...", flush=True)
+        show(costs(built), f"Costs {name}".strip())
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -54,6 +55,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """
     runs = expand(config)
     built = {name: setup(own) for name, own in runs.items()}  # all mistakes show before any work
+    print("Compiling the first step (half a minute and more on a CPU) ...", flush=True)
     if list(runs) == [""]:
         train(built[""], workdir)
         return

@@ -15,13 +15,8 @@ MIB = 2**20
 
 
 def plan(run: Setup) -> dict[str, str]:
-    """Every fact of the plan by name, as text. Compiles the step, runs none.
-
-    FLOPs are those the compiler counts in one training step; memory is that of the compiled step
-    on this backend, for each device.
-    """
+    """Every fact of the plan by name, as text. Compiles nothing; for that see `costs`."""
     state = jax.eval_shape(run.init)
-    cost, memory = _compiled(run, state)
     batch, config = run.config.train.batch_size, run.config
     sets = {
         name: f"{spec.pattern.views} views of {spec.images or batch} images"
@@ -53,11 +48,22 @@ def plan(run: Setup) -> dict[str, str]:
         f"({config.optimizer.schedule}), weight decay {config.optimizer.weight_decay:g}",
         "steps": f"{run.steps:,} of {batch} images, {run.steps_per_epoch:,} an epoch",
         "forwards per step": f"{views:,} images",
+        "devices": f"{run.mesh.size} × {run.mesh.devices.flat[0].device_kind}",
+        "checkpoints": f"every {run.save_every:,} steps; kNN every {run.knn_every:,}",
+    }
+
+
+def costs(run: Setup) -> dict[str, str]:
+    """What a step takes, by name, as text. Compiles the step, runs none.
+
+    FLOPs are those the compiler counts in one training step; memory is that of the compiled step
+    on this backend, for each device.
+    """
+    cost, memory = _compiled(run, jax.eval_shape(run.init))
+    return {
         "FLOPs per step": f"{cost:.3g}" if cost else "not counted by this backend",
         "FLOPs in all": f"{cost * run.steps:.3g}" if cost else "not counted by this backend",
         "device memory": memory,
-        "devices": f"{run.mesh.size} × {run.mesh.devices.flat[0].device_kind}",
-        "checkpoints": f"every {run.save_every:,} steps; kNN every {run.knn_every:,}",
     }
 
 
