@@ -3,15 +3,19 @@
 import json
 import math
 from collections import OrderedDict
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from eqssl_jax import method, presets
 from eqssl_jax.data.base import Dataset, Split
-from eqssl_jax.evaluation import evaluate, knn_accuracy, raw_pixels, settings
+from eqssl_jax.evaluation import evaluate, knn_accuracy, measures, raw_pixels, settings
 from eqssl_jax.evaluation.budget import PRESETS, Settings
+from eqssl_jax.experiment import assess
+from eqssl_jax.training.setup import measured_recipe
 from eqssl_jax.transforms.base import Transform
 
 CLASSES = tuple("abcdef")
@@ -293,6 +297,35 @@ def test_care_probe_runs_when_asked(dataset):
     )
     assert 0 <= result["encoders"]["trained"]["care_probe_top1"]["value"] <= 1
     assert result["skipped"]["neighbour_overlap"] == "left out: queries is 0"
+
+
+def test_the_probe_has_its_own_augmentation(dataset, monkeypatch):
+    other, seen = COLOUR._replace(sample=lambda key: COLOUR.identity), []
+    monkeypatch.setattr(
+        measures, "care", lambda encode, data, transform, settings: seen.append(transform)
+        or measures.Found(),
+    )  # fmt: skip
+    budget = BUDGET._replace(queries=0, augmentations=1, pairs=0, ladder_images=0)
+    args = ({"trained": equivariant}, dataset, COLOUR, jax.random.key(0))
+    changed, _ = evaluate(*args, settings=budget, probe_transform=other)
+    plain, _ = evaluate(*args, settings=budget)
+    assert seen == [other, COLOUR]
+    wahba = [found["encoders"]["trained"]["wahba"] for found in (changed, plain)]
+    assert wahba[0] == wahba[1]  # what is measured stays that of `transform`
+
+
+def test_a_run_gives_the_probe_the_views_of_its_config(monkeypatch):
+    config = presets.with_care(presets.contrastive("imagenet100"))
+    run = SimpleNamespace(config=config, dataset=None, recipe=measured_recipe(config))
+    given = []
+    monkeypatch.setattr(
+        assess.evaluation, "evaluate", lambda *args, **more: given.append((args[2], more))
+    )
+    assess.evaluate(run, {}, {}, {})
+    [(measured, more)] = given
+    views = method.build_recipe(config.recipe.name, config.recipe.options)
+    assert more["probe_transform"] is views
+    assert measured is run.recipe is not views
 
 
 def test_bad_input_is_named(dataset):
