@@ -90,8 +90,13 @@ def test_contradictions(arguments, changes, message):
 def test_advice_is_for_the_sphere():
     from types import SimpleNamespace
 
+    def run(*chosen):
+        built = SimpleNamespace(objectives={})
+        return SimpleNamespace(
+            config=config(*chosen), split=SimpleNamespace(load=None), method=built
+        )
+
     for chosen in (("hyperboloid", "minkowski"), ("sphere", "symplectic")):
-        run = SimpleNamespace(config=config(*chosen), split=SimpleNamespace(load=None))
         with pytest.raises(ValueError, match="unit sphere"):
-            check(run)
-    check(SimpleNamespace(config=config(), split=SimpleNamespace(load=None)))
+            check(run(*chosen))
+    check(run())
