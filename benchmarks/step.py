@@ -34,7 +34,7 @@ from eqssl_jax.training.step import make_step  # noqa: E402
 
 def build(args: argparse.Namespace) -> Setup:
     """The CARE recipe of CIFAR-10 on rendered images, so that no data is needed."""
-    config = presets.with_care(presets.contrastive("cifar10"), "cifar10")
+    config = presets.with_care(presets.contrastive("cifar10"))
     config.data.name = "shapes"
     config.data.size = args.size
     config.data.options = ConfigDict({"train_size": max(4 * args.batch, 256), "test_size": 64})

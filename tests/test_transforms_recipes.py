@@ -15,6 +15,7 @@ PARTS = {
     "care_imagenet_equivariant": ["crop", "jitter", "gray", "blur", "flip"],
     "shapes": ["rotate", "crop", "jitter"],
     "factors": ["rotate", "crop", "brightness", "contrast", "saturation", "hue"],
+    "rotation3d": ["rotate"],
 }
 
 

@@ -81,6 +81,16 @@ STUDY_CAPTIONS: Mapping[str, tuple[str, str]] = {
         "How alike two augmentations of one image are; the tick is the mean. All at 1 is a "
         "collapse or a perfect invariance.",
     ),
+    "axis": (
+        "Principal axis",
+        "Error of the axis read off frozen embeddings, by the terms of the loss that are marked "
+        "below; lines are the floors, the untrained encoder among them.",
+    ),
+    "trajectories": (
+        "Turns of one cloud",
+        "Embeddings of one cloud turned once around each axis, in two dimensions; the colour is "
+        "the angle, a ring the start. A regular closed curve is a rotation.",
+    ),
     "neighbours": (
         "Nearest neighbours",
         "A block is a method: queries with their nearest images, and the same queries in another "
