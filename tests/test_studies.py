@@ -19,6 +19,7 @@ from eqssl_jax.reporting.published import published
 from eqssl_jax.studies import estimate, folders, outcome, overview, produce, scales, tabulate
 from eqssl_jax.studies.base import DataChoice, Outcome
 from eqssl_jax.studies.choose import choose
+from eqssl_jax.training.checks import check_measurements
 from eqssl_jax.training.setup import measured_recipe
 from eqssl_jax.training.workdir import claim, read_config
 
@@ -83,7 +84,11 @@ def test_table_1_on_imagenet_measures_all_rows_alike_and_on_all_images():
     for config in runs.values():
         options = config.evaluation.options
         assert (options.train_images, options.test_images, options.rotation_images) == (None,) * 3
-    assert any("60 epochs" in note for note in study.notes)
+    options = runs[study.cells["SimCLR", "ImageNet-100"]].evaluation.options
+    protocol = {"care_optimizer": "sgd", "care_epochs": 60, "care_batch": 128, "care_rate": 30.0}
+    assert protocol.items() <= options.to_dict().items()
+    assert "care_rate" not in runs[study.cells["SimCLR", "CIFAR-10"]].evaluation.options
+    check_measurements(simclr)
 
 
 def test_each_base_method_with_and_without_care():
