@@ -21,7 +21,7 @@ from eqssl_jax.studies.base import DataChoice, Outcome
 from eqssl_jax.studies.choose import choose
 from eqssl_jax.training.checks import check_measurements
 from eqssl_jax.training.setup import measured_recipe
-from eqssl_jax.training.workdir import claim, read_config
+from eqssl_jax.training.workdir import claim, locked, read_config
 
 ROOT = Path(__file__).parent.parent
 SHAPES = DataChoice("shapes")
@@ -213,10 +213,10 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
 
 def test_a_run_is_claimed_by_one_process(tmp_path):
     place = tmp_path / "run"
-    with folders.claimed(place) as first, folders.claimed(place) as second:
+    with locked(place, ".study") as first, locked(place, ".study") as second:
         assert first
         assert not second
-    with folders.claimed(place) as again:
+    with locked(place, ".study") as again:
         assert again
 
 
