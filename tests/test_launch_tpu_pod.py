@@ -1,0 +1,224 @@
+"""launch/tpu_pod.sh with a stand-in for gcloud whose two workers are folders of this machine."""
+
+import subprocess
+
+import pytest
+from stand_ins import StandIns, small_checkout
+
+# The state of the slice is in files: `queue` and `node`. A worker is a folder, its home; what is
+# deleted is gone with its processes. `after_create` is the state of a new node.
+GCLOUD = r"""
+case $3 in tpu-vm) state=$here/node ;; *) state=$here/queue ;; esac
+case $4 in
+    create)
+        if [[ -e $here/full ]]; then rm "$here/full"; echo "ERROR: no capacity" >&2; exit 1; fi
+        mkdir "$here"/worker{0,1}
+        [[ $3 == tpu-vm ]] || echo ACTIVE >"$here/queue"
+        echo READY >"$here/node" ;;
+    describe)
+        [[ -e $state ]] || { echo "ERROR: NOT_FOUND: Resource was not found" >&2; exit 1; }
+        cat "$state" ;;
+    delete)
+        for i in 0 1; do kill -9 "$(<"$here/worker$i/.eqssl_jax/pid")"; done 2>/dev/null
+        rm -rf "$here"/worker{0,1} "$here/queue" "$here/node" ;;
+    scp) for i in 0 1; do cp "$5" "$here/worker$i"; done ;;
+    ssh)
+        worker=$(flag worker) ended=0 PATH=$here/bin:/usr/bin:/bin
+        for i in ${worker/all/0 1}; do
+            (cd "$here/worker$i" && HOME=$PWD bash -c "$(flag command)") || ended=$?
+        done
+        exit "$ended" ;;
+esac
+"""
+# uv makes an "environment" whose python is the program of the test.
+UV = r"""
+if [[ $1 == venv ]]; then
+    mkdir -p "${!#}/bin"
+    cp "$here/program" "${!#}/bin/python"
+fi
+"""
+SLICE = ["--name=pod", "--zone=mars-a", "--type=v5litepod-16", "--version=v2-alpha-tpuv5-lite"]
+QUICK = ["--poll=0", "--backoff=0", "--grace=1", "--settled=1000"]
+MAIN = ["--", "--config=configs/care.py:shapes", "--workdir=gs://bucket/a run"]
+
+
+class Cloud(StandIns):
+    def __init__(self, folder, program):
+        super().__init__(folder, gcloud=GCLOUD, uv=UV)
+        (folder / "program").write_text(
+            f'#!/usr/bin/env bash\nhere={folder}\necho "$PWD $*" >>$here/starts\n{program}\n'
+        )
+        (folder / "program").chmod(0o755)
+        self.checkout = small_checkout(folder / "checkout")
+
+    def pod(self, *arguments):
+        return self.run("tpu_pod.sh", *arguments, script_root=self.checkout)
+
+    def verbs(self, *wanted):
+        """What was asked of gcloud; of ssh, what the worker was told."""
+        found = []
+        for call in self.calls():
+            if call[0] == "gcloud":
+                told = [word for word in call if "worker.sh" in word]
+                found.append(told[0].split("worker.sh ")[-1].split()[0] if told else call[4])
+        return [verb for verb in found if verb in wanted]
+
+    def starts(self):
+        path = self.folder / "starts"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_dry_run_prints_the_way_from_nothing_and_calls_nothing(tmp_path):
+    cloud = Cloud(tmp_path, "exit 0")
+    shown = cloud.pod("watch", *SLICE, "--queued", "--spot", "--project=p", "--dry_run", *MAIN)
+    assert shown.returncode == 0, shown.stderr
+    assert cloud.calls() == []
+    place = "--zone=mars-a --project=p"
+    assert shown.stdout.startswith(
+        "gcloud compute tpus queued-resources create pod --node-id=pod "
+        "--runtime-version=v2-alpha-tpuv5-lite --accelerator-type=v5litepod-16 --spot "
+        f"{place}\n# wait until it is ready\n"
+    )
+    assert f"gcloud compute tpus tpu-vm ssh pod --worker=all '--command=bash eqssl_jax/launch/w" in (
+        shown.stdout
+    )
+    assert "python -m eqssl_jax.main --config=configs/care.py:shapes" in shown.stdout
+    for action, verb in (("create", "create"), ("delete", "delete"), ("logs", "ssh")):
+        shown = cloud.pod(action, *SLICE, "--dry_run")
+        assert shown.stdout.startswith(f"gcloud compute tpus tpu-vm {verb} pod "), shown.stderr
+    assert cloud.calls() == []
+
+
+def test_step_by_step(tmp_path):
+    """create, setup, run, status, logs, stop, delete: each with the call it promises."""
+    cloud = Cloud(tmp_path, "trap 'echo saved; exit 75' TERM; while :; do sleep 0.05; done")
+    assert cloud.pod("create", *SLICE, "--create_flag=--tags=a").returncode == 0
+    assert cloud.calls()[0] == [
+        "gcloud", "compute", "tpus", "tpu-vm", "create", "pod", "--version=v2-alpha-tpuv5-lite",
+        "--accelerator-type=v5litepod-16", "--tags=a", "--zone=mars-a",
+    ]  # fmt: skip
+    assert "absent" in cloud.pod("status", *SLICE).stdout
+    done = cloud.pod("setup", *SLICE)
+    assert done.returncode == 0, done.stderr
+    head = subprocess.run(["git", "-C", cloud.checkout, "rev-parse", "HEAD"], capture_output=True)
+    for i in range(2):
+        sent = tmp_path / f"worker{i}" / "eqssl_jax"
+        there = subprocess.run(["git", "-C", sent, "rev-parse", "HEAD"], capture_output=True)
+        assert there.stdout == head.stdout  # the run records its commit
+        install = [call for call in cloud.calls() if call[:2] == ["uv", "pip"]][i]
+        assert install[-2:] == ["-e", f"{sent}[tpu]"]
+    assert cloud.pod("run", *SLICE, *MAIN).returncode == 0
+    assert cloud.pod("status", *SLICE).stdout.splitlines() == ["eqssl_jax: running"] * 2
+    again = cloud.pod("run", *SLICE, *MAIN)
+    assert again.returncode != 0
+    assert "A run is in progress" in again.stderr
+    assert "A run is in progress" in cloud.pod("setup", *SLICE).stderr  # nor is its code replaced
+    stopped = cloud.pod("stop", *SLICE, "--grace=5")
+    assert stopped.stdout.splitlines() == ["eqssl_jax: ended 75"] * 2
+    words = "-m eqssl_jax.main --config=configs/care.py:shapes --workdir=gs://bucket/a run"
+    assert cloud.starts() == [f"{tmp_path}/worker{i}/eqssl_jax {words}" for i in range(2)]
+    assert "saved" in cloud.pod("logs", *SLICE, "--worker=1").stdout
+    assert cloud.pod("delete", *SLICE).returncode == 0
+    assert cloud.calls()[-1] == [
+        "gcloud", "compute", "tpus", "tpu-vm", "delete", "pod", "--quiet", "--zone=mars-a",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("group", "state", "flags"),
+    [("node", "PREEMPTED", []), ("queue", "SUSPENDED", ["--queued", "--spot"])],
+)
+def test_what_is_taken_away_is_made_again_and_the_run_goes_on(tmp_path, group, state, flags):
+    """The first two processes lose their machines; there is no capacity at once; the next end."""
+    program = (
+        f"(($(wc -l <$here/starts) > 2)) && exit 0\n"
+        f"touch $here/full; echo {state} >$here/{group}; exec sleep 30"
+    )
+    cloud = Cloud(tmp_path, program)
+    done = cloud.pod("watch", *SLICE, *QUICK, *flags, *MAIN)
+    assert done.returncode == 0, done.stderr
+    assert cloud.verbs("create", "delete", "scp", "install", "start") == [
+        "create", "scp", "install", "start", "delete", "create", "create", "scp", "install", "start",
+    ]  # fmt: skip
+    first, second, third, fourth = cloud.starts()
+    assert (first, second) == (third, fourth)  # the same command, which resumes
+    assert [call for call in cloud.calls() if "delete" in call][0][3:] == (
+        ["queued-resources", "delete", "pod", "--force", "--quiet", "--zone=mars-a"]
+        if flags
+        else ["tpu-vm", "delete", "pod", "--quiet", "--zone=mars-a"]
+    )
+
+
+def test_what_asked_to_be_started_again_is_without_a_new_machine(tmp_path):
+    """One worker is killed, the other goes on until watch stops it; then both end well."""
+    program = (
+        "(($(wc -l <$here/starts) > 2)) && exit 0\n"
+        "[[ $PWD == */worker0/* ]] && kill -9 $$\n"
+        "trap 'exit 75' TERM; while :; do sleep 0.05; done"
+    )
+    cloud = Cloud(tmp_path, program)
+    done = cloud.pod("watch", *SLICE, *QUICK, *MAIN)
+    assert done.returncode == 0, done.stderr
+    assert cloud.verbs("create", "delete", "install", "start") == [
+        "create", "install", "start", "start",
+    ]  # fmt: skip
+    assert "stop" in cloud.verbs("stop")
+    assert len(cloud.starts()) == 4
+
+
+def test_an_error_is_not_repeated(tmp_path):
+    cloud = Cloud(tmp_path, "echo this config is wrong; exit 1")
+    done = cloud.pod("watch", *SLICE, *QUICK, *MAIN)
+    assert done.returncode == 1
+    assert len(cloud.starts()) == 2
+    assert "this config is wrong" in done.stdout
+    assert "failed with status 1" in done.stderr
+
+
+def test_restarts_are_bounded(tmp_path):
+    cloud = Cloud(tmp_path, "exit 75")
+    done = cloud.pod("watch", *SLICE, *QUICK, "--retries=2", *MAIN)
+    assert done.returncode == 75
+    assert len(cloud.starts()) == 2 * 2
+    assert "given up" in done.stderr
+
+
+def test_an_error_of_gcloud_never_makes_or_deletes_anything(tmp_path):
+    """No permission, no network: that the slice is missing must be known, not guessed."""
+    cloud = Cloud(tmp_path, "exit 0")
+    cloud.add("gcloud", cloud.bin.joinpath("gcloud").read_text().split("\ncase")[0] + (
+        "\necho ERROR: PERMISSION_DENIED >&2; exit 1\n"))  # fmt: skip
+    done = cloud.pod("watch", *SLICE, *QUICK, "--retries=2", *MAIN)
+    assert done.returncode == 75
+    assert "PERMISSION_DENIED" in done.stderr
+    assert set(cloud.verbs("describe", "create", "delete")) == {"describe"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["create"], "set the environment variable TPU_NAME"),
+        (["create", "--name=a", "--zone=b"], "set the environment variable TPU_TYPE"),
+        (["run", "--name=a", "--zone=b", "--", "--config=c.py"], "a bucket (--workdir=gs://"),
+        (["run", "--name=a", "--zone=b", "--", "--workdir=runs/x"], "Found: --workdir=runs/x"),
+        (["setup", "--name=a", "--zone=b", "--commit=none"], "--commit=none is no commit"),
+        (["watch", "--poll=soon", *SLICE, *MAIN], "--poll=soon is no whole number"),
+        (["creat"], "creat is no action"),
+        (["create", "--names=a"], "--names=a is no flag"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_called(tmp_path, arguments, message):
+    cloud = StandIns(tmp_path, gcloud=GCLOUD)
+    done = cloud.run("tpu_pod.sh", *arguments)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert cloud.calls() == []
+
+
+def test_settings_may_come_from_the_environment(tmp_path):
+    cloud = StandIns(tmp_path, gcloud=GCLOUD)
+    variables = {"TPU_NAME": "pod", "TPU_ZONE": "z", "TPU_PROJECT": "mine"}
+    done = cloud.run("tpu_pod.sh", "delete", "--dry_run", variables=variables)
+    expected = "gcloud compute tpus tpu-vm delete pod --quiet --zone=z --project=mine\n"
+    assert done.stdout == expected
+    assert cloud.calls() == []
