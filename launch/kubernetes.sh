@@ -110,7 +110,7 @@ list() {
 # What a pod runs. On TPU slices of GKE jax finds the other processes by itself; elsewhere by flags.
 # exec: SIGTERM then reaches the process, and its exit status is the pod's.
 command_in_pod() {
-    local opening='$(' words # which Kubernetes would take for the begin of a variable's name
+    local opening="\$(" words # which Kubernetes would take for the begin of a variable's name
     words=("${COMMAND[@]//"$opening"/"\$$opening"}")
     if [[ $RESOURCE == google.com/tpu ]]; then list "${words[@]}" && return; fi
     # shellcheck disable=SC2016

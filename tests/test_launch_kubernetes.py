@@ -48,7 +48,9 @@ def test_a_rendered_gpu_run(cluster):
     (container,) = pod["containers"]
     assert container["image"] == "registry/eqssl:1"
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
-    claims = [v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if v["name"] == "runs"]
+    claims = [
+        v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if v["name"] == "runs"
+    ]
     assert claims == ["disk"]
     assert {v["name"] for v in pod["volumes"]} == {m["name"] for m in container["volumeMounts"]}
 

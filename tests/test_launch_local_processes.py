@@ -171,7 +171,9 @@ def test_no_process_outlives_a_killed_launcher(tmp_path):
 )
 def test_the_status_is_that_of_the_first_failure(tmp_path, statuses, expected):
     """Whoever ends first: 75 never hides an error beside it."""
-    program = f"import sys, time; i = int(sys.argv[3][-1]); time.sleep(i / 3); sys.exit({statuses}[i])"
+    program = (
+        f"import sys, time; i = int(sys.argv[3][-1]); time.sleep(i / 3); sys.exit({statuses}[i])"
+    )
     assert launch(2, f"--logs={tmp_path}", *python(program)).returncode == expected
 
 

@@ -79,8 +79,9 @@ def test_a_dry_run_prints_the_way_from_nothing_and_calls_nothing(tmp_path):
         "--runtime-version=v2-alpha-tpuv5-lite --accelerator-type=v5litepod-16 --spot "
         f"{place}\n# wait until it is ready\n"
     )
-    assert f"gcloud compute tpus tpu-vm ssh pod --worker=all '--command=bash eqssl_jax/launch/w" in (
-        shown.stdout
+    assert (
+        f"gcloud compute tpus tpu-vm ssh pod --worker=all '--command=bash eqssl_jax/launch/w"
+        in (shown.stdout)
     )
     assert "python -m eqssl_jax.main --config=configs/care.py:shapes" in shown.stdout
     for action, verb in (("create", "create"), ("delete", "delete"), ("logs", "ssh")):
