@@ -108,7 +108,8 @@ check_main() {
         "Found: ${MAIN[*]:-none}"
 }
 
-tpu() { execute gcloud compute tpus "$@" "--zone=$ZONE" ${PROJECT:+"--project=$PROJECT"}; }
+# --quiet: no question waits for an answer.
+tpu() { execute gcloud compute tpus "$@" "--zone=$ZONE" ${PROJECT:+"--project=$PROJECT"} --quiet; }
 remote() { tpu tpu-vm ssh "$NAME" "--worker=${2:-all}" "--command=$1"; }
 worker() { remote "bash eqssl_jax/launch/worker.sh $(quoted "$@")"; }
 
@@ -125,9 +126,9 @@ create() {
 
 delete() {
     if $QUEUED; then
-        tpu queued-resources delete "$NAME" --force --quiet # --force: with its TPU VMs
+        tpu queued-resources delete "$NAME" --force # --force: with its TPU VMs
     else
-        tpu tpu-vm delete "$NAME" --quiet
+        tpu tpu-vm delete "$NAME"
     fi
 }
 

@@ -48,11 +48,9 @@ def test_a_rendered_gpu_run(cluster):
     (container,) = pod["containers"]
     assert container["image"] == "registry/eqssl:1"
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 8}
-    claims = [
-        v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if v["name"] == "runs"
-    ]
-    assert claims == ["disk"]
-    assert {v["name"] for v in pod["volumes"]} == {m["name"] for m in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["runs"]["persistentVolumeClaim"]["claimName"] == "disk"
+    assert set(volumes) == {mount["name"] for mount in container["volumeMounts"]}
 
 
 def test_an_error_ends_the_jobset_and_all_else_starts_it_again(cluster):
