@@ -87,13 +87,20 @@ check() {
             needed "$VERSION" --version TPU_VERSION "the software version, e.g. v2-alpha-tpuv5-lite"
             ;;
     esac
-    local flag number
+    local flag number commit
     for flag in lines:LINES_SHOWN grace:GRACE poll:POLL retries:RETRIES backoff:BACKOFF \
         settled:SETTLED; do
         number=${flag#*:}
         is_number "${!number}" "--${flag%:*}"
     done
     case $ACTION in run | resume | watch) check_main ;; esac
+    # Found once, so that a slice that is made again weeks later gets the same code.
+    case $ACTION in setup | resume | watch)
+        commit=$(git -C "$ROOT" rev-parse --verify --quiet "$COMMIT^{commit}") ||
+            misused "--commit=$COMMIT is no commit of $ROOT."
+        COMMIT=$commit
+        ;;
+    esac
     installed gcloud "Install the Google Cloud CLI and log in: gcloud auth login."
 }
 
@@ -134,11 +141,9 @@ delete() {
 
 # A checkout with one commit, so that the run records which; secrets and what is not committed stay.
 setup() {
-    local commit folder
-    commit=$(git -C "$ROOT" rev-parse --verify --quiet "$COMMIT^{commit}") ||
-        misused "--commit=$COMMIT is no commit of $ROOT."
+    local folder
     folder=$(mktemp -d)
-    if send "$commit" "$folder"; then
+    if send "$folder"; then
         rm -rf "$folder"
     else
         rm -rf "$folder"
@@ -147,18 +152,18 @@ setup() {
 }
 
 send() {
-    execute git -c init.defaultBranch=main init --quiet "$2/eqssl_jax" &&
-        execute git -C "$2/eqssl_jax" fetch --quiet --depth=1 "file://$ROOT" "$1" &&
-        execute git -C "$2/eqssl_jax" checkout --quiet FETCH_HEAD &&
-        execute tar -czf "$2/eqssl_jax.tar.gz" -C "$2" eqssl_jax &&
-        tpu tpu-vm scp "$2/eqssl_jax.tar.gz" "$NAME:" --worker=all &&
+    execute git -c init.defaultBranch=main init --quiet "$1/eqssl_jax" &&
+        execute git -C "$1/eqssl_jax" fetch --quiet --depth=1 "file://$ROOT" "$COMMIT" &&
+        execute git -C "$1/eqssl_jax" checkout --quiet FETCH_HEAD &&
+        execute tar -czf "$1/eqssl_jax.tar.gz" -C "$1" eqssl_jax &&
+        tpu tpu-vm scp "$1/eqssl_jax.tar.gz" "$NAME:" --worker=all &&
         remote "set -e; if [ -e eqssl_jax ]; then bash eqssl_jax/launch/worker.sh idle; fi
 rm -rf eqssl_jax; tar -xzf eqssl_jax.tar.gz; bash eqssl_jax/launch/worker.sh install tpu"
 }
 
 run() { worker start python -m eqssl_jax.main "${MAIN[@]}"; }
 stop() { worker stop "$GRACE"; }
-logs() { remote "bash eqssl_jax/launch/worker.sh log $LINES_SHOWN $FOLLOW" "$WORKER"; }
+logs() { remote "bash eqssl_jax/launch/worker.sh log $LINES_SHOWN $FOLLOW" "${1:-$WORKER}"; }
 status() { remote "if [ -e eqssl_jax ]; then bash eqssl_jax/launch/worker.sh status
 else echo 'eqssl_jax: absent'; fi"; }
 

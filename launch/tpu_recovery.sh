@@ -45,28 +45,34 @@ wait_until_ready() {
 }
 
 # What the workers' processes say together: running, failing (some run on), finished, again, or the
-# status of an error that would only repeat itself. Killed by a signal (more than 128) is again.
+# status of an error that would only repeat itself. Again is what saved and stopped (75), or was
+# killed by a signal (more than 128). 134 alone says nothing: jax aborts the others so when one ends.
 verdict() {
-    local line found=' '
+    local line said=false running=false again=false aborted=false error=''
     while read -r line; do
-        case $line in "eqssl_jax: "*) found+="${line##* } " ;; esac
+        [[ $line == "eqssl_jax: "* ]] || continue
+        said=true
+        case ${line##* } in
+            running) running=true ;;
+            0) ;;
+            134) aborted=true ;;
+            75 | lost | absent | 129 | 13? | 1[4-9]? | 2??) again=true ;;
+            *) error=${error:-${line##* }} ;;
+        esac
     done
-    case $found in
-        ' ') return 1 ;;
-        *' running '*)
-            if [[ $found =~ \ ([1-9][0-9]*|lost|absent)\  ]]; then echo failing; else echo running; fi
-            ;;
-        *' 75 '* | *' lost '* | *' absent '*) echo again ;;
-        *)
-            if [[ $found =~ \ (129|1[3-9][0-9]|2[0-9][0-9])\  ]]; then
-                echo again
-            elif [[ $found =~ \ ([1-9][0-9]*)\  ]]; then
-                echo "${BASH_REMATCH[1]}"
-            else
-                echo finished
-            fi
-            ;;
-    esac
+    if $running; then
+        if $again || $aborted || [[ -n $error ]]; then echo failing; else echo running; fi
+    elif $again; then
+        echo again
+    elif [[ -n $error ]]; then
+        echo "$error"
+    elif $aborted; then
+        echo again
+    elif $said; then
+        echo finished
+    else
+        return 1
+    fi
 }
 
 resume() {
@@ -129,7 +135,7 @@ watch() {
                 since=$SECONDS
                 ;;
             *)
-                logs || true
+                logs all || true
                 complain "The run on $NAME failed with status $found; started again, it would again."
                 return "$found"
                 ;;

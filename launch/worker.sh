@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/shared.sh"
 
 CODE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$HOME/eqssl_jax_venv
-STATE=$HOME/.eqssl_jax # pid, status and log of the process
+STATE=$HOME/.eqssl_jax # pid, status and log of the process; boot: since when
 
 usage() {
     cat <<'END'
@@ -23,7 +23,12 @@ launch/worker.sh ACTION, on a machine of a TPU pod (launch/tpu_pod.sh calls it t
 END
 }
 
-alive() { [[ -s $STATE/pid ]] && kill -0 "$(<"$STATE/pid")" 2>/dev/null; }
+boot() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || true; }
+
+# After the machine was started again, another process may have the number.
+alive() {
+    [[ -s $STATE/pid && $(<"$STATE/boot") == "$(boot)" ]] && kill -0 "$(<"$STATE/pid")" 2>/dev/null
+}
 
 status() {
     if [[ -s $STATE/status ]]; then
@@ -47,7 +52,8 @@ install() {
     if ! command -v uv >/dev/null; then
         execute env PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --user --quiet uv
     fi
-    execute uv venv --quiet --clear --python 3.12 "$VENV"
+    execute rm -rf "$VENV"
+    execute uv venv --quiet --python 3.12 "$VENV"
     execute uv pip install --quiet --python "$VENV/bin/python" -e "${CODE}[$1]"
 }
 
@@ -56,6 +62,7 @@ start() {
     local begin=(setsid nohup bash "$CODE/launch/worker.sh" supervise "$@")
     [[ $DRY_RUN == false ]] || { quoted "${begin[@]}" && return; }
     mkdir -p "$STATE"
+    boot >"$STATE/boot"
     rm -f "$STATE/status" "$STATE/pid"
     cd "$CODE"
     PATH=$VENV/bin:$PATH "${begin[@]}" >>"$STATE/log" 2>&1 </dev/null &

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from stand_ins import StandIns, small_checkout
+from stand_ins import ROOT, StandIns, small_checkout
 
 # The state of the slice is in files: `queue` and `node`. A worker is a folder, its home; what is
 # deleted is gone with its processes. `after_create` is the state of a new node.
@@ -165,6 +165,18 @@ def test_what_asked_to_be_started_again_is_without_a_new_machine(tmp_path):
     assert len(cloud.starts()) == 4
 
 
+def test_a_worker_that_was_started_again_is_lost_whatever_has_its_number_now(tmp_path):
+    cloud = Cloud(tmp_path, "exec sleep 30")
+    for action in ("create", "setup", "run"):
+        assert cloud.pod(action, *SLICE, *(MAIN if action == "run" else [])).returncode == 0
+    (tmp_path / "worker1" / ".eqssl_jax" / "boot").write_text("an earlier start\n")
+    assert cloud.pod("status", *SLICE).stdout.splitlines() == [
+        "eqssl_jax: running",
+        "eqssl_jax: lost",
+    ]
+    cloud.pod("delete", *SLICE)  # and its processes
+
+
 def test_an_error_is_not_repeated(tmp_path):
     cloud = Cloud(tmp_path, "echo this config is wrong; exit 1")
     done = cloud.pod("watch", *SLICE, *QUICK, *MAIN)
@@ -191,6 +203,34 @@ def test_an_error_of_gcloud_never_makes_or_deletes_anything(tmp_path):
     assert done.returncode == 75
     assert "PERMISSION_DENIED" in done.stderr
     assert set(cloud.verbs("describe", "create", "delete")) == {"describe"}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("running, running", "running"),
+        ("running, ended 0", "running"),  # process 0 still writes what the others do not
+        ("running, ended 134", "failing"),
+        ("running, lost", "failing"),
+        ("ended 0, ended 0", "finished"),
+        ("ended 75, ended 75", "again"),
+        ("ended 137, ended 134", "again"),
+        ("lost, ended 1", "again"),
+        ("absent, absent", "again"),
+        ("ended 134, ended 134", "again"),
+        ("ended 134, ended 134, ended 1", "1"),  # jax aborted the others because of the error
+        ("ended 2, ended 2", "2"),
+        ("ended 0, ended 127", "127"),
+    ],
+)
+def test_what_the_workers_say_together(said, expected):
+    lines = "".join(f"eqssl_jax: {one}\n" for one in said.split(", "))
+    script = ROOT / "launch" / "tpu_recovery.sh"
+    found = subprocess.run(
+        ["bash", "-c", f"source {script}; verdict"],
+        input="SSH: connected\n" + lines, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert found.stdout == expected + "\n"
 
 
 @pytest.mark.parametrize(
