@@ -100,7 +100,9 @@ def test_restarts_are_bounded(cluster):
 
 def test_a_cancelled_job_is_not_requeued(cluster, tmp_path):
     """scancel sends SIGTERM to the tasks, which save, and to the shell of the job."""
-    program = f"trap 'exit 75' TERM; echo $$ >>{tmp_path}/tasks; while :; do sleep 0.05; done"
+    program = (
+        f"trap 'exit 75' TERM; echo $$ >>{tmp_path}/tasks; for i in $(seq 600); do sleep 0.05; done"
+    )
     job = subprocess.Popen(
         [ROOT / "launch" / "slurm.sbatch", "bash", "-c", program],
         env={"PATH": f"{cluster.bin}:/usr/bin:/bin", "SLURM_JOB_ID": "17", "SLURM_NTASKS": "2"},

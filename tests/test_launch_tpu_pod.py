@@ -1,6 +1,9 @@
 """launch/tpu_pod.sh with a stand-in for gcloud whose two workers are folders of this machine."""
 
+import os
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 from stand_ins import ROOT, StandIns, small_checkout
@@ -37,6 +40,7 @@ if [[ $1 == venv ]]; then
     cp "$here/program" "${!#}/bin/python"
 fi
 """
+WAIT = "for i in $(seq 600); do sleep 0.05; done"  # what a trap can interrupt
 SLICE = ["--name=pod", "--zone=mars-a", "--type=v5litepod-16", "--version=v2-alpha-tpuv5-lite"]
 QUICK = ["--poll=0", "--backoff=0", "--grace=1", "--settled=1000"]
 MAIN = ["--", "--config=configs/care.py:shapes", "--workdir=gs://bucket/a run"]
@@ -50,6 +54,11 @@ class Cloud(StandIns):
         )
         (folder / "program").chmod(0o755)
         self.checkout = small_checkout(folder / "checkout")
+
+    def stop(self):
+        """No process of a worker outlives its test."""
+        for pid in self.folder.glob("worker*/.eqssl_jax/pid"):
+            subprocess.run(["kill", "-9", pid.read_text().strip()], capture_output=True)
 
     def pod(self, *arguments):
         return self.run("tpu_pod.sh", *arguments, script_root=self.checkout)
@@ -68,8 +77,17 @@ class Cloud(StandIns):
         return path.read_text().splitlines() if path.exists() else []
 
 
-def test_a_dry_run_prints_the_way_from_nothing_and_calls_nothing(tmp_path):
-    cloud = Cloud(tmp_path, "exit 0")
+@pytest.fixture
+def cloud_of(tmp_path):
+    """A cloud whose workers run the given program in place of python."""
+    made = []
+    yield lambda program: made.append(Cloud(tmp_path, program)) or made[-1]
+    for cloud in made:
+        cloud.stop()
+
+
+def test_a_dry_run_prints_the_way_from_nothing_and_calls_nothing(cloud_of):
+    cloud = cloud_of("exit 0")
     shown = cloud.pod("watch", *SLICE, "--queued", "--spot", "--project=p", "--dry_run", *MAIN)
     assert shown.returncode == 0, shown.stderr
     assert cloud.calls() == []
@@ -87,9 +105,9 @@ def test_a_dry_run_prints_the_way_from_nothing_and_calls_nothing(tmp_path):
     assert cloud.calls() == []
 
 
-def test_step_by_step(tmp_path):
+def test_step_by_step(cloud_of, tmp_path):
     """create, setup, run, status, logs, stop, delete: each with the call it promises."""
-    cloud = Cloud(tmp_path, "trap 'echo saved; exit 75' TERM; while :; do sleep 0.05; done")
+    cloud = cloud_of(f"trap 'echo saved; exit 75' TERM; {WAIT}")
     assert cloud.pod("create", *SLICE, "--create_flag=--tags=a").returncode == 0
     assert cloud.calls()[0] == [
         "gcloud", "compute", "tpus", "tpu-vm", "create", "pod", "--version=v2-alpha-tpuv5-lite",
@@ -126,13 +144,13 @@ def test_step_by_step(tmp_path):
     ("group", "state", "flags"),
     [("node", "PREEMPTED", []), ("queue", "SUSPENDED", ["--queued", "--spot"])],
 )
-def test_what_is_taken_away_is_made_again_and_the_run_goes_on(tmp_path, group, state, flags):
+def test_what_is_taken_away_is_made_again_and_the_run_goes_on(cloud_of, group, state, flags):
     """The first two processes lose their machines; there is no capacity at once; the next end."""
     program = (
         f"(($(wc -l <$here/starts) > 2)) && exit 0\n"
         f"touch $here/full; echo {state} >$here/{group}; exec sleep 30"
     )
-    cloud = Cloud(tmp_path, program)
+    cloud = cloud_of(program)
     done = cloud.pod("watch", *SLICE, *QUICK, *flags, *MAIN)
     assert done.returncode == 0, done.stderr
     assert cloud.verbs("create", "delete", "scp", "install", "start") == [
@@ -148,14 +166,14 @@ def test_what_is_taken_away_is_made_again_and_the_run_goes_on(tmp_path, group, s
     )
 
 
-def test_what_asked_to_be_started_again_is_without_a_new_machine(tmp_path):
+def test_what_asked_to_be_started_again_is_without_a_new_machine(cloud_of):
     """One worker is killed, the other goes on until watch stops it; then both end well."""
     program = (
         "(($(wc -l <$here/starts) > 2)) && exit 0\n"
         "[[ $PWD == */worker0/* ]] && kill -9 $$\n"
-        "trap 'exit 75' TERM; while :; do sleep 0.05; done"
+        f"trap 'exit 75' TERM; {WAIT}"
     )
-    cloud = Cloud(tmp_path, program)
+    cloud = cloud_of(program)
     done = cloud.pod("watch", *SLICE, *QUICK, *MAIN)
     assert done.returncode == 0, done.stderr
     assert cloud.verbs("create", "delete", "install", "start") == [
@@ -165,8 +183,8 @@ def test_what_asked_to_be_started_again_is_without_a_new_machine(tmp_path):
     assert len(cloud.starts()) == 4
 
 
-def test_a_worker_that_was_started_again_is_lost_whatever_has_its_number_now(tmp_path):
-    cloud = Cloud(tmp_path, "exec sleep 30")
+def test_a_worker_that_was_started_again_is_lost_whatever_has_its_number_now(cloud_of, tmp_path):
+    cloud = cloud_of("exec sleep 30")
     for action in ("create", "setup", "run"):
         assert cloud.pod(action, *SLICE, *(MAIN if action == "run" else [])).returncode == 0
     (tmp_path / "worker1" / ".eqssl_jax" / "boot").write_text("an earlier start\n")
@@ -177,8 +195,28 @@ def test_a_worker_that_was_started_again_is_lost_whatever_has_its_number_now(tmp
     cloud.pod("delete", *SLICE)  # and its processes
 
 
-def test_an_error_is_not_repeated(tmp_path):
-    cloud = Cloud(tmp_path, "echo this config is wrong; exit 1")
+def test_how_a_process_ended_is_known_after_a_machine_told_all_to_end(tmp_path):
+    """SIGTERM reaches the supervisor of the process too, twice, before the process has saved."""
+    worker = [ROOT / "launch" / "worker.sh"]
+    home = {**os.environ, "HOME": str(tmp_path)}
+    program = f"trap 'sleep 0.3; exit 75' TERM; touch {tmp_path}/on; {WAIT}"
+    subprocess.run([*worker, "start", "bash", "-c", program], env=home, check=True)
+    while not (tmp_path / "on").exists():
+        time.sleep(0.02)
+    process = (tmp_path / ".eqssl_jax" / "pid").read_text().strip()
+    supervisor = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+    subprocess.run(["kill", "-TERM", supervisor, process], check=True)
+    time.sleep(0.1)
+    subprocess.run(["kill", "-TERM", supervisor], check=True)
+    while not (tmp_path / ".eqssl_jax" / "status").exists():
+        assert Path(f"/proc/{supervisor}").exists()
+        time.sleep(0.02)
+    said = subprocess.run([*worker, "status"], env=home, capture_output=True, text=True)
+    assert said.stdout == "eqssl_jax: ended 75\n"
+
+
+def test_an_error_is_not_repeated(cloud_of):
+    cloud = cloud_of("echo this config is wrong; exit 1")
     done = cloud.pod("watch", *SLICE, *QUICK, *MAIN)
     assert done.returncode == 1
     assert len(cloud.starts()) == 2
@@ -186,17 +224,17 @@ def test_an_error_is_not_repeated(tmp_path):
     assert "failed with status 1" in done.stderr
 
 
-def test_restarts_are_bounded(tmp_path):
-    cloud = Cloud(tmp_path, "exit 75")
+def test_restarts_are_bounded(cloud_of):
+    cloud = cloud_of("exit 75")
     done = cloud.pod("watch", *SLICE, *QUICK, "--retries=2", *MAIN)
     assert done.returncode == 75
     assert len(cloud.starts()) == 2 * 2
     assert "given up" in done.stderr
 
 
-def test_an_error_of_gcloud_never_makes_or_deletes_anything(tmp_path):
+def test_an_error_of_gcloud_never_makes_or_deletes_anything(cloud_of):
     """No permission, no network: that the slice is missing must be known, not guessed."""
-    cloud = Cloud(tmp_path, "exit 0")
+    cloud = cloud_of("exit 0")
     cloud.add("gcloud", cloud.bin.joinpath("gcloud").read_text().split("\ncase")[0] + (
         "\necho ERROR: PERMISSION_DENIED >&2; exit 1\n"))  # fmt: skip
     done = cloud.pod("watch", *SLICE, *QUICK, "--retries=2", *MAIN)
