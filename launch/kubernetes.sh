@@ -30,6 +30,7 @@ launch/kubernetes.sh ACTION --name=NAME [FLAGS] [-- COMMAND…]
   --namespace=          without it, the one of kubectl's context
   --retries=N           times that all pods are started again (20)
   --grace=S             seconds between SIGTERM and SIGKILL (120)
+  --coordinator_timeout=S  seconds that the first pods wait for nodes for the last (1800)
   --process=I           whose logs (all)    --lines=N how many (50)    --follow and what comes
   --dry_run             print what would run
 
@@ -39,7 +40,7 @@ END
 
 parse() {
     ACTION=${1:-} NAME='' IMAGE=${EQSSL_JAX_IMAGE:-} PROCESSES=1 RESOURCE='' CHIPS=0 SELECT=() VOLUME=''
-    SERVICE_ACCOUNT=default RETRIES=20 GRACE=120 PORT=55527 PROCESS='' LINES_SHOWN=50 FOLLOW=()
+    SERVICE_ACCOUNT=default RETRIES=20 GRACE=120 PORT=55527 TIMEOUT=1800 PROCESS='' LINES_SHOWN=50 FOLLOW=()
     KUBECTL=(kubectl) COMMAND=()
     (($#)) && shift
     while (($#)); do
@@ -55,6 +56,7 @@ parse() {
             --namespace=*) KUBECTL+=("--namespace=${1#*=}") ;;
             --retries=*) RETRIES=${1#*=} ;;
             --grace=*) GRACE=${1#*=} ;;
+            --coordinator_timeout=*) TIMEOUT=${1#*=} ;;
             --process=*) PROCESS=${1#*=} ;;
             --lines=*) LINES_SHOWN=${1#*=} ;;
             --follow) FOLLOW=(--follow) ;;
@@ -75,6 +77,7 @@ check() {
     is_number "$CHIPS" "--gpus or --tpus"
     is_number "$RETRIES" --retries
     is_number "$GRACE" --grace
+    is_number "$TIMEOUT" --coordinator_timeout 1
     is_number "$LINES_SHOWN" --lines
     case $ACTION in render | run | resume) check_command ;; esac
     [[ $ACTION == render ]] || installed kubectl "Install it, and choose a cluster: kubectl config use-context."
@@ -115,7 +118,7 @@ command_in_pod() {
     if [[ $RESOURCE == google.com/tpu ]]; then list "${words[@]}" && return; fi
     # shellcheck disable=SC2016
     list bash -c 'exec "$@" --process="$JOB_COMPLETION_INDEX"' process "${words[@]}" \
-        "--coordinator=$NAME-process-0-0.$NAME:$PORT" "--processes=$PROCESSES" --coordinator_timeout=600
+        "--coordinator=$NAME-process-0-0.$NAME:$PORT" "--processes=$PROCESSES" "--coordinator_timeout=$TIMEOUT"
 }
 
 render() {

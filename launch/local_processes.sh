@@ -22,7 +22,8 @@ appended --coordinator=127.0.0.1:PORT --processes=N --process=I --coordinator_ti
                           and SIGKILL (120)
   --dry_run               print what would run
 
-SIGTERM and SIGINT go to all processes; a second one kills them. Nothing is left behind.
+SIGTERM, or Ctrl-C, is SIGTERM for all processes: they save and stop. A second one kills them.
+Nothing is left behind.
 Exit status: 0 if all finished; 75 if all that did not were saved and stopped, so that the same
 command goes on; else that of the first process to fail otherwise.
 END
@@ -110,8 +111,8 @@ reap() {
     done
 }
 
-# Wait for all. A request to stop comes by signal, or when the grace after a failure is over; the
-# first one is forwarded as it came, the next one, or the end of the grace, kills.
+# Wait for all. A request to stop comes by signal, or when the grace after a failure is over: the
+# first one is SIGTERM for the processes, the next one, or the end of the grace, kills.
 supervise() {
     local deadline='' stopping=0
     while ((${#running[@]})); do
@@ -120,7 +121,7 @@ supervise() {
         if [[ -z $deadline && $status != 0 ]]; then deadline=$((SECONDS + grace)); fi
         if [[ -n $deadline ]] && ((SECONDS >= deadline)); then asked=$((asked + 1)); fi
         ((asked > stopping)) || continue
-        if ((stopping == 0)); then signal "$name"; else signal KILL; fi
+        if ((stopping == 0)); then signal TERM; else signal KILL; fi
         stopping=$((stopping + 1)) deadline=$((SECONDS + grace))
     done
 }
@@ -133,9 +134,8 @@ if [[ $DRY_RUN == true ]]; then
 fi
 logs=${logs:-$(mktemp -d "${TMPDIR:-/tmp}/eqssl_jax.XXXXXX")}
 mkdir -p "$logs"
-pids=() running=() shown=() failed=() status=0 asked=0 name=TERM
-trap 'asked=$((asked + 1)) name=TERM' TERM HUP
-trap 'asked=$((asked + 1)) name=INT' INT
+pids=() running=() shown=() failed=() status=0 asked=0
+trap 'asked=$((asked + 1))' TERM HUP INT # Ctrl-C too: a process of several saves on SIGTERM alone
 set -m # each process leads a group of its own, which can be signalled as a whole
 start
 supervise

@@ -46,7 +46,7 @@ idle() {
     ! alive || fail "A run is in progress on $(hostname): stop it first (launch/tpu_pod.sh stop)."
 }
 
-# The images of TPU machines have Python 3.10; uv brings one that jax runs on.
+# The Python of TPU images (Ubuntu 22.04: 3.10) is too old for jax; uv brings one that is not.
 install() {
     export PATH=$HOME/.local/bin:$PATH
     if ! command -v uv >/dev/null; then

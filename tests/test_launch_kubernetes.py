@@ -76,7 +76,7 @@ def test_what_a_pod_runs(cluster):
     )  # fmt: skip
     assert ended.stdout.strip() == (
         "--config=a \"b\" $HOME & 'c'\\ @NAME@ --workdir=gs://bucket/x "
-        "--coordinator=care-process-0-0.care:55527 --processes=2 --coordinator_timeout=600 "
+        "--coordinator=care-process-0-0.care:55527 --processes=2 --coordinator_timeout=1800 "
         "--process=1"
     )
 
