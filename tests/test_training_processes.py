@@ -4,21 +4,16 @@ Processes here are real ones, connected over loopback; their devices are virtual
 """
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_methods
 from tiny_methods import METHODS
-
-from eqssl_jax.training import processes
-from eqssl_jax.training.processes import Cluster
 
 ROOT = Path(__file__).parent.parent
 # float32, 20 steps: sums of another order, through BatchNorm. Losses to 1e-5, arrays to 1e-4.

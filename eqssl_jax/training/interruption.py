@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 
 import jax
-from jax.experimental import multihost_utils
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
 
-STATUS = 75  # EX_TEMPFAIL: stopped after saving; the same command goes on
+from eqssl_jax.training.mesh import cut, replicated
+from eqssl_jax.training.processes import STATUS
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -25,30 +29,40 @@ class Interrupted(SystemExit):
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[Callable[[int], bool]]:
-    """`asked(n)`, called after the n-th dispatch: whether to save and stop now.
+def listening(mesh: Mesh) -> Iterator[Callable[[], bool]]:
+    """`asked()`, called after every dispatch: whether to save and stop now.
 
-    SIGTERM and SIGINT (Ctrl-C) ask; a second one ends the process at once, unsaved. In a run of
-    several processes a SIGTERM to any of them stops all after the same dispatch (JAX's preemption
-    service agrees on it), and Ctrl-C is not caught. Outside the main thread nothing is heard.
+    SIGTERM and SIGINT (Ctrl-C) ask; a second one ends the process at once, unsaved. Of several
+    processes any can be asked: what each has heard goes around with a dispatch, and one dispatch
+    later all stop after the same step. Outside the main thread nothing is heard.
     """
-    if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
-        return
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda count: False
-        return
     heard: list[int] = []
 
     def hear(number: int, frame: FrameType | None) -> None:
         heard.append(number)
         _restore(before)  # the next one is not waited for
 
-    before = {number: signal.signal(number, hear) for number in _SIGNALS}
+    before: dict[signal.Signals, object] = {}
+    if threading.current_thread() is threading.main_thread():
+        before.update({number: signal.signal(number, hear) for number in _SIGNALS})
     try:
-        yield lambda count: bool(heard)
+        yield (lambda: bool(heard)) if jax.process_count() == 1 else _agreed(mesh, heard)
     finally:
         _restore(before)
+
+
+def _agreed(mesh: Mesh, heard: list[int]) -> Callable[[], bool]:
+    """Whether any process had heard something at the call before: the same answer in all."""
+    most = jax.jit(jnp.max, out_shardings=replicated(mesh))
+    here = mesh.local_mesh.size
+    sent: list[jax.Array] = []
+
+    def asked() -> bool:
+        sent.append(most(cut(mesh, np.full(here, len(heard), np.int32))))
+        # That of this call is on its way while the device works; waiting for it would cost.
+        return len(sent) > 1 and bool(sent.pop(0))
+
+    return asked
 
 
 def _restore(handlers: Mapping[signal.Signals, object]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,8 @@ def _advance(
     monitor = make_monitor(run)
     done = int(state.step)
     pending: tuple[int, Metrics, int] | None = None
-    with listening() as asked:
-        for number, (count, inputs) in enumerate(batches(run, done)):
+    with listening(run.mesh) as asked:
+        for count, inputs in batches(run, done):
             state, metrics = dispatch(state, run.split.pool, inputs, count)
             # The numbers of the previous dispatch are fetched while this one runs, so that the
             # device never waits for the host and the host is never more than a dispatch ahead.
@@ -128,7 +129,7 @@ def _advance(
             pending = (done, metrics, count)
             done += count
             knn, saving = done % run.knn_every == 0, done % run.save_every == 0
-            last, stopping = done == run.steps, asked(number)
+            last, stopping = done == run.steps, asked()
             if knn or saving or last or stopping:
                 _report(run, records, progress, *pending)  # before a checkpoint: never save a NaN
                 pending, score = None, None
@@ -146,10 +147,13 @@ def _advance(
                 progress.pause()
             if stopping and not last:
                 checkpoint.finish(manager)
-                raise Interrupted(
+                message = (
                     f"Training was asked to stop: step {done} of {run.steps} is saved in "
                     f"{manager.directory}. The same command goes on from there."
                 )
+                if processes.first():
+                    print(message, file=sys.stderr, flush=True)
+                raise Interrupted(message)
     return state
 
 

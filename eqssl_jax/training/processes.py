@@ -5,7 +5,9 @@ of one process needs none of this, and every function here then does the obvious
 """
 
 import contextlib
+import glob
 import hashlib
+import importlib.util
 import json
 import os
 import sys
@@ -23,6 +25,7 @@ from eqssl_jax.config import differences
 
 Result = TypeVar("Result")
 
+STATUS = 75  # EX_TEMPFAIL: start the same command again, and it goes on
 HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
 
 
@@ -53,19 +56,22 @@ def join(cluster: Cluster = Cluster()) -> None:  # noqa: B008  (immutable)
       SystemExit: with status 1, if the coordinator or other processes do not answer in time.
     """
     _check(cluster)
-    told = bool(cluster.coordinator)
-    if told and cluster.processes == 1:
+    told: dict[str, Any] = {}
+    if cluster.coordinator:
+        told = {
+            "coordinator_address": cluster.coordinator,
+            "num_processes": cluster.processes,
+            "process_id": cluster.process,
+            "cluster_detection_method": "deactivate",  # it would add what SLURM says of devices
+        }
+    if cluster.processes == 1 or not (told or _detected()):
         return
-    method = None if told else _detected()
-    if not told and method is None:
-        return
+    # Orbax asks this service at steps of its own choice; `interruption` has another way to agree.
+    jax.config.update("jax_enable_preemption_service", False)
     with _deadline(cluster):
         jax.distributed.initialize(
-            coordinator_address=cluster.coordinator or None,
-            num_processes=cluster.processes or None,
-            process_id=cluster.process if told else None,
-            cluster_detection_method=method,
-            initialization_timeout=cluster.timeout + 60,
+            **told,
+            initialization_timeout=cluster.timeout + 60,  # the deadline comes first
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=HEARTBEAT,
         )
@@ -91,13 +97,15 @@ def _check(cluster: Cluster) -> None:
         raise ValueError(f"--coordinator_timeout is {cluster.timeout}; at least 1 second.")
 
 
-def _detected() -> str | None:
-    """What JAX calls the cluster that this process was started in, if it has several."""
-    several = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in os.environ
-    if several and "SLURM_PROCID" in os.environ:
-        return "slurm"
-    # The hosts of a TPU slice: on one host the list has one name, or there is none.
-    return "tpu" if "," in os.environ.get("TPU_WORKER_HOSTNAMES", "") else None
+def _detected() -> bool:
+    """Whether this is a task of a SLURM step of several, or a TPU machine.
+
+    JAX itself then finds the others; on a TPU machine there may be none.
+    """
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in os.environ:
+        return "SLURM_PROCID" in os.environ
+    chips = glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*")
+    return bool(chips) and importlib.util.find_spec("libtpu") is not None
 
 
 @contextlib.contextmanager
@@ -129,6 +137,9 @@ def _deadline(cluster: Cluster) -> Iterator[None]:
 def leaving() -> Iterator[None]:
     """Ends a process of several at its first error, without waiting for those it has failed.
 
+    With status 75 if it is the runtime's, which is what the loss of another process looks like: the
+    same command then goes on from the last checkpoint. Else with 1.
+
     Raises:
       what is raised inside, in a run of one process.
     """
@@ -137,12 +148,20 @@ def leaving() -> Iterator[None]:
     except Exception as error:
         if jax.process_count() == 1:
             raise
+        lost = isinstance(error, jax.errors.JaxRuntimeError)
+        lost = lost and "RESOURCE_EXHAUSTED" not in str(error)
         known = isinstance(error, ValueError | OSError | FloatingPointError)
         text = str(error) if known else traceback.format_exc()
+        if lost:
+            text = (
+                f"the runtime failed, most likely because another process of the run ended: "
+                f"{str(error).splitlines()[0]}. Start all processes again: they go on from the "
+                f"last checkpoint."
+            )
         print(f"\nError (process {jax.process_index()}): {text}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         # JAX would wait at exit for all processes to arrive, the dead ones too.
-        os._exit(1)
+        os._exit(STATUS if lost else 1)
 
 
 def first() -> bool:

@@ -1,0 +1,258 @@
+"""Nothing is lost: killed, asked to stop, damaged on disk, out of space, or crowded by others."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import survivor
+from test_training_loop import Killed, equal, killed_at, small
+from test_training_processes import free_port, started, together
+from toys import linear_network
+
+from eqssl_jax.training import checkpoint
+from eqssl_jax.training.checkpoint import DamagedError, IncompatibleError
+from eqssl_jax.training.loop import LOCK, train
+from eqssl_jax.training.mesh import make_mesh
+from eqssl_jax.training.workdir import locked
+
+PROGRAM = Path(__file__).parent / "survivor.py"
+STEPS = 900
+GRACE = 60  # seconds in which a process that is asked to stop, or that lost another, must be gone
+
+
+def until(reached, timeout=120) -> None:
+    end = time.monotonic() + timeout
+    while not reached():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def steps_in(workdir) -> list[int]:
+    return sorted(
+        int(path.name) for path in workdir.glob("checkpoints/[0-9]*") if path.name.isdigit()
+    )
+
+
+def lines(workdir) -> list[str]:
+    return (workdir / "metrics.jsonl").read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The state and the log of a run that nothing happens to."""
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    return train(survivor.run(STEPS), workdir), lines(workdir)
+
+
+def finished_alike(workdir, uninterrupted) -> None:
+    """Go on to the end: the same arrays bit for bit, and no step of the log missing or twice."""
+    state, log = uninterrupted
+    equal(train(survivor.run(STEPS), workdir), state)
+    assert lines(workdir) == log
+    steps = [json.loads(line)["step"] for line in log if "loss" in json.loads(line)]
+    assert steps == list(range(1, STEPS + 1))
+
+
+def test_asked_to_stop_it_saves_and_goes_on_bit_for_bit(tmp_path, uninterrupted):
+    process = started([PROGRAM, tmp_path, STEPS], devices=8)
+    until(lambda: steps_in(tmp_path))
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=GRACE)
+    assert process.returncode == 75, output
+    [saved] = [line for line in output.splitlines() if "asked to stop" in line]
+    step = int(saved.split("step ")[1].split()[0])
+    assert steps_in(tmp_path)[-1] == step < STEPS
+    finished_alike(tmp_path, uninterrupted)
+
+
+def test_killed_again_and_again_it_goes_on_bit_for_bit(tmp_path, uninterrupted):
+    """kill -9 at random moments, also in the middle of writing: it saves at every seventh dispatch."""
+    moments = random.Random(0)
+    for _ in range(3):
+        before = steps_in(tmp_path)[-1:]
+        process = started([PROGRAM, tmp_path, STEPS], devices=8)
+        until(lambda: steps_in(tmp_path)[-1:] != before or process.poll() is not None)
+        time.sleep(moments.uniform(0, 0.3))
+        process.kill()
+        process.wait()
+    assert 0 < len(lines(tmp_path)) < STEPS
+    finished_alike(tmp_path, uninterrupted)
+
+
+def test_any_altered_bit_of_a_checkpoint_is_found(tmp_path):
+    """One bit of any file: the checkpoint is refused, or what is read is what was written."""
+    state = train(small(), tmp_path)
+    folder, whole = tmp_path / "checkpoints" / "12", tmp_path / "whole"
+    shutil.copytree(folder, whole)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size]
+    refused, generator = 0, random.Random(0)
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+        path.write_bytes(content)
+        manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
+        try:
+            equal(checkpoint.restore(manager, small().init(), 12), state)
+        except (DamagedError, IncompatibleError):
+            refused += 1
+        finally:
+            manager.close()
+        shutil.copy(whole / path.relative_to(folder), path)
+    assert refused >= len(jax.tree.leaves(state))  # the arrays, each in a file of its own
+
+
+def damage(path: Path, how: str) -> None:
+    if how == "cut short":
+        for file in path.rglob("d/*"):
+            os.truncate(file, file.stat().st_size // 2)
+    elif how == "no description":
+        (path / "default" / "_METADATA").write_text("{")
+    else:
+        shutil.rmtree(path / "default")
+
+
+@pytest.mark.parametrize("how", ["cut short", "no description", "empty"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_goes_on(tmp_path, how, capsys):
+    whole = train(small(steps=16), tmp_path / "whole")
+    workdir = tmp_path / "run"
+    train(small(), workdir)
+    assert steps_in(workdir) == [8, 12]
+    damage(workdir / "checkpoints" / "12", how)
+    equal(train(small(steps=16), workdir), whole)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "checkpoint of step 12" in said
+    assert "goes on from step 8" in said
+    assert (workdir / "damaged" / "12-0").is_dir()
+    assert lines(workdir) == lines(tmp_path / "whole")
+
+
+def test_without_a_whole_checkpoint_it_does_not_begin_anew(tmp_path):
+    train(small(), tmp_path)
+    for step in steps_in(tmp_path):
+        damage(tmp_path / "checkpoints" / str(step), "cut short")
+    with pytest.raises(OSError, match=r"No checkpoint .* can be read"):
+        train(small(steps=16), tmp_path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    train(small(), tmp_path)
+    with pytest.raises(
+        ValueError, match=r"another model: .*float32\[48, 6\] there, float32\[48, 7\]"
+    ):
+        train(small(steps=16, network=linear_network(features=7)), tmp_path)
+    assert steps_in(tmp_path) == [8, 12]
+
+
+def test_a_second_run_in_the_same_workdir_is_refused(tmp_path):
+    with locked(tmp_path, LOCK) as mine:
+        assert mine
+        with pytest.raises(OSError, match="Another run is training in"):
+            train(small(), tmp_path)
+    train(small(), tmp_path)
+
+
+@pytest.mark.parametrize(("before", "after"), [(8, 1), (1, 8), (8, 2)])
+def test_on_other_devices_it_goes_on_within_rounding(tmp_path, before, after, monkeypatch):
+    whole = train(small(), tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        killed_at(4, patched)
+        with pytest.raises(Killed):
+            train(small(mesh=make_mesh(before)), tmp_path / "parts")
+    parts = train(small(mesh=make_mesh(after)), tmp_path / "parts")
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_evaluation_reads_while_training_writes(tmp_path):
+    process = started([PROGRAM, tmp_path, 100_000], devices=8)
+    try:
+        until(lambda: steps_in(tmp_path))
+        like, read = small().init(), []
+        while len(set(read)) < 4:
+            manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
+            try:
+                read.append(int(checkpoint.restore(manager, like).step))
+            except FileNotFoundError:
+                pass  # removed between listing and reading: the next look finds a newer one
+            finally:
+                manager.close()
+        assert read == sorted(read)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """`mount(option)` gives a small memory disk, where this user may make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def mount(*options: str) -> Path:
+        found = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(disk)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if found.returncode:
+            pytest.skip(f"no memory disk can be mounted here: {found.stderr.strip()}")
+        return disk
+
+    if not shutil.which("mount") or sys.platform != "linux":
+        pytest.skip("memory disks are mounted on Linux only")
+    yield mount
+    subprocess.run(["umount", str(disk)], capture_output=True, check=False)
+
+
+def test_a_disk_of_which_nothing_is_left(mounted):
+    workdir = mounted("size=256k") / "run"
+    with pytest.raises(OSError, match="free space"):
+        train(small(network=linear_network(features=1000)), workdir)
+    other = subprocess.run(
+        ["mount", "-o", "remount,size=64m", str(workdir.parent)], check=False, capture_output=True
+    )
+    assert other.returncode == 0
+    assert int(train(small(network=linear_network(features=1000)), workdir).step) == 12
+
+
+def test_a_disk_that_cannot_be_written(mounted):
+    with pytest.raises(OSError, match="cannot be written"):
+        train(small(), mounted("ro") / "run")
+
+
+def commands(workdir, steps, count=2):
+    address = f"127.0.0.1:{free_port()}"
+    return [[PROGRAM, workdir, steps, address, count, i] for i in range(count)]
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 75)])
+def test_one_process_of_two_ends_and_so_does_the_other(tmp_path, sent, status):
+    """Then both are started again, and end where one process on one device does."""
+    with together(commands(tmp_path / "two", STEPS), devices=1) as running:
+        until(lambda: steps_in(tmp_path / "two"))
+        running[1].send_signal(sent)
+        outputs = [process.communicate(timeout=GRACE)[0] for process in running]
+        assert [process.returncode for process in running] == [75, status], outputs
+    reached = steps_in(tmp_path / "two")[-1]
+    assert reached < STEPS
+    steps = reached + 20
+    with together(commands(tmp_path / "two", steps), devices=1) as running:
+        outputs = [process.communicate(timeout=GRACE)[0] for process in running]
+        assert [process.returncode for process in running] == [0, 0], outputs
+    manager = checkpoint.open_checkpoints(tmp_path / "two", read_only=True)
+    two = checkpoint.restore(manager, small().init(), steps)
+    manager.close()
+    one = train(survivor.run(steps), tmp_path / "one")
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+    found = [json.loads(line)["step"] for line in lines(tmp_path / "two")]
+    assert sorted(set(found)) == list(range(1, steps + 1))
