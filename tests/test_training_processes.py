@@ -47,7 +47,7 @@ def together(commands, devices=2):
     finally:
         for process in running:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 def close(found, wanted) -> None:

@@ -74,16 +74,21 @@ def test_asked_to_stop_it_saves_and_goes_on_bit_for_bit(tmp_path, uninterrupted)
     finished_alike(tmp_path, uninterrupted)
 
 
+def killed_later(workdir, seconds) -> None:
+    """Start a run, and kill it a while after its first new checkpoint."""
+    before = steps_in(workdir)[-1:]
+    process = started([PROGRAM, workdir, STEPS], devices=8)
+    until(lambda: steps_in(workdir)[-1:] != before or process.poll() is not None)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+
+
 def test_killed_again_and_again_it_goes_on_bit_for_bit(tmp_path, uninterrupted):
-    """kill -9 at random moments, also in the middle of writing: it saves at every seventh dispatch."""
+    """kill -9 at random moments, also while it writes, as it does after every seventh dispatch."""
     moments = random.Random(0)
     for _ in range(3):
-        before = steps_in(tmp_path)[-1:]
-        process = started([PROGRAM, tmp_path, STEPS], devices=8)
-        until(lambda: steps_in(tmp_path)[-1:] != before or process.poll() is not None)
-        time.sleep(moments.uniform(0, 0.3))
-        process.kill()
-        process.wait()
+        killed_later(tmp_path, moments.uniform(0, 0.3))
     assert 0 < len(lines(tmp_path)) < STEPS
     finished_alike(tmp_path, uninterrupted)
 
@@ -99,13 +104,11 @@ def test_any_altered_bit_of_a_checkpoint_is_found(tmp_path):
         content = bytearray(path.read_bytes())
         content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
         path.write_bytes(content)
-        manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
         try:
+            manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
             equal(checkpoint.restore(manager, small().init(), 12), state)
         except (DamagedError, IncompatibleError):
             refused += 1
-        finally:
-            manager.close()
         shutil.copy(whole / path.relative_to(folder), path)
     assert refused >= len(jax.tree.leaves(state))  # the arrays, each in a file of its own
 
@@ -145,9 +148,7 @@ def test_without_a_whole_checkpoint_it_does_not_begin_anew(tmp_path):
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     train(small(), tmp_path)
-    with pytest.raises(
-        ValueError, match=r"another model: .*float32\[48, 6\] there, float32\[48, 7\]"
-    ):
+    with pytest.raises(ValueError, match=r"of another model: .*\[48, 6\] there"):
         train(small(steps=16, network=linear_network(features=7)), tmp_path)
     assert steps_in(tmp_path) == [8, 12]
 
@@ -189,7 +190,7 @@ def test_evaluation_reads_while_training_writes(tmp_path):
         assert process.poll() is None
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ found when it is read, whichever file and bit it was.
 """
 
 import contextlib
+import json
 import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -39,8 +40,11 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
 
     Writing is asynchronous: a save returns when the state has been copied off the device.
 
+    Checkpoints whose descriptions cannot be read, which orbax would trip over, are set aside first.
+
     Raises:
       ValueError: if `keep` < 1.
+      DamagedError: for such a one, if `read_only`.
     """
     if keep < 1:
         raise ValueError(f"config.train.keep is {keep}; at least one checkpoint must be kept.")
@@ -49,9 +53,14 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
     def score(metrics: PyTree) -> float:
         return metrics[SCORE]
 
+    folder = (workdir / "checkpoints").absolute()
+    damaged = _undescribed(folder)
+    if damaged and read_only:
+        raise next(iter(damaged.values()))
+    _set_aside(folder, damaged)
     best = policies.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
     return ocp.CheckpointManager(
-        (workdir / "checkpoints").absolute(),
+        folder,
         item_handlers=ocp.StandardCheckpointHandler(),  # or what is saved could not be described
         options=ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
@@ -108,7 +117,13 @@ def resume(manager: Manager, like: Any) -> Any | None:
         except (DamagedError, IncompatibleError) as error:
             found[step] = error
             continue
-        _set_aside(manager, found, step)
+        if found:
+            _set_aside(Path(manager.directory), found)
+            manager.reload()
+            if first():
+                print(
+                    f"Training goes on from step {step}, the newest that is whole.", file=sys.stderr
+                )
         return state
     for other in found.values():
         if isinstance(other, IncompatibleError):
@@ -137,12 +152,15 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
             f"There is no checkpoint {'' if step is None else f'of step {step} '}in "
             f"{manager.directory}; found steps {sorted(found)}."
         )
-    wanted = {**like._asdict(), CHECKSUM: jax.eval_shape(checksum, like)}
+    expected = jax.eval_shape(checksum, like)
+    expected = jax.ShapeDtypeStruct(
+        expected.shape, expected.dtype, sharding=jax.tree.leaves(like)[0].sharding
+    )
+    wanted = {**like._asdict(), CHECKSUM: expected}
     with _reading(manager, step):
         there = _shapes(manager.item_metadata(step))
     _check_shapes(there, _shapes(wanted), f"The checkpoint of step {step} in {manager.directory}")
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
-    target[CHECKSUM] = ocp.utils.to_shape_dtype_struct(jax.device_put(checksum(like)))
     with _reading(manager, step):
         saved = manager.restore(step, args=ocp.args.StandardRestore(target))
         written = saved.pop(CHECKSUM)
@@ -206,20 +224,35 @@ def _check_shapes(there: dict[str, str], wanted: dict[str, str], which: str) -> 
     )
 
 
-def _set_aside(manager: Manager, damaged: dict[int, Exception], good: int) -> None:
-    if not damaged:
-        return
-    folder = Path(manager.directory)
+def _undescribed(folder: Path) -> dict[int, Exception]:
+    """Steps of which a description that orbax reads at the start is no JSON."""
+    found: dict[int, Exception] = {}
+    for path in folder.glob("[0-9]*/*"):
+        described = path / "metrics" if path.name == "metrics" else path
+        if described.name not in ("metrics", "_CHECKPOINT_METADATA"):
+            continue
+        if not (path.parent.name.isdigit() and described.is_file()):
+            continue
+        try:
+            json.loads(described.read_text())
+        except ValueError as error:
+            step = int(path.parent.name)
+            found[step] = DamagedError(
+                f"The checkpoint of step {step} in {folder} is damaged: {path.name}: {error}"
+            )
+    return found
+
+
+def _set_aside(folder: Path, damaged: Mapping[int, Exception]) -> None:
+    """Move checkpoints to damaged/ beside their folder, and say why."""
     aside = folder.parent / ASIDE
-    if first():
+    if damaged and first():
         aside.mkdir(exist_ok=True)
         for step, error in damaged.items():
             number = sum(path.name.startswith(f"{step}-") for path in aside.iterdir())
             shutil.move(folder / str(step), aside / f"{step}-{number}")
             print(f"{error}. It was moved to {aside}.", file=sys.stderr)
-        print(f"Training goes on from step {good}, the newest that is whole.", file=sys.stderr)
     gathered("")  # nobody looks before all are moved
-    manager.reload()
 
 
 def best_step(manager: Manager) -> int | None:
