@@ -318,22 +318,41 @@ def test_dispatches_never_cross_a_save_or_a_measurement():
     assert done == 11
 
 
+@pytest.mark.parametrize("on_device", [True, False])
+def test_the_rows_of_all_processes_are_the_batch(on_device):
+    images = np.arange(48, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
+    dataset = data.from_arrays(images, np.arange(48) % 3, on_device=on_device)
+    run = small(
+        dataset=dataset, split=dataset.splits["train"], steps_per_dispatch=3 if on_device else 1
+    )
+    whole = [inputs for _, inputs in batches(run, 5)]
+    parts = [
+        [inputs for _, inputs in batches(run, 5, rows)] for rows in (slice(0, 4), slice(4, BATCH))
+    ]
+    for inputs, first, second in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(np.concatenate([first, second], axis=1), inputs)
+
+
 def test_streamed_and_resident_data_give_the_same_training(tmp_path):
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (48, 4, 4, 3)).astype(np.uint8)
     labels = np.arange(48, dtype=np.int32) % 3
-    states = []
+    states, read = [], []
     for where in (True, False):
         dataset = data.from_arrays(images, labels, validation=0.25, on_device=where)
-        assert (dataset.splits["train"].load is None) == where
+        split = dataset.splits["train"]
+        assert (split.load is None) == where
+        if load := split.load:
+            split = split._replace(load=lambda rows: (read.extend(rows), load(rows))[1])
         run = small(
             dataset=dataset,
-            split=dataset.splits["train"],
+            split=split,
             steps=4,
             steps_per_dispatch=3 if where else 1,
         )
         states.append(train(run, tmp_path / str(where)))
     equal(states[0].params, states[1].params)
+    assert len(read) == 4 * BATCH  # each image is read once a step, though it has two views
 
 
 def test_records_drop_lines_after_the_checkpoint_and_half_lines(tmp_path):
