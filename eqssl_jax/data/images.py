@@ -37,7 +37,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         return Image.alpha_composite(black, image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def fit(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "s s 3"]:
@@ -59,17 +59,10 @@ def to_rgb(images: UInt8[np.ndarray, "n h w *c"]) -> UInt8[np.ndarray, "n h w 3"
     return images if images.shape[3] == 3 else np.repeat(images, 3, axis=3)
 
 
-def stack(images: list[np.ndarray], names: list[str]) -> UInt8[np.ndarray, "n h w 3"]:
-    """Stack images of one size.
-
-    Raises:
-      ValueError: naming two images of different sizes.
-    """
-    for image, name in zip(images, names, strict=True):
-        if image.shape != images[0].shape:
-            (h0, w0), (h1, w1) = images[0].shape[:2], image.shape[:2]
-            raise ValueError(
-                f"The images differ in size: {names[0]} has {w0} × {h0} pixels, {name} has "
-                f"{w1} × {h1}. Give size (e.g. size=64) to bring all to one size."
-            )
-    return np.stack(images)
+def differ(first: np.ndarray, name: str, other: np.ndarray, other_name: str) -> ValueError:
+    """The error of two images, with their names, whose sizes differ."""
+    (h0, w0), (h1, w1) = first.shape[:2], other.shape[:2]
+    return ValueError(
+        f"The images differ in size: {name} has {w0} × {h0} pixels, {other_name} has {w1} × {h1}. "
+        "Give size (e.g. size=64) to bring all to one size."
+    )

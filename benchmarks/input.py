@@ -1,0 +1,178 @@
+"""Streamed input against the decode limit of the machine, and its memory over many steps.
+
+    python benchmarks/input.py speed --data=../shared/data/imagenette/imagenette224_subset.zip
+    python benchmarks/input.py memory --steps=10000
+
+The limit is PIL alone: images whose bytes are in memory already, decoded to RGB arrays by one
+thread or one process a core, whichever is faster in that round; no batch is made of them. Stream
+and limit are timed in turns, and ratios are of the same round, because the machine may have other
+work. CPU seconds, of the variants that run in this process, are less disturbed by it.
+
+A stream of threads is timed from its start to its last batch. Worker processes need seconds to
+start: with them the first batches are not counted (--warm).
+"""
+
+import argparse
+import io
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from eqssl_jax import data
+from eqssl_jax.data.images import fit
+from eqssl_jax.data.listing import list_images
+
+CORES = len(os.sched_getaffinity(0))
+Action = Callable[[], tuple[int, float, float]]  # images, wall and CPU seconds
+
+_held: list[bytes] = []  # encoded images of one process of the limit
+
+
+def hold(root: str, count: int) -> None:
+    """Read the bytes of the first training images into memory."""
+    listing, read = list_images(Path(root))
+    names = [name for path, name in listing.items() if "train" in path][:count]
+    _held[:] = [read(name) for name in names]
+
+
+def decode(size: int, numbers: Sequence[int]) -> None:
+    """PIL alone."""
+    for number in numbers:
+        with Image.open(io.BytesIO(_held[number % len(_held)])) as image:
+            fit(np.asarray(image.convert("RGB")), size)
+
+
+def clocked(count: int, action: Callable[[], object]) -> tuple[int, float, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    action()
+    return count, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def streamed(split: data.Split, args: argparse.Namespace, workers: int) -> tuple[int, float, float]:
+    """A stream to its end, counted after its first batches if it starts processes."""
+    warm = args.warm if workers else 0
+
+    def rows(step: int) -> np.ndarray:
+        return data.batch_indices(0, step, split.size, args.batch)
+
+    found = data.stream(split, rows, start=0, stop=warm + args.steps, workers=workers)
+    for _ in range(warm):
+        next(found)
+
+    def rest() -> None:
+        for batch in found:
+            assert batch.shape[0] == args.batch
+
+    return clocked(args.batch * args.steps, rest)
+
+
+def speed(args: argparse.Namespace) -> None:
+    dataset = data.load(name="folder", directory=args.data, size=args.size, on_device=False)
+    split, total = dataset.splits["train"], args.batch * args.steps
+    hold(args.data, args.batch * 8)
+    parts = [range(start, start + 16) for start in range(0, total, 16)]
+    spawn = multiprocessing.get_context("spawn")
+    # No jax in them: they import this file, and decode.
+    processes = ProcessPoolExecutor(CORES, spawn, hold, (args.data, args.batch * 8))
+    threads = ThreadPoolExecutor(CORES)
+
+    def limit(pool: ThreadPoolExecutor | ProcessPoolExecutor) -> tuple[int, float, float]:
+        return clocked(total, lambda: list(pool.map(partial(decode, args.size), parts)))
+
+    actions: dict[str, Action] = {
+        "PIL, threads": partial(limit, threads),
+        "PIL, processes": partial(limit, processes),
+        "stream, threads": partial(streamed, split, args, 0),
+        f"stream, {args.workers} workers": partial(streamed, split, args, args.workers),
+    }
+    found: dict[str, list[tuple[int, float, float]]] = {name: [] for name in actions}
+    for round_ in range(args.rounds + 1):
+        for name, action in actions.items():
+            numbers = action()
+            if round_:
+                found[name].append(numbers)
+    processes.shutdown()
+    threads.shutdown()
+    show(found)
+
+
+def show(found: dict[str, list[tuple[int, float, float]]]) -> None:
+    """Medians over rounds; ratios to the faster limit of the same round."""
+    rates = {name: [n / wall for n, wall, _ in each] for name, each in found.items()}
+    limits = [max(pair) for pair in zip(*list(rates.values())[:2], strict=True)]
+    table = Table("", "images/s", "of the limit", "least … most", "images per CPU second")
+    for name, each in rates.items():
+        ratios = [rate / limit for rate, limit in zip(each, limits, strict=True)]
+        here = "threads" in name
+        cpu = statistics.median(n / cpu for n, _, cpu in found[name])
+        table.add_row(
+            name,
+            f"{statistics.median(each):.0f}",
+            f"{statistics.median(ratios):.2f}",
+            f"{min(ratios):.2f} … {max(ratios):.2f}",
+            f"{cpu:.0f}" if here else "",
+        )
+    load = os.getloadavg()[0]
+    Console().print(f"{CORES} cores, load {load:.1f}, {len(limits)} rounds", table)
+
+
+def resident_mib(process: int | str = "self") -> float:
+    """Resident memory of a process now, in MiB (Linux)."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def memory(args: argparse.Namespace) -> None:
+    """Resident memory at some steps of a long stream of small batches, each looked at."""
+    dataset = data.load(name="folder", directory=args.data, size=args.size, on_device=False)
+    split = dataset.splits["train"]
+
+    def rows(step: int) -> np.ndarray:
+        return data.batch_indices(0, step, split.size, args.batch)
+
+    every = max(args.steps // 10, 1)
+    table = Table("step", "MiB of this process", "MiB of its workers", "shared memory, MiB")
+    found = data.stream(split, rows, start=0, stop=args.steps, workers=args.workers)
+    start = time.perf_counter()
+    for step, batch in enumerate(found, 1):
+        assert batch.any()
+        if step % every == 0 or step in (10, 100):
+            workers = [resident_mib(child.pid) for child in multiprocessing.active_children()]
+            shared = sum(f.stat().st_size for f in Path("/dev/shm").glob("psm_*")) / 2**20
+            table.add_row(
+                str(step),
+                f"{resident_mib():.1f}",
+                " ".join(f"{mib:.1f}" for mib in workers) or "none",
+                f"{shared:.1f}",
+            )
+    rate = args.steps * args.batch / (time.perf_counter() - start)
+    Console().print(f"{args.workers} workers, {args.batch} images a step, {rate:.0f} images/s")
+    Console().print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["speed", "memory"])
+    parser.add_argument("--data", default="../shared/data/imagenette/imagenette224_subset.zip")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--warm", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    {"speed": speed, "memory": memory}[args.what](args)
+
+
+if __name__ == "__main__":
+    main()
