@@ -4,9 +4,9 @@
     python benchmarks/input.py memory --steps=10000
 
 The limit is PIL alone: images whose bytes are in memory already, decoded to RGB arrays by one
-thread or one process a core, whichever is faster in that round; no batch is made of them. Stream
-and limit are timed in turns, and ratios are of the same round, because the machine may have other
-work. CPU seconds, of the variants that run in this process, are less disturbed by it.
+thread or one process a core, whichever is faster; no batch is made of them. Stream and limit are
+timed in turns, because the machine may have other work, and compared by the median of the ratios
+within a round, by the best round of each, and (in this process alone) by CPU seconds.
 
 A stream of threads is timed from its start to its last batch. Worker processes need seconds to
 start: with them the first batches are not counted (--warm).
@@ -16,7 +16,6 @@ import argparse
 import io
 import multiprocessing
 import os
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -93,8 +92,9 @@ def speed(args: argparse.Namespace) -> None:
         "PIL, threads": partial(limit, threads),
         "PIL, processes": partial(limit, processes),
         "stream, threads": partial(streamed, split, args, 0),
-        f"stream, {args.workers} workers": partial(streamed, split, args, args.workers),
     }
+    if args.workers:
+        actions[f"stream, {args.workers} workers"] = partial(streamed, split, args, args.workers)
     found: dict[str, list[tuple[int, float, float]]] = {name: [] for name in actions}
     for round_ in range(args.rounds + 1):
         for name, action in actions.items():
@@ -107,23 +107,26 @@ def speed(args: argparse.Namespace) -> None:
 
 
 def show(found: dict[str, list[tuple[int, float, float]]]) -> None:
-    """Medians over rounds; ratios to the faster limit of the same round."""
+    """Each variant against the faster of the first two."""
     rates = {name: [n / wall for n, wall, _ in each] for name, each in found.items()}
     limits = [max(pair) for pair in zip(*list(rates.values())[:2], strict=True)]
-    table = Table("", "images/s", "of the limit", "least … most", "images per CPU second")
+    per_cpu = {
+        name: max(n / cpu for n, _, cpu in each)
+        for name, each in found.items()
+        if "threads" in name
+    }
+    columns = ["median of ratios", "quartiles", "best images/s", "ratio", "best per CPU s", "ratio"]
+    table = Table("", *columns)
     for name, each in rates.items():
         ratios = [rate / limit for rate, limit in zip(each, limits, strict=True)]
-        here = "threads" in name
-        cpu = statistics.median(n / cpu for n, _, cpu in found[name])
-        table.add_row(
-            name,
-            f"{statistics.median(each):.0f}",
-            f"{statistics.median(ratios):.2f}",
-            f"{min(ratios):.2f} … {max(ratios):.2f}",
-            f"{cpu:.0f}" if here else "",
-        )
+        low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+        row = [f"{middle:.2f}", f"{low:.2f} … {high:.2f}"]
+        row += [f"{max(each):.0f}", f"{max(each) / max(limits):.2f}"]
+        if name in per_cpu:
+            row += [f"{per_cpu[name]:.0f}", f"{per_cpu[name] / per_cpu['PIL, threads']:.2f}"]
+        table.add_row(name, *row)
     load = os.getloadavg()[0]
-    Console().print(f"{CORES} cores, load {load:.1f}, {len(limits)} rounds", table)
+    Console(width=120).print(f"{CORES} cores, load {load:.1f}, {len(limits)} rounds", table)
 
 
 def resident_mib(process: int | str = "self") -> float:
@@ -166,10 +169,10 @@ def main() -> None:
     parser.add_argument("--data", default="../shared/data/imagenette/imagenette224_subset.zip")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--warm", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
     {"speed": speed, "memory": memory}[args.what](args)
 

@@ -42,8 +42,11 @@ def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split,
     """
 
     def one(index: int) -> np.ndarray:
-        pixels = images.decode(lambda: encoded.read(index), encoded.where(index))
-        part = pixels if encoded.cut is None else encoded.cut(index, pixels)
+        whole = None if encoded.cut else size
+        pixels = images.decode(lambda: encoded.read(index), encoded.where(index), whole)
+        if encoded.cut is None:
+            return pixels
+        part = encoded.cut(index, pixels)
         return part if size is None else images.fit(part, size)
 
     def load(indices: Int[np.ndarray, " b"]) -> np.ndarray:
