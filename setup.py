@@ -50,6 +50,7 @@ setup(
             "mypy>=1.13",
             "scikit-learn>=1.5",
             "gemmi>=0.7",
+            "cloudpickle>=3",
         ],
         "proteins": ["gemmi>=0.7"],  # folders of PDB and mmCIF files
         "cuda": ["jax[cuda12]"],

@@ -225,6 +225,7 @@ def test_settings_that_training_does_not_depend_on_may_change(tmp_path):
     other = small(steps=8)
     with other.config.unlocked():
         other.config.evaluation.preset = "quick"
+        other.config.data.workers, other.config.data.buffered = 2, 8
     assert int(train(other, tmp_path).step) == 8
     assert read_config(tmp_path).evaluation.preset == "quick"
 
