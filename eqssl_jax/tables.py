@@ -8,6 +8,7 @@
 Started again, it goes on where it was; runs are shared by all studies in one --runs.
 """
 
+import os
 from pathlib import Path
 
 from absl import app, flags
@@ -31,6 +32,9 @@ def main(argv: list[str]) -> None:
 
 
 def run() -> None:
+    if SCALE.value == "smoke":  # nearly all of it is compiling: quickly rather than well
+        quick = "--xla_backend_optimization_level=0"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
     # Imported late: --help and a mistyped flag answer at once.
     from eqssl_jax import studies
     from eqssl_jax.studies import choose, overview, produce

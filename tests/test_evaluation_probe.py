@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from eqssl_jax.data.base import Dataset, Split
-from eqssl_jax.evaluation.care_probe import care_probe
+from eqssl_jax.evaluation.care_probe import _OPTIMIZERS, _start, _train, care_probe
 from eqssl_jax.evaluation.probe import Linear, adam, cross_entropy, linear_probe, top_k
 from eqssl_jax.transforms.base import Transform
 
@@ -214,7 +214,44 @@ def test_care_protocol_sees_new_draws_every_epoch_and_tests_without(dataset):
     assert len(applied) == len(set(applied)) == 2 * 100
 
 
+def test_sgd_of_the_imagenet_probe_is_the_loop_written_out():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 8, 4)).astype(np.float32), rng.integers(3, size=(5, 8))
+    models = _start((0,), 4, 3)
+    w, b = np.array(models.weight[0], np.float64), np.array(models.bias[0], np.float64)
+    vw, vb = np.zeros_like(w), np.zeros_like(b)
+    for rows, labels in zip(x, y, strict=True):
+        logits = rows @ w + b
+        share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        share[np.arange(8), labels] -= 1
+        vw = 0.9 * vw + rows.T @ share / 8 + 0.01 * w
+        vb = 0.9 * vb + share.mean(0) + 0.01 * b
+        w, b = w - 0.5 * vw, b - 0.5 * vb
+    still = jax.tree.map(jnp.zeros_like, models), jax.tree.map(jnp.zeros_like, models)
+    found, _ = _train(
+        models, still, jnp.asarray(x), jnp.asarray(y, jnp.int32), jnp.arange(1, 6.0),
+        jnp.float32(0.5), jnp.float32(0.01), move=_OPTIMIZERS["sgd"].move,
+    )  # fmt: skip
+    np.testing.assert_allclose(found.weight[0], w, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.bias[0], b, rtol=1e-4, atol=1e-6)
+
+
+def test_its_rate_falls_after_30_40_and_50_of_60_epochs():
+    factors = [_OPTIMIZERS["sgd"].factor(epoch, 60) for epoch in range(60)]
+    np.testing.assert_allclose(factors, np.repeat([1, 0.1, 0.01, 0.001], [30, 10, 10, 10]))
+    assert {_OPTIMIZERS["adam"].factor(epoch, 60) for epoch in range(60)} == {1.0}
+
+
+def test_the_imagenet_probe_learns(dataset):
+    options = {"optimizer": "sgd", "epochs": 6, "batch": 50, "weight_decay": 0.0, "seeds": (0,)}
+    found = care_probe(flatten, dataset, BRIGHTEN, learning_rate=0.1, **options)
+    assert found.top1 > 0.9
+    assert care_probe(flatten, dataset, BRIGHTEN, learning_rate=0.0, **options).top1 < 0.7
+
+
 def test_care_protocol_names_bad_input(dataset):
+    with pytest.raises(ValueError, match="adam, sgd, found 'lars'"):
+        care_probe(flatten, dataset, BRIGHTEN, optimizer="lars")
     with pytest.raises(ValueError, match="full batch"):
         care_probe(flatten, dataset, BRIGHTEN, batch=201)
     unlabeled = dataset._replace(

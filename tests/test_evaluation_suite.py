@@ -316,7 +316,8 @@ def test_the_probe_has_its_own_augmentation(dataset, monkeypatch):
 
 def test_a_run_gives_the_probe_the_views_of_its_config(monkeypatch):
     config = presets.with_care(presets.contrastive("imagenet100"))
-    run = SimpleNamespace(config=config, dataset=None, recipe=measured_recipe(config))
+    dataset = SimpleNamespace(image_shape=(224, 224, 3))
+    run = SimpleNamespace(config=config, dataset=dataset, recipe=measured_recipe(config))
     given = []
     monkeypatch.setattr(
         assess.evaluation, "evaluate", lambda *args, **more: given.append((args[2], more))
@@ -326,6 +327,8 @@ def test_a_run_gives_the_probe_the_views_of_its_config(monkeypatch):
     views = method.build_recipe(config.recipe.name, config.recipe.options)
     assert more["probe_transform"] is views
     assert measured is run.recipe is not views
+    assess.evaluate(run, {}, {"care_recipe": "crop_flip"}, {})
+    assert given[1][1]["probe_transform"] is method.build_recipe("crop_flip", {"size": 224})
 
 
 def test_bad_input_is_named(dataset):
@@ -349,6 +352,7 @@ def test_bad_input_is_named(dataset):
         ("quick", {"queries": -1}, "negative"),
         ("full", {"queries": True}, "queries"),
         ("quick", {"ladder_rungs": 2}, "ladder_rungs is 2"),
+        ("full", {"care_optimizer": "lars"}, "care_optimizer is 'lars': choose adam or sgd"),
         ("quick", {"steering_draws": 5}, "steering_draws is 5"),
     ],
 )

@@ -13,6 +13,7 @@ PARTS = {
     "simclr_cifar": ["crop", "flip", "jitter", "gray", "blur"],
     "moco_imagenet": ["crop", "jitter", "gray", "blur", "flip"],
     "care_imagenet_equivariant": ["crop", "jitter", "gray", "blur", "flip"],
+    "crop_flip": ["crop", "flip"],
     "shapes": ["rotate", "crop", "jitter"],
     "factors": ["rotate", "crop", "brightness", "contrast", "saturation", "hue"],
     "rotation3d": ["rotate"],

@@ -13,8 +13,11 @@ class Settings(NamedTuple):
         retrieval.
       knn_neighbours, knn_temperature: see `knn_accuracy`; k is lowered to the size of a small bank.
       probe_steps, seeds: see `linear_probe`; seeds serve both probes.
-      care_epochs, care_batch: see `care_probe`; 0 epochs leave it out, since it encodes the
-        training images anew every epoch (the authors' number is 100).
+      care_optimizer, care_epochs, care_batch, care_rate, care_decay: see `care_probe`; 0 epochs
+        leave it out, since it encodes the training images anew every epoch (the authors' number
+        is 100).
+      care_recipe: the recipe that augments its training images, at the size of the views; "" is
+        that of the views that are compared.
       augmentations, pairs, rotation_images, pair_images, gamma_floor: see `rotation_study`.
       neighbours, queries, hue_shift: nearest neighbours of so many test images before and after
         their hue is shifted by so many turns; 0 queries leave it out.
@@ -35,8 +38,12 @@ class Settings(NamedTuple):
     knn_temperature: float = 0.5
     probe_steps: int = 2000
     seeds: tuple[int, ...] = (0, 1, 2)
+    care_optimizer: str = "adam"
     care_epochs: int = 100
     care_batch: int = 512
+    care_rate: float = 1e-3
+    care_decay: float = 1e-6
+    care_recipe: str = ""
     augmentations: int = 20
     pairs: int = 10
     rotation_images: int | None = 5000
@@ -108,8 +115,12 @@ def settings(preset: str = "full", **options: Any) -> Settings:
                 f"The evaluation's {name} takes a {type(default).__name__} such as {default}, "
                 f"found {value!r}."
             )
-        if not isinstance(value, tuple) and value is not None and value < 0:
+        if isinstance(value, int | float) and value < 0:
             raise ValueError(f"The evaluation's {name} must not be negative, found {value}.")
+    if options.get("care_optimizer", "adam") not in ("adam", "sgd"):
+        raise ValueError(
+            f"The evaluation's care_optimizer is {options['care_optimizer']!r}: choose adam or sgd."
+        )
     if options.get("ladder_rungs", 3) < 3:
         raise ValueError(
             f"The evaluation's ladder_rungs is {options['ladder_rungs']}, but an order needs at "

@@ -100,8 +100,11 @@ def evaluate(
     budgets = {**plain(config)["evaluation"]["options"], **options}
     preset = budgets.pop("preset", config.evaluation.preset)
     settings = evaluation.settings(preset, **budgets)
-    # CARE's own recipe, where it has one, is of what is measured; a probe sees the views of all.
+    # CARE's own recipe, where it has one, is of what is measured; a probe sees the views of all,
+    # or a recipe of its own.
     views = method.build_recipe(config.recipe.name, config.recipe.options)
+    if settings.care_recipe:
+        views = method.build_recipe(settings.care_recipe, {"size": run.dataset.image_shape[0]})
     # A key of its own, the same for every run: all encoders meet the same augmentations.
     return evaluation.evaluate(
         encoders,

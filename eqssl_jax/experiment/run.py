@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
+from eqssl_jax.training import processes
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.plan import costs, plan, show
 from eqssl_jax.training.setup import setup
@@ -54,7 +56,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
       ValueError, OSError, FloatingPointError: as `training.setup.setup` and `training.loop.train`.
     """
     runs = expand(config)
-    built = {name: setup(own) for name, own in runs.items()}  # all mistakes show before any work
+    if list(runs) != [""] and jax.process_count() > 1:
+        raise ValueError(
+            f"This config compares several runs ({', '.join(runs)}), which one process does; here "
+            f"are {jax.process_count()}. Start each run on its own, or use one process."
+        )
+    # All mistakes show before any work.
+    built = processes.together(lambda: {name: setup(own) for name, own in runs.items()})
     print("Compiling the first step (half a minute and more on a CPU) ...", flush=True)
     if list(runs) == [""]:
         train(built[""], workdir)

@@ -19,6 +19,9 @@ class Chosen(NamedTuple):
         return f"{self.name}, seed {self.seed}"
 
 
+SMOKE = 2  # runs that are enough to see that a study works
+
+
 class Choice(NamedTuple):
     """The runs to make, and all those of which the table may tell."""
 
@@ -37,7 +40,7 @@ def choose(
         `only`, or the first.
       seeds: trainings of each run, with the seeds 0, 1, …
       only: titles of columns, titles of rows and names of runs: those columns, and in them those
-        rows and runs; () for all.
+        rows and runs; () for all, at the scale "smoke" for the first two.
 
     Raises:
       ValueError: for an unknown name or scale, no seed, data for several columns, or names that
@@ -72,6 +75,8 @@ def choose(
             f"No run of {study.name} is meant by --only={','.join(only)}: "
             f"{', '.join(asked[0] or columns)} has the runs {', '.join(there)}."
         )
+    if scale == "smoke" and not only:
+        wanted = wanted[:SMOKE]
     return Choice(
         tuple(_seeded(run, runs[run], seed) for run in wanted for seed in range(seeds)),
         tuple(_seeded(run, runs[run], seed) for run in shown for seed in range(seeds)),

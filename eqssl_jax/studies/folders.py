@@ -1,10 +1,8 @@
 """Where runs lie: DIR/<label>-<8 hex of the resolved config>, the same for every study."""
 
-import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -70,25 +68,3 @@ def check(directory: Path) -> None:
             f"({', '.join(strange[:5]) or 'comparison.json'}); the runs of studies are named "
             f"LABEL-DIGEST. Give another folder, e.g. --runs={directory.parent / 'studies'}."
         )
-
-
-@contextlib.contextmanager
-def claimed(place: Path) -> Iterator[bool]:
-    """Whether this process alone works on a run; ends with the process, however it ends.
-
-    Two processes on one DIR thus share the runs of a study among them. Not on Windows, nor on
-    network disks without locks: there, one process a DIR.
-    """
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("w") as lock:
-        try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            yield True
-            return
-        except BlockingIOError:
-            yield False
-            return
-        yield True

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from eqssl_jax.studies import estimate, folders, scales
 from eqssl_jax.studies.base import DataChoice, Study
-from eqssl_jax.studies.choose import Choice
+from eqssl_jax.studies.choose import SMOKE, Choice
 from eqssl_jax.studies.produce import done, place_of
 
 
@@ -28,8 +28,8 @@ def show_studies(studies: Mapping[str, Study]) -> None:
     console.print(table)
     console.print(
         "small and smoke: estimated minutes on two idle CPU cores, for training and one evaluation "
-        "a run; --only makes one column of a table. paper: --table=NAME --scale=paper --runs=DIR "
-        "--plan counts FLOPs and hours.",
+        "a run; --only makes one column of a table, or other runs than the first two of smoke. "
+        "paper: --table=NAME --scale=paper --runs=DIR --plan counts FLOPs and hours.",
         highlight=False,
     )
 
@@ -74,11 +74,13 @@ def command(
 def _size(study: Study, scale: str) -> str:
     """Runs, and minutes on two cores where they are known without counting."""
     configs = list(study.runs(scale, DataChoice()).values())
-    distinct = {folders.digest(config): config for config in configs}
-    text = f"{len(distinct)} runs"
+    distinct = len({folders.digest(config) for config in configs})
+    if scale == "smoke":
+        distinct = min(distinct, SMOKE)
+    text = f"{distinct} runs"
     if scale not in estimate.MINUTES:
         return text
-    return f"{text}, {len(distinct) * estimate.MINUTES[scale]:.0f} min"
+    return f"{text}, {distinct * estimate.MINUTES[scale]:.0f} min"
 
 
 def _flops(flops: float | None) -> str:

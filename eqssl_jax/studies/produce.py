@@ -12,8 +12,9 @@ from eqssl_jax.studies.choose import Choice, Chosen
 from eqssl_jax.studies.tabulate import Outcomes
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.setup import Setup, setup
-from eqssl_jax.training.workdir import write_json
+from eqssl_jax.training.workdir import locked, write_json
 
+LOCK = ".study"  # held while a run is trained and evaluated
 DONE = "study.json"  # in a run's folder: the last step, and all that are evaluated
 
 
@@ -131,7 +132,7 @@ def _set_up(one: Chosen) -> Setup:
 
 def _make(study: Study, one: Chosen, place: Path) -> bool:
     """Train and evaluate one run; False if another process is at it."""
-    with folders.claimed(place) as mine:
+    with locked(place, LOCK) as mine:  # two processes on one DIR share its runs among them
         if not mine:
             return False
         run = _set_up(one)

@@ -6,9 +6,9 @@ optimiser for all. "smoke": 6 steps on rendered shapes; shows that everything ru
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ml_collections import ConfigDict
 
@@ -35,7 +35,7 @@ SMALL = Budget("resnet_tiny", (256, 64), 128, 16, 400, saves=4, warmup=0.5)
 SMOKE = Budget("conv_tiny", (32, 16), 32, 4, 6, saves=2, warmup=0.0)
 
 # The same for the runs of a scale, so that studies share them. Ladders (order) are not CARE's.
-_EVALUATION = {
+_EVALUATION: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "paper": (  # all images: W_f is of the whole test set, the probe of all that is labelled
         "full",
         {
@@ -74,6 +74,16 @@ _EVALUATION = {
             "ladder_images": 0,
         },
     ),
+}
+
+# Gupta et al. 2024 (arXiv:2306.13924), appendix; the views are those of He et al. 2020.
+_IMAGENET_PROBE: Mapping[str, Any] = {
+    "care_optimizer": "sgd",
+    "care_epochs": 60,
+    "care_batch": 128,
+    "care_rate": 30.0,
+    "care_decay": 0.0,
+    "care_recipe": "crop_flip",
 }
 
 
@@ -153,7 +163,9 @@ def config(
     if data.name:
         own.data.name, own.data.directory, own.data.split = *data, "train"
     preset, options = _EVALUATION[scale]
-    own.evaluation.preset, own.evaluation.options = preset, ConfigDict(options)
+    if scale == "paper" and dataset == "imagenet100":
+        options = {**options, **_IMAGENET_PROBE}
+    own.evaluation.preset, own.evaluation.options = preset, ConfigDict(dict(options))
     return own
 
 

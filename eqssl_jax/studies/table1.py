@@ -45,10 +45,11 @@ def _runs(
 
 # Gupta et al. 2024 (arXiv:2306.13924), appendix.
 _IMAGENET_PROBE = (
-    "ImageNet-100: the probe is not the paper's, which trains 60 epochs of SGD in batches of 128 "
-    "at a rate of 30 (10 in the authors' README), times 0.1 after 30, 40 and 50 epochs. Ours is "
-    "the probe of the other columns: Adam, 100 epochs in batches of 512. Rotation measures are of "
-    "CARE's equivariance recipe there for every method."
+    "ImageNet-100: the probe is the paper's, 60 epochs of SGD in batches of 128 at a rate of 30 "
+    "(10 in the authors' README), times 0.1 after 30, 40 and 50 epochs. The paper does not say "
+    "under which views: they are crop and flip, and momentum 0.9 without weight decay, as in "
+    "MoCo's linear classification. Rotation measures are of CARE's equivariance recipe there for "
+    "every method."
 )
 
 

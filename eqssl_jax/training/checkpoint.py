@@ -1,18 +1,37 @@
-"""Checkpoints: the only file that knows orbax."""
+"""Checkpoints: the only file that knows orbax.
+
+A checkpoint holds the state and a checksum of it, so that what was cut short or altered on disk is
+found when it is read, whichever file and bit it was.
+"""
 
 import contextlib
 import logging
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree, UInt32
 from orbax.checkpoint import checkpoint_managers as policies
+
+from eqssl_jax.training.processes import first, gathered
 
 Manager: TypeAlias = ocp.CheckpointManager
 SCORE = "validation_knn"  # what "best" means; higher is better
+CHECKSUM = "checksum"
+ASIDE = "damaged"  # beside checkpoints/: those that could not be read
+
+
+class DamagedError(OSError):
+    """A checkpoint that cannot be read, or is not what was written."""
+
+
+class IncompatibleError(ValueError):
+    """A checkpoint of another model."""
 
 
 def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -> Manager:
@@ -33,6 +52,7 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
     best = policies.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
     return ocp.CheckpointManager(
         (workdir / "checkpoints").absolute(),
+        item_handlers=ocp.StandardCheckpointHandler(),  # or what is saved could not be described
         options=ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
             best_fn=score,  # without it the scores are not written, and lost on a restart
@@ -49,7 +69,8 @@ def save(manager: Manager, step: int, state: Any, score: float | None) -> None:
     """
     metrics = None if score is None else {SCORE: score}
     with _writing(manager):
-        manager.save(step, args=ocp.args.StandardSave(state._asdict()), metrics=metrics)
+        saved = {**state._asdict(), CHECKSUM: checksum(state)}
+        manager.save(step, args=ocp.args.StandardSave(saved), metrics=metrics)
 
 
 def finish(manager: Manager) -> None:
@@ -71,11 +92,43 @@ def _writing(manager: Manager) -> Iterator[None]:
         raise OSError(f"a checkpoint could not be written: {str(error).splitlines()[0]}") from error
 
 
+def resume(manager: Manager, like: Any) -> Any | None:
+    """The newest state that is whole, or None if nothing was saved yet.
+
+    Damaged checkpoints that are newer are moved to damaged/ beside them, and this is said.
+
+    Raises:
+      OSError: if there are checkpoints, but none can be read.
+      ValueError: if the newest is of another model, and so is every other.
+    """
+    found: dict[int, Exception] = {}
+    for step in sorted(manager.all_steps(), reverse=True):
+        try:
+            state = restore(manager, like, step)
+        except (DamagedError, IncompatibleError) as error:
+            found[step] = error
+            continue
+        _set_aside(manager, found, step)
+        return state
+    for other in found.values():
+        if isinstance(other, IncompatibleError):
+            raise other
+    if found:
+        raise OSError(
+            f"No checkpoint in {manager.directory} can be read "
+            f"({'; '.join(map(str, found.values()))}). To train anew, use another --workdir or "
+            f"remove this folder."
+        )
+    return None
+
+
 def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
     """The state saved at `step` (default: the latest), with the shapes and shardings of `like`.
 
     Raises:
       FileNotFoundError: if there is no such checkpoint.
+      DamagedError: if it cannot be read, or its checksum is not that of what was read.
+      IncompatibleError: if it is of a model with other arrays than `like`.
     """
     found = manager.all_steps()
     step = manager.latest_step() if step is None else step
@@ -84,8 +137,89 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
             f"There is no checkpoint {'' if step is None else f'of step {step} '}in "
             f"{manager.directory}; found steps {sorted(found)}."
         )
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
-    return type(like)(**manager.restore(step, args=ocp.args.StandardRestore(target)))
+    wanted = {**like._asdict(), CHECKSUM: jax.eval_shape(checksum, like)}
+    with _reading(manager, step):
+        there = _shapes(manager.item_metadata(step))
+    _check_shapes(there, _shapes(wanted), f"The checkpoint of step {step} in {manager.directory}")
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
+    target[CHECKSUM] = ocp.utils.to_shape_dtype_struct(jax.device_put(checksum(like)))
+    with _reading(manager, step):
+        saved = manager.restore(step, args=ocp.args.StandardRestore(target))
+        written = saved.pop(CHECKSUM)
+        state = type(like)(**saved)
+        if not jnp.array_equal(checksum(state), written):
+            raise ValueError("its checksum is not that of its content")
+    return state
+
+
+@jax.jit
+def checksum(state: PyTree) -> UInt32[Array, "2"]:
+    """Two sums over the bits of all arrays, modulo 2³²: plain, and weighted by position.
+
+    Any single altered word changes the first; exchanged ones change the second. The same on any
+    number of devices, since sums of integers do not depend on their order.
+    """
+    total = jnp.zeros(2, jnp.uint32)
+    for leaf in jax.tree.leaves(state):
+        kind = jnp.dtype(f"uint{8 * leaf.dtype.itemsize}")
+        bits = jax.lax.bitcast_convert_type(leaf, kind).astype(jnp.uint32).ravel()
+        odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
+        sums = jnp.stack([jnp.sum(bits, dtype=jnp.uint32), jnp.sum(bits * odd, dtype=jnp.uint32)])
+        total = total * jnp.uint32(1_000_003) + sums
+    return total
+
+
+@contextlib.contextmanager
+def _reading(manager: Manager, step: int) -> Iterator[None]:
+    """Whatever a damaged file makes orbax, tensorstore or JSON raise is one error here."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedError(
+            f"The checkpoint of step {step} in {manager.directory} is damaged: {reason[:300]}"
+        ) from error
+
+
+def _shapes(tree: PyTree) -> dict[str, str]:
+    """float32[3, 64], by the name of each array; of a state as of what orbax says of one."""
+    leaves = jax.tree_util.tree_flatten_with_path(getattr(tree, "tree", tree))[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): f"{leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in leaves
+    }
+
+
+def _check_shapes(there: dict[str, str], wanted: dict[str, str], which: str) -> None:
+    if there == wanted:
+        return
+    differing = [name for name in wanted if there.get(name) != wanted[name]]
+    differing += [name for name in there if name not in wanted]
+    shown = "; ".join(
+        f"{name}: {there.get(name, 'absent')} there, {wanted.get(name, 'absent')} now"
+        for name in differing[:6]
+    )
+    more = f" (and {len(differing) - 6} more)" if len(differing) > 6 else ""
+    raise IncompatibleError(
+        f"{which} is of another model: {shown}{more}. Use the code and config it was trained with, "
+        f"or another --workdir."
+    )
+
+
+def _set_aside(manager: Manager, damaged: dict[int, Exception], good: int) -> None:
+    if not damaged:
+        return
+    folder = Path(manager.directory)
+    aside = folder.parent / ASIDE
+    if first():
+        aside.mkdir(exist_ok=True)
+        for step, error in damaged.items():
+            number = sum(path.name.startswith(f"{step}-") for path in aside.iterdir())
+            shutil.move(folder / str(step), aside / f"{step}-{number}")
+            print(f"{error}. It was moved to {aside}.", file=sys.stderr)
+        print(f"Training goes on from step {good}, the newest that is whole.", file=sys.stderr)
+    gathered("")  # nobody looks before all are moved
+    manager.reload()
 
 
 def best_step(manager: Manager) -> int | None:

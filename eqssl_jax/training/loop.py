@@ -4,27 +4,34 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eqssl_jax.config import plain
 from eqssl_jax.data import batch_indices, stream
 from eqssl_jax.evaluation import extract, knn_accuracy, subset
-from eqssl_jax.training import checkpoint
+from eqssl_jax.training import checkpoint, processes
 from eqssl_jax.training.environment import record_environment
+from eqssl_jax.training.interruption import Interrupted, listening
+from eqssl_jax.training.mesh import local, rows
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.records import Records
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.step import Metrics, make_dispatch, make_step
-from eqssl_jax.training.workdir import claim
+from eqssl_jax.training.workdir import claim, locked
 
 Monitor = Callable[[TrainState], float]
+LOCK = ".training"  # held by the process that writes to a workdir
 
 
 def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
-    """Train to the end of the budget, continuing from the latest checkpoint if there is one.
+    """Train to the end of the budget, continuing from the newest whole checkpoint if there is one.
+
+    In a run of several processes each calls this; process 0 writes.
 
     Args:
       run: what `setup` built.
@@ -32,38 +39,70 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
       name: shown before every progress line.
 
     Raises:
-      ValueError: if the workdir belongs to another config.
+      ValueError: if the workdir belongs to another config or its checkpoints to another model, or
+        if the processes of the run differ.
       FloatingPointError: when a metric is not finite, naming the first; nothing later is saved.
-      OSError: when the workdir cannot be written.
+      OSError: when the workdir cannot be written, or another run works in it.
+      Interrupted: when asked to stop, after saving; see `interruption`.
     """
-    claim(workdir, run.config)
-    state = run.init()
-    manager = checkpoint.open_checkpoints(workdir, keep=run.config.train.keep)
-    try:
-        if manager.latest_step() is not None:
-            state = checkpoint.restore(manager, state)
-        start = int(state.step)
-        if start >= run.steps:
-            return state
-        records = Records(workdir, resumed_at=start)
+    processes.check_equal(_facts(run))
+    with contextlib.ExitStack() as held:
+        processes.together(lambda: _take(run, workdir, held))
+        manager = checkpoint.open_checkpoints(workdir, keep=run.config.train.keep)
         try:
-            record_environment(workdir, step=start, steps=run.steps)
-            with Progress(name, run.steps, run.config.train.batch_size, start=start) as progress:
-                state = _advance(run, state, manager, records, progress)
-                checkpoint.finish(manager)
-                return state
-        except OSError as error:
-            raise OSError(
-                f"Writing to {workdir} failed ({error}): check the free space and permissions of "
-                f"its disk. Started again, training goes on from step "
-                f"{manager.latest_step() or 0}, the last finished checkpoint."
-            ) from error
+            return _continue(run, workdir, manager, name)
         finally:
-            records.close()
+            # Waits for a save in flight; if that fails, the error above says so already.
+            with contextlib.suppress(Exception):
+                manager.close()
+
+
+def _facts(run: Setup) -> dict[str, Any]:
+    """What all processes of a run must have alike; the same indices then mean the same images."""
+    sizes = {split: found.size for split, found in run.dataset.splits.items()}
+    return {
+        "config": plain(run.config),
+        "code": processes.code_digest(),
+        "jax": jax.__version__,
+        "data": {"sizes": sizes, "mean": run.dataset.mean, "std": run.dataset.std},
+    }
+
+
+def _take(run: Setup, workdir: Path, held: contextlib.ExitStack) -> None:
+    """Make the workdir this run's; process 0 does, for all."""
+    if not processes.first():
+        return
+    claim(workdir, run.config)
+    if not held.enter_context(locked(workdir, LOCK)):
+        raise OSError(
+            f"Another run is training in {workdir}: wait for its end, stop it, or use another "
+            f"--workdir."
+        )
+
+
+def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str) -> TrainState:
+    state = run.init()
+    state = checkpoint.resume(manager, state) or state
+    start = int(state.step)
+    if start >= run.steps:
+        return state
+    records = Records(workdir if processes.first() else None, resumed_at=start)
+    try:
+        if processes.first():
+            record_environment(workdir, step=start, steps=run.steps)
+        shown = name if processes.first() else None
+        with Progress(shown, run.steps, run.config.train.batch_size, start=start) as progress:
+            state = _advance(run, state, manager, records, progress)
+            checkpoint.finish(manager)
+            return state
+    except OSError as error:
+        raise OSError(
+            f"Writing to {workdir} failed ({error}): check the free space and permissions of "
+            f"its disk. Started again, training goes on from step "
+            f"{manager.latest_step() or 0}, the last finished checkpoint."
+        ) from error
     finally:
-        # Waits for a save in flight; if that fails, the error above says so already.
-        with contextlib.suppress(Exception):
-            manager.close()
+        records.close()
 
 
 def _advance(
@@ -79,41 +118,52 @@ def _advance(
     monitor = make_monitor(run)
     done = int(state.step)
     pending: tuple[int, Metrics, int] | None = None
-    for count, inputs in batches(run, done):
-        state, metrics = dispatch(state, run.split.pool, inputs, count)
-        # The numbers of the previous dispatch are fetched while this one runs, so that the device
-        # never waits for the host and the host never runs further ahead than one dispatch.
-        if pending:
-            _report(run, records, progress, *pending)
-        pending = (done, metrics, count)
-        done += count
-        knn, saving = done % run.knn_every == 0, done % run.save_every == 0
-        last = done == run.steps
-        if knn or saving or last:
-            _report(run, records, progress, *pending)  # before a checkpoint: never save a NaN
-            pending, score = None, None
-            if saving or last:
-                check_finite(done, state)
-            if monitor:  # every checkpoint has a score, so that the best of them is known
-                score = monitor(state)
-                records.write(done, {checkpoint.SCORE: score})
-                progress.report(done, {"knn": score})
-            if saving or last:
-                checkpoint.save(manager, done, state, score)
-            progress.pause()
+    with listening() as asked:
+        for number, (count, inputs) in enumerate(batches(run, done)):
+            state, metrics = dispatch(state, run.split.pool, inputs, count)
+            # The numbers of the previous dispatch are fetched while this one runs, so that the
+            # device never waits for the host and the host is never more than a dispatch ahead.
+            if pending:
+                _report(run, records, progress, *pending)
+            pending = (done, metrics, count)
+            done += count
+            knn, saving = done % run.knn_every == 0, done % run.save_every == 0
+            last, stopping = done == run.steps, asked(number)
+            if knn or saving or last or stopping:
+                _report(run, records, progress, *pending)  # before a checkpoint: never save a NaN
+                pending, score = None, None
+                if saving or last or stopping:
+                    check_finite(done, state)
+                # Every checkpoint has a score, so that the best of them is known; but who asks to
+                # stop does not wait for it, and the log of the run stays as it would have been.
+                if monitor and (knn or saving or last):
+                    # Of process 0, in case others are of another kind of machine.
+                    score = float(processes.gathered(repr(monitor(state)))[0])
+                    records.write(done, {checkpoint.SCORE: score})
+                    progress.report(done, {"knn": score})
+                if saving or last or stopping:
+                    checkpoint.save(manager, done, state, score)
+                progress.pause()
+            if stopping and not last:
+                checkpoint.finish(manager)
+                raise Interrupted(
+                    f"Training was asked to stop: step {done} of {run.steps} is saved in "
+                    f"{manager.directory}. The same command goes on from there."
+                )
     return state
 
 
-def batches(run: Setup, start: int, rows: slice = slice(None)) -> Iterator[tuple[int, np.ndarray]]:
+def batches(run: Setup, start: int) -> Iterator[tuple[int, np.ndarray]]:
     """(count, inputs [K, B, ...]) from step `start` on; no dispatch crosses a save or a kNN.
 
-    `rows` are those of the global batch that this process reads; all of them by default.
+    Of each batch, the rows that the devices of this process hold.
     """
-    # Numbers only: worker processes get a copy of what `of_step` refers to.
     seed, size, batch = run.config.seed, run.split.size, run.config.train.batch_size
+    mine = rows(run.mesh, batch)
 
+    # Refers to numbers only, of which worker processes get copies.
     def of_step(step: int) -> np.ndarray:
-        return batch_indices(seed, step, size, batch)[rows]
+        return batch_indices(seed, step, size, batch)[mine]
 
     def spans() -> Iterator[tuple[int, int]]:
         done = start
@@ -125,7 +175,7 @@ def batches(run: Setup, start: int, rows: slice = slice(None)) -> Iterator[tuple
 
     if run.split.load is None:
         for done, count in spans():
-            found = np.zeros((run.steps_per_dispatch, len(range(batch)[rows])), np.int32)
+            found = np.zeros((run.steps_per_dispatch, mine.stop - mine.start), np.int32)
             found[:count] = [of_step(done + i) for i in range(count)]
             yield count, found
         return
@@ -143,7 +193,7 @@ def check_finite(step: int, state: TrainState) -> None:
     Raises:
       FloatingPointError: naming the step.
     """
-    leaves = jax.tree.leaves((state.params, state.batch_stats))
+    leaves = jax.tree.leaves(local((state.params, state.batch_stats)))
     if not all(jnp.isfinite(leaf).all() for leaf in leaves):
         raise FloatingPointError(
             f"The parameters became infinite or NaN at step {step}, before any loss did. Training "

@@ -11,15 +11,19 @@ from rich.text import Text
 
 
 class Progress:
-    """Step, images per second, time left, losses and kNN: `with Progress(...) as progress: …`."""
+    """Step, images per second, time left, losses and kNN: `with Progress(...) as progress: …`.
 
-    def __init__(self, name: str, total: int, batch: int, *, start: int = 0) -> None:
+    Without a name (None; "" is one) nothing is shown: all but one process of a run.
+    """
+
+    def __init__(self, name: str | None, total: int, batch: int, *, start: int = 0) -> None:
         self.name, self.total, self.batch = name, total, batch
         self.values: dict[str, float] = {}
         self.mark, self.marked = time.perf_counter(), start
         self.rate = 0.0  # steps per second
         console = Console(file=sys.stderr)
-        self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        live = name is not None and console.is_terminal
+        self.live = Live(console=console, refresh_per_second=4) if live else None
 
     def __enter__(self) -> "Progress":
         if self.live:
@@ -47,7 +51,7 @@ class Progress:
         line = self._line(step)
         if self.live:
             self.live.update(Text(line, overflow="ellipsis", no_wrap=True))
-        else:
+        elif self.name is not None:
             print(line, flush=True)
 
     def pause(self) -> None:
@@ -56,7 +60,7 @@ class Progress:
 
     def _line(self, step: int) -> str:
         left = (self.total - step) / self.rate if self.rate else float("nan")
-        shown = [f"{self.name}{step}/{self.total}"]
+        shown = [f"{self.name or ''}{step}/{self.total}"]
         if self.rate:
             shown += [f"{self.rate * self.batch:,.0f} images/s", f"{clock(left)} left"]
         shown += [f"{name} {value:.4g}" for name, value in self.values.items()]

@@ -11,9 +11,13 @@ class Records:
     """Appends one JSON object a line to `metrics.jsonl`, and mirrors it to TensorBoard.
 
     A resumed run drops the lines after its checkpoint first, so that no step is written twice.
+    Without a workdir nothing is written: all but one process of a run.
     """
 
-    def __init__(self, workdir: Path, *, resumed_at: int = 0) -> None:
+    def __init__(self, workdir: Path | None, *, resumed_at: int = 0) -> None:
+        self.file, self.board = None, None
+        if workdir is None:
+            return
         self.path = workdir / "metrics.jsonl"
         if self.path.exists() and not self.path.is_symlink():
             kept = [
@@ -28,12 +32,14 @@ class Records:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Record named numbers at a step; they are on disk when this returns."""
-        self.file.write((json.dumps({"step": step, **values}) + "\n").encode())
+        if self.file:
+            self.file.write((json.dumps({"step": step, **values}) + "\n").encode())
         if self.board:
             self.board.write_scalars(step, values)
 
     def close(self) -> None:
-        self.file.close()
+        if self.file:
+            self.file.close()
         if self.board:
             self.board.close()
 

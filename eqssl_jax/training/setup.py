@@ -25,7 +25,7 @@ from eqssl_jax.training.checks import (
     check_measurements,
     check_reading,
 )
-from eqssl_jax.training.mesh import make_mesh, replicated
+from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.optimizer import learning_rate, optimizer
 from eqssl_jax.training.state import TrainState, init_state
 from eqssl_jax.transforms import Transform
@@ -64,15 +64,15 @@ class Setup(NamedTuple):
             self.dataset.image_shape,
             self.config.train.batch_size,
         )
-        return jax.device_put(state, replicated(self.mesh))
+        return spread(self.mesh, state)
 
     def encoder(self, state: TrainState) -> Partial:
         """The frozen encoder of a state; its weights are arguments of whatever compiles it."""
-        return Partial(self.network.encode, state.params["network"], state.batch_stats)
+        return Partial(self.network.encode, *local((state.params["network"], state.batch_stats)))
 
     def layers(self, state: TrainState) -> Partial:
         """What every layer of a state says, for measurements layer by layer."""
-        return Partial(self.network.layers, state.params["network"], state.batch_stats)
+        return Partial(self.network.layers, *local((state.params["network"], state.batch_stats)))
 
     def dimension(self) -> int:
         """Width of the embeddings, D."""
@@ -115,7 +115,7 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
     recipe = measured_recipe(config)
     split = dataset.splits[config.data.split]
     dataset = at_view_size(dataset, config)
-    split = split._replace(pool=jax.device_put(split.pool, replicated(mesh)))
+    split = split._replace(pool=spread(mesh, split.pool))
     train = config.train
     steps_per_epoch = split.size // train.batch_size
     if not steps_per_epoch:

@@ -19,7 +19,7 @@ from eqssl_jax.method import Method
 from eqssl_jax.models import Network
 from eqssl_jax.objectives.base import Views
 from eqssl_jax.training.forward import draw_views, forward, select_views
-from eqssl_jax.training.mesh import batched, replicated
+from eqssl_jax.training.mesh import batched, cut, replicated
 from eqssl_jax.training.state import TrainState
 
 Inputs = np.ndarray  # K batches of indices or of images, [K, B, ...]
@@ -123,8 +123,9 @@ def make_dispatch(
 ) -> Callable[[TrainState, PyTree, Inputs, int], tuple[TrainState, Metrics]]:
     """Run several steps at one call over a device mesh; the state is donated.
 
-    The result is `dispatch(state, pool, inputs, count)`: `inputs` holds K batches [K, B, ...], of
-    which the first `count` are trained on; metrics come back by name, one number for each of them.
+    The result is `dispatch(state, pool, inputs, count)`: `inputs` holds K batches [K, B, ...] (of
+    several processes, each its `rows` of them), of which the first `count` are trained on; metrics
+    come back by name, one number for each of them.
 
     Args:
       step: from `make_step`.
@@ -157,7 +158,7 @@ def _called(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]
     ) -> tuple[TrainState, Metrics]:
         found = []
         for i in range(count):
-            state, metrics = compiled(state, pool, inputs[i])
+            state, metrics = compiled(state, pool, cut(mesh, inputs[i]))
             found.append(metrics)
         return state, {name: [metrics[name] for metrics in found] for name in found[0]}
 
@@ -192,7 +193,7 @@ def _looped(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]
     def dispatch(
         state: TrainState, pool: PyTree, inputs: Inputs, count: int
     ) -> tuple[TrainState, Metrics]:
-        state, metrics = compiled(state, pool, inputs, count)
+        state, metrics = compiled(state, pool, cut(mesh, inputs, 1), count)
         return state, {name: every[:count] for name, every in metrics.items()}
 
     return dispatch

@@ -1,7 +1,9 @@
 """The run's folder: whose it is, and whether it can be written."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,30 @@ def claim(workdir: Path, config: ConfigDict) -> None:
             f"The workdir {workdir} cannot be written ({error}): check the path, its permissions "
             f"and the free space of its disk, or use another --workdir."
         ) from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path, name: str) -> Iterator[bool]:
+    """Whether this process alone holds the file `name` of a folder, until it ends, however it does.
+
+    Not on Windows, nor on network disks without locks: there, one process a folder.
+
+    Raises:
+      OSError: if the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:
+            yield True
+            return
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def read_config(workdir: Path) -> ConfigDict:

@@ -81,6 +81,26 @@ def moco_imagenet(
     )
 
 
+def crop_flip(
+    size: int = 224,
+    *,
+    scale: Sequence[float] = (0.08, 1.0),
+    ratio: Sequence[float] = RATIO,
+    flip: float = 0.5,
+) -> Transform:
+    """What linear classifiers on ImageNet are trained under: crop and flip.
+
+    Source: He et al. 2020, arXiv:1911.05722, section 4.1.
+
+    Raises:
+      ValueError: as its parts do, for values out of their ranges.
+    """
+    return chain(
+        crop=random_resized_crop(size, scale=scale, ratio=ratio),
+        flip=horizontal_flip(flip),
+    )
+
+
 def care_imagenet_equivariant(
     size: int = 224,
     *,
@@ -193,6 +213,7 @@ def rotation3d(*, max_angle: float = pi) -> Transform:
 RECIPES: Mapping[str, Callable[..., Transform]] = {
     "simclr_cifar": simclr_cifar,
     "moco_imagenet": moco_imagenet,
+    "crop_flip": crop_flip,
     "care_imagenet_equivariant": care_imagenet_equivariant,
     "shapes": shapes,
     "factors": factors,

@@ -1,0 +1,86 @@
+"""Every base method in miniature, trained for 20 steps on any number of devices and processes.
+
+    python tests/tiny_methods.py HOST:PORT PROCESSES PROCESS FILE
+
+is one process of several; process 0 writes what came out.
+"""
+
+import sys
+
+import jax
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+from toys import normed_network, read
+
+from eqssl_jax import method, presets
+from eqssl_jax.training.mesh import make_mesh, rows, spread
+from eqssl_jax.training.optimizer import permissive
+from eqssl_jax.training.state import init_state
+from eqssl_jax.training.step import make_dispatch, make_step
+
+METHODS = (
+    ("info_nce", "care"), ("moco", "care"), ("byol", "care"), ("barlow_twins", "care"),
+    ("vicreg", "care"), ("info_nce", "equimod"), ("byol", "equimod"),
+)  # fmt: skip
+BATCH, SHAPE, STEPS = 16, (8, 8, 3), 20
+
+
+def build(*names: str):
+    """The named objectives on crops and flips of 8 pixels, quick to compile; "care" adds CARE."""
+    config = presets.contrastive("arrays")
+    if "care" in names:
+        config = presets.with_care(config)
+    config.recipe.name, config.recipe.options = "crop_flip", ConfigDict({"size": 8})
+    roles = dict.fromkeys(("crop", "flip"), "rotational") if "care" in names else {}
+    config.roles, config.role_weights, config.sharing = (
+        ConfigDict(roles), ConfigDict(), ConfigDict()
+    )  # fmt: skip
+    # Barlow Twins' sum over D² entries takes larger steps, in which rounding errors grow.
+    weights = {"barlow_twins": 0.02}
+    config.objectives.info_nce.weight = 0.0
+    for name in set(names) - {"care"}:
+        config.objectives[name].weight = weights.get(name, 1.0)
+    config.objectives.equivariance.splits = 4
+    config.objectives.moco.queue = 24
+    config.objectives.byol.hidden = (8,)
+    config.objectives.equimod.projector, config.objectives.equimod.parameters = (8, 6), 5
+    return method.build(config)
+
+
+def train(names, *, devices: int | None = None, looped: bool = False) -> dict[str, np.ndarray]:
+    """Losses and final arrays by name, after 20 steps on the first `devices` devices."""
+    built, network, mesh = build(*names), normed_network(), make_mesh(devices)
+    optimizer = permissive(optax.sgd(0.005))
+    pool = np.random.default_rng(1).uniform(size=(64, *SHAPE)).astype(np.float32)
+    inputs = np.random.default_rng(0).integers(0, 64, (STEPS, BATCH)).astype(np.int32)
+    state = init_state(jax.random.key(0), network, built, optimizer, SHAPE, BATCH)
+    dispatch = make_dispatch(
+        make_step(network, built, optimizer, read, jax.random.key(1)), mesh, looped=looped
+    )
+    state, metrics = dispatch(
+        spread(mesh, state), spread(mesh, pool), inputs[:, rows(mesh, BATCH)], STEPS
+    )
+    found = {f"metrics.{name}": np.asarray(jax.device_get(m)) for name, m in metrics.items()}
+    kept = {"params": state.params, "target": state.target, "memory": state.memory}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(kept)[0]:
+        found[jax.tree_util.keystr(path, simple=True, separator=".")] = np.asarray(leaf)
+    return found
+
+
+def main(coordinator: str, processes: str, process: str, file: str) -> None:
+    from eqssl_jax.training.processes import Cluster, first, join
+
+    join(Cluster(coordinator, int(processes), int(process), 60))
+    found = {}
+    for names in METHODS:
+        label = "+".join(names)
+        found |= {f"{label}/{name}": value for name, value in train(names).items()}
+    looped = train(METHODS[0], looped=True)
+    found |= {f"looped/{name}": value for name, value in looped.items()}
+    if first():
+        np.savez(file, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
