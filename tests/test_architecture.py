@@ -30,6 +30,7 @@ HOMES = {
     "flax": ("models",),
     "optax": ("training",),
     "orbax": ("training/checkpoint.py",),
+    "grain": ("data/streaming.py",),
     "tensorflow_datasets": ("data/tfds.py",),
     "gemmi": ("data/structures.py",),
     "clu": ("training/records.py",),

@@ -104,6 +104,23 @@ def test_every_kind_of_image_becomes_rgb(tmp_path):
             np.testing.assert_allclose(pixels[4, 4], expected, atol=3, err_msg=name)
 
 
+@pytest.mark.parametrize(("height", "width"), [(30, 20), (9, 31), (16, 16), (5, 7)])
+def test_an_image_is_brought_to_its_size_while_it_is_decoded(height, width):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    found = images.decode(content.getvalue, "x", 16)
+    assert found.shape == (16, 16, 3)
+    np.testing.assert_array_equal(found, images.fit(pixels, 16))
+    # The short side is scaled to 16, and the centre of the long one kept.
+    short = 16 / min(height, width)
+    whole = Image.fromarray(pixels).resize(
+        (max(16, round(width * short)), max(16, round(height * short))), Image.Resampling.BILINEAR
+    )
+    left, top = ((side - 16) // 2 for side in whole.size)
+    np.testing.assert_array_equal(found, np.asarray(whole)[top : top + 16, left : left + 16])
+
+
 def test_images_of_different_sizes_need_a_size(tmp_path):
     root = make(tmp_path)
     save(root / "train" / "cat" / "wide.png", flat(7, width=20))
@@ -139,7 +156,8 @@ def test_a_broken_image_of_a_streamed_set_is_named_when_it_is_read(tmp_path, mon
     # Measuring a small set reads all of it, and would find the image at once.
     monkeypatch.setitem(sources._STATISTICS, "folder", ((0.5,) * 3, (0.2,) * 3))
     found = load(root, on_device=False)
-    batches = data.prefetch(found.splits["train"], [np.array([0, 1]), np.arange(38)])
+    wanted = [np.array([0, 1]), np.arange(38)]
+    batches = data.stream(found.splits["train"], wanted.__getitem__, start=0, stop=2)
     next(batches)
     with pytest.raises(ValueError, match=r"cat/7\.png is corrupt"):
         next(batches)

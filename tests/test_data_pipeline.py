@@ -1,6 +1,3 @@
-import threading
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -145,46 +142,3 @@ def test_statistics_are_those_of_the_pixels():
     np.testing.assert_allclose(mean, images.mean((0, 1, 2)) / 255, rtol=1e-5)
     np.testing.assert_allclose(std, images.std((0, 1, 2)) / 255, rtol=1e-5)
     assert pipeline.statistics(data.resident(np.zeros((3, 2, 2, 3), np.uint8)))[1][0] > 0
-
-
-def test_prefetch_keeps_the_order_and_reads_ahead_no_further_than_depth():
-    started = []
-
-    def load(indices):
-        started.append(int(indices[0]))
-        time.sleep(0.002 * (indices[0] % 3))  # later batches are often ready first
-        return np.full((1, 1, 1, 3), indices[0], np.uint8)
-
-    split = data.streamed(load, size=20)
-    batches = data.prefetch(split, (np.array([i]) for i in range(20)), depth=3)
-    for number, batch in enumerate(batches):
-        assert batch[0, 0, 0, 0] == number
-        assert len(started) <= number + 3
-    assert sorted(started) == list(range(20))
-
-
-def test_prefetch_passes_on_the_error_of_a_batch_in_its_place():
-    def load(indices):
-        if indices[0] == 2:
-            raise ValueError("broken.jpg is corrupt")
-        return indices
-
-    batches = data.prefetch(data.streamed(load, size=5), (np.array([i]) for i in range(5)), depth=4)
-    assert [int(next(batches)[0]) for _ in range(2)] == [0, 1]
-    with pytest.raises(ValueError, match=r"broken\.jpg"):
-        next(batches)
-
-
-def test_prefetch_stops_its_threads_when_the_loop_is_left():
-    split = data.streamed(lambda indices: indices, size=5)
-    batches = data.prefetch(split, (np.array([0]) for _ in iter(int, 1)), depth=3)
-    next(batches)
-    batches.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
-
-
-def test_prefetch_refuses_resident_splits_and_no_depth():
-    with pytest.raises(ValueError, match="lives on the device"):
-        data.prefetch(pipeline.to_device(stream(5)), [], depth=2)
-    with pytest.raises(ValueError, match="depth"):
-        data.prefetch(stream(5), [], depth=0)

@@ -84,6 +84,8 @@ def test_the_small_config_itself_is_fine():
         ({"data__split": "unlabeled"}, "has only"),
         ({"data__on_device": "maybe"}, "choose from"),
         ({"data__corrupt": "ignore"}, "corrupt"),
+        ({"data__workers": -1}, r"data\.workers is -1; it must be at least 0"),
+        ({"data__buffered": 0}, r"data\.buffered is 0; it must be at least 1"),
         ({"model__encoder": "resnet19"}, "resnet19"),
         ({"model__stem": "small"}, "small"),
         ({"model__compute_dtype": "float16"}, "float16"),

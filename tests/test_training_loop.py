@@ -18,7 +18,7 @@ from eqssl_jax import data, method, views
 from eqssl_jax.config import base, plain
 from eqssl_jax.method import Method, bases
 from eqssl_jax.objectives import Objective, info_nce, unit
-from eqssl_jax.training import checkpoint
+from eqssl_jax.training import checkpoint, loop
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.loop import batches, train
 from eqssl_jax.training.mesh import make_mesh
@@ -225,6 +225,7 @@ def test_settings_that_training_does_not_depend_on_may_change(tmp_path):
     other = small(steps=8)
     with other.config.unlocked():
         other.config.evaluation.preset = "quick"
+        other.config.data.workers, other.config.data.buffered = 2, 8
     assert int(train(other, tmp_path).step) == 8
     assert read_config(tmp_path).evaluation.preset == "quick"
 
@@ -318,22 +319,42 @@ def test_dispatches_never_cross_a_save_or_a_measurement():
     assert done == 11
 
 
+@pytest.mark.parametrize("on_device", [True, False])
+def test_the_rows_of_all_processes_are_the_batch(on_device, monkeypatch):
+    images = np.arange(48, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
+    dataset = data.from_arrays(images, np.arange(48) % 3, on_device=on_device)
+    run = small(
+        dataset=dataset, split=dataset.splits["train"], steps_per_dispatch=3 if on_device else 1
+    )
+    whole = [inputs for _, inputs in batches(run, 5)]
+    parts = []
+    for mine in (slice(0, 4), slice(4, BATCH)):
+        monkeypatch.setattr(loop, "rows", lambda mesh, batch, mine=mine: mine)
+        parts.append([inputs for _, inputs in batches(run, 5)])
+    for inputs, first, second in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(np.concatenate([first, second], axis=1), inputs)
+
+
 def test_streamed_and_resident_data_give_the_same_training(tmp_path):
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (48, 4, 4, 3)).astype(np.uint8)
     labels = np.arange(48, dtype=np.int32) % 3
-    states = []
+    states, read = [], []
     for where in (True, False):
         dataset = data.from_arrays(images, labels, validation=0.25, on_device=where)
-        assert (dataset.splits["train"].load is None) == where
+        split = dataset.splits["train"]
+        assert (split.load is None) == where
+        if load := split.load:
+            split = split._replace(load=lambda rows: (read.extend(rows), load(rows))[1])
         run = small(
             dataset=dataset,
-            split=dataset.splits["train"],
+            split=split,
             steps=4,
             steps_per_dispatch=3 if where else 1,
         )
         states.append(train(run, tmp_path / str(where)))
     equal(states[0].params, states[1].params)
+    assert len(read) == 4 * BATCH  # each image is read once a step, though it has two views
 
 
 def test_records_drop_lines_after_the_checkpoint_and_half_lines(tmp_path):

@@ -42,15 +42,30 @@ def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split,
     """
 
     def one(index: int) -> np.ndarray:
-        pixels = images.decode(lambda: encoded.read(index), encoded.where(index))
-        part = pixels if encoded.cut is None else encoded.cut(index, pixels)
+        whole = None if encoded.cut else size
+        pixels = images.decode(lambda: encoded.read(index), encoded.where(index), whole)
+        if encoded.cut is None:
+            return pixels
+        part = encoded.cut(index, pixels)
         return part if size is None else images.fit(part, size)
 
     def load(indices: Int[np.ndarray, " b"]) -> np.ndarray:
         numbers = [int(index) for index in indices]
-        return images.stack(
-            pipeline.in_parallel(one, numbers), [encoded.where(number) for number in numbers]
-        )
+        first = one(numbers[0])
+        # Written where they belong as they come: a list of all to be stacked costs a quarter more.
+        found = np.empty((len(numbers), *first.shape), np.uint8)
+        found[0] = first
+
+        def place(row: int) -> None:
+            pixels = one(numbers[row])
+            if pixels.shape != first.shape:
+                raise images.differ(
+                    first, encoded.where(numbers[0]), pixels, encoded.where(numbers[row])
+                )
+            found[row] = pixels
+
+        pipeline.in_parallel(place, range(1, len(numbers)))
+        return found
 
     split = pipeline.streamed(load, size=encoded.size, labels=encoded.labels)
     split = split._replace(factors=encoded.factors)

@@ -47,9 +47,16 @@ def _list_directory(root: Path) -> tuple[Listing, Callable[[str], bytes]]:
     return listing, lambda name: Path(name).read_bytes()
 
 
+class _Archive(zipfile.ZipFile):
+    """A zip that travels to another process by its path, and is opened again there."""
+
+    def __reduce__(self) -> tuple[type, tuple[str | None]]:
+        return _Archive, (self.filename,)
+
+
 def _list_zip(root: Path) -> tuple[Listing, Callable[[str], bytes]]:
     try:
-        archive = zipfile.ZipFile(root)
+        archive = _Archive(root)
     except (zipfile.BadZipFile, OSError) as error:
         raise ValueError(
             f"{root} is a file but not a readable zip ({error}): expected a directory with "

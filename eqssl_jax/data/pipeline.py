@@ -1,10 +1,11 @@
 """From stored examples to the batches of a step: order, device pools, streaming."""
 
 import functools
+import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import jax.numpy as jnp
@@ -13,11 +14,14 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from eqssl_jax.data.base import Split
 
+Inputs = TypeVar("Inputs")
 Result = TypeVar("Result")
 Load = Callable[[Int[np.ndarray, " b"]], np.ndarray]
 
 RESIDENT_BYTES = 2 * 1024**3  # sets up to this size go to the device when on_device is "auto"
 _MEASURED = 2**25  # pixels that statistics are taken over
+_OF_WORKER = 2  # threads of a worker process: one decodes while the other waits for the disk
+_PIECES = 8  # for each thread, so that all end at nearly the same time
 _CHUNK = 1024  # images read at a time when a split moves to the device
 
 
@@ -42,7 +46,8 @@ def batch_indices(seed: int, step: int, size: int, batch: int) -> Int[np.ndarray
     return _permutation(seed, epoch, size)[position * batch : (position + 1) * batch].copy()
 
 
-@functools.lru_cache(maxsize=1)
+# Two: while batches are read ahead, two epochs are asked for in turns.
+@functools.lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, size: int) -> Int[np.ndarray, " n"]:
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     return generator.permutation(size).astype(np.int32)
@@ -108,43 +113,67 @@ def statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def prefetch(
-    split: Split, indices: Iterable[Int[np.ndarray, " b"]], depth: int = 4
-) -> Iterator[UInt8[np.ndarray, "b h w c"]]:
-    """Read the batches of a streamed split in order, up to `depth` ahead of the consumer.
+def place_ahead(
+    inputs: Iterable[Inputs], place: Callable[[Inputs], Result], *, ahead: int = 1
+) -> Iterator[Result]:
+    """`place(item)` for every item in order, called `ahead` items before the one that is handed on.
 
-    An exception raised while reading (a corrupt file) is raised to the consumer in its place;
-    closing the iterator, or leaving its loop, drops what was read ahead.
+    With a `place` that starts a copy to the device and returns (`jax.device_put`, or
+    `jax.make_array_from_process_local_data` for the rows of one process), the next batch travels
+    while the device computes on this one: double buffering, at the price of `ahead` batches of
+    device memory. An exception of `inputs` or `place` comes in its place, after the items before.
+
+    >>> list(place_ahead([1, 2, 3], lambda item: 10 * item))
+    [10, 20, 30]
 
     Raises:
-      ValueError: for a split that lives on the device, or depth < 1.
+      ValueError: for a negative `ahead`.
     """
-    if split.load is None:
-        raise ValueError("prefetch() reads streamed splits; this one lives on the device.")
-    if depth < 1:
-        raise ValueError(f"prefetch() needs depth of at least 1, found {depth}.")
-    return _ahead(split.load, iter(indices), depth)
+    if ahead < 0:
+        raise ValueError(f"place_ahead() cannot place {ahead} items ahead: use 0 or more.")
+    return _placed(inputs, place, ahead)
 
 
-def _ahead(load: Load, indices: Iterator[np.ndarray], depth: int) -> Iterator[np.ndarray]:
-    pending: deque[Future[np.ndarray]] = deque()
-    pool = ThreadPoolExecutor(depth, thread_name_prefix="prefetch")
-    try:
-        for wanted in indices:
-            pending.append(pool.submit(load, wanted))
-            if len(pending) == depth:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _placed(
+    inputs: Iterable[Inputs], place: Callable[[Inputs], Result], ahead: int
+) -> Iterator[Result]:
+    waiting: deque[Result] = deque()
+    failed: Exception | None = None
+    items = iter(inputs)
+    while failed is None:
+        try:
+            waiting.append(place(next(items)))
+        except StopIteration:
+            break
+        except Exception as error:
+            failed = error
+            break
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    while waiting:
+        yield waiting.popleft()
+    if failed is not None:
+        raise failed
 
 
 def in_parallel(function: Callable[[int], Result], items: Sequence[int]) -> list[Result]:
     """`[function(item) for item in items]` on one thread per core (decoding releases the GIL)."""
-    return list(_decoders().map(function, items))
+    threads, pool = _decoders()
+    # Handing over every single item would cost about a tenth of what decoding it does.
+    length = max(1, len(items) // (_PIECES * threads))
+    pieces = [items[start : start + length] for start in range(0, len(items), length)]
+    done = pool.map(lambda piece: [function(item) for item in piece], pieces)
+    return [result for piece in done for result in piece]
 
 
 @functools.cache
-def _decoders() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+def _decoders() -> tuple[int, ThreadPoolExecutor]:
+    threads = _threads()
+    return threads, ThreadPoolExecutor(threads, thread_name_prefix="decode")
+
+
+def _threads() -> int:
+    if multiprocessing.parent_process() is not None:
+        return _OF_WORKER  # one of several processes that share the cores
+    # A job that was given some of the cores of a machine (SLURM, cpusets) uses no others.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -40,6 +40,19 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
         )
 
 
+def check_reading(config: ConfigDict) -> None:
+    """How streamed data is read ahead; checked also where nothing is streamed.
+
+    Raises:
+      ValueError: naming the setting.
+    """
+    for name, least in dict(workers=0, buffered=1).items():
+        if config.data[name] < least:
+            raise ValueError(
+                f"config.data.{name} is {config.data[name]}; it must be at least {least}."
+            )
+
+
 def check_inputs(config: ConfigDict, dataset: Dataset) -> None:
     """Point clouds and images each have their own encoder and recipe.
 

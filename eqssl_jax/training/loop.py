@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqssl_jax.config import plain
-from eqssl_jax.data import batch_indices, prefetch
+from eqssl_jax.data import batch_indices, stream
 from eqssl_jax.evaluation import extract, knn_accuracy, subset
 from eqssl_jax.training import checkpoint, processes
 from eqssl_jax.training.environment import record_environment
@@ -162,8 +162,12 @@ def batches(run: Setup, start: int) -> Iterator[tuple[int, np.ndarray]]:
 
     Of each batch, the rows that the devices of this process hold.
     """
-    batch = run.config.train.batch_size
+    seed, size, batch = run.config.seed, run.split.size, run.config.train.batch_size
     mine = rows(run.mesh, batch)
+
+    # Refers to numbers only, of which worker processes get copies.
+    def of_step(step: int) -> np.ndarray:
+        return batch_indices(seed, step, size, batch)[mine]
 
     def spans() -> Iterator[tuple[int, int]]:
         done = start
@@ -173,19 +177,18 @@ def batches(run: Setup, start: int) -> Iterator[tuple[int, np.ndarray]]:
             yield done, count
             done += count
 
-    def indices(done: int, count: int) -> np.ndarray:
-        found = np.zeros((run.steps_per_dispatch, mine.stop - mine.start), np.int32)
-        for i in range(count):
-            found[i] = batch_indices(run.config.seed, done + i, run.split.size, batch)[mine]
-        return found
-
     if run.split.load is None:
         for done, count in spans():
-            yield count, indices(done, count)
-    else:
-        wanted = (indices(done, 1)[0] for done, _ in spans())
-        for images in prefetch(run.split, wanted, depth=4):
-            yield 1, images[None]
+            found = np.zeros((run.steps_per_dispatch, mine.stop - mine.start), np.int32)
+            found[:count] = [of_step(done + i) for i in range(count)]
+            yield count, found
+        return
+    workers, buffered = run.config.data.workers, run.config.data.buffered
+    images = stream(
+        run.split, of_step, start=start, stop=run.steps, workers=workers, buffered=buffered
+    )
+    for of_one in images:
+        yield 1, of_one[None]
 
 
 def check_finite(step: int, state: TrainState) -> None:

@@ -23,6 +23,7 @@ from eqssl_jax.training.checks import (
     check_budget,
     check_inputs,
     check_measurements,
+    check_reading,
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.optimizer import learning_rate, optimizer
@@ -103,6 +104,7 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
     built = method.build(config)
     check_batch(config, built, mesh.size if training else 1)
     check_measurements(config)
+    check_reading(config)
     dataset = dataset or load_dataset(config)
     check_inputs(config, dataset)
     if config.data.split not in dataset.splits:
@@ -149,7 +151,9 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
 
 def load_dataset(config: ConfigDict) -> Dataset:
     """The data set of config.data; runs that share it share the arrays."""
-    return _dataset(json.dumps(plain(config)["data"], sort_keys=True))
+    settings = plain(config)["data"]
+    settings = {key: settings[key] for key in settings if key not in ("workers", "buffered")}
+    return _dataset(json.dumps(settings, sort_keys=True))
 
 
 @functools.lru_cache(maxsize=1)

@@ -14,7 +14,10 @@ from eqssl_jax import __version__
 from eqssl_jax.config import differences, load, plain
 
 # Settings that no trained number depends on: a run may go on with others.
-FREE = ("evaluation.", "train.log_every", "train.keep", "advice.seeds", "advice.confidence")
+FREE = (
+    *("data.workers", "data.buffered", "train.log_every", "train.keep"),
+    *("evaluation.", "advice.seeds", "advice.confidence"),
+)
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:
