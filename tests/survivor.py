@@ -27,14 +27,14 @@ def main(workdir: str, steps: str, *cluster: str) -> None:
         mesh = make_mesh()
         split = small().split
         changes = {"mesh": mesh, "split": split._replace(pool=spread(mesh, split.pool))}
-    batches = loop.batches
+    inputs = loop.inputs
 
     def slow(*arguments):
-        for batch in batches(*arguments):
+        for batch in inputs(*arguments):
             time.sleep(PAUSE)
             yield batch
 
-    loop.batches = slow
+    loop.inputs = slow
     with processes.leaving():
         loop.train(run(int(steps), **changes), Path(workdir))
 

@@ -213,10 +213,10 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
 
 def test_a_run_is_claimed_by_one_process(tmp_path):
     place = tmp_path / "run"
-    with locked(place, ".study") as first, locked(place, ".study") as second:
+    with locked(place, produce.LOCK) as first, locked(place, produce.LOCK) as second:
         assert first
         assert not second
-    with locked(place, ".study") as again:
+    with locked(place, produce.LOCK) as again:
         assert again
 
 
@@ -379,7 +379,7 @@ def test_the_other_process_is_named_only_if_there_is_one(tmp_path, quick, monkey
     study = studies.find("wahba")
     choice = choose(study, "smoke", SHAPES, only=["care"])
     with (
-        folders.claimed(produce.place_of(choice.wanted[0], tmp_path)),
+        locked(produce.place_of(choice.wanted[0], tmp_path), produce.LOCK),
         pytest.raises(ValueError, match="wait for the other process"),
     ):
         produce.produce(study, "smoke", choice, tmp_path)
@@ -437,7 +437,7 @@ def test_a_damaged_config_is_named(tmp_path, content):
 def test_what_another_process_works_on_is_left_to_it(tmp_path, quick, capsys):
     study = studies.find("wahba")
     choice = choose(study, "smoke", SHAPES)
-    with folders.claimed(produce.place_of(choice.wanted[0], tmp_path)):
+    with locked(produce.place_of(choice.wanted[0], tmp_path), produce.LOCK):
         produce.produce(study, "smoke", choice, tmp_path)
     assert quick == [one.title() for one in choice.wanted[1:]]
     assert "Left to another process" in capsys.readouterr().out

@@ -18,9 +18,11 @@ from eqssl_jax import data, method, views
 from eqssl_jax.config import base, plain
 from eqssl_jax.method import Method, bases
 from eqssl_jax.objectives import Objective, info_nce, unit
-from eqssl_jax.training import checkpoint, loop
+from eqssl_jax.training import checkpoint
+from eqssl_jax.training import inputs as training_inputs
 from eqssl_jax.training.environment import read_environment
-from eqssl_jax.training.loop import batches, train
+from eqssl_jax.training.inputs import batches
+from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.optimizer import permissive
 from eqssl_jax.training.records import Records, read_records
@@ -170,7 +172,7 @@ def test_a_finished_run_does_nothing_more(tmp_path):
 
 def test_latest_and_best_checkpoints_are_kept(tmp_path, monkeypatch):
     scores = iter([0.9, 0.1, 0.2])
-    monkeypatch.setattr("eqssl_jax.training.loop.knn_accuracy", lambda *a, **k: next(scores))
+    monkeypatch.setattr("eqssl_jax.training.monitor.knn_accuracy", lambda *a, **k: next(scores))
     run = small()
     with run.config.unlocked():
         run.config.train.keep = 1
@@ -329,7 +331,7 @@ def test_the_rows_of_all_processes_are_the_batch(on_device, monkeypatch):
     whole = [inputs for _, inputs in batches(run, 5)]
     parts = []
     for mine in (slice(0, 4), slice(4, BATCH)):
-        monkeypatch.setattr(loop, "rows", lambda mesh, batch, mine=mine: mine)
+        monkeypatch.setattr(training_inputs, "rows", lambda mesh, batch, mine=mine: mine)
         parts.append([inputs for _, inputs in batches(run, 5)])
     for inputs, first, second in zip(whole, *parts, strict=True):
         np.testing.assert_array_equal(np.concatenate([first, second], axis=1), inputs)

@@ -15,6 +15,7 @@ import pytest
 import tiny_methods
 from tiny_methods import METHODS
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 # float32, 20 steps: sums of another order, through BatchNorm. Losses to 1e-5, arrays to 1e-4.
 LOSSES = {"rtol": 1e-5, "atol": 2e-5}

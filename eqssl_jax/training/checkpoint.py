@@ -20,6 +20,7 @@ from jaxtyping import Array, PyTree, UInt32
 from orbax.checkpoint import checkpoint_managers as policies
 
 from eqssl_jax.training.processes import first, gathered
+from eqssl_jax.training.workdir import WriteError
 
 Manager: TypeAlias = ocp.CheckpointManager
 SCORE = "validation_knn"  # what "best" means; higher is better
@@ -74,7 +75,7 @@ def save(manager: Manager, step: int, state: Any, score: float | None) -> None:
     """Start writing `state`; `score` is its kNN accuracy on validation, if it was measured.
 
     Raises:
-      OSError: if this or the previous checkpoint cannot be written (a full disk).
+      WriteError: if this or the previous checkpoint cannot be written (a full disk).
     """
     metrics = None if score is None else {SCORE: score}
     with _writing(manager):
@@ -86,7 +87,7 @@ def finish(manager: Manager) -> None:
     """Wait for the writing to end.
 
     Raises:
-      OSError: as `save`.
+      WriteError: as `save`.
     """
     with _writing(manager):
         manager.wait_until_finished()
@@ -98,7 +99,9 @@ def _writing(manager: Manager) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
-        raise OSError(f"a checkpoint could not be written: {str(error).splitlines()[0]}") from error
+        raise WriteError(
+            f"a checkpoint could not be written: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def resume(manager: Manager, like: Any) -> Any | None:

@@ -3,29 +3,27 @@
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from eqssl_jax.config import plain
-from eqssl_jax.data import batch_indices, stream
-from eqssl_jax.evaluation import extract, knn_accuracy, subset
 from eqssl_jax.training import checkpoint, processes
 from eqssl_jax.training.environment import record_environment
+from eqssl_jax.training.inputs import inputs
 from eqssl_jax.training.interruption import Interrupted, listening
-from eqssl_jax.training.mesh import local, rows
+from eqssl_jax.training.mesh import local
+from eqssl_jax.training.monitor import Monitor, make_monitor
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.records import Records
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.step import Metrics, make_dispatch, make_step
-from eqssl_jax.training.workdir import claim, locked
+from eqssl_jax.training.workdir import WriteError, claim, locked
 
-Monitor = Callable[[TrainState], float]
 LOCK = ".training"  # held by the process that writes to a workdir
 
 
@@ -96,7 +94,7 @@ def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str)
             state = _advance(run, state, manager, records, progress)
             checkpoint.finish(manager)
             return state
-    except OSError as error:
+    except WriteError as error:
         raise OSError(
             f"Writing to {workdir} failed ({error}): check the free space and permissions of "
             f"its disk. Started again, training goes on from step "
@@ -104,6 +102,14 @@ def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str)
         ) from error
     finally:
         records.close()
+
+
+class _Due(NamedTuple):
+    """What is due after a dispatch."""
+
+    score: bool
+    save: bool
+    stop: bool
 
 
 def _advance(
@@ -120,75 +126,64 @@ def _advance(
     done = int(state.step)
     pending: tuple[int, Metrics, int] | None = None
     with listening(run.mesh) as asked:
-        for count, inputs in batches(run, done):
-            state, metrics = dispatch(state, run.split.pool, inputs, count)
+        for count, batch in inputs(run, done):
+            state, metrics = dispatch(state, run.split.pool, batch, count)
             # The numbers of the previous dispatch are fetched while this one runs, so that the
             # device never waits for the host and the host is never more than a dispatch ahead.
             if pending:
                 _report(run, records, progress, *pending)
             pending = (done, metrics, count)
             done += count
-            knn, saving = done % run.knn_every == 0, done % run.save_every == 0
-            last, stopping = done == run.steps, asked()
-            if knn or saving or last or stopping:
+            due = _due(run, done, asked())
+            if any(due):
                 _report(run, records, progress, *pending)  # before a checkpoint: never save a NaN
-                pending, score = None, None
-                if saving or last or stopping:
-                    check_finite(done, state)
-                # Every checkpoint has a score, so that the best of them is known; but who asks to
-                # stop does not wait for it, and the log of the run stays as it would have been.
-                if monitor and (knn or saving or last):
-                    # Of process 0, in case others are of another kind of machine.
-                    score = float(processes.gathered(repr(monitor(state)))[0])
-                    records.write(done, {checkpoint.SCORE: score})
-                    progress.report(done, {"knn": score})
-                if saving or last or stopping:
-                    checkpoint.save(manager, done, state, score)
-                progress.pause()
-            if stopping and not last:
+                pending = None
+                _pause(state, done, due, monitor, manager, records, progress)
+            if due.stop:
                 checkpoint.finish(manager)
-                message = (
-                    f"Training was asked to stop: step {done} of {run.steps} is saved in "
-                    f"{manager.directory}. The same command goes on from there."
-                )
-                if processes.first():
-                    print(message, file=sys.stderr, flush=True)
-                raise Interrupted(message)
+                raise _interrupted(done, run.steps, manager)
     return state
 
 
-def batches(run: Setup, start: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(count, inputs [K, B, ...]) from step `start` on; no dispatch crosses a save or a kNN.
+def _due(run: Setup, done: int, asked: bool) -> _Due:
+    last = done == run.steps
+    save = last or done % run.save_every == 0
+    # Every checkpoint has a score, so that the best of them is known; but who asks to stop does not
+    # wait for it, and the log of the run stays as it would have been.
+    stop = asked and not last
+    return _Due(score=save or done % run.knn_every == 0, save=save or stop, stop=stop)
 
-    Of each batch, the rows that the devices of this process hold.
-    """
-    seed, size, batch = run.config.seed, run.split.size, run.config.train.batch_size
-    mine = rows(run.mesh, batch)
 
-    # Refers to numbers only, of which worker processes get copies.
-    def of_step(step: int) -> np.ndarray:
-        return batch_indices(seed, step, size, batch)[mine]
+def _pause(
+    state: TrainState,
+    done: int,
+    due: _Due,
+    monitor: Monitor | None,
+    manager: checkpoint.Manager,
+    records: Records,
+    progress: Progress,
+) -> None:
+    score = None
+    if due.save:
+        check_finite(done, state)
+    if monitor and due.score:
+        # Of process 0, in case others are of another kind of machine.
+        score = float(processes.gathered(repr(monitor(state)))[0])
+        records.write(done, {checkpoint.SCORE: score})
+        progress.report(done, {"knn": score})
+    if due.save:
+        checkpoint.save(manager, done, state, score)
+    progress.pause()
 
-    def spans() -> Iterator[tuple[int, int]]:
-        done = start
-        while done < run.steps:
-            edges = [(done // every + 1) * every for every in (run.knn_every, run.save_every)]
-            count = min(run.steps_per_dispatch, *(edge - done for edge in edges), run.steps - done)
-            yield done, count
-            done += count
 
-    if run.split.load is None:
-        for done, count in spans():
-            found = np.zeros((run.steps_per_dispatch, mine.stop - mine.start), np.int32)
-            found[:count] = [of_step(done + i) for i in range(count)]
-            yield count, found
-        return
-    workers, buffered = run.config.data.workers, run.config.data.buffered
-    images = stream(
-        run.split, of_step, start=start, stop=run.steps, workers=workers, buffered=buffered
+def _interrupted(done: int, steps: int, manager: checkpoint.Manager) -> Interrupted:
+    message = (
+        f"Training was asked to stop: step {done} of {steps} is saved in {manager.directory}. The "
+        f"same command goes on from there."
     )
-    for of_one in images:
-        yield 1, of_one[None]
+    if processes.first():
+        print(message, file=sys.stderr, flush=True)
+    return Interrupted(message)
 
 
 def check_finite(step: int, state: TrainState) -> None:
@@ -236,30 +231,3 @@ def _report(
             records.write(step, line)
             hidden = ("learning_rate", "gradient_norm")
             progress.report(step, {k: v for k, v in line.items() if k not in hidden})
-
-
-def make_monitor(run: Setup) -> Monitor | None:
-    """kNN accuracy of the frozen encoder on the validation split; None without labels.
-
-    Bank and queries are the fixed subsets of config.knn, so that numbers of all steps compare.
-    """
-    bank, queries = run.dataset.splits.get("train"), run.dataset.splits.get("validation")
-    settings = run.config.knn
-    if bank is None or queries is None or bank.labels is None or queries.labels is None:
-        return None
-    bank_rows, query_rows = subset(bank.size, settings.bank), subset(queries.size, settings.queries)
-    bank_labels, query_labels = bank.labels[bank_rows], queries.labels[query_rows]
-
-    def monitor(state: TrainState) -> float:
-        encode = run.encoder(state)
-        return knn_accuracy(
-            extract(encode, bank, indices=bank_rows).features,
-            bank_labels,
-            extract(encode, queries, indices=query_rows).features,
-            query_labels,
-            k=min(settings.neighbours, len(bank_rows)),
-            temperature=settings.temperature,
-            classes=len(run.dataset.classes),
-        )
-
-    return monitor

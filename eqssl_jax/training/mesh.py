@@ -53,11 +53,16 @@ def spread(mesh: Mesh, tree: Tree) -> Tree:
     return jax.tree.map(place, tree)
 
 
-def cut(mesh: Mesh, inputs: np.ndarray, axis: int = 0) -> jax.Array | np.ndarray:
+def place(mesh: Mesh, inputs: np.ndarray, axis: int = 0) -> jax.Array:
     """A global batch, cut along `axis`, from the `rows` of it that each process has read."""
-    if jax.process_count() == 1:
-        return inputs
     return jax.make_array_from_process_local_data(batched(mesh, axis), inputs)
+
+
+def cut(mesh: Mesh, inputs: np.ndarray | jax.Array, axis: int = 0) -> jax.Array | np.ndarray:
+    """`place`, but for what is placed already, or what one process may leave to the compiler."""
+    if isinstance(inputs, jax.Array) or jax.process_count() == 1:
+        return inputs
+    return place(mesh, inputs, axis)
 
 
 def local(tree: PyTree) -> PyTree:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eqssl_jax.training.workdir import WriteError
+
 
 class Records:
     """Appends one JSON object a line to `metrics.jsonl`, and mirrors it to TensorBoard.
@@ -31,9 +33,16 @@ class Records:
         self.board = _tensorboard(workdir / "tensorboard")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Record named numbers at a step; they are on disk when this returns."""
+        """Record named numbers at a step; they are on disk when this returns.
+
+        Raises:
+          WriteError: if they cannot be.
+        """
         if self.file:
-            self.file.write((json.dumps({"step": step, **values}) + "\n").encode())
+            try:
+                self.file.write((json.dumps({"step": step, **values}) + "\n").encode())
+            except OSError as error:
+                raise WriteError(f"{self.path.name}: {error}") from error
         if self.board:
             self.board.write_scalars(step, values)
 

@@ -22,7 +22,7 @@ from eqssl_jax.training.forward import draw_views, forward, select_views
 from eqssl_jax.training.mesh import batched, cut, replicated
 from eqssl_jax.training.state import TrainState
 
-Inputs = np.ndarray  # K batches of indices or of images, [K, B, ...]
+Inputs = np.ndarray | jax.Array  # K batches of indices or of images, [K, B, ...]
 Metrics = dict[str, Any]  # numbers by name
 Step = Callable[[TrainState, PyTree, Array], tuple[TrainState, Metrics]]
 

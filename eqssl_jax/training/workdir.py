@@ -20,6 +20,10 @@ FREE = (
 )
 
 
+class WriteError(OSError):
+    """What a run writes down could not be written."""
+
+
 def claim(workdir: Path, config: ConfigDict) -> None:
     """Make `workdir` the folder of this config, or check that it already is.
 
