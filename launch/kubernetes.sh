@@ -12,14 +12,14 @@ launch/kubernetes.sh ACTION --name=NAME [FLAGS] [-- COMMAND…]
   render   print the JobSet          run      apply it: kubectl apply -f -
   status   of the JobSet and pods    logs     of its pods
   resume   apply it again after it failed; nothing if it runs or has finished
-  delete   the JobSet with its pods; what is in the bucket or on the volume stays
+  delete   the JobSet with its pods; what is on the volume stays
 
     launch/kubernetes.sh run --name=care --image=$IMAGE --processes=2 --gpus=8 --volume=runs -- \
         python -m eqssl_jax.main --config=configs/care.py:imagenet100 --workdir=/runs/care
     launch/kubernetes.sh run --name=care --image=$IMAGE --processes=4 --tpus=4 \
         --select=cloud.google.com/gke-tpu-accelerator=tpu-v5-lite-podslice \
-        --select=cloud.google.com/gke-tpu-topology=4x4 -- \
-        python -m eqssl_jax.main --config=configs/care.py:imagenet100 --workdir=gs://bucket/care
+        --select=cloud.google.com/gke-tpu-topology=4x4 --volume=runs -- \
+        python -m eqssl_jax.main --config=configs/care.py:imagenet100 --workdir=/runs/care
 
   --image=              with eqssl_jax installed, run in its checkout; or EQSSL_JAX_IMAGE
   --processes=N         pods, one process each (1)
@@ -89,9 +89,9 @@ check_command() {
     local word
     for word in "${COMMAND[@]}"; do
         case $word in
-            --workdir=gs://?* | --workdir=/runs/?*) return ;;
-            --workdir=*) misused "$word is lost with its pod: give a bucket (--workdir=gs://BUCKET/RUN)," \
-                "or a folder on the volume (--volume=CLAIM --workdir=/runs/RUN)." ;;
+            --workdir=/runs/?*) [[ -n $VOLUME ]] && return ;;&
+            --workdir=*) misused "$word is lost with its pod: give a folder on a volume that all pods" \
+                "share (--volume=CLAIM --workdir=/runs/RUN)." ;;
         esac
     done
 }

@@ -22,7 +22,7 @@ launch/tpu_pod.sh ACTION [FLAGS] [-- FLAGS OF eqssl_jax.main]
   delete   the slice, with all that is on its disks
 
     launch/tpu_pod.sh watch --queued --spot -- --config=configs/care.py:imagenet100 \
-        --workdir=gs://my-bucket/runs/care
+        --workdir=/mnt/runs/care
 
   --name=, --zone=, --type=, --version=   of the slice; or TPU_NAME, TPU_ZONE, TPU_TYPE (v5litepod-64)
                        and TPU_VERSION (v2-alpha-tpuv5-lite) in the environment
@@ -108,10 +108,10 @@ check() {
 check_main() {
     local flag
     for flag in "${MAIN[@]}"; do
-        case $flag in --workdir=gs://?* | --workdir=/*) return ;; esac
+        case $flag in --workdir=/*) return ;; esac
     done
     misused "$ACTION needs the flags of eqssl_jax.main after --, among them a --workdir that all" \
-        "workers share: a bucket (--workdir=gs://BUCKET/RUN) or the absolute path of a shared disk." \
+        "workers share: the absolute path of a disk that each of them has mounted (--workdir=/mnt/runs/RUN)." \
         "Found: ${MAIN[*]:-none}"
 }
 

@@ -15,7 +15,7 @@ case " $* " in
 esac
 """
 GPUS = ["--name=care", "--image=registry/eqssl:1", "--processes=2", "--gpus=8"]
-COMMAND = ["--", "echo", "--config=a \"b\" $HOME & 'c'\\ @NAME@", "--workdir=gs://bucket/x"]
+COMMAND = ["--", "echo", "--config=a \"b\" $HOME & 'c'\\ @NAME@", "--workdir=/runs/x"]
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_what_a_pod_runs(cluster):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert ended.stdout.strip() == (
-        "--config=a \"b\" $HOME & 'c'\\ @NAME@ --workdir=gs://bucket/x "
+        "--config=a \"b\" $HOME & 'c'\\ @NAME@ --workdir=/runs/x "
         "--coordinator=care-process-0-0.care:55527 --processes=2 --coordinator_timeout=1800 "
         "--process=1"
     )

@@ -43,7 +43,7 @@ fi
 WAIT = "for i in $(seq 600); do sleep 0.05; done"  # what a trap can interrupt
 SLICE = ["--name=pod", "--zone=mars-a", "--type=v5litepod-16", "--version=v2-alpha-tpuv5-lite"]
 QUICK = ["--poll=0", "--backoff=0", "--grace=1", "--settled=1000"]
-MAIN = ["--", "--config=configs/care.py:shapes", "--workdir=gs://bucket/a run"]
+MAIN = ["--", "--config=configs/care.py:shapes", "--workdir=/mnt/a run"]
 
 
 class Cloud(StandIns):
@@ -131,7 +131,7 @@ def test_step_by_step(cloud_of, tmp_path):
     assert "A run is in progress" in cloud.pod("setup", *SLICE).stderr  # nor is its code replaced
     stopped = cloud.pod("stop", *SLICE, "--grace=5")
     assert stopped.stdout.splitlines() == ["eqssl_jax: ended 75"] * 2
-    words = "-m eqssl_jax.main --config=configs/care.py:shapes --workdir=gs://bucket/a run"
+    words = "-m eqssl_jax.main --config=configs/care.py:shapes --workdir=/mnt/a run"
     assert cloud.starts() == [f"{tmp_path}/worker{i}/eqssl_jax {words}" for i in range(2)]
     assert "saved" in cloud.pod("logs", *SLICE, "--worker=1").stdout
     assert cloud.pod("delete", *SLICE).returncode == 0
@@ -276,7 +276,7 @@ def test_what_the_workers_say_together(said, expected):
     [
         (["create"], "set the environment variable TPU_NAME"),
         (["create", "--name=a", "--zone=b"], "set the environment variable TPU_TYPE"),
-        (["run", "--name=a", "--zone=b", "--", "--config=c.py"], "a bucket (--workdir=gs://"),
+        (["run", "--name=a", "--zone=b", "--", "--config=c.py"], "(--workdir=/mnt/runs/RUN)"),
         (["run", "--name=a", "--zone=b", "--", "--workdir=runs/x"], "Found: --workdir=runs/x"),
         (["setup", "--name=a", "--zone=b", "--commit=none"], "--commit=none is no commit"),
         (["watch", "--poll=soon", *SLICE, *MAIN], "--poll=soon is no whole number"),
