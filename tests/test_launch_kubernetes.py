@@ -15,7 +15,13 @@ case " $* " in
 esac
 """
 GPUS = ["--name=care", "--image=registry/eqssl:1", "--processes=2", "--gpus=8"]
-COMMAND = ["--", "echo", "--config=a \"b\" $HOME & 'c'\\ @NAME@", "--workdir=/runs/x"]
+COMMAND = [
+    "--volume=disk",
+    "--",
+    "echo",
+    "--config=a \"b\" $HOME & 'c'\\ @NAME@",
+    "--workdir=/runs/x",
+]
 
 
 @pytest.fixture
@@ -92,7 +98,7 @@ def test_tpu_slices_are_found_by_jax_itself(cluster):
     ))  # fmt: skip
     assert pod["nodeSelector"] == chosen
     assert pod["containers"][0]["resources"]["limits"] == {"google.com/tpu": 4}
-    assert pod["containers"][0]["command"] == COMMAND[1:]
+    assert pod["containers"][0]["command"] == COMMAND[2:]
 
 
 def test_kubernetes_replaces_no_variable_of_its_own_in_the_command(cluster):

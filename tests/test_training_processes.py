@@ -4,6 +4,7 @@ Processes here are real ones, connected over loopback; their devices are virtual
 """
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 import tiny_methods
 from tiny_methods import METHODS
 
-pytestmark = pytest.mark.slow
+from eqssl_jax.training import processes
+from eqssl_jax.training.processes import Cluster
+
 ROOT = Path(__file__).parent.parent
 # float32, 20 steps: sums of another order, through BatchNorm. Losses to 1e-5, arrays to 1e-4.
 LOSSES = {"rtol": 1e-5, "atol": 2e-5}
@@ -71,6 +74,7 @@ def two_processes(tmp_path_factory):
         return {name: found[name] for name in found.files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", METHODS, ids="+".join)
 def test_twenty_steps_are_the_same_on_any_devices_and_processes(names, two_processes):
     one = tiny_methods.train(names, devices=1)
@@ -83,3 +87,116 @@ def test_twenty_steps_are_the_same_on_any_devices_and_processes(names, two_proce
     if names == METHODS[0]:
         looped = {k[7:]: v for k, v in two_processes.items() if k.startswith("looped/")}
         close(looped, one)
+
+
+@pytest.mark.slow
+def test_processes_of_different_configs_are_told_what_differs(tmp_path):
+    """On every process: the key, and the value of each."""
+    address = f"127.0.0.1:{free_port()}"
+    common = [
+        "-m", "eqssl_jax.main", "--config=configs/care.py:shapes", f"--workdir={tmp_path / 'run'}",
+        "--config.data.options.train_size=64", f"--coordinator={address}", "--processes=2",
+        "--config.train.batch_size=32", "--config.model.encoder=conv_tiny",
+    ]  # fmt: skip
+    rates = (0.001, 0.002)
+    commands = [
+        [*common, f"--process={i}", f"--config.optimizer.learning_rate={rate}"]
+        for i, rate in enumerate(rates)
+    ]
+    with together(commands) as running:
+        for process in running:
+            output = " ".join(process.communicate(timeout=300)[0].split())
+            assert process.returncode == 1, output
+            assert "config.optimizer.learning_rate: 0.001 in process 0, 0.002 in proc" in output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", [0, 1])
+def test_without_the_others_it_ends_with_advice(tmp_path, process):
+    """Process 0 waits for the others, and they for it, as long as --coordinator_timeout says."""
+    command = [
+        "-m", "eqssl_jax.main", "--config=configs/care.py:shapes", f"--workdir={tmp_path}",
+        f"--coordinator=127.0.0.1:{free_port()}", "--processes=2", f"--process={process}",
+        "--coordinator_timeout=2",
+    ]  # fmt: skip
+    with together([command]) as [running]:
+        output = " ".join(running.communicate(timeout=60)[0].split())
+    assert running.returncode == 1
+    assert "did not come together within 2 seconds" in output
+    assert "--coordinator is the address of process 0" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_a_pod_on_this_machine_as_the_readme_starts_it(tmp_path):
+    """launch/local_processes.sh with the real program; one workdir, written by process 0."""
+    command = [
+        ROOT / "launch" / "local_processes.sh", "2", "--devices=2", f"--logs={tmp_path / 'logs'}",
+        "--", sys.executable, "-m", "eqssl_jax.main", "--config=configs/care.py:shapes",
+        f"--workdir={tmp_path / 'run'}", "--config.train.steps=2", "--config.train.batch_size=32",
+        "--config.optimizer.warmup_epochs=0",
+        "--config.data.options.train_size=128", "--config.data.options.test_size=16",
+        "--config.model.encoder=conv_tiny", "--config.knn.bank=32", "--config.knn.queries=16",
+    ]  # fmt: skip
+    flags = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    ended = subprocess.run(
+        list(map(str, command)), cwd=ROOT, env={**os.environ, **flags}, timeout=600, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (tmp_path / "run" / "checkpoints" / "2").is_dir()
+    [start] = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert start["device"]["count"] == 4
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        (Cluster(processes=2, process=0), "need --coordinator=HOST:PORT"),
+        (Cluster("host", 2, 0), "'host'; give the address"),
+        (Cluster("host:80", 2, 2), "from 0 to one less"),
+        (Cluster("host:80", 2), "which one this is"),
+        (Cluster("host:80", 2, 0, 0), "at least 1 second"),
+    ],
+)
+def test_flags_that_do_not_belong_together(cluster, message):
+    with pytest.raises(ValueError, match=message):
+        processes.join(cluster)
+
+
+def test_one_process_needs_nothing(monkeypatch):
+    for variable in ("SLURM_NTASKS", "TPU_WORKER_HOSTNAMES"):
+        monkeypatch.delenv(variable, raising=False)
+    processes.join()
+    processes.join(Cluster("127.0.0.1:1", 1, 0))  # nobody is waited for
+    assert processes.gathered("alone") == ["alone"]
+    assert processes.first()
+    processes.check_equal({"config": {"seed": 0}})
+    with pytest.raises(ValueError, match="here"), processes.leaving():
+        processes.together(lambda: (_ for _ in ()).throw(ValueError("here")))
+
+
+def test_differences_and_failures_of_others_are_named(monkeypatch):
+    monkeypatch.setattr(processes.jax, "process_count", lambda: 3)
+    others = [{"config": {"seed": 0}}, {"config": {"seed": 0}}, {"config": {"seed": 4}}]
+    monkeypatch.setattr(processes, "gathered", lambda text: [json.dumps(one) for one in others])
+    with pytest.raises(ValueError, match=r"config.seed: 0 in process 0, 4 in process 2"):
+        processes.check_equal(others[0])
+    monkeypatch.setattr(processes, "gathered", lambda text: [text, "no disk", ""])
+    with pytest.raises(OSError, match="Process 1 of 3 cannot go on: no disk"):
+        processes.together(lambda: 1)
+    monkeypatch.setattr(processes, "gathered", lambda text: [text, "", ""])
+    assert processes.together(lambda: 1) == 1
+
+
+def test_a_slurm_step_of_several_is_detected(monkeypatch):
+    monkeypatch.setattr(processes.glob, "glob", lambda pattern: [])
+    assert not processes._detected()
+    for name, value in {"NTASKS": "4", "STEP_NODELIST": "node[1-2]", "PROCID": "1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert processes._detected()
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert not processes._detected()
