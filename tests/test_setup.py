@@ -15,7 +15,7 @@ from eqssl_jax.experiment.run import expand
 from eqssl_jax.method import resolve
 from eqssl_jax.objectives import Views
 from eqssl_jax.training.checks import check_batch
-from eqssl_jax.training.plan import _role
+from eqssl_jax.training.plan import _groups, _role
 from eqssl_jax.training.setup import setup
 from eqssl_jax.transforms import recipes
 
@@ -292,6 +292,18 @@ def test_the_plan_says_what_every_role_does():
     assert lines["hue"].endswith("prediction_hue has weight 0")
     assert lines["crop"] == "off: not in the contrast views"
     assert lines["flip"] == "invariant: independent in the contrast views"
+
+
+def test_the_plan_says_whether_groups_of_care_lie_whole_on_devices():
+    run = setup(factored(roles__rotate="rotational"))  # on the eight devices of these tests
+    groups, batch = run.config.objectives.equivariance.splits, run.config.train.batch_size
+    assert groups % 8 == 0
+    text = f"{groups} of {batch // groups} images, {groups // 8} whole on each device"
+    assert _groups(run) == {"groups of CARE": text}
+    with run.config.unlocked():
+        run.config.objectives.equivariance.splits = 4
+    assert "not whole on 8 devices" in _groups(run)["groups of CARE"]
+    assert _groups(setup(factored())) == {}
 
 
 def test_evaluation_sees_images_at_the_size_of_the_views():

@@ -48,8 +48,26 @@ def plan(run: Setup) -> dict[str, str]:
         f"({config.optimizer.schedule}), weight decay {config.optimizer.weight_decay:g}",
         "steps": f"{run.steps:,} of {batch} images, {run.steps_per_epoch:,} an epoch",
         "forwards per step": f"{views:,} images",
-        "devices": f"{run.mesh.size} × {run.mesh.devices.flat[0].device_kind}",
+        "devices": f"{run.mesh.size} × {run.mesh.devices.flat[0].device_kind}; "
+        f"each holds the whole state and a part of the batch",
+        **_groups(run),
         "checkpoints": f"every {run.save_every:,} steps; kNN every {run.knn_every:,}",
+    }
+
+
+def _groups(run: Setup) -> dict[str, str]:
+    """Whether the groups of CARE lie whole on devices: if not, their embeddings are exchanged."""
+    if "equivariance" not in run.method.objectives:
+        return {}
+    config, devices = run.config, run.mesh.size
+    groups = config.objectives.equivariance.splits
+    compared = run.method.views[run.method.objectives["equivariance"][1].names()[0]]
+    images = compared.images or config.train.batch_size
+    text = f"{groups} of {images // groups} images"
+    if groups % devices == 0 and images == config.train.batch_size:
+        return {"groups of CARE": f"{text}, {groups // devices} whole on each device"}
+    return {
+        "groups of CARE": f"{text}; not whole on {devices} devices, which exchange their embeddings"
     }
 
 

@@ -14,7 +14,7 @@ from eqssl_jax.training.forward import draw_views, forward, select_views
 
 
 class TrainState(NamedTuple):
-    """Everything a run is. Functions (network, method, optimiser) live in closures.
+    """Everything a run is, whole on every device. Functions (network, method, …) live in closures.
 
     Attributes:
       step: steps done so far, int32.
