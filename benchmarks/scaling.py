@@ -1,0 +1,150 @@
+"""What a step of each recipe costs, and how far it would scale: docs/scaling.md.
+
+    python benchmarks/scaling.py --count          # compile what is not in docs/scaling.json yet
+    python benchmarks/scaling.py                  # write the tables of docs/scaling.md from it
+
+Counting compiles the training step of every recipe over virtual CPU devices, without data and
+without running it: on 8 and on 64 devices at the batch of the recipe, and on 64 at eight times that
+batch. FLOPs, bytes and collectives are read from the compiled program; from them `roofline`
+predicts. `--only=care@imagenet100` counts some of them, `--recount` those that are known.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+if "XLA_FLAGS" not in os.environ:  # before jax is imported; code is never run, so need not be fast
+    os.environ["XLA_FLAGS"] = (
+        "--xla_force_host_platform_device_count=64 --xla_backend_optimization_level=0"
+    )
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from eqssl_jax import data
+from eqssl_jax.training.collectives import collectives
+from eqssl_jax.training.mesh import make_mesh
+from eqssl_jax.training.setup import setup
+from eqssl_jax.training.step import compile_step, make_step
+
+ROOT = Path(__file__).parent.parent
+RECIPES = (
+    "simclr", "care", "care_two_views", "moco", "byol", "barlow_twins", "vicreg", "equimod", "order"
+)  # fmt: skip
+SETTINGS = (("cifar10", "resnet50"), ("imagenet100", "resnet50"), ("cifar10", "resnet18"))
+POINTS = ((8, 1), (64, 1), (64, 8))  # devices, and the batch as a multiple of the recipe's
+
+
+def names() -> list[str]:
+    """recipe@data/encoder of everything that is counted; `order` has no recipe for ImageNet-100."""
+    return [
+        f"{recipe}@{dataset}/{encoder}"
+        for dataset, encoder in SETTINGS
+        for recipe in RECIPES
+        if (recipe, dataset) != ("order", "imagenet100")
+    ]
+
+
+def config(name: str, times: int) -> ConfigDict:
+    """The config of configs/, with another encoder, at `times` its batch and groups of equal size."""
+    recipe, rest = name.split("@")
+    dataset, encoder = rest.split("/")
+    spec = importlib.util.spec_from_file_location(recipe, ROOT / f"configs/{recipe}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = ConfigDict(module.get_config(dataset).to_dict())
+    found.model.encoder = encoder
+    found.train.batch_size *= times
+    care = found.objectives.equivariance
+    care.splits, care.images = care.splits * times, care.images * times
+    found.objectives.order.images *= times
+    return found.lock()
+
+
+def blank(chosen: ConfigDict) -> data.Dataset:
+    """A few black images that say they are many: only shapes matter."""
+    size = chosen.data.size or 32
+    images, labels = np.zeros((16, size, size, 3), np.uint8), np.zeros(16, np.int32)
+    resident = chosen.data.on_device != "never"
+    found = data.from_arrays(images, labels, images[:2], labels[:2], on_device=resident)
+    splits = {name: split._replace(size=10**6) for name, split in found.splits.items()}
+    return found._replace(splits=splits)
+
+
+def compiled(chosen: ConfigDict, devices: int) -> Any:
+    """One training step as a program over so many devices."""
+    run = setup(chosen, training=False, dataset=blank(chosen))
+    root = jax.random.key(chosen.seed)
+    step = make_step(run.network, run.method, run.optimizer, run.split.read, root)
+    shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)  # noqa: E731
+    state, pool = jax.eval_shape(run.init), jax.tree.map(shape, run.split.pool)
+    return compile_step(step, make_mesh(devices)).lower(state, pool, run.inputs_shape()).compile()
+
+
+def count(name: str, devices: int, times: int) -> dict[str, Any]:
+    """FLOPs and bytes of each device, and all collectives, of one compiled step."""
+    chosen, start = config(name, times), time.perf_counter()
+    program = compiled(chosen, devices)
+    cost, memory, text = program.cost_analysis(), program.memory_analysis(), program.as_text()
+    sums: dict[tuple[str, int], list[int]] = {}
+    found = collectives(text)
+    for one in found:
+        total = sums.setdefault((one.kind, one.devices), [0, 0])
+        total[0] += one.times
+        total[1] += one.times * one.size
+    return {
+        "batch": chosen.train.batch_size,
+        "devices": devices,
+        "flops": cost["flops"],
+        "bytes": cost["bytes accessed"],
+        "collectives": [[kind, group, *total] for (kind, group), total in sorted(sums.items())],
+        "every loop counted": all(one.counted for one in found),
+        "state bytes": memory.argument_size_in_bytes,
+        "working bytes": memory.temp_size_in_bytes,
+        "commit": commit(),
+        "compiled in s": round(time.perf_counter() - start, 1),
+    }
+
+
+def commit() -> str:
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    return found.stdout.strip() or "unknown"
+
+
+def count_all(path: Path, only: str, recount: bool) -> None:
+    known = json.loads(path.read_text()) if path.exists() else {}
+    for name in names():
+        if only not in name:
+            continue
+        for devices, times in POINTS:
+            point = f"{devices} devices, batch × {times}"
+            if point in known.get(name, {}) and not recount:
+                continue
+            known.setdefault(name, {})[point] = count(name, devices, times)
+            path.write_text(json.dumps(known, indent=1) + "\n")
+            print(name, point, known[name][point], flush=True)
+            jax.clear_caches()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--count", action="store_true")
+    parser.add_argument("--only", default="", help="count names that contain this")
+    parser.add_argument("--recount", action="store_true")
+    parser.add_argument("--counts", type=Path, default=ROOT / "docs/scaling.json")
+    arguments = parser.parse_args()
+    if arguments.count:
+        count_all(arguments.counts, arguments.only, arguments.recount)
+
+
+if __name__ == "__main__":
+    main()
