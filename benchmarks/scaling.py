@@ -38,6 +38,10 @@ RECIPES = (
     "simclr", "care", "care_two_views", "moco", "byol", "barlow_twins", "vicreg", "equimod", "order"
 )  # fmt: skip
 SETTINGS = (("cifar10", "resnet50"), ("imagenet100", "resnet50"), ("cifar10", "resnet18"))
+COMMIT = subprocess.run(  # at the start: what is loaded is what is counted
+    ["git", "describe", "--always", "--dirty"],
+    capture_output=True, text=True, cwd=ROOT, check=False,
+).stdout.strip()  # fmt: skip
 POINTS = ((8, 1), (64, 1), (64, 8))  # devices, and the batch as a multiple of the recipe's
 
 
@@ -52,7 +56,7 @@ def names() -> list[str]:
 
 
 def config(name: str, times: int) -> ConfigDict:
-    """The config of configs/, with another encoder, at `times` its batch and groups of equal size."""
+    """The config of configs/ with another encoder, at `times` its batch in `times` the groups."""
     recipe, rest = name.split("@")
     dataset, encoder = rest.split("/")
     spec = importlib.util.spec_from_file_location(recipe, ROOT / f"configs/{recipe}.py")
@@ -107,17 +111,9 @@ def count(name: str, devices: int, times: int) -> dict[str, Any]:
         "every loop counted": all(one.counted for one in found),
         "state bytes": memory.argument_size_in_bytes,
         "working bytes": memory.temp_size_in_bytes,
-        "commit": commit(),
+        "commit": COMMIT,
         "compiled in s": round(time.perf_counter() - start, 1),
     }
-
-
-def commit() -> str:
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
-    return found.stdout.strip() or "unknown"
 
 
 def count_all(path: Path, only: str, recount: bool) -> None:

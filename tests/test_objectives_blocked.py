@@ -1,15 +1,10 @@
-"""InfoNCE block by block: the plain value and gradient, at a fraction of the memory, on any mesh."""
-
-import re
+"""InfoNCE block by block: plain value and gradient, a fraction of the memory, on any mesh."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqssl_jax.method.losses import contrast_loss
 from eqssl_jax.objectives import (
-    Views,
     blocked,
     hyperbolic,
     hyperboloid,
@@ -18,8 +13,6 @@ from eqssl_jax.objectives import (
     uniformity,
     unit,
 )
-from eqssl_jax.training.collectives import collectives
-from eqssl_jax.training.mesh import batched, make_mesh, replicated
 
 PLACES = {"sphere": (unit, inner_product), "hyperboloid": (hyperboloid, hyperbolic)}
 
