@@ -4,9 +4,10 @@
     python benchmarks/scaling.py                  # write the tables of docs/scaling.md from it
 
 Counting compiles the training step of every recipe over virtual CPU devices, without data and
-without running it: on 8 and on 64 devices at the batch of the recipe, and ResNet-50 on CIFAR-10 also
-on 64 at eight times that batch. FLOPs, bytes and collectives are read from the compiled program; from them `roofline`
-predicts. `--only=care@imagenet100` counts some of them, `--recount` those that are known.
+without running it: on 8 and on 64 devices at the batch of the recipe, and ResNet-50 on CIFAR-10
+also on 64 at eight times that batch. FLOPs, bytes and collectives are read from the compiled
+program; from them `eqssl_jax.studies.roofline` predicts. `--only=care@imagenet100` counts some of
+them, `--recount` those that are known.
 """
 
 import argparse
