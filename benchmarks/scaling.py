@@ -29,6 +29,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from eqssl_jax import data
+from eqssl_jax.studies.scaling import tables
 from eqssl_jax.training.collectives import collectives
 from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.setup import setup
@@ -131,15 +132,26 @@ def count_all(path: Path, only: str, recount: bool) -> None:
         jax.clear_caches()
 
 
+def write(page: Path, text: str) -> None:
+    """Put the tables between the two marks of the page."""
+    start, end = "<!-- tables: written by benchmarks/scaling.py -->", "<!-- end of tables -->"
+    before, rest = page.read_text().split(start)
+    after = rest.split(end)[1]
+    page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", action="store_true")
     parser.add_argument("--only", default="", help="count names that contain this")
     parser.add_argument("--recount", action="store_true")
     parser.add_argument("--counts", type=Path, default=ROOT / "docs/scaling.json")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/scaling.md")
     arguments = parser.parse_args()
     if arguments.count:
         count_all(arguments.counts, arguments.only, arguments.recount)
+    else:
+        write(arguments.page, tables(json.loads(arguments.counts.read_text())))
 
 
 if __name__ == "__main__":

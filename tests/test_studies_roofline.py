@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eqssl_jax.studies import roofline
+from eqssl_jax.studies import roofline, scaling
 from eqssl_jax.studies.devices import DEVICES, UTILISATION, v5e
 from eqssl_jax.studies.roofline import Collectives, Counts
 
@@ -78,6 +78,32 @@ def test_records_become_counts():
     assert roofline.counts(record) == Counts(
         8, 1.0, 2.0, {("all-reduce", False): Collectives(3, 40), WHOLE: Collectives(3, 5)}
     )
+
+
+def test_tables_hold_what_was_counted_and_leave_out_what_was_not():
+    def record(devices, batch, gathered):
+        return {
+            "devices": devices, "batch": batch, "flops": 8e12 / devices, "bytes": 8e9 / devices,
+            "collectives": [
+                ["all-reduce", devices, 5, 10**8], ["all-gather", devices, 1, gathered]
+            ],
+            "state bytes": 10**9, "working bytes": 2 * 10**9,
+        }  # fmt: skip
+
+    few, many = record(8, 256, 10**6), record(64, 256, 10**6)
+    records = {
+        "care@cifar10/resnet50": {scaling.FEW: few, scaling.MANY: many},
+        "moco@cifar10/resnet50": {scaling.FEW: few},  # the other point is not there yet
+    }
+    text = scaling.tables(records)
+    counted = next(line for line in text.splitlines() if line.startswith("| care, cifar10"))
+    cells = [cell.strip() for cell in counted.strip("| ").split("|")]
+    assert cells[1:] == ["256", "8", "8", "0.00", "6", "100", "1", "0", "3"]
+    assert "moco" not in text and "weak" not in text
+    one = roofline.predict(roofline.strong(*map(roofline.counts, (few, many)), 1), "H200")
+    assert f"{1e3 * one.step:.3g} ms, 100%" in text
+    records["care@cifar10/resnet50"][scaling.GROWN] = record(64, 2048, 8 * 10**6)
+    assert "(weak scaling)" in scaling.tables(records)
 
 
 def test_the_recorded_counts_are_plausible():
