@@ -8,6 +8,10 @@ without running it: on 8 and on 64 devices at the batch of the recipe, and ResNe
 also on 64 at eight times that batch. FLOPs, bytes and collectives are read from the compiled
 program; from them `eqssl_jax.studies.roofline` predicts. `--only=care@imagenet100` counts some of
 them, `--recount` those that are known.
+
+`--topology=v5e:2x4 --only=simclr@cifar10/resnet_tiny` prints what the compiler for TPU makes of a
+step instead. It needs libtpu and no TPU (TPU_SKIP_MDS_QUERY=1 TPU_ACCELERATOR_TYPE=v5litepod-8
+TPU_WORKER_HOSTNAMES=localhost JAX_PLATFORMS=cpu), and minutes for the smallest encoder.
 """
 
 import argparse
@@ -26,12 +30,13 @@ if "XLA_FLAGS" not in os.environ:  # before jax is imported; code is never run, 
 
 import jax
 import numpy as np
+from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict
 
 from eqssl_jax import data
 from eqssl_jax.studies.scaling import tables
 from eqssl_jax.training.collectives import collectives
-from eqssl_jax.training.mesh import make_mesh
+from eqssl_jax.training.mesh import AXIS, make_mesh
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.step import compile_step, make_step
 
@@ -85,20 +90,28 @@ def blank(chosen: ConfigDict) -> data.Dataset:
     return found._replace(splits=splits)
 
 
-def compiled(chosen: ConfigDict, devices: int) -> Any:
-    """One training step as a program over so many devices."""
+def tpu_mesh(topology: str) -> Mesh:
+    """Devices that can be compiled for, and are not there."""
+    from jax.experimental import topologies
+
+    found = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    return Mesh(found, (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def compiled(chosen: ConfigDict, mesh: Mesh) -> Any:
+    """One training step as a program over a mesh."""
     run = setup(chosen, training=False, dataset=blank(chosen))
     root = jax.random.key(chosen.seed)
     step = make_step(run.network, run.method, run.optimizer, run.split.read, root)
     shape = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)  # noqa: E731
     state, pool = jax.eval_shape(run.init), jax.tree.map(shape, run.split.pool)
-    return compile_step(step, make_mesh(devices)).lower(state, pool, run.inputs_shape()).compile()
+    return compile_step(step, mesh).lower(state, pool, run.inputs_shape()).compile()
 
 
-def count(name: str, devices: int, times: int) -> dict[str, Any]:
+def count(name: str, mesh: Mesh, times: int) -> dict[str, Any]:
     """FLOPs and bytes of each device, and all collectives, of one compiled step."""
     chosen, start = config(name, times), time.perf_counter()
-    program = compiled(chosen, devices)
+    program = compiled(chosen, mesh)
     cost, memory, text = program.cost_analysis(), program.memory_analysis(), program.as_text()
     sums: dict[tuple[str, int], list[int]] = {}
     found = collectives(text)
@@ -108,7 +121,7 @@ def count(name: str, devices: int, times: int) -> dict[str, Any]:
         total[1] += one.times * one.size
     return {
         "batch": chosen.train.batch_size,
-        "devices": devices,
+        "devices": mesh.size,
         "flops": cost["flops"],
         "bytes": cost["bytes accessed"],
         "collectives": [[kind, group, *total] for (kind, group), total in sorted(sums.items())],
@@ -126,7 +139,7 @@ def count_all(path: Path, only: str, recount: bool) -> None:
         point = f"{devices} devices, batch × {times}"
         if only not in name or (point in known.get(name, {}) and not recount):
             continue
-        known.setdefault(name, {})[point] = count(name, devices, times)
+        known.setdefault(name, {})[point] = count(name, make_mesh(devices), times)
         path.write_text(json.dumps(known, indent=1) + "\n")
         print(name, point, known[name][point], flush=True)
         jax.clear_caches()
@@ -144,11 +157,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", action="store_true")
     parser.add_argument("--only", default="", help="count names that contain this")
+    parser.add_argument(
+        "--topology", default="", help="print what the TPU's compiler makes of --only"
+    )
     parser.add_argument("--recount", action="store_true")
     parser.add_argument("--counts", type=Path, default=ROOT / "docs/scaling.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs/scaling.md")
     arguments = parser.parse_args()
-    if arguments.count:
+    if arguments.topology:
+        print(json.dumps(count(arguments.only, tpu_mesh(arguments.topology), 1)))
+    elif arguments.count:
         count_all(arguments.counts, arguments.only, arguments.recount)
     else:
         write(arguments.page, tables(json.loads(arguments.counts.read_text())))
