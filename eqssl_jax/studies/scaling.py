@@ -47,7 +47,7 @@ def _counted(name: str, points: Mapping[str, Any]) -> dict[str, str]:
         "recipe": _name(name),
         "images": str(record["batch"]),
         "TFLOP": f"{8 * few.flops / 1e12:.3g}",
-        "GB moved": f"{8 * few.memory / GB:.3g}",
+        "GB moved": f"{8 * few.memory / GB:,.0f}",
         "fixed, GB a chip": f"{roofline.strong(few, many, 10**9).memory / GB:.2f}",
         "collectives": f"{number:.0f}",
         "all-reduce, MB": f"{_sent(few, 'all-reduce'):.4g}",
