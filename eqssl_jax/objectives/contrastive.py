@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from eqssl_jax.objectives.blocked import block_count, log_negatives
 from eqssl_jax.objectives.geometry import Similarity, inner_product
 
 
@@ -11,7 +12,6 @@ def _similarities(
     z1: Float[Array, "n d"], z2: Float[Array, "n d"], temperature: float, similarity: Similarity
 ) -> tuple[Float[Array, " m"], Float[Array, "m m"]]:
     """Positive logits [2N], and all logits [2N, 2N] with self and positive pairs at −∞."""
-    _check(z1, z2, temperature)
     z = jnp.concatenate([z1, z2]).astype(jnp.float32)  # [2N, D]
     count = z.shape[0]
     logits = similarity.matrix(z, z) / temperature  # [2N, 2N]
@@ -21,12 +21,25 @@ def _similarities(
     return logits[row, partner], jnp.where(excluded, -jnp.inf, logits)
 
 
+def _negatives(
+    z1: Float[Array, "n d"],
+    z2: Float[Array, "n d"],
+    temperature: float,
+    similarity: Similarity,
+    blocks: int,
+) -> Float[Array, "n 2"]:
+    """log Σ_neg e^{s/τ} of the two views of each image, block by block."""
+    z = jnp.stack([z1, z2], axis=1).astype(jnp.float32)
+    return log_negatives(z, float(temperature), similarity, blocks)
+
+
 def info_nce(
     z1: Float[Array, "n d"],
     z2: Float[Array, "n d"],
     *,
     temperature: float = 0.5,
     similarity: Similarity = inner_product,
+    block: int | None = None,
 ) -> Float[Array, ""]:
     """InfoNCE (NT-Xent) over the 2N views of N images, the other 2N−2 views being negatives.
 
@@ -36,10 +49,13 @@ def info_nce(
       z1, z2: embeddings of the two views, row i of both from image i: unit ones for the inner
         product, points of the hyperboloid for `hyperbolic`.
       temperature: τ > 0.
-      similarity: s; `inner_product`, or `hyperbolic` (minus the hyperbolic distance).
+      similarity: s, symmetric; `inner_product`, or `hyperbolic` (minus the hyperbolic distance).
+      block: images whose similarities to all others are held at a time, forward and backward. None:
+        all of them up to N = 4,096 (256 MiB), above it as many as fit that size (`block_count`).
+        Value and gradient do not depend on it; forward mode (`jax.jvp`) works for all of them only.
 
     Raises:
-      ValueError: if the shapes differ, there are fewer than two images, or τ ≤ 0.
+      ValueError: if the shapes differ, there are fewer than two images, τ ≤ 0 or block < 1.
 
     Source: Chen et al. 2020, arXiv:2002.05709; as used by Gupta et al. 2024, arXiv:2306.13924.
 
@@ -48,6 +64,12 @@ def info_nce(
     >>> round(float(info_nce(z, z, temperature=1.0)), 4)  # log(e + 6) - 1
     1.1654
     """
+    _check(z1, z2, temperature)
+    blocks = block_count(z1.shape[0], block)
+    if blocks > 1:
+        negative = _negatives(z1, z2, temperature, similarity, blocks)
+        positive = similarity.pairs(z1, z2) / temperature  # [N]
+        return jnp.mean(jax.nn.softplus(negative - positive[:, None]))
     positive, others = _similarities(z1, z2, temperature, similarity)
     logits = jnp.concatenate([positive[:, None], others], axis=1)
     return jnp.mean(jax.nn.logsumexp(logits, axis=1) - positive)
@@ -75,11 +97,16 @@ def uniformity(
     *,
     temperature: float = 0.5,
     similarity: Similarity = inner_product,
+    block: int | None = None,
 ) -> Float[Array, ""]:
     """The repelling part of InfoNCE, L_unif = mean over 2N anchors of log Σ_neg e^{s/τ}.
 
-    The positive pair is not in the sum. Source, arguments and errors as `alignment`.
+    The positive pair is not in the sum. Source as `alignment`; arguments and errors as `info_nce`.
     """
+    _check(z1, z2, temperature)
+    blocks = block_count(z1.shape[0], block)
+    if blocks > 1:
+        return jnp.mean(_negatives(z1, z2, temperature, similarity, blocks))
     _, others = _similarities(z1, z2, temperature, similarity)
     return jnp.mean(jax.nn.logsumexp(others, axis=1))
 

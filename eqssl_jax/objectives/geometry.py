@@ -14,7 +14,7 @@ _COINCIDENT = 1e-6  # of cosh(distance) − 1: below it, rounding decides, and t
 
 
 class Similarity(NamedTuple):
-    """How near points are, higher being nearer, before the temperature; float32.
+    """How near points are, higher being nearer, before the temperature; symmetric, float32.
 
     Attributes:
       pairs: of row i of both, ([N, d], [N, d]) → [N].

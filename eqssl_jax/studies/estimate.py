@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import data
 from eqssl_jax.config import plain
+from eqssl_jax.studies.devices import DEVICES, UTILISATION
 from eqssl_jax.training.plan import step_flops
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.workdir import write_json
@@ -26,26 +27,9 @@ IMAGES = {
     "oxford_flowers102": (6_149, 0),
 }
 
-UTILISATION = 0.25  # of the peak: assumed, not measured
 # A run on two idle cores, all of it. Estimated: small from 400 steps of 0.23 s, smoke from the CPU
 # time of two runs, 155 s; with what compiling and one evaluation take.
 MINUTES = {"small": 3.5, "smoke": 0.7}
-
-
-class Device(NamedTuple):
-    """Peak dense FLOP/s of one chip: of float32 as JAX computes it by default, and of bfloat16."""
-
-    float32: float
-    bfloat16: float
-    source: str
-
-
-DEVICES: Mapping[str, Device] = {
-    # float32 products are taken in bfloat16 by default on TPU, in TF32 on these GPUs.
-    "TPU v5e": Device(197e12, 197e12, "Google Cloud documentation, TPU v5e"),
-    "A100": Device(156e12, 312e12, "NVIDIA A100 data sheet"),
-    "H100/H200": Device(494e12, 989e12, "NVIDIA H100 and H200 data sheets, SXM, dense"),
-}
 # FLOP/s reached on two cores of an AMD EPYC, float32. Batch 128, four views, imagenet stem:
 # conv_tiny 0.14 s a step of 2.99e9 FLOPs, resnet_tiny 0.23 s of 3.37e9; ResNet-18 6.95 images/s
 # (docs/results/step). Of others nothing is said.

@@ -1,0 +1,147 @@
+"""How long a step would take on so many chips: a prediction from what was counted."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from eqssl_jax.studies.devices import DEVICES, NETWORKS, UTILISATION, Network
+
+MOST = 256  # chips that are considered: a full TPU v5e pod
+
+
+class Collectives(NamedTuple):
+    """Collectives of one kind over groups of one size: how many a step has, and their bytes.
+
+    `size` is of the whole arrays, as `training.collectives` counts it.
+    """
+
+    number: float
+    size: float
+
+
+class Counts(NamedTuple):
+    """What one step takes.
+
+    Attributes:
+      devices: of the mesh it is compiled for.
+      flops, memory: FLOPs, and bytes read and written, of each device.
+      sent: collectives by kind and by whether their groups are all devices or some of them.
+    """
+
+    devices: int
+    flops: float
+    memory: float
+    sent: Mapping[tuple[str, bool], Collectives]
+
+
+class Prediction(NamedTuple):
+    """Seconds of a step: of products, of memory traffic, of collectives, and in all.
+
+    Products and memory overlap, so the slower of the two counts; collectives are added, as if
+    nothing of them were hidden.
+    """
+
+    compute: float
+    memory: float
+    network: float
+
+    @property
+    def step(self) -> float:
+        return max(self.compute, self.memory) + self.network
+
+
+def counts(record: Mapping[str, Any]) -> Counts:
+    """From a record of benchmarks/scaling.py."""
+    devices = record["devices"]
+    sent: dict[tuple[str, bool], Collectives] = {}
+    for kind, group, number, size in record["collectives"]:
+        key = kind, group == devices
+        old = sent.get(key, Collectives(0, 0))
+        sent[key] = Collectives(old.number + number, old.size + size)
+    return Counts(devices, record["flops"], record["bytes"], sent)
+
+
+def strong(few: Counts, many: Counts, devices: int) -> Counts:
+    """At one global batch on another number of devices: a + b / devices through two counts."""
+    return _through(few, many, devices, lambda n: 1 / n)
+
+
+def weak(few: Counts, many: Counts, devices: int) -> Counts:
+    """At one batch a device on another number of devices: a + b · devices through two counts.
+
+    What grows with the global batch are the embeddings that are gathered, and their similarities.
+    """
+    return _through(few, many, devices, lambda n: float(n))
+
+
+def _through(few: Counts, many: Counts, devices: int, basis: Callable[[int], float]) -> Counts:
+    low, high = basis(few.devices), basis(many.devices)
+    share = (basis(devices) - low) / (high - low)
+
+    def between(a: float, b: float) -> float:
+        return max(a + share * (b - a), 0.0)
+
+    sent = {}
+    for key in {**few.sent, **many.sent}:
+        pair = [one.sent.get(key, Collectives(0, 0)) for one in (few, many)]
+        # How many there are is the compiler's choice: no trend is read into it.
+        number = pair[0].number if devices <= few.devices else pair[1].number
+        sent[key] = Collectives(number, between(pair[0].size, pair[1].size))
+    if devices == 1:
+        sent = {}
+    flops, memory = between(few.flops, many.flops), between(few.memory, many.memory)
+    return Counts(devices, flops, memory, sent)
+
+
+def traffic(kind: str, size: float, devices: int) -> float:
+    """Bytes that pass each device, for arrays of `size` bytes and the ring algorithm.
+
+    All-reduce 2 (n−1)/n · size; all-gather, reduce-scatter and all-to-all (n−1)/n · size; a
+    permutation its size.
+
+    >>> traffic("all-reduce", 100.0, 4), traffic("all-gather", 100.0, 4)
+    (150.0, 75.0)
+    """
+    if kind == "collective-permute":
+        return size
+    return (2 if kind == "all-reduce" else 1) * size * (devices - 1) / devices
+
+
+def predict(found: Counts, device: str, dtype: str = "float32") -> Prediction:
+    """Seconds on chips of one kind (`NETWORKS`): a roofline, and the ring times of collectives.
+
+    Products run at `UTILISATION` of the peak, memory and networks at theirs. Groups of some devices
+    are taken for groups of all.
+    """
+    chip = DEVICES[device]
+    network = NETWORKS[device](found.devices) if found.devices > 1 else None
+    return Prediction(
+        found.flops / (UTILISATION * getattr(chip, dtype)),
+        found.memory / chip.memory,
+        sum(_seconds(found, network)) if network else 0.0,
+    )
+
+
+def _seconds(found: Counts, network: Network) -> Iterator[float]:
+    for (kind, _), one in found.sent.items():
+        alone = kind in ("all-to-all", "collective-permute")
+        rate = network.link if alone else network.ring
+        yield traffic(kind, one.size, found.devices) / rate + one.number * network.latency
+
+
+def efficiency(one: Prediction, many: Prediction, devices: int = 1) -> float:
+    """Of `devices` chips against one: T(1) / (devices · T); for weak scaling leave it at 1."""
+    return one.step / (devices * many.step)
+
+
+def limit(few: Counts, many: Counts, device: str, batch: int, *, least: float = 0.5) -> int:
+    """The most chips, a power of two, on which one global batch keeps `least` efficiency.
+
+    At most one image a chip, and `MOST` chips.
+    """
+    one, best, devices = predict(strong(few, many, 1), device), 1, 2
+    while devices <= min(batch, MOST):
+        found = predict(strong(few, many, devices), device)
+        if efficiency(one, found, devices) < least:
+            return best
+        best, devices = devices, 2 * devices
+    return best
