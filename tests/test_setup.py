@@ -295,10 +295,10 @@ def test_the_plan_says_what_every_role_does():
 
 
 def test_the_plan_says_whether_groups_of_care_lie_whole_on_devices():
-    run = setup(factored(roles__rotate="rotational"))  # on the eight devices of these tests
-    groups, batch = run.config.objectives.equivariance.splits, run.config.train.batch_size
-    assert groups % 8 == 0
-    text = f"{groups} of {batch // groups} images, {groups // 8} whole on each device"
+    changes = {"roles__rotate": "rotational", "objectives__equivariance__splits": 8}
+    run = setup(factored(**changes))  # on the eight devices of these tests
+    batch = run.config.train.batch_size
+    text = f"8 of {batch // 8} images, 1 whole on each device"
     assert _groups(run) == {"groups of CARE": text}
     with run.config.unlocked():
         run.config.objectives.equivariance.splits = 4
