@@ -20,7 +20,7 @@ from test_training_processes import free_port, started, together
 from toys import linear_network
 
 from eqssl_jax.training import checkpoint
-from eqssl_jax.training.checkpoint import DamagedError, IncompatibleError
+from eqssl_jax.training.integrity import DamagedError, IncompatibleError, checksum
 from eqssl_jax.training.loop import LOCK, train
 from eqssl_jax.training.mesh import batched, make_mesh
 from eqssl_jax.training.workdir import locked
@@ -129,21 +129,21 @@ def test_any_altered_bit_of_a_checkpoint_is_found(tmp_path):
 def test_the_checksum_sees_any_word_and_its_place_and_not_the_devices():
     state = small().init()
     [first, *_] = [leaf for leaf in jax.tree.leaves(state.params) if leaf.size > 2]
-    own = np.asarray(checkpoint.checksum([first]))
+    own = np.asarray(checksum([first]))
     for index in range(0, first.size, 7):
         flat = np.asarray(first).ravel().copy()
         flat[index] = np.nextafter(flat[index], np.float32(9))
-        assert not np.array_equal(checkpoint.checksum([flat.reshape(first.shape)]), own)
+        assert not np.array_equal(checksum([flat.reshape(first.shape)]), own)
     flat = np.asarray(first).ravel()[::-1].reshape(first.shape)
-    assert not np.array_equal(checkpoint.checksum([flat]), own)
-    assert not np.array_equal(checkpoint.checksum([first, first]), checkpoint.checksum([first]))
+    assert not np.array_equal(checksum([flat]), own)
+    assert not np.array_equal(checksum([first, first]), checksum([first]))
     cut = jax.device_put(np.arange(64, dtype=np.int32), batched(make_mesh(8)))
-    whole = checkpoint.checksum([np.arange(64, dtype=np.int32)])
-    assert np.array_equal(checkpoint.checksum([cut]), whole)
+    whole = checksum([np.arange(64, dtype=np.int32)])
+    assert np.array_equal(checksum([cut]), whole)
 
 
 def test_what_is_read_must_have_the_checksum_of_what_was_written(tmp_path, monkeypatch):
-    right = checkpoint.checksum
+    right = checksum
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "checksum", lambda state: right(state) + np.uint32(1))
         train(small(), tmp_path)

@@ -23,6 +23,7 @@ METHODS = (
     ("info_nce", "care"), ("moco", "care"), ("byol", "care"), ("barlow_twins", "care"),
     ("vicreg", "care"), ("info_nce", "equimod"), ("byol", "equimod"),
 )  # fmt: skip
+VARIANTS = {"looped": {"looped": True}, "bfloat16": {"dtype": "bfloat16"}}  # of the first method
 BATCH, SHAPE, STEPS = 16, (8, 8, 3), 20
 
 
@@ -48,9 +49,11 @@ def build(*names: str):
     return method.build(config)
 
 
-def train(names, *, devices: int | None = None, looped: bool = False) -> dict[str, np.ndarray]:
+def train(
+    names, *, devices: int | None = None, looped: bool = False, dtype: str = "float32"
+) -> dict[str, np.ndarray]:
     """Losses and final arrays by name, after 20 steps on the first `devices` devices."""
-    built, network, mesh = build(*names), normed_network(), make_mesh(devices)
+    built, network, mesh = build(*names), normed_network(dtype), make_mesh(devices)
     optimizer = permissive(optax.sgd(0.005))
     pool = np.random.default_rng(1).uniform(size=(64, *SHAPE)).astype(np.float32)
     inputs = np.random.default_rng(0).integers(0, 64, (STEPS, BATCH)).astype(np.int32)
@@ -76,8 +79,9 @@ def main(coordinator: str, processes: str, process: str, file: str) -> None:
     for names in METHODS:
         label = "+".join(names)
         found |= {f"{label}/{name}": value for name, value in train(names).items()}
-    looped = train(METHODS[0], looped=True)
-    found |= {f"looped/{name}": value for name, value in looped.items()}
+    for label, changes in VARIANTS.items():
+        every = train(METHODS[0], **changes)
+        found |= {f"{label}/{name}": value for name, value in every.items()}
     if first():
         np.savez(file, **found)
 

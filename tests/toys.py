@@ -9,8 +9,6 @@ from eqssl_jax.models import Network
 from eqssl_jax.models.heads import MLP
 from eqssl_jax.transforms import Transform, chain
 
-_NORMED = MLP((16, 8))
-
 
 def shift(limit: float = 0.3) -> Transform:
     """Adds a number to every pixel."""
@@ -58,21 +56,22 @@ def linear_network(features: int = 6, dimension: int = 4) -> Network:
     return Network(init, apply)
 
 
-def normed_network() -> Network:
+def normed_network(dtype: str = "float32") -> Network:
     """The smallest network of the library's own parts: a projector and its BatchNorm alone."""
+    normed = MLP((16, 8), dtype=jnp.dtype(dtype))
 
     def init(key: jax.Array, shape: tuple[int, ...]) -> dict:
         x = jnp.zeros((2, math.prod(shape)))
-        variables = _NORMED.init(key, x, train=False)
+        variables = normed.init(key, x, train=False)
         return {"params": variables["params"], "batch_stats": variables["batch_stats"]}
 
     def apply(params, batch_stats, images, *, views=1, train):
         x = images.reshape(images.shape[0], -1)
         variables = {"params": params, "batch_stats": batch_stats}
         if not train:
-            z = _NORMED.apply(variables, x, train=False)
+            z = normed.apply(variables, x, train=False)
             return (z, z), batch_stats
-        z, moved = _NORMED.apply(variables, x, views=views, train=True, mutable=["batch_stats"])
+        z, moved = normed.apply(variables, x, views=views, train=True, mutable=["batch_stats"])
         return (z, z), moved["batch_stats"]
 
     return Network(init, apply)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from eqssl_jax import presets, reporting
+from eqssl_jax.experiment.stored import same_queries
 from eqssl_jax.studies.base import Outcome, Trainings
 
 _TERMS = {"inv": "L_inv", "unif": "L_unif", "equi": "L_equi"}
@@ -88,16 +89,17 @@ def ablation(trainings: Trainings, stem: Path) -> list[Path]:
 
 
 def retrieval(trainings: Trainings, stem: Path) -> list[Path]:
-    """Figures 9 and 21: what is near a query, and near it in another colour."""
-    before, after = _by_run(trainings, "before_images"), _by_run(trainings, "after_images")
-    if not before:
+    """Figures 9 and 21: what is near a query, and near it in another colour.
+
+    Raises:
+      ValueError: if the runs were asked with different images.
+    """
+    asked = {run: of for run, of in _stored(trainings).items() if "query_images" in of}
+    if not asked:
         return []
-    first = _stored(trainings)[next(iter(before))]
     path = _named(stem, "neighbours")
-    reporting.retrieval_blocks(
-        first["query_images"], first["changed_images"], before, after, path,
-        results={run: trainings[run][0].last() for run in before},
-    )  # fmt: skip
+    results = {run: trainings[run][0].last() for run in asked}
+    reporting.retrieval_blocks(**same_queries(asked), path=path, results=results)
     return [path]
 
 

@@ -5,7 +5,6 @@ found when it is read, whichever file and bit it was.
 """
 
 import contextlib
-import json
 import logging
 import shutil
 import sys
@@ -16,9 +15,17 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
-from jaxtyping import Array, PyTree, UInt32
+from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers as policies
 
+from eqssl_jax.training.integrity import (
+    DamagedError,
+    IncompatibleError,
+    check_shapes,
+    checksum,
+    shapes,
+    undescribed,
+)
 from eqssl_jax.training.processes import first, gathered
 from eqssl_jax.training.workdir import WriteError
 
@@ -26,14 +33,6 @@ Manager: TypeAlias = ocp.CheckpointManager
 SCORE = "validation_knn"  # what "best" means; higher is better
 CHECKSUM = "checksum"
 ASIDE = "damaged"  # beside checkpoints/: those that could not be read
-
-
-class DamagedError(OSError):
-    """A checkpoint that cannot be read, or is not what was written."""
-
-
-class IncompatibleError(ValueError):
-    """A checkpoint of another model."""
 
 
 def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -> Manager:
@@ -55,7 +54,7 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
         return metrics[SCORE]
 
     folder = (workdir / "checkpoints").absolute()
-    damaged = _undescribed(folder)
+    damaged = undescribed(folder)
     if damaged and read_only:
         raise next(iter(damaged.values()))
     _set_aside(folder, damaged)
@@ -161,8 +160,8 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
     )
     wanted = {**like._asdict(), CHECKSUM: expected}
     with _reading(manager, step):
-        there = _shapes(manager.item_metadata(step))
-    _check_shapes(there, _shapes(wanted), f"The checkpoint of step {step} in {manager.directory}")
+        there = shapes(manager.item_metadata(step))
+    check_shapes(there, shapes(wanted), f"The checkpoint of step {step} in {manager.directory}")
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
     with _reading(manager, step):
         saved = manager.restore(step, args=ocp.args.StandardRestore(target))
@@ -171,23 +170,6 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
         if not jnp.array_equal(checksum(state), written):
             raise ValueError("its checksum is not that of its content")
     return state
-
-
-@jax.jit
-def checksum(state: PyTree) -> UInt32[Array, "2"]:
-    """Two sums over the bits of all arrays, modulo 2³²: plain, and weighted by position.
-
-    Any single altered word changes the first; exchanged ones change the second. The same on any
-    number of devices, since sums of integers do not depend on their order.
-    """
-    total = jnp.zeros(2, jnp.uint32)
-    for leaf in jax.tree.leaves(state):
-        kind = jnp.dtype(f"uint{8 * leaf.dtype.itemsize}")
-        bits = jax.lax.bitcast_convert_type(leaf, kind).astype(jnp.uint32).ravel()
-        odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
-        sums = jnp.stack([jnp.sum(bits, dtype=jnp.uint32), jnp.sum(bits * odd, dtype=jnp.uint32)])
-        total = total * jnp.uint32(1_000_003) + sums
-    return total
 
 
 @contextlib.contextmanager
@@ -200,50 +182,6 @@ def _reading(manager: Manager, step: int) -> Iterator[None]:
         raise DamagedError(
             f"The checkpoint of step {step} in {manager.directory} is damaged: {reason[:300]}"
         ) from error
-
-
-def _shapes(tree: PyTree) -> dict[str, str]:
-    """float32[3, 64], by the name of each array; of a state as of what orbax says of one."""
-    leaves = jax.tree_util.tree_flatten_with_path(getattr(tree, "tree", tree))[0]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): f"{leaf.dtype}{list(leaf.shape)}"
-        for path, leaf in leaves
-    }
-
-
-def _check_shapes(there: dict[str, str], wanted: dict[str, str], which: str) -> None:
-    if there == wanted:
-        return
-    differing = [name for name in wanted if there.get(name) != wanted[name]]
-    differing += [name for name in there if name not in wanted]
-    shown = "; ".join(
-        f"{name}: {there.get(name, 'absent')} there, {wanted.get(name, 'absent')} now"
-        for name in differing[:6]
-    )
-    more = f" (and {len(differing) - 6} more)" if len(differing) > 6 else ""
-    raise IncompatibleError(
-        f"{which} is of another model: {shown}{more}. Use the code and config it was trained with, "
-        f"or another --workdir."
-    )
-
-
-def _undescribed(folder: Path) -> dict[int, Exception]:
-    """Steps of which a description that orbax reads at the start is no JSON."""
-    found: dict[int, Exception] = {}
-    for path in folder.glob("[0-9]*/*"):
-        described = path / "metrics" if path.name == "metrics" else path
-        if described.name not in ("metrics", "_CHECKPOINT_METADATA"):
-            continue
-        if not (path.parent.name.isdigit() and described.is_file()):
-            continue
-        try:
-            json.loads(described.read_text())
-        except ValueError as error:
-            step = int(path.parent.name)
-            found[step] = DamagedError(
-                f"The checkpoint of step {step} in {folder} is damaged: {path.name}: {error}"
-            )
-    return found
 
 
 def _set_aside(folder: Path, damaged: Mapping[int, Exception]) -> None:

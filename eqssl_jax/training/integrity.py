@@ -1,0 +1,77 @@
+"""Whether what is read from a checkpoint is what was written, and of this model."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree, UInt32
+
+
+class DamagedError(OSError):
+    """A checkpoint that cannot be read, or is not what was written."""
+
+
+class IncompatibleError(ValueError):
+    """A checkpoint of another model."""
+
+
+@jax.jit
+def checksum(state: PyTree) -> UInt32[Array, "2"]:
+    """Two sums over the bits of all arrays, modulo 2³²: plain, and weighted by position.
+
+    Any single altered word changes the first; exchanged ones change the second. The same on any
+    number of devices, since sums of integers do not depend on their order.
+    """
+    total = jnp.zeros(2, jnp.uint32)
+    for leaf in jax.tree.leaves(state):
+        kind = jnp.dtype(f"uint{8 * leaf.dtype.itemsize}")
+        bits = jax.lax.bitcast_convert_type(leaf, kind).astype(jnp.uint32).ravel()
+        odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1
+        sums = jnp.stack([jnp.sum(bits, dtype=jnp.uint32), jnp.sum(bits * odd, dtype=jnp.uint32)])
+        total = total * jnp.uint32(1_000_003) + sums
+    return total
+
+
+def shapes(tree: PyTree) -> dict[str, str]:
+    """float32[3, 64], by the name of each array; of a state as of what orbax says of one."""
+    leaves = jax.tree_util.tree_flatten_with_path(getattr(tree, "tree", tree))[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): f"{leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in leaves
+    }
+
+
+def check_shapes(there: dict[str, str], wanted: dict[str, str], which: str) -> None:
+    if there == wanted:
+        return
+    differing = [name for name in wanted if there.get(name) != wanted[name]]
+    differing += [name for name in there if name not in wanted]
+    shown = "; ".join(
+        f"{name}: {there.get(name, 'absent')} there, {wanted.get(name, 'absent')} now"
+        for name in differing[:6]
+    )
+    more = f" (and {len(differing) - 6} more)" if len(differing) > 6 else ""
+    raise IncompatibleError(
+        f"{which} is of another model: {shown}{more}. Use the code and config it was trained with, "
+        f"or another --workdir."
+    )
+
+
+def undescribed(folder: Path) -> dict[int, Exception]:
+    """Steps of which a description that orbax reads at the start is no JSON."""
+    found: dict[int, Exception] = {}
+    for path in folder.glob("[0-9]*/*"):
+        described = path / "metrics" if path.name == "metrics" else path
+        if described.name not in ("metrics", "_CHECKPOINT_METADATA"):
+            continue
+        if not (path.parent.name.isdigit() and described.is_file()):
+            continue
+        try:
+            json.loads(described.read_text())
+        except ValueError as error:
+            step = int(path.parent.name)
+            found[step] = DamagedError(
+                f"The checkpoint of step {step} in {folder} is damaged: {path.name}: {error}"
+            )
+    return found
