@@ -99,7 +99,10 @@ def retrieval(trainings: Trainings, stem: Path) -> list[Path]:
         return []
     path = _named(stem, "neighbours")
     results = {run: trainings[run][0].last() for run in asked}
-    reporting.retrieval_blocks(**same_queries(asked), path=path, results=results)
+    found = same_queries(asked)
+    reporting.retrieval_blocks(
+        found["query"], found["changed"], found["before"], found["after"], path, results=results
+    )
     return [path]
 
 
