@@ -122,7 +122,7 @@ def base() -> ConfigDict:
             batch_size=256,
             epochs=400.0,
             steps=0,  # if positive, the budget in steps instead of epochs
-            steps_per_dispatch=10,  # steps compiled into one program when data is on the device
+            steps_per_dispatch=10,  # steps in one program when data is on a device that is no CPU
             log_every=50,  # steps
             knn_every=0,  # steps; 0: once an epoch
             save_every=0,  # steps; 0: once an epoch

@@ -33,7 +33,8 @@ def main(argv: list[str]) -> None:
         if WATCH.value:
             assess.watch(workdir, options=options)
         else:
-            print("Evaluating (minutes; --option=preset=quick for a first look) ...", flush=True)
+            hint = "" if OPTIONS.value else "; --option=preset=quick for a first look"
+            print(f"Evaluating (minutes{hint}) ...", flush=True)
             for path in assess.assess(workdir, STEP.value, options=options):
                 print(f"Evaluated: {path}, its figures beside it", flush=True)
 

@@ -134,6 +134,7 @@ if [[ $DRY_RUN == true ]]; then
 fi
 logs=${logs:-$(mktemp -d "${TMPDIR:-/tmp}/eqssl_jax.XXXXXX")}
 mkdir -p "$logs"
+echo "Logs of the processes: $logs" >&2
 pids=() running=() shown=() failed=() status=0 asked=0
 trap 'asked=$((asked + 1))' TERM HUP INT # Ctrl-C too: a process of several saves on SIGTERM alone
 set -m # each process leads a group of its own, which can be signalled as a whole

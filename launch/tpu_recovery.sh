@@ -45,10 +45,11 @@ wait_until_ready() {
 }
 
 # What the workers' processes say together: running, failing (some run on), finished, again, or the
-# status of an error that would only repeat itself. Again is what saved and stopped (75), or was
-# killed by a signal (more than 128). 134 alone says nothing: jax aborts the others so when one ends.
+# status of an error that would only repeat itself. Again is what saved and stopped (75), is lost, or
+# was killed by a signal (more than 128). Beside an error 75 and 134 say nothing: so end the processes
+# that lose another by it.
 verdict() {
-    local line said=false running=false again=false aborted=false error=''
+    local line said=false running=false again=false lost=false aborted=false error=''
     while read -r line; do
         [[ $line == "eqssl_jax: "* ]] || continue
         said=true
@@ -56,17 +57,18 @@ verdict() {
             running) running=true ;;
             0) ;;
             134) aborted=true ;;
-            75 | lost | absent | 129 | 13? | 1[4-9]? | 2??) again=true ;;
+            75) again=true ;;
+            lost | absent | 129 | 13? | 1[4-9]? | 2??) lost=true ;;
             *) error=${error:-${line##* }} ;;
         esac
     done
     if $running; then
-        if $again || $aborted || [[ -n $error ]]; then echo failing; else echo running; fi
-    elif $again; then
+        if $again || $lost || $aborted || [[ -n $error ]]; then echo failing; else echo running; fi
+    elif $lost; then
         echo again
-    elif [[ -n $error ]]; then
+    elif [[ -n $error ]]; then # the others end with 75 or 134 because of it
         echo "$error"
-    elif $aborted; then
+    elif $again || $aborted; then
         echo again
     elif $said; then
         echo finished

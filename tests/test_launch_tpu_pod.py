@@ -256,6 +256,7 @@ def test_an_error_of_gcloud_never_makes_or_deletes_anything(cloud_of):
         ("lost, ended 1", "again"),
         ("absent, absent", "again"),
         ("ended 134, ended 134", "again"),
+        ("ended 1, ended 75, ended 75", "1"),  # they saved, or lost it, because of the error
         ("ended 134, ended 134, ended 1", "1"),  # jax aborted the others because of the error
         ("ended 2, ended 2", "2"),
         ("ended 0, ended 127", "127"),

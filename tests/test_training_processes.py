@@ -11,12 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tiny_methods
+from test_training_loop import small
 from tiny_methods import METHODS
 
-from eqssl_jax.training import processes
+from eqssl_jax.training import loop, processes
 from eqssl_jax.training.processes import Cluster
 
 ROOT = Path(__file__).parent.parent
@@ -202,6 +204,45 @@ def test_differences_and_failures_of_others_are_named(monkeypatch):
         processes.together(lambda: 1)
     monkeypatch.setattr(processes, "gathered", lambda text: [text, "", ""])
     assert processes.together(lambda: 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ValueError("a setting"), 1), (OSError("a disk"), 1), (TypeError("a mistake"), 1),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: memory"), 1),
+        (jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: reset by peer"), 75),
+        (processes.LostError("barrier timed out"), 75),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_how_a_process_of_several_ends(error, status, monkeypatch, capsys):
+    def left(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(processes.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(processes.os, "_exit", left)
+    with pytest.raises(SystemExit) as ended, processes.leaving():
+        raise error
+    assert ended.value.code == status
+    said = capsys.readouterr().err
+    assert str(error) in said
+    assert ("Start all processes again" in said) == (status == 75)
+
+
+def test_what_must_be_alike_holds_config_code_and_data(tmp_path):
+    facts = loop._facts(small())
+    assert facts["config"]["seed"] == 0
+    assert facts["code"] == processes.code_digest()
+    other = small()
+    labels = {name: split._replace(labels=split.labels[::-1].copy())
+              for name, split in other.dataset.splits.items()}  # fmt: skip
+    changed = loop._facts(other._replace(dataset=other.dataset._replace(splits=labels)))
+    assert changed["data"] != facts["data"]
+    (tmp_path / "a.py").write_text("x = 1")
+    before = processes.code_digest(tmp_path)
+    (tmp_path / "a.py").write_text("x = 2")
+    assert processes.code_digest(tmp_path) != before
 
 
 def test_a_slurm_step_of_several_is_detected(monkeypatch):

@@ -1,5 +1,6 @@
 """Nothing is lost: killed, asked to stop, damaged on disk, out of space, or crowded by others."""
 
+import errno
 import gc
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -21,9 +23,11 @@ from toys import linear_network
 
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.integrity import DamagedError, IncompatibleError, checksum
+from eqssl_jax.training.interruption import listening
 from eqssl_jax.training.loop import LOCK, train
 from eqssl_jax.training.mesh import batched, make_mesh
-from eqssl_jax.training.workdir import locked
+from eqssl_jax.training.records import Records, read_records
+from eqssl_jax.training.workdir import WriteError, claim, locked, read_config
 
 # Reading that orbax gives up on the way leaves coroutines behind, of which Python then complains.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -134,9 +138,14 @@ def test_the_checksum_sees_any_word_and_its_place_and_not_the_devices():
         flat = np.asarray(first).ravel().copy()
         flat[index] = np.nextafter(flat[index], np.float32(9))
         assert not np.array_equal(checksum([flat.reshape(first.shape)]), own)
-    flat = np.asarray(first).ravel()[::-1].reshape(first.shape)
-    assert not np.array_equal(checksum([flat]), own)
-    assert not np.array_equal(checksum([first, first]), checksum([first]))
+    flat = np.asarray(first).ravel()
+    changed = [flat[::-1], flat * np.where(np.arange(flat.size) < 2, -1, 1).astype(np.float32)]
+    opposite = np.array([0.5, -0.5, 0.25], np.float32)
+    assert not np.array_equal(checksum([opposite]), checksum([opposite[[1, 0, 2]]]))
+    for other in changed:
+        assert not np.array_equal(checksum([other.reshape(first.shape)]), own)
+    assert not np.array_equal(checksum([first, opposite]), checksum([opposite, first]))
+    assert not np.array_equal(checksum([first, first]), own)
     cut = jax.device_put(np.arange(64, dtype=np.int32), batched(make_mesh(8)))
     whole = checksum([np.arange(64, dtype=np.int32)])
     assert np.array_equal(checksum([cut]), whole)
@@ -176,6 +185,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_goes_on(tmp_path, 
     assert "goes on from step 8" in said
     assert (workdir / "damaged" / "12-0").is_dir()
     assert lines(workdir) == lines(tmp_path / "whole")
+    assert steps_in(workdir) == steps_in(tmp_path / "whole")
 
 
 def test_without_a_whole_checkpoint_it_does_not_begin_anew(tmp_path):
@@ -186,6 +196,92 @@ def test_without_a_whole_checkpoint_it_does_not_begin_anew(tmp_path):
         train(small(steps=16), tmp_path)
 
 
+def test_nor_where_their_descriptions_are_gone(tmp_path):
+    train(small(), tmp_path)
+    for step in steps_in(tmp_path):
+        (tmp_path / "checkpoints" / str(step) / "_CHECKPOINT_METADATA").write_text("[")
+    with pytest.raises(OSError, match=r"No checkpoint .* can be read"):
+        train(small(steps=16), tmp_path)
+    assert steps_in(tmp_path) == [8, 12]  # nothing was moved
+
+
+def test_a_score_that_is_none_costs_no_checkpoint(tmp_path):
+    train(small(), tmp_path)
+    metrics = tmp_path / "checkpoints" / "12" / "metrics" / "metrics"
+    metrics.write_text(metrics.read_text().replace("validation_knn", "validation_kno"))
+    assert int(train(small(steps=20), tmp_path).step) == 20
+    assert not (tmp_path / "damaged").exists()
+    manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
+    assert checkpoint.best_step(manager) != 12
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"),
+        PermissionError("not yours"), OSError(errno.ESTALE, "stale file handle"), MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_what_says_nothing_of_the_file_condemns_no_checkpoint(tmp_path, error, monkeypatch):
+    train(small(), tmp_path)
+
+    def fails(self, *arguments, **more):
+        raise error
+
+    monkeypatch.setattr(checkpoint.ocp.CheckpointManager, "restore", fails)
+    with pytest.raises(type(error)):
+        train(small(steps=16), tmp_path)
+    assert steps_in(tmp_path) == [8, 12]
+
+
+def test_a_lost_process_is_not_a_full_disk(tmp_path):
+    manager = checkpoint.open_checkpoints(tmp_path)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="closed"), checkpoint._writing(manager):
+        raise jax.errors.JaxRuntimeError("UNKNOWN: Connection closed by peer")
+    with pytest.raises(WriteError, match="no space"), checkpoint._writing(manager):
+        raise RuntimeError("no space")
+
+
+def test_asked_while_it_writes_its_last_checkpoint(tmp_path, monkeypatch):
+    finish = checkpoint.finish
+
+    def asked_meanwhile(manager):
+        finish(manager)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(checkpoint, "finish", asked_meanwhile)
+    with pytest.raises(SystemExit) as ended:
+        train(small(), tmp_path)
+    assert ended.value.code == 75
+    monkeypatch.undo()
+    assert int(train(small(), tmp_path).step) == 12  # nothing is left to do
+
+
+def test_a_second_signal_is_not_waited_for():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with listening(make_mesh(1)) as asked:
+        assert not asked()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked()
+        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_half_a_line_is_an_error_and_a_damaged_one_is_named(tmp_path):
+    records = Records(tmp_path)
+    records.write(1, {"loss": 2.0})
+    kept = records.file
+    records.file = SimpleNamespace(write=lambda line: kept.write(line[:5]))
+    with pytest.raises(WriteError, match=r"metrics.jsonl: only 5 of \d+ bytes"):
+        records.write(2, {"loss": 1.0})
+    kept.close()
+    assert [line["step"] for line in read_records(tmp_path)] == [1]
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write("and more\n")
+    with pytest.raises(ValueError, match=r"Line 2 of .*metrics.jsonl is damaged"):
+        Records(tmp_path)
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     train(small(), tmp_path)
     with pytest.raises(ValueError, match=r"of another model: .*\[48, 6\] there"):
@@ -194,10 +290,15 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 
 def test_a_second_run_in_the_same_workdir_is_refused(tmp_path):
+    other = small()
+    with other.config.unlocked():
+        other.config.seed = 77
     with locked(tmp_path, LOCK) as mine:
         assert mine
+        claim(tmp_path, small().config)
         with pytest.raises(OSError, match="Another run is training in"):
-            train(small(), tmp_path)
+            train(other, tmp_path)
+    assert read_config(tmp_path).seed == small().config.seed
     train(small(), tmp_path)
 
 
@@ -275,6 +376,17 @@ def test_a_disk_that_cannot_be_written(mounted):
 def commands(workdir, steps, count=2):
     address = f"127.0.0.1:{free_port()}"
     return [[PROGRAM, workdir, steps, address, count, i] for i in range(count)]
+
+
+@pytest.mark.slow
+def test_processes_that_do_not_share_their_workdir_are_told(tmp_path):
+    apart = [[*words[:1], tmp_path / str(i), *words[2:]]
+             for i, words in enumerate(commands("", STEPS))]  # fmt: skip
+    with together(apart, devices=1) as running:
+        for process in running:
+            output = " ".join(process.communicate(timeout=GRACE)[0].split())
+            assert process.returncode == 1, output
+            assert "is not the folder that process 0 writes to" in output
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from eqssl_jax.config import plain
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training import processes
@@ -55,6 +56,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Raises:
       ValueError, OSError, FloatingPointError: as `training.setup.setup` and `training.loop.train`.
     """
+    processes.check_equal({"config": plain(config), "code": processes.code_digest()})
     runs = expand(config)
     if list(runs) != [""] and jax.process_count() > 1:
         raise ValueError(

@@ -5,7 +5,10 @@ found when it is read, whichever file and bit it was.
 """
 
 import contextlib
+import errno
+import json
 import logging
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,12 +29,13 @@ from eqssl_jax.training.integrity import (
     shapes,
     undescribed,
 )
-from eqssl_jax.training.processes import first, gathered
+from eqssl_jax.training.processes import LostError, first, gathered
 from eqssl_jax.training.workdir import WriteError
 
 Manager: TypeAlias = ocp.CheckpointManager
 SCORE = "validation_knn"  # what "best" means; higher is better
 CHECKSUM = "checksum"
+_NOT_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN)
 ASIDE = "damaged"  # beside checkpoints/: those that could not be read
 
 
@@ -44,30 +48,34 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
 
     Raises:
       ValueError: if `keep` < 1.
-      DamagedError: for such a one, if `read_only`.
+      DamagedError: for such a one, if `read_only` or if there is no other.
     """
     if keep < 1:
         raise ValueError(f"config.train.keep is {keep}; at least one checkpoint must be kept.")
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every file it touches
 
-    def score(metrics: PyTree) -> float:
-        return metrics[SCORE]
-
     folder = (workdir / "checkpoints").absolute()
-    damaged = undescribed(folder)
-    if damaged and read_only:
-        raise next(iter(damaged.values()))
-    _set_aside(folder, damaged)
-    best = policies.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)
+    if read_only:
+        for text in undescribed(folder).values():
+            raise DamagedError(text)
+    else:
+        _set_aside_undescribed(folder)
+    best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
     return ocp.CheckpointManager(
         folder,
         item_handlers=ocp.StandardCheckpointHandler(),  # or what is saved could not be described
         options=ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
-            best_fn=score,  # without it the scores are not written, and lost on a restart
+            best_fn=_score,  # without it the scores are not written, and lost on a restart
             read_only=read_only,
         ),
     )
+
+
+def _score(metrics: PyTree) -> float:
+    """−∞ for what is no score: sound arrays are not lost by it, they are only not the best."""
+    value = metrics.get(SCORE)
+    return value if isinstance(value, float) and math.isfinite(value) else -math.inf
 
 
 def save(manager: Manager, step: int, state: Any, score: float | None) -> None:
@@ -97,10 +105,13 @@ def _writing(manager: Manager) -> Iterator[None]:
     """Failures of the disk arrive from orbax and tensorstore under many types: make them one."""
     try:
         yield
+    except jax.errors.JaxRuntimeError:
+        raise  # not of the disk: another process is lost
     except (OSError, ValueError, RuntimeError) as error:
-        raise WriteError(
-            f"a checkpoint could not be written: {str(error).splitlines()[0]}"
-        ) from error
+        if isinstance(error, TimeoutError) and jax.process_count() > 1:
+            raise LostError(str(error)) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WriteError(f"a checkpoint could not be written: {reason}") from error
 
 
 def resume(manager: Manager, like: Any) -> Any | None:
@@ -110,14 +121,19 @@ def resume(manager: Manager, like: Any) -> Any | None:
 
     Raises:
       OSError: if there are checkpoints, but none can be read.
-      ValueError: if the newest is of another model, and so is every other.
+      ValueError: if none can, and one of them is of another model.
     """
     found: dict[int, Exception] = {}
     for step in sorted(manager.all_steps(), reverse=True):
+        state, error = None, None
         try:
             state = restore(manager, like, step)
-        except (DamagedError, IncompatibleError) as error:
-            found[step] = error
+        except (DamagedError, IncompatibleError) as own:
+            error = own
+        # All processes take the same step, also where only one could not read it.
+        others = [text for text in gathered("" if error is None else str(error)) if text]
+        if others:
+            found[step] = error or DamagedError(others[0])
             continue
         if found:
             _set_aside(Path(manager.directory), found)
@@ -131,12 +147,15 @@ def resume(manager: Manager, like: Any) -> Any | None:
         if isinstance(other, IncompatibleError):
             raise other
     if found:
-        raise OSError(
-            f"No checkpoint in {manager.directory} can be read "
-            f"({'; '.join(map(str, found.values()))}). To train anew, use another --workdir or "
-            f"remove this folder."
-        )
+        raise _none_left(Path(manager.directory), found)
     return None
+
+
+def _none_left(folder: Path, found: Mapping[int, Exception]) -> DamagedError:
+    return DamagedError(
+        f"No checkpoint in {folder} can be read ({'; '.join(map(str, found.values()))}). Training "
+        f"does not begin anew by itself: use another --workdir, or remove this folder."
+    )
 
 
 def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
@@ -174,14 +193,38 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
 
 @contextlib.contextmanager
 def _reading(manager: Manager, step: int) -> Iterator[None]:
-    """Whatever a damaged file makes orbax, tensorstore or JSON raise is one error here."""
+    """Whatever a damaged file makes orbax, tensorstore or JSON raise is one error here.
+
+    What says nothing of the file passes: a lost process, memory, rights, a disk that is away; and a
+    checkpoint that training has removed meanwhile is a FileNotFoundError.
+    """
     try:
         yield
+    except (jax.errors.JaxRuntimeError, MemoryError, PermissionError):
+        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NOT_THE_FILE:
+            raise
+        if not (Path(manager.directory) / str(step)).exists():
+            raise FileNotFoundError(
+                f"The checkpoint of step {step} in {manager.directory} was removed meanwhile."
+            ) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DamagedError(
             f"The checkpoint of step {step} in {manager.directory} is damaged: {reason[:300]}"
         ) from error
+
+
+def _set_aside_undescribed(folder: Path) -> None:
+    """Process 0 looks, for all."""
+    text = gathered(json.dumps(undescribed(folder) if first() else {}))[0]
+    damaged: dict[int, Exception] = {
+        int(step): DamagedError(why) for step, why in json.loads(text).items()
+    }
+    steps = {path.name for path in folder.glob("[0-9]*") if path.name.isdigit()}
+    if damaged and steps == {str(step) for step in damaged}:
+        raise _none_left(folder, damaged)
+    _set_aside(folder, damaged)
 
 
 def _set_aside(folder: Path, damaged: Mapping[int, Exception]) -> None:
@@ -201,6 +244,6 @@ def best_step(manager: Manager) -> int | None:
     scores: dict[int, float] = {}
     for step in manager.all_steps():
         metrics: PyTree = manager.metrics(step)
-        if metrics:
-            scores[step] = metrics[SCORE]
+        if metrics and math.isfinite(_score(metrics)):
+            scores[step] = _score(metrics)
     return max(scores, key=lambda step: (scores[step], step)) if scores else None

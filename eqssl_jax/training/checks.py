@@ -92,7 +92,7 @@ def check_measurements(config: ConfigDict) -> None:
         raise ValueError(f"config.seed is {config.seed}; it must lie in 0 … {2**31 - 1}.")
     chosen = settings(config.evaluation.preset, **plain(config)["evaluation"]["options"])
     if chosen.care_recipe:
-        build_recipe(chosen.care_recipe, {})
+        build_recipe(chosen.care_recipe, {"size": 32})  # evaluation gives it that of the views
 
 
 def check_budget(config: ConfigDict, steps: int) -> None:

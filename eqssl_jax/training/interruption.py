@@ -1,6 +1,7 @@
 """Being asked to stop: finish the step, save, and leave with a status that says so."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from jax.sharding import Mesh
 from eqssl_jax.training.mesh import cut, replicated
 from eqssl_jax.training.processes import STATUS
 
+_HEARD = b"\nAsked to stop: what is under way is finished and saved. Asked again: unsaved.\n"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -29,36 +31,40 @@ class Interrupted(SystemExit):
 
 
 @contextlib.contextmanager
-def listening(mesh: Mesh) -> Iterator[Callable[[], bool]]:
-    """`asked()`, called after every dispatch: whether to save and stop now.
+def listening(mesh: Mesh) -> Iterator[Callable[..., bool]]:
+    """`asked()` after every dispatch, and `asked(last=True)` at the end: whether to save and stop.
 
     SIGTERM and SIGINT (Ctrl-C) ask; a second one ends the process at once, unsaved. Of several
     processes any can be asked: what each has heard goes around with a dispatch, and one dispatch
-    later all stop after the same step. Outside the main thread nothing is heard.
+    later all stop after the same step; the last question is answered at once. Outside the main
+    thread nothing is heard.
     """
     heard: list[int] = []
 
     def hear(number: int, frame: FrameType | None) -> None:
         heard.append(number)
+        os.write(2, _HEARD)  # print() is not for signal handlers
         _restore(before)  # the next one is not waited for
 
     before: dict[signal.Signals, object] = {}
     if threading.current_thread() is threading.main_thread():
         before.update({number: signal.signal(number, hear) for number in _SIGNALS})
     try:
-        yield (lambda: bool(heard)) if jax.process_count() == 1 else _agreed(mesh, heard)
+        yield (lambda last=False: bool(heard)) if jax.process_count() == 1 else _agreed(mesh, heard)
     finally:
         _restore(before)
 
 
-def _agreed(mesh: Mesh, heard: list[int]) -> Callable[[], bool]:
+def _agreed(mesh: Mesh, heard: list[int]) -> Callable[..., bool]:
     """Whether any process had heard something at the call before: the same answer in all."""
     most = jax.jit(jnp.max, out_shardings=replicated(mesh))
     here = mesh.local_mesh.size
     sent: list[jax.Array] = []
 
-    def asked() -> bool:
+    def asked(last: bool = False) -> bool:
         sent.append(most(cut(mesh, np.full(here, len(heard), np.int32))))
+        if last:
+            return bool(sent.pop())
         # That of this call is on its way while the device works; waiting for it would cost.
         return len(sent) > 1 and bool(sent.pop(0))
 

@@ -1,8 +1,10 @@
 """The training loop: dispatch, look at the numbers, save; and again."""
 
 import contextlib
+import hashlib
 import math
 import sys
+import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,7 @@ from eqssl_jax.training.step import Metrics, make_dispatch, make_step
 from eqssl_jax.training.workdir import WriteError, claim, locked
 
 LOCK = ".training"  # held by the process that writes to a workdir
+MARK = ".processes"  # by which the others see that it is the same folder
 
 
 def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
@@ -47,6 +50,7 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
     processes.check_equal(_facts(run))
     with contextlib.ExitStack() as held:
         processes.together(lambda: _take(run, workdir, held))
+        _check_shared(workdir)
         manager = checkpoint.open_checkpoints(workdir, keep=run.config.train.keep)
         try:
             return _continue(run, workdir, manager, name)
@@ -57,13 +61,22 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
 
 
 def _facts(run: Setup) -> dict[str, Any]:
-    """What all processes of a run must have alike; the same indices then mean the same images."""
-    sizes = {split: found.size for split, found in run.dataset.splits.items()}
+    """What all processes of a run must have alike, as far as it is quickly seen."""
+    splits = run.dataset.splits
     return {
         "config": plain(run.config),
         "code": processes.code_digest(),
         "jax": jax.__version__,
-        "data": {"sizes": sizes, "mean": run.dataset.mean, "std": run.dataset.std},
+        "data": {
+            "sizes": {name: split.size for name, split in splits.items()},
+            "mean": run.dataset.mean,
+            "std": run.dataset.std,
+            "labels": {
+                name: hashlib.sha256(np.asarray(split.labels).tobytes()).hexdigest()[:16]
+                for name, split in splits.items()
+                if split.labels is not None
+            },
+        },
     }
 
 
@@ -71,18 +84,42 @@ def _take(run: Setup, workdir: Path, held: contextlib.ExitStack) -> None:
     """Make the workdir this run's; process 0 does, for all."""
     if not processes.first():
         return
-    claim(workdir, run.config)
     if not held.enter_context(locked(workdir, LOCK)):
         raise OSError(
             f"Another run is training in {workdir}: wait for its end, stop it, or use another "
             f"--workdir."
         )
+    claim(workdir, run.config)
+
+
+def _check_shared(workdir: Path) -> None:
+    """All processes of a run must see one workdir: orbax would wait for the others for ever.
+
+    Raises:
+      OSError: if one of them sees another folder, or none.
+    """
+    if jax.process_count() == 1:
+        return
+    mark = processes.gathered(uuid.uuid4().hex)[0]
+
+    def see() -> None:
+        found = workdir / MARK
+        if not found.exists() or found.read_text() != mark:
+            raise OSError(
+                f"{workdir} is not the folder that process 0 writes to: all processes need one "
+                f"--workdir on a disk that they share, at the same path."
+            )
+
+    processes.together(lambda: (workdir / MARK).write_text(mark) if processes.first() else None)
+    processes.together(see)
 
 
 def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str) -> TrainState:
     state = run.init()
     state = checkpoint.resume(manager, state) or state
     start = int(state.step)
+    if start and processes.first():
+        print(f"{name}Going on from step {start} of {run.steps}.", flush=True)
     if start >= run.steps:
         return state
     records = Records(workdir if processes.first() else None, resumed_at=start)
@@ -91,9 +128,7 @@ def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str)
             record_environment(workdir, step=start, steps=run.steps)
         shown = name if processes.first() else None
         with Progress(shown, run.steps, run.config.train.batch_size, start=start) as progress:
-            state = _advance(run, state, manager, records, progress)
-            checkpoint.finish(manager)
-            return state
+            return _advance(run, state, manager, records, progress)
     except WriteError as error:
         raise OSError(
             f"Writing to {workdir} failed ({error}): check the free space and permissions of "
@@ -140,8 +175,10 @@ def _advance(
                 pending = None
                 _pause(state, done, due, monitor, manager, records, progress)
             if due.stop:
-                checkpoint.finish(manager)
-                raise _interrupted(done, run.steps, manager)
+                break
+        checkpoint.finish(manager)
+        if asked(last=True):
+            raise _interrupted(done, run.steps, manager)
     return state
 
 
@@ -150,8 +187,7 @@ def _due(run: Setup, done: int, asked: bool) -> _Due:
     save = last or done % run.save_every == 0
     # Every checkpoint has a score, so that the best of them is known; but who asks to stop does not
     # wait for it, and the log of the run stays as it would have been.
-    stop = asked and not last
-    return _Due(score=save or done % run.knn_every == 0, save=save or stop, stop=stop)
+    return _Due(score=save or done % run.knn_every == 0, save=save or asked, stop=asked)
 
 
 def _pause(

@@ -23,7 +23,8 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int, total_steps: int) ->
     if not 0 <= warmup < max(total_steps, 1):
         raise ValueError(
             f"config.optimizer.warmup_epochs is {config.warmup_epochs}, that is {warmup} of "
-            f"{total_steps} steps in all; shorten it, or train for longer."
+            f"{total_steps} steps in all; shorten it (--config.optimizer.warmup_epochs=0), or "
+            f"train for longer."
         )
     if config.schedule == "constant":
         main = optax.constant_schedule(peak)

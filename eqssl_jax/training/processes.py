@@ -29,6 +29,10 @@ STATUS = 75  # EX_TEMPFAIL: start the same command again, and it goes on
 HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
 
 
+class LostError(RuntimeError):
+    """Another process of the run did not do its part."""
+
+
 class Cluster(NamedTuple):
     """Which processes a run has; without a coordinator they are found by themselves.
 
@@ -148,20 +152,26 @@ def leaving() -> Iterator[None]:
     except Exception as error:
         if jax.process_count() == 1:
             raise
-        lost = isinstance(error, jax.errors.JaxRuntimeError)
-        lost = lost and "RESOURCE_EXHAUSTED" not in str(error)
+        lost = _looks_lost(error)
         known = isinstance(error, ValueError | OSError | FloatingPointError)
         text = str(error) if known else traceback.format_exc()
         if lost:
-            text = (
-                f"the runtime failed, most likely because another process of the run ended: "
-                f"{str(error).splitlines()[0]}. Start all processes again: they go on from the "
-                f"last checkpoint."
+            text += (
+                "\nThe runtime failed, most likely because another process of the run ended. Start "
+                "all processes again: they go on from the last checkpoint."
             )
         print(f"\nError (process {jax.process_index()}): {text}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         # JAX would wait at exit for all processes to arrive, the dead ones too.
         os._exit(STATUS if lost else 1)
+
+
+def _looks_lost(error: Exception) -> bool:
+    """Whether the runtime failed in a way that a program without fault can meet."""
+    if isinstance(error, LostError):
+        return True
+    ours = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED")
+    return isinstance(error, jax.errors.JaxRuntimeError) and not str(error).startswith(ours)
 
 
 def first() -> bool:
@@ -228,9 +238,8 @@ def check_equal(facts: Mapping[str, Any]) -> None:
         )
 
 
-def code_digest() -> str:
+def code_digest(root: Path = Path(__file__).parent.parent) -> str:
     """A digest of the package's source: equal on hosts that run the same code."""
-    root = Path(__file__).parent.parent
     found = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())

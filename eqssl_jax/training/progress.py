@@ -42,6 +42,9 @@ class Progress:
     def tick(self, step: int) -> None:
         """All steps up to `step` are done now: the rate is theirs since the tick before."""
         now = time.perf_counter()
+        if not self.rate and self.name is not None:
+            print(f"{self.name}The first {step - self.marked} steps took {now - self.mark:.0f} s, "
+                  f"most of it compiling.", flush=True)  # fmt: skip
         self.rate = (step - self.marked) / (now - self.mark)
         self.mark, self.marked = now, step
 

@@ -22,9 +22,7 @@ class Records:
             return
         self.path = workdir / "metrics.jsonl"
         if self.path.exists() and not self.path.is_symlink():
-            kept = [
-                line for line in _whole_lines(self.path) if json.loads(line)["step"] <= resumed_at
-            ]
+            kept = [line for line, values in _lines(self.path) if values["step"] <= resumed_at]
             replacement = self.path.with_suffix(".tmp")
             replacement.write_text("".join(line + "\n" for line in kept))
             os.replace(replacement, self.path)
@@ -39,10 +37,13 @@ class Records:
           WriteError: if they cannot be.
         """
         if self.file:
+            line = (json.dumps({"step": step, **values}) + "\n").encode()
             try:
-                self.file.write((json.dumps({"step": step, **values}) + "\n").encode())
+                written = self.file.write(line)
             except OSError as error:
                 raise WriteError(f"{self.path.name}: {error}") from error
+            if written != len(line):
+                raise WriteError(f"{self.path.name}: only {written} of {len(line)} bytes")
         if self.board:
             self.board.write_scalars(step, values)
 
@@ -54,14 +55,30 @@ class Records:
 
 
 def read_records(workdir: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; an unfinished last line is left out."""
+    """The lines of metrics.jsonl; an unfinished last line is left out.
+
+    Raises:
+      ValueError: naming a line that is damaged.
+    """
     path = workdir / "metrics.jsonl"
-    return [json.loads(line) for line in _whole_lines(path)] if path.exists() else []
+    return [values for _, values in _lines(path)] if path.exists() else []
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """Lines that end in a newline: a killed run may leave half of one."""
-    return [line[:-1] for line in path.read_text().splitlines(True) if line.endswith("\n")]
+def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Lines that end in a newline (a killed run may leave half of one), and what they say."""
+    found = []
+    for number, line in enumerate(path.read_text().splitlines(True), start=1):
+        if not line.endswith("\n"):
+            continue
+        try:
+            values = json.loads(line)
+            values["step"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"Line {number} of {path} is damaged ({line.strip()[:80]!r}): remove that line."
+            ) from None
+        found.append((line[:-1], values))
+    return found
 
 
 def _tensorboard(directory: Path) -> Any:

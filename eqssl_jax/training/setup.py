@@ -129,6 +129,7 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
     built = method.scheduled(built, config, steps)
     network = build_network(config, dataset)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
+    resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
         config=config,
         dataset=dataset,
@@ -141,8 +142,9 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
         mesh=mesh,
         steps=steps,
         steps_per_epoch=steps_per_epoch,
-        # Streamed batches are images, not indices: one at a time.
-        steps_per_dispatch=train.steps_per_dispatch if split.load is None else 1,
+        # Streamed batches are images, not indices: one at a time. So are the steps of a CPU, where
+        # a call costs next to nothing and a run that is asked to stop has to finish it.
+        steps_per_dispatch=train.steps_per_dispatch if resident and not cpu else 1,
         log_every=train.log_every,
         knn_every=train.knn_every or steps_per_epoch,
         save_every=train.save_every or steps_per_epoch,

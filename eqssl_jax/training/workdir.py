@@ -1,11 +1,12 @@
 """The run's folder: whose it is, and whether it can be written."""
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -55,34 +56,49 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         unfinished.replace(path)
         (workdir / "version.txt").write_text(f"eqssl_jax {__version__}\n")
     except OSError as error:
-        raise OSError(
-            f"The workdir {workdir} cannot be written ({error}): check the path, its permissions "
-            f"and the free space of its disk, or use another --workdir."
-        ) from None
+        raise _unwritable(workdir, error) from None
+
+
+def _unwritable(workdir: Path, error: OSError) -> OSError:
+    return OSError(
+        f"The workdir {workdir} cannot be written ({error}): check the path, its permissions and "
+        f"the free space of its disk, or use another --workdir."
+    )
 
 
 @contextlib.contextmanager
 def locked(folder: Path, name: str) -> Iterator[bool]:
     """Whether this process alone holds the file `name` of a folder, until it ends, however it does.
 
+    The folder is made if there is none.
+
     Not on Windows, nor on network disks without locks: there, one process a folder.
 
     Raises:
       OSError: if the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / name).open("w") as lock:
-        try:
-            import fcntl
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / name).open("w")
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    with file:
+        yield _lock(file)
 
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            yield True
-            return
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return True
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+    return True
 
 
 def read_config(workdir: Path) -> ConfigDict:
