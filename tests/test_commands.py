@@ -93,6 +93,7 @@ def workdir(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_the_readme_says(workdir):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 2, 4, 4]
@@ -100,6 +101,7 @@ def test_a_run_leaves_what_the_readme_says(workdir):
     assert (workdir / "checkpoints" / "4").is_dir()
 
 
+@pytest.mark.slow
 def test_eval_reads_only_the_workdir(workdir):
     options = ["train_images=128", "validation_images=64", "test_images=64", "rotation_images=48",
                "out_of_range_images=64", "pair_images=32", "augmentations=2", "pairs=1",
@@ -142,6 +144,7 @@ def test_eval_reads_only_the_workdir(workdir):
         }
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_would_happen_and_trains_nothing(tmp_path):
     shown = command(
         "eqssl_jax.main", "--config=configs/care.py:shapes", "--dry_run",
