@@ -43,8 +43,10 @@ class Progress:
         """All steps up to `step` are done now: the rate is theirs since the tick before."""
         now = time.perf_counter()
         if not self.rate and self.name is not None:
-            print(f"{self.name}The first {step - self.marked} steps took {now - self.mark:.0f} s, "
-                  f"most of it compiling.", flush=True)  # fmt: skip
+            count = step - self.marked
+            first = "first step" if count == 1 else f"first {count} steps"
+            seconds = f"{now - self.mark:.0f} s"
+            print(f"{self.name}The {first} took {seconds}, with compiling.", flush=True)
         self.rate = (step - self.marked) / (now - self.mark)
         self.mark, self.marked = now, step
 
