@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import jax.numpy as jnp
 
 from eqssl_jax.objectives import info_nce, unit
 from eqssl_jax.objectives.blocked import block_count
+from eqssl_jax.training.environment import environment
 
 MIB = 2**20
 BOTH = (1024, 2048, 4096, 8192)
@@ -99,24 +99,10 @@ def every(dimension: int, repeats: int) -> dict[str, Any]:
         print({key: round(value, 4) for key, value in one.items()}, flush=True)
         runs.append(one)
     return {
-        "facts": facts(),
+        "environment": environment(),
         "dimension": dimension,
         "runs": runs,
         "relative difference": [apart("--compare", f"--images={n}", shared) for n in BOTH],
-    }
-
-
-def facts() -> dict[str, str]:
-    """Device, versions and commit, without which a number means nothing."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True, text=True, cwd=Path(__file__).parent, check=False,
-    )  # fmt: skip
-    device = jax.devices()[0]
-    return {
-        "device": f"{jax.device_count()} × {device.device_kind} ({device.platform})",
-        "versions": ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib")),
-        "commit": commit.stdout.strip() or "unknown",
     }
 
 
