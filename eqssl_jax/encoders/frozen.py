@@ -3,7 +3,6 @@
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -102,7 +101,9 @@ class Encoder:
         return OrderedDict((n, outputs[n]) for n in (outputs if names is None else names))
 
 
-def compiled_encoder(forward: Callable[..., Mapping[str, Any]], *weights: Any, **known: Any) -> Any:
+def compiled_encoder(
+    forward: Callable[..., Mapping[str, Any]], *weights: Any, **known: Any
+) -> Encoder:
     """An `Encoder` of a function of JAX, `forward(*weights, images)`; weights are no constants."""
     return Encoder(forward=Partial(forward, *jax.device_put(weights)), **known)
 
@@ -116,10 +117,10 @@ def _compiled(forward: Partial, images: Float[Array, "b h w c"]) -> dict[str, Ar
 def _batches(images: Images, batch: int, *, pad: bool) -> Iterator[tuple[int, Any]]:
     """Parts of at most `batch` images as float32, with how many of each are not padding."""
     for start in range(0, len(images), batch):
-        part = images[start : start + batch].astype(np.float32)
+        part: Any = images[start : start + batch].astype(np.float32)
         count = len(part)
         if pad and count < batch:
             size = min(batch, 4 ** int(np.ceil(np.log(count) / np.log(4) - 1e-9)))
-            repeat = partial(jnp.pad if isinstance(part, jax.Array) else np.pad, mode="edge")
-            part = repeat(part, ((0, size - count), *[(0, 0)] * (part.ndim - 1)))
+            pad_rows = jnp.pad if isinstance(part, jax.Array) else np.pad
+            part = pad_rows(part, ((0, size - count), *[(0, 0)] * (part.ndim - 1)), mode="edge")
         yield count, part
