@@ -22,6 +22,7 @@ ORDER = [
     {"transforms"},
     {"data"},
     {"config"},
+    {"settings"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 APART = {"data", "transforms", "objectives", "models"}
