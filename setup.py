@@ -40,7 +40,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["eqssl_jax", "eqssl_jax.*"]),
-    package_data={"eqssl_jax": ["py.typed", "data/*.txt", "reporting/*.json", "reporting/*.css"]},
+    package_data={"eqssl_jax": ["py.typed", "data/*.txt", "tabular/*.json", "page/*.css"]},
     install_requires=REQUIRES,
     extras_require={
         "test": [

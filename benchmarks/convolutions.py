@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
-from eqssl_jax import models
-from eqssl_jax.models.conv import IMPLEMENTATIONS
+from eqssl_jax import encoders
+from eqssl_jax.encoders.conv import IMPLEMENTATIONS
 
 # Inputs, outputs, side of the image, side of the kernel, stride.
 LAYERS = [
@@ -102,7 +102,7 @@ def layer(shape: tuple[int, ...], images: int, repeats: int, *, loop: bool) -> l
 
 def network(encoder: str, conv: str, dtype: str, images: int, views: int) -> Action:
     """Forward and backward of distinct views, without rendering, objective or update."""
-    built = models.build(
+    built = encoders.build(
         encoder=encoder, mean=(0.5,) * 3, std=(0.25,) * 3, conv=conv, compute_dtype=dtype
     )
     start = built.init(jax.random.key(0), (32, 32, 3))

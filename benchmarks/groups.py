@@ -1,4 +1,4 @@
-"""Which group do augmentations act by? The measures of `evaluation.forms` on finished runs.
+"""Which group do augmentations act by? The measures of `measures.forms` on finished runs.
 
     python -m eqssl_jax.main --config=configs/groups_small.py --workdir=runs/groups_small
     python benchmarks/groups.py --workdir=runs/groups_small
@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from eqssl_jax import evaluation, objectives
+from eqssl_jax import measures, objectives
 from eqssl_jax.experiment.assess import run_folders
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.setup import Setup, setup
@@ -35,7 +35,7 @@ def embeddings(run: Setup, folder: Path, draws: int, images: int) -> dict[str, n
     drawn = jax.vmap(run.recipe.sample)(jax.random.split(jax.random.key(2), draws))
     views = [(), *((jax.tree.map(operator.itemgetter(a), drawn),) for a in range(draws))]
     encoders = {"trained": run.encoder(state), "untrained": run.encoder(like)}
-    found = evaluation.extract_views(
+    found = measures.extract_views(
         encoders, run.dataset.splits["test"], run.recipe, views, batch=256, limit=images
     )
     place = objectives.GEOMETRIES[run.config.objectives.geometry].place
@@ -47,15 +47,13 @@ def report(rows: dict[str, np.ndarray], geometry: str) -> None:
     for name in objectives.GEOMETRIES[geometry].forms:
         form = objectives.FORMS[name](next(iter(rows.values())).shape[-1])
         print(f"\n**{geometry}, {name} form: {objectives.stabiliser(form)}**\n")
-        print(
-            "| run | " + " | ".join(evaluation.FormChange._fields) + " | effective rank | moved |"
-        )
-        print("|---" * (len(evaluation.FormChange._fields) + 3) + "|")
+        print("| run | " + " | ".join(measures.FormChange._fields) + " | effective rank | moved |")
+        print("|---" * (len(measures.FormChange._fields) + 3) + "|")
         for run, z in rows.items():
-            found = np.array([evaluation.form_change(z[0], after, form) for after in z[1:]])
+            found = np.array([measures.form_change(z[0], after, form) for after in z[1:]])
             cells = [_spread(column) for column in found.T]
-            rank = evaluation.effective_rank(z[0] - z[0].mean(axis=0))
-            moved = np.mean([evaluation.invariance_error(z[0], after) for after in z[1:]])
+            rank = measures.effective_rank(z[0] - z[0].mean(axis=0))
+            moved = np.mean([measures.invariance_error(z[0], after) for after in z[1:]])
             print(f"| {run} | " + " | ".join(cells) + f" | {rank:.1f} | {moved:.3f} |")
 
 

@@ -6,7 +6,7 @@
 Counting compiles the training step of every recipe over virtual CPU devices, without data and
 without running it: on 8 and on 64 devices at the batch of the recipe, and ResNet-50 on CIFAR-10
 also on 64 at eight times that batch. FLOPs, bytes and collectives are read from the compiled
-program; from them `eqssl_jax.studies.roofline` predicts. `--only=care@imagenet100` counts some of
+program; from them `cost.roofline` predicts. `--only=care@imagenet100` counts some of
 them, `--recount` those that are known.
 
 `--topology=v5e:2x4 --only=simclr@cifar10/resnet_tiny` prints what the compiler for TPU makes of a
@@ -30,12 +30,12 @@ if "XLA_FLAGS" not in os.environ:  # before jax is imported; code is never run, 
 
 import jax
 import numpy as np
+from cost.collectives import collectives
+from cost.tables import tables
 from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict
 
 from eqssl_jax import data
-from eqssl_jax.studies.scaling import tables
-from eqssl_jax.training.collectives import collectives
 from eqssl_jax.training.mesh import AXIS, make_mesh
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.step import compile_step, make_step

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import jax
 
-from eqssl_jax import reporting
-from eqssl_jax.evaluation import settings, steered
+from eqssl_jax import figures
 from eqssl_jax.experiment.assess import run_folders
+from eqssl_jax.measures import settings
+from eqssl_jax.measures.steering import steered
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.workdir import read_config, write_json
@@ -58,7 +59,7 @@ def measure(folder: Path, args: argparse.Namespace) -> None:
             write_json(path.with_suffix(".json"), {"numbers": numbers.values, "seconds": seconds,
                        "skipped": numbers.skipped, **plain})  # fmt: skip
             if plain:
-                reporting.steering(plain, path.with_suffix(".png"))
+                figures.steering(plain, path.with_suffix(".png"))
             shown = {name: round(v["value"], 3) for name, v in numbers.values.items()}
             print(folder.name, encoder, part, f"{seconds} s", json.dumps(shown), flush=True)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from eqssl_jax.advice.run import load_encoders
-from eqssl_jax.evaluation import extract, pixel_encoder, turn_order_accuracy
+from eqssl_jax.measures import extract, pixel_encoder, turn_order_accuracy
 
 
 def unit(z: np.ndarray) -> np.ndarray:

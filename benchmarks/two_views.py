@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from scipy import stats
 
-from eqssl_jax import evaluation, presets
+from eqssl_jax import measures, presets
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.step import make_step
@@ -79,13 +79,13 @@ def train(run: Setup, step: Any, seed: int, weight: float, marks: list[int], ima
 
 
 def measure(run: Setup, encode: Any, arguments: argparse.Namespace) -> dict[str, float]:
-    settings = evaluation.settings(
+    settings = measures.settings(
         "quick",
         train_images=arguments.images, validation_images=1024, test_images=4096,
         probe_steps=300, augmentations=10, pairs=1, rotation_images=768, pair_images=384,
         queries=0, ladder_images=0, seeds=(0,),
     )  # fmt: skip
-    found, _ = evaluation.evaluate(
+    found, _ = measures.evaluate(
         {"trained": encode}, run.dataset, run.recipe, jax.random.key(2), settings=settings
     )
     return {name: found["encoders"]["trained"][name]["value"] for name in METRICS}

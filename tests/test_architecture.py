@@ -13,22 +13,25 @@ ORDER = [
     {"studies"},
     {"command", "presets", "experiment", "advice"},
     {"training"},
-    {"evaluation"},
-    {"reporting"},
+    {"page"},
+    {"figures"},
+    {"tabular"},
+    {"measures"},
     {"method"},
     {"views"},
     {"objectives"},
-    {"models"},
+    {"encoders"},
     {"transforms"},
     {"data"},
     {"config"},
+    {"settings", "names"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-APART = {"data", "transforms", "objectives", "models"}
+APART = {"data", "transforms", "objectives", "encoders"}
 # Who alone may import a package (and what is below it).
 HOMES = {
-    "flax": ("models",),
-    "optax": ("training",),
+    "flax": ("encoders",),
+    "optax": ("training", "measures", "advice"),
     "orbax": ("training/checkpoint.py",),
     "grain": ("data/streaming.py",),
     "tensorflow_datasets": ("data/tfds.py",),

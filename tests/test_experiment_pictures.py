@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from eqssl_jax import presets
-from eqssl_jax.evaluation import Arrays
 from eqssl_jax.experiment import pictures
+from eqssl_jax.measures import Arrays
 from eqssl_jax.training.setup import setup
 
 
@@ -33,7 +33,7 @@ def test_a_sheet_of_sets_with_different_numbers_of_images(run):
 def test_ladders_begin_at_the_image_and_change_one_part_at_a_time(run, tmp_path, monkeypatch):
     seen = {}
     monkeypatch.setattr(
-        pictures.reporting, "ladders", lambda walked, *rest: seen.update(walked=walked, rest=rest)
+        pictures.figures, "ladders", lambda walked, *rest: seen.update(walked=walked, rest=rest)
     )
     pictures.draw_ladders(run, tmp_path / "ladders.png")
     images = np.asarray(pictures.read(run.dataset.splits["validation"], np.arange(2)))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.evaluation import Arrays, RotationStudy
 from eqssl_jax.experiment import stored
+from eqssl_jax.measures import Arrays, RotationStudy
 from eqssl_jax.transforms.base import Transform
 
 INVERT = Transform(lambda key: {}, lambda p, x: 1 - x, {})

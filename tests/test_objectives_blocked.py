@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cost.collectives import collectives
 
 from eqssl_jax.method.losses import contrast_loss
 from eqssl_jax.objectives import (
@@ -16,7 +17,6 @@ from eqssl_jax.objectives import (
     uniformity,
     unit,
 )
-from eqssl_jax.training.collectives import collectives
 from eqssl_jax.training.mesh import batched, make_mesh, replicated
 
 PLACES = {"sphere": (unit, inner_product), "hyperboloid": (hyperboloid, hyperbolic)}

@@ -15,10 +15,10 @@ import pytest
 
 from eqssl_jax import method, studies
 from eqssl_jax.config import load, plain
-from eqssl_jax.reporting.published import published
 from eqssl_jax.studies import estimate, folders, outcome, overview, produce, scales, tabulate
 from eqssl_jax.studies.base import DataChoice, Outcome
 from eqssl_jax.studies.choose import choose
+from eqssl_jax.tabular.published import published
 from eqssl_jax.training.checks import check_measurements
 from eqssl_jax.training.setup import measured_recipe
 from eqssl_jax.training.workdir import claim, locked, read_config

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from eqssl_jax import reporting, studies
+from eqssl_jax import figures, studies
 from eqssl_jax.config import base
 from eqssl_jax.studies.base import DataChoice, Outcome
 
@@ -131,7 +131,7 @@ def array(key: str):
     return lambda of: of[0].arrays[6][f"{key}/trained"]
 
 
-# By study and function of `reporting`: what it must be given of one run, by position.
+# By study and function of `figures`: what it must be given of one run, by position.
 GIVEN = {
     ("wahba", "augmentation_strips"): {0: lambda of: {
         key: array(key)(of) for key in ("wahba", "wahba_per_root_n", "rotation_residual")
@@ -164,7 +164,7 @@ def test_every_run_is_drawn_under_its_own_title(name, function, tmp_path, monkey
     called = []
     for one in {key for _, key in GIVEN}:
         monkeypatch.setattr(
-            reporting, one, lambda *args, one=one, **more: called.append((one, args, more))
+            figures, one, lambda *args, one=one, **more: called.append((one, args, more))
         )
     trainings = made(name, arrays=True)
     studies.find(name).figure(trainings, tmp_path / name)

@@ -5,8 +5,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from eqssl_jax.models import Network
-from eqssl_jax.models.heads import MLP
+from eqssl_jax.encoders import Network
+from eqssl_jax.encoders.heads import MLP
 from eqssl_jax.transforms import Transform, chain
 
 

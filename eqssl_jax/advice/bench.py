@@ -9,7 +9,7 @@ import numpy as np
 from eqssl_jax import views
 from eqssl_jax.data import partition
 from eqssl_jax.data.base import Split
-from eqssl_jax.evaluation import subset
+from eqssl_jax.measures import subset
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.transforms.base import Params, Transform
 

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int
 
 from eqssl_jax import views
 from eqssl_jax.advice.bench import Bench, resting
-from eqssl_jax.evaluation import extract, knn_accuracy, ladder_study, ridge
-from eqssl_jax.evaluation.features import Features
+from eqssl_jax.measures import extract, knn_accuracy, ladder_study, ridge
+from eqssl_jax.measures.features import Features
 from eqssl_jax.objectives import info_nce, unit
 
 Numbers = dict[str, float]

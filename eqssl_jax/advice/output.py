@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eqssl_jax import reporting
+from eqssl_jax import figures, tabular
 from eqssl_jax.advice.candidates import Candidate
 from eqssl_jax.method import ROLES
 from eqssl_jax.training.workdir import write_json
@@ -12,16 +12,16 @@ from eqssl_jax.training.workdir import write_json
 
 def write(advice: Mapping[str, Any], base: Candidate, workdir: Path) -> None:
     """advice.json, .md, .csv and .png, and roles.py; the table is printed too."""
-    table = reporting.advice_table(advice)
+    table = tabular.advice_table(advice)
     warning = advice.get("warning", "")
     (workdir / "advice.md").write_text(
-        reporting.as_markdown(table) + (f"\n{warning}\n" if warning else "")
+        tabular.as_markdown(table) + (f"\n{warning}\n" if warning else "")
     )
-    (workdir / "advice.csv").write_text(reporting.as_csv(table))
-    reporting.advice(advice, workdir / "advice.png")
+    (workdir / "advice.csv").write_text(tabular.as_csv(table))
+    figures.advice(advice, workdir / "advice.png")
     (workdir / "roles.py").write_text(roles_text(advice, base))
     write_json(workdir / "advice.json", advice)
-    print("\n" + reporting.as_text(table) + "\n\n" + roles_text(advice, base))
+    print("\n" + tabular.as_text(table) + "\n\n" + roles_text(advice, base))
     if warning:
         print(f"Mind: {warning}\n")
     print(f"All of it: {workdir / 'advice.md'}. The figure: {workdir / 'advice.png'}")

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from eqssl_jax.advice.candidates import Candidate
-from eqssl_jax.reporting.metrics import describe, show
+from eqssl_jax.tabular.metrics import describe, show
 
 Evidence = Mapping[str, Mapping[str, Mapping[str, float]]]  # candidate, part, metric
 METRICS = ("probe_top1", "knn", "order_accuracy_amid", "magnitude_r2", "info_nce", "natural")
@@ -42,7 +42,7 @@ def verdicts(
     resolution: float = 0.0,
     dropped: Mapping[str, str] = {},
 ) -> dict[str, Any]:
-    """Advice for every part, in the form of `reporting.advice_table`.
+    """Advice for every part, in the form of `tabular.advice_table`.
 
     With labels the best role by `metric` is advised if the part's own role is clearly worse; where
     the own role cannot be told from the best, it is kept, and advised if it is clearly better than

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from eqssl_jax import evaluation, method
+from eqssl_jax import measures, method
 from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
@@ -67,7 +67,7 @@ def assess_step(
         state = checkpoint.restore(manager, like, step)
     finally:
         manager.close()
-    encoders: dict[str, evaluation.Encode] = {
+    encoders: dict[str, measures.Encode] = {
         "trained": run.encoder(state),
         "random": run.encoder(like),
         **input_floor(run),
@@ -86,32 +86,32 @@ def assess_step(
     return path, result
 
 
-def input_floor(run: Setup) -> dict[str, evaluation.Encode]:
+def input_floor(run: Setup) -> dict[str, measures.Encode]:
     """The inputs as features, by the name of this floor."""
     shape, dimension = run.dataset.image_shape, run.dimension()
     if run.dataset.clouds:
-        return {"coordinates": evaluation.coordinate_encoder(shape[0], dimension=dimension)}
-    return {"pixels": evaluation.pixel_encoder(shape, dimension=dimension)}
+        return {"coordinates": measures.coordinate_encoder(shape[0], dimension=dimension)}
+    return {"pixels": measures.pixel_encoder(shape, dimension=dimension)}
 
 
 def evaluate(
     run: Setup,
-    encoders: Mapping[str, evaluation.Encode],
+    encoders: Mapping[str, measures.Encode],
     options: Mapping[str, Any],
     layers: Mapping[str, Any],
-) -> tuple[Result, evaluation.Arrays]:
+) -> tuple[Result, measures.Arrays]:
     """All metrics of several encoders on the data and recipe of one run."""
     config = run.config
     budgets = {**plain(config)["evaluation"]["options"], **options}
     preset = budgets.pop("preset", config.evaluation.preset)
-    settings = evaluation.settings(preset, **budgets)
+    settings = measures.settings(preset, **budgets)
     # CARE's own recipe, where it has one, is of what is measured; a probe sees the views of all,
     # or a recipe of its own.
     views = method.build_recipe(config.recipe.name, config.recipe.options)
     if settings.care_recipe:
         views = method.build_recipe(settings.care_recipe, {"size": run.dataset.image_shape[0]})
     # A key of its own, the same for every run: all encoders meet the same augmentations.
-    return evaluation.evaluate(
+    return measures.evaluate(
         encoders,
         run.dataset,
         run.recipe,

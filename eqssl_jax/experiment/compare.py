@@ -6,23 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from eqssl_jax import reporting
+from eqssl_jax import figures, tabular
 
 
 def compare(results: Mapping[str, Any], workdir: Path) -> None:
     """Print a short table; write the figure, and the whole table as Markdown and CSV."""
     measured = {metric for result in results.values() for metric in result["encoders"]["trained"]}
-    short = [metric for metric in reporting.HEADLINES if metric in measured]
-    table = reporting.comparison_table(results)
-    print("\n" + reporting.as_text(reporting.comparison_table(results, metrics=short)))
-    (workdir / "comparison.md").write_text(reporting.as_markdown(table))
-    (workdir / "comparison.csv").write_text(reporting.as_csv(table))
-    reporting.comparison(results, workdir / "comparison.png", metrics=short)
+    short = [metric for metric in tabular.HEADLINES if metric in measured]
+    table = tabular.comparison_table(results)
+    print("\n" + tabular.as_text(tabular.comparison_table(results, metrics=short)))
+    (workdir / "comparison.md").write_text(tabular.as_markdown(table))
+    (workdir / "comparison.csv").write_text(tabular.as_csv(table))
+    figures.comparison(results, workdir / "comparison.png", metrics=short)
     curves = {
         run: np.asarray(result["trajectories"]["trained"][0])
         for run, result in results.items()
         if "trajectories" in result
     }
     if curves:
-        reporting.trajectories(curves, workdir / "trajectories.png")
+        figures.trajectories(curves, workdir / "trajectories.png")
     print(f"\nAll of it: {workdir / 'comparison.md'}. The figure: {workdir / 'comparison.png'}")

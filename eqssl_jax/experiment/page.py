@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eqssl_jax import reporting
+from eqssl_jax import page
 from eqssl_jax.config import plain
 from eqssl_jax.experiment.assess import run_folders
 from eqssl_jax.training.environment import read_environment
@@ -31,7 +31,7 @@ def write_page(workdirs: Sequence[Path], out: Path) -> Path:
     folders = [folder for workdir in workdirs for folder in find_runs(workdir)]
     named = names(list({folder.resolve(): folder for folder in folders}.values()))
     runs = [collect(folder, name) for folder, name in named.items()]
-    text = reporting.html_page(runs, shared=shared_figures(workdirs))
+    text = page.html_page(runs, shared=shared_figures(workdirs))
     unfinished = out.with_name(out.name + ".tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def names(folders: Sequence[Path]) -> dict[Path, str]:
         depths |= {folder: depths[folder] + 1 for folder in again}
 
 
-def collect(folder: Path, name: str) -> reporting.Run:
+def collect(folder: Path, name: str) -> page.Run:
     """What a run's folder holds; damaged lines and files become notes.
 
     Raises:
@@ -118,9 +118,7 @@ def collect(folder: Path, name: str) -> reporting.Run:
         }
     config = plain(read_config(folder))
     starts = read_environment(folder)
-    return reporting.Run(
-        name, str(folder), config, records, evaluations, figures, starts, tuple(notes)
-    )
+    return page.Run(name, str(folder), config, records, evaluations, figures, starts, tuple(notes))
 
 
 def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:

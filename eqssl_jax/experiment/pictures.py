@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from eqssl_jax import reporting, views
-from eqssl_jax.evaluation import Arrays
+from eqssl_jax import figures, views
+from eqssl_jax.measures import Arrays
 from eqssl_jax.training.forward import draw_views
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.setup import Setup
@@ -23,12 +23,12 @@ SPECTRA = ("order_accuracy_amid", "magnitude_r2")
 def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays) -> None:
     """Write the figures of one evaluated step to `folder`, named <step>_<figure>.png."""
     if not run.dataset.clouds:
-        reporting.views_sheet(*views_sheet(run), folder / f"{step}_views.png")
+        figures.views_sheet(*views_sheet(run), folder / f"{step}_views.png")
     records = read_records(workdir)
     if records:
         name = workdir.name or "run"
-        reporting.training_curves({name: records}, folder / f"{step}_curves.png")
-    reporting.cosine_histograms(arrays.cosines, folder / f"{step}_cosines.png")
+        figures.training_curves({name: records}, folder / f"{step}_curves.png")
+    figures.cosine_histograms(arrays.cosines, folder / f"{step}_cosines.png")
     if len(arrays.queries):
         draw_neighbours(run, arrays, folder / f"{step}_neighbours.png")
     if run.dataset.clouds:
@@ -39,7 +39,7 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
     for encoder, found in arrays.steering.items():
         if found and encoder in ("trained", "random"):
             name = "steering" if encoder == "trained" else f"steering_{encoder}"
-            reporting.steering(found, folder / f"{step}_{name}.png")
+            figures.steering(found, folder / f"{step}_{name}.png")
 
 
 def draw_ladders(run: Setup, path: Path) -> None:
@@ -55,7 +55,7 @@ def draw_ladders(run: Setup, path: Path) -> None:
         key = jax.random.fold_in(jax.random.key(run.config.seed), i)
         draws = pattern.draw(key, run.recipe, len(images))
         walked[part] = np.clip(views.render(run.recipe, draws.params, images), 0, 1)
-    reporting.ladders(walked, [""] * len(parts), magnitudes, path)
+    figures.ladders(walked, [""] * len(parts), magnitudes, path)
 
 
 def draw_trajectories(arrays: Arrays, path: Path) -> None:
@@ -65,7 +65,7 @@ def draw_trajectories(arrays: Arrays, path: Path) -> None:
         for name, title, most in (("trained", "protein", TURNED), ("random", "untrained", 1))
         for i, curves in enumerate(arrays.trajectories.get(name, ())[:most])
     }
-    reporting.trajectories(rows, path)
+    figures.trajectories(rows, path)
 
 
 def draw_spectra(arrays: Arrays, folder: Path, step: int) -> None:
@@ -80,10 +80,10 @@ def draw_spectra(arrays: Arrays, folder: Path, step: int) -> None:
     by_step = {**earlier, step: arrays.spectrum["trained"]}
     by_step = {other: found for other, found in sorted(by_step.items()) if found}
     for metric in SPECTRA:
-        reporting.spectrum(arrays.spectrum, folder / f"{step}_spectrum_{metric}.png", metric=metric)
+        figures.spectrum(arrays.spectrum, folder / f"{step}_spectrum_{metric}.png", metric=metric)
         if len(by_step) > 1:
             path = folder / f"{step}_spectrum_{metric}_over_training.png"
-            reporting.spectrum_over_training(by_step, path, metric=metric)
+            figures.spectrum_over_training(by_step, path, metric=metric)
 
 
 def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
@@ -115,7 +115,7 @@ def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
         found = np.asarray(read(bank, indices[:SHOWN].reshape(-1)))
         return found.reshape(*indices[:SHOWN].shape, *found.shape[1:])
 
-    reporting.neighbours(
+    figures.neighbours(
         np.asarray(images),
         np.clip(np.asarray(changed), 0, 1),
         pictures(arrays.before["trained"]),

@@ -23,8 +23,8 @@ import jax
 import numpy as np
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.evaluation import Arrays, subset
 from eqssl_jax.experiment.pictures import read
+from eqssl_jax.measures import Arrays, subset
 from eqssl_jax.transforms.base import Transform
 
 IMAGES = 1000  # whose cosines are stored
@@ -98,7 +98,7 @@ def read_arrays(path: Path) -> Stored:
 
 
 def same_queries(runs: Mapping[str, Stored]) -> dict[str, Any]:
-    """Queries and what the trained encoder of each run retrieved, for `reporting.retrieval_blocks`.
+    """Queries and what the trained encoder of each run retrieved, for `figures.retrieval_blocks`.
 
     Returns:
       Its arguments by name: "query", "changed", and "before" and "after" by run.

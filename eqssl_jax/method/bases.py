@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 from ml_collections import ConfigDict
 
-from eqssl_jax import models, objectives
+from eqssl_jax import encoders, objectives
 from eqssl_jax.method.losses import contrast_loss
 from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
 from eqssl_jax.transforms.base import Params, Transform
@@ -79,8 +79,8 @@ def byol_loss(settings: ConfigDict) -> Objective:
     """A head predicts the target network's embedding of the other view, both ways."""
     hidden = tuple(settings.hidden)
 
-    def predictor(dimension: int) -> models.Head:
-        return models.mlp((*hidden, dimension))
+    def predictor(dimension: int) -> encoders.Head:
+        return encoders.mlp((*hidden, dimension))
 
     def init(key: Key[Array, ""], seen: Views) -> PyTree:
         dimension = seen.embeddings.shape[-1]
@@ -133,9 +133,9 @@ def equimod_loss(settings: ConfigDict, recipe: Transform) -> Objective:
         raise ValueError("config.objectives.equimod.projector is empty; it needs a width.")
     mean, std = _parameter_moments(recipe.sample)
     dimension = settings.projector[-1]
-    project = models.mlp(tuple(settings.projector), last_batch_norm=True)
-    embed = models.mlp((settings.parameters,))
-    predict = models.mlp((dimension,), last_batch_norm=True)
+    project = encoders.mlp(tuple(settings.projector), last_batch_norm=True)
+    embed = encoders.mlp((settings.parameters,))
+    predict = encoders.mlp((dimension,), last_batch_norm=True)
 
     def init(key: Key[Array, ""], seen: Views, original: Views) -> PyTree:
         del original

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
-from eqssl_jax import models, objectives
+from eqssl_jax import encoders, objectives
 from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
 from eqssl_jax.transforms.base import Transform
 
@@ -78,7 +78,7 @@ def order_loss(ladder: str, settings: ConfigDict) -> Objective:
 def prediction_loss(part: str, recipe: Transform, hidden: tuple[int, ...]) -> Objective:
     """Heads read the difference from either order of the views, as in AugSelf."""
     variance = _difference_variance(part, recipe)
-    head = models.mlp((*hidden, variance.shape[0]))
+    head = encoders.mlp((*hidden, variance.shape[0]))
 
     def init(key: Key[Array, ""], seen: Views) -> object:
         return head.init(key, 2 * seen.features.shape[-1])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eqssl_jax import presets, reporting
+from eqssl_jax import figures, presets, tabular
 from eqssl_jax.experiment.stored import same_queries
 from eqssl_jax.studies.base import Outcome, Trainings
 
@@ -31,9 +31,9 @@ def wahba(trainings: Trainings, stem: Path) -> list[Path]:
     if not methods:
         return []
     first = stored[next(iter(methods))]
-    floors = {encoder: _measures(first, encoder) for encoder in reporting.FLOORS}
+    floors = {encoder: _measures(first, encoder) for encoder in tabular.FLOORS}
     path = _named(stem, "augmentations")
-    reporting.augmentation_strips(
+    figures.augmentation_strips(
         methods, path, floors={name: found for name, found in floors.items() if found}
     )
     return [path]
@@ -45,10 +45,10 @@ def circle(trainings: Trainings, stem: Path) -> list[Path]:
     written = []
     if cosines:
         written.append(_named(stem, "cosines"))
-        reporting.circle_histograms(cosines, written[-1])
+        figures.circle_histograms(cosines, written[-1])
     if points:
         written.append(_named(stem, "points"))
-        reporting.circle_points(points, written[-1])
+        figures.circle_points(points, written[-1])
     return written
 
 
@@ -61,14 +61,14 @@ def sweep(trainings: Trainings, stem: Path) -> list[Path]:
     if not any(results):  # λ = 0 alone is no sweep
         return []
     path = _named(stem, "sweep")
-    reporting.weight_sweep(results, path)
+    figures.weight_sweep(results, path)
     return [path]
 
 
 def over_training(trainings: Trainings, stem: Path) -> list[Path]:
     """Figure 8: γ and invariance over training."""
     path = _named(stem, "over_training")
-    reporting.measures_over_training(_by_step(trainings), path)
+    figures.measures_over_training(_by_step(trainings), path)
     return [path]
 
 
@@ -78,13 +78,13 @@ def ablation(trainings: Trainings, stem: Path) -> list[Path]:
         " + ".join(_TERMS[part] for part in run.split("_")): of for run, of in trainings.items()
     }
     written = [_named(stem, "bars"), _named(stem, "over_training")]
-    reporting.ablation_bars({run: [one.last() for one in of] for run, of in named.items()},
+    figures.ablation_bars({run: [one.last() for one in of] for run, of in named.items()},
                             written[0])  # fmt: skip
-    reporting.measures_over_training(_by_step(named), written[1], metrics=("positive_cosine",))
+    figures.measures_over_training(_by_step(named), written[1], metrics=("positive_cosine",))
     cosines = _by_run(named, "positive_cosines")
     if cosines:
         written.append(_named(stem, "positive_cosines"))
-        reporting.positive_histograms(cosines, written[-1])
+        figures.positive_histograms(cosines, written[-1])
     return written
 
 
@@ -100,7 +100,7 @@ def retrieval(trainings: Trainings, stem: Path) -> list[Path]:
     path = _named(stem, "neighbours")
     results = {run: trainings[run][0].last() for run in asked}
     found = same_queries(asked)
-    reporting.retrieval_blocks(
+    figures.retrieval_blocks(
         found["query"], found["changed"], found["before"], found["after"], path, results=results
     )
     return [path]
@@ -116,12 +116,12 @@ def proteins(trainings: Trainings, stem: Path) -> list[Path]:
     bars = {_objectives(run): [one.last() for one in of] for run, of in trainings.items()}
     every = [result for of in bars.values() for result in of]
     written = []
-    if reporting.over_seeds(every, "trained", _AXIS).trainings:
+    if tabular.over_seeds(every, "trained", _AXIS).trainings:
         written.append(_named(stem, "axis"))
-        reporting.ablation_bars(bars, written[-1], metrics=(_AXIS,))
+        figures.ablation_bars(bars, written[-1], metrics=(_AXIS,))
     if curves:
         written.append(_named(stem, "trajectories"))
-        reporting.trajectories(curves, written[-1])
+        figures.trajectories(curves, written[-1])
     return written
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eqssl_jax import reporting
+from eqssl_jax import tabular
 from eqssl_jax.experiment.stored import read_arrays
 from eqssl_jax.studies.base import Outcome
 from eqssl_jax.training.records import read_records
@@ -48,7 +48,7 @@ def merged(results: Sequence[Result]) -> Result:
     for encoder, metrics in first["encoders"].items():
         encoders[encoder] = {}
         for metric in metrics:
-            found = reporting.over_seeds(results, encoder, metric)
+            found = tabular.over_seeds(results, encoder, metric)
             if found.trainings == len(results):
                 number = {"value": found.value, "sd": found.sd, "n": found.trainings}
                 encoders[encoder][metric] = number

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from eqssl_jax.reporting.published import published
 from eqssl_jax.studies import scales
 from eqssl_jax.studies.ablations import METRICS
 from eqssl_jax.studies.base import DataChoice, Runs, Study
 from eqssl_jax.studies.methods import BASES, METHODS, SOLO
 from eqssl_jax.studies.scales import Change
+from eqssl_jax.tabular.published import published
 
 _DATASETS = {
     "CIFAR-10": "cifar10",

@@ -6,11 +6,11 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import reporting
-from eqssl_jax.reporting import Cell, beside, published
+from eqssl_jax import tabular
 from eqssl_jax.studies import outcome
 from eqssl_jax.studies.base import DataChoice, Outcome, Study
 from eqssl_jax.studies.choose import Chosen
+from eqssl_jax.tabular import Cell, beside, published
 
 _SMALL = (
     "Ours are NOT comparable with the published numbers: another encoder, other data or far fewer "
@@ -43,9 +43,9 @@ def tabulate(
         return beside.as_text(compared), beside.as_markdown(compared), beside.as_csv(compared)
     measured = {metric for result in results.values() for metric in result["encoders"]["trained"]}
     metrics = [metric for metric in study.metrics if metric in measured]
-    table = reporting.comparison_table(results, metrics=metrics)
+    table = tabular.comparison_table(results, metrics=metrics)
     table = table._replace(notes=(f"{study.title}", *table.notes, *notes))
-    return reporting.as_text(table), reporting.as_markdown(table), reporting.as_csv(table)
+    return tabular.as_text(table), tabular.as_markdown(table), tabular.as_csv(table)
 
 
 def compare(
@@ -84,8 +84,7 @@ def _floors(column: str, metric: str, results: Sequence[Mapping[str, Any]]) -> s
     found: dict[str, dict[str, None]] = {}
     for result in results:
         floors = {
-            title: _cell(result, metric, encoder).value
-            for encoder, title in reporting.FLOORS.items()
+            title: _cell(result, metric, encoder).value for encoder, title in tabular.FLOORS.items()
         }
         for title, value in {**floors, "chance": result["chance"].get(metric)}.items():
             if value is not None:

@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.evaluation import settings
+from eqssl_jax.measures import settings
 from eqssl_jax.method import Method, build_recipe
 
 

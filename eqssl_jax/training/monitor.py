@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from eqssl_jax.evaluation import extract, knn_accuracy, subset
+from eqssl_jax.measures import extract, knn_accuracy, subset
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 

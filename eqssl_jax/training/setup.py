@@ -14,11 +14,11 @@ from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
-from eqssl_jax import data, method, models
-from eqssl_jax.config import plain
+from eqssl_jax import data, encoders, method
+from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.encoders import Network
 from eqssl_jax.method import Method
-from eqssl_jax.models import Network
 from eqssl_jax.training.checks import (
     check_batch,
     check_budget,
@@ -120,6 +120,7 @@ def setup(
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
       FileNotFoundError: if the data is not there.
     """
+    config = checked(config)
     mesh = make_mesh()
     config = with_absolute_paths(config)
     built = method.build(config)
@@ -294,4 +295,4 @@ def build_network(
 
 
 # Cached, so that equal networks are the same functions and compiled code is found again.
-_network = functools.lru_cache(maxsize=8)(models.build)
+_network = functools.lru_cache(maxsize=8)(encoders.build)

@@ -1,0 +1,1 @@
+"""What a step costs on paper: collectives, rooflines and predictions, for benchmarks/scaling.py."""

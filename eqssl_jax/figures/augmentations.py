@@ -1,0 +1,112 @@
+"""Measures that have one number for each augmentation: what a mean and its spread would hide."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eqssl_jax.figures.floors import LINES, value_axis
+from eqssl_jax.figures.style import INK, TEXT, key, panels, quiet, run_styles, save
+from eqssl_jax.tabular.metrics import HIGHER, LOWER, TITLES, describe
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Measures = Mapping[str, Float[np.ndarray, " a"]]
+WAHBA = ("wahba", "wahba_per_root_n", "rotation_residual")
+
+
+def augmentation_strips(
+    methods: Mapping[str, Measures],
+    path: str | Path,
+    *,
+    measures: Sequence[str] = WAHBA,
+    floors: Mapping[str, Measures] = {},
+) -> None:
+    """A dot for each augmentation, by method: one panel a measure, with the mean and its spread.
+
+    The bar beside the dots is mean ± 1 sd over augmentations. Floors are lines at their mean:
+    dashed the random encoder, dotted raw pixels. A share that no rotation explains near 1 says that
+    a small W is a small move, not a rotation; it is read beside W.
+
+    Args:
+      methods: method -> measure -> a number for each augmentation, [A]; A may differ. A method
+        without a measure, or with NaN alone, has an empty row.
+      path: the PNG to write.
+      measures: which panels, in this order.
+      floors: "random" and "pixels" -> the same.
+
+    Raises:
+      ValueError: without methods, for an unknown floor, arrays that are not [A], or when no method
+        has a finite number.
+
+    Source: after Gupta et al. 2024 (arXiv:2306.13924), Figure 5.
+    """
+    unknown = sorted(set(floors) - set(LINES))
+    if unknown:
+        raise ValueError(f"There is no line for the floor {unknown}; choose from {list(LINES)}.")
+    shown = {m: {name: _finite(name, m, of) for name, of in methods.items()} for m in measures}
+    shown = {m: rows for m, rows in shown.items() if any(len(v) for v in rows.values())}
+    if not shown:
+        raise ValueError(
+            f"None of the methods {list(methods)} has a finite number of {', '.join(measures)}: "
+            f"evaluate them with more images than the embedding has dimensions."
+        )
+    figure, grid = panels(len(shown), most=3, width=2.9, height=0.95 + 0.42 * len(methods))
+    seen: set[str] = set()
+    for axes, (measure, rows) in zip(grid, shown.items(), strict=True):
+        levels = {floor: _finite(floor, measure, of) for floor, of in floors.items()}
+        levels = {floor: values for floor, values in levels.items() if len(values)}
+        seen |= set(levels)
+        strip(axes, measure, rows, levels)
+    handles, names = _legend([floor for floor in LINES if floor in seen])
+    key(figure, handles, names)
+    save(figure, path)
+
+
+def strip(
+    axes: "Axes", measure: str, rows: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray]
+) -> None:
+    """One panel: a row for each method, with its dots and their mean."""
+    styles = run_styles(rows)
+    for y, (name, values) in enumerate(rows.items()):
+        colour = styles[name]["color"]
+        # Heights within the row repeat in a fixed order: equal values stay apart.
+        spread = 0.09 * ((np.arange(len(values)) * 3) % 5 - 2) / 2
+        axes.plot(values, y - 0.12 + spread, "o", color=colour, alpha=0.45, markersize=3.6,
+                  markeredgewidth=0, zorder=2)  # fmt: skip
+        if len(values):
+            sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+            bar = {"color": colour, "markersize": 5, "elinewidth": 1.6, "capsize": 2.5}
+            axes.errorbar([values.mean()], [y + 0.2], xerr=[sd], fmt="D", zorder=3, **bar)
+    for floor, values in floors.items():
+        axes.axvline(float(values.mean()), zorder=1, **LINES[floor])
+    value_axis(axes, measure, np.concatenate([*rows.values(), *floors.values()]).tolist())
+    first = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
+    axes.set_yticks(range(len(rows)), list(rows) if first else [])
+    axes.set_ylim(len(rows) - 0.5, -0.5)  # the first method on top
+    notes = {LOWER: "← lower is better", HIGHER: "higher is better →", None: " "}
+    quiet(axes, describe(measure).title, note=notes[describe(measure).better])
+    axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=TEXT)
+
+
+def _legend(floors: Sequence[str]) -> tuple[list[Any], list[str]]:
+    from matplotlib.lines import Line2D
+
+    dot = Line2D([], [], linestyle="", marker="o", markersize=3.6, color=INK, alpha=0.45)
+    bar = Line2D([], [], marker="D", markersize=4.5, color=INK, linewidth=1.4)
+    handles = [dot, bar, *(Line2D([], [], **LINES[floor]) for floor in floors)]
+    return handles, ["an augmentation", "mean ± 1 sd", *(TITLES[floor] for floor in floors)]
+
+
+def _finite(name: str, measure: str, of: Measures) -> np.ndarray:
+    values = np.asarray(of.get(measure, ()), np.float64)
+    if values.ndim != 1:
+        raise ValueError(
+            f"{measure} of {name!r} must be a number for each augmentation [A], found shape "
+            f"{values.shape}."
+        )
+    return values[[math.isfinite(value) for value in values]]

@@ -1,0 +1,1 @@
+"""How well do features tell classes apart?"""

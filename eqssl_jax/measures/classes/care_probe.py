@@ -1,0 +1,195 @@
+"""The linear probe of CARE's authors: trained on augmented images, encoded anew every epoch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.measures.classes.probe import Linear, Probe, adam, cross_entropy, summary
+from eqssl_jax.measures.features import Encode, Layers, extract
+from eqssl_jax.transforms.base import Transform
+
+_DROPS = (1 / 2, 2 / 3, 5 / 6)  # of all epochs: 30, 40 and 50 of 60
+_FACTOR = 0.1
+_MOMENTUM = 0.9
+
+
+def care_probe(
+    encode: Encode | Layers,
+    dataset: Dataset,
+    transform: Transform,
+    *,
+    optimizer: str = "adam",
+    epochs: int = 100,
+    batch: int = 512,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-6,
+    seeds: Sequence[int] = (0, 1, 2),
+    limit: int | None = None,
+    test_limit: int | None = None,
+) -> Probe:
+    """Linear probe on augmented images: last step, no selection.
+
+    Every epoch draws one augmentation for each training image and encodes it (features before the
+    projector, as they come). The encoding is shared by all seeds, which therefore differ in the
+    initialisation of the classifier alone. Tested on images as they are.
+
+    Differs from the authors' code, knowingly: BatchNorm is frozen (theirs stays in training mode
+    while the probe trains, so its statistics drift), and the validation split is left out of the
+    training images because other numbers are chosen on it.
+
+    Args:
+      encode: frozen encoder.
+      dataset: with labelled "train" and "test" splits.
+      transform: the augmentation of the training images.
+      optimizer: "adam" at a constant rate (CIFAR and STL-10; the other values are for it), or "sgd"
+        with momentum 0.9, its rate times 0.1 after 1/2, 2/3 and 5/6 of the epochs (ImageNet-100:
+        60 epochs, batches of 128, rate 30, no decay). Both with L2 in the gradient.
+      epochs, batch, learning_rate, weight_decay: the authors' values; a last incomplete batch of an
+        epoch is left out.
+      seeds: of the classifiers' initialisation.
+      limit, test_limit: fixed random subsets of the splits (None: all).
+
+    Raises:
+      ValueError: for an unknown optimizer, a split that is missing or unlabeled, no seeds,
+        epochs < 1, or fewer training images than one batch.
+
+    Source: Gupta et al. 2024 (arXiv:2306.13924) and their code; SGD as He et al. 2020
+    (arXiv:1911.05722).
+    """
+    if optimizer not in _OPTIMIZERS:
+        raise ValueError(
+            f"care_probe() knows the optimizers {', '.join(_OPTIMIZERS)}, found {optimizer!r}."
+        )
+    train, test = (_labelled(dataset, name) for name in ("train", "test"))
+    count = min(train.size, limit or train.size)
+    if not len(seeds) or epochs < 1 or count < batch:
+        raise ValueError(
+            f"care_probe() needs seeds, epochs ≥ 1 and at least one full batch, found seeds="
+            f"{tuple(seeds)}, epochs={epochs} and {count} images for batches of {batch}."
+        )
+    tested = extract(encode, test, batch=batch, limit=test_limit)
+    models = _start(seeds, tested.features.shape[1], len(dataset.classes))
+    moments = (jax.tree.map(jnp.zeros_like, models), jax.tree.map(jnp.zeros_like, models))
+    rule, decay = _OPTIMIZERS[optimizer], jnp.float32(weight_decay)
+    step = 0
+    for epoch in range(epochs):
+        x, y = _epoch(encode, train, transform, epoch, batch=batch, limit=limit)
+        steps = jnp.arange(step + 1, step + len(x) + 1, dtype=jnp.float32)
+        step += len(x)
+        rate = jnp.float32(learning_rate * rule.factor(epoch, epochs))
+        models, moments = _train(models, moments, x, y, steps, rate, decay, move=rule.move)
+    host = jax.device_get(models)
+    return summary(
+        [Linear(w, b) for w, b in zip(host.weight, host.bias, strict=True)],
+        [(tested.features, test.labels[tested.indices])],  # type: ignore[index]
+        regularisation=weight_decay,
+        validation={},
+    )
+
+
+class _Rule(NamedTuple):
+    """How the classifier moves, and what its rate is multiplied by in an epoch of all."""
+
+    move: Callable[..., tuple[PyTree, tuple[PyTree, PyTree]]]
+    factor: Callable[[int, int], float]
+
+
+def _sgd(
+    params: PyTree, moments: tuple[PyTree, PyTree], gradient: PyTree, step: Array, rate: Array
+) -> tuple[PyTree, tuple[PyTree, PyTree]]:
+    """v ← 0.9 v + g, w ← w − rate·v; the interface of `adam`, whose second moment stays unused."""
+    del step
+    velocity = jax.tree.map(lambda v, g: _MOMENTUM * v + g, moments[0], gradient)
+    moved = jax.tree.map(lambda p, v: p - rate * v, params, velocity)
+    return moved, (velocity, moments[1])
+
+
+def _dropped(epoch: int, epochs: int) -> float:
+    return _FACTOR ** sum(epoch >= round(drop * epochs) for drop in _DROPS)
+
+
+_OPTIMIZERS: Mapping[str, _Rule] = {
+    "adam": _Rule(adam, lambda epoch, epochs: 1.0),
+    "sgd": _Rule(_sgd, _dropped),
+}
+
+
+def _labelled(dataset: Dataset, name: str) -> Split:
+    split = dataset.splits.get(name)
+    if split is None or split.labels is None or not dataset.classes:
+        raise ValueError(
+            f"A probe needs a labelled {name!r} split; {dataset.name} has "
+            f"{[k for k, s in dataset.splits.items() if s.labels is not None]} with labels."
+        )
+    return split
+
+
+def _start(seeds: Sequence[int], width: int, classes: int) -> Linear:
+    """PyTorch's initial linear layer, U(±1/√H) for weights and bias, one for each seed."""
+    bound = 1 / np.sqrt(width)
+    drawn = [np.random.default_rng(s).uniform(-bound, bound, (width + 1, classes)) for s in seeds]
+    both = jnp.asarray(np.stack(drawn), jnp.float32)
+    return Linear(both[:, :width], both[:, width])
+
+
+def _epoch(
+    encode: Encode | Layers,
+    train: Split,
+    transform: Transform,
+    epoch: int,
+    *,
+    batch: int,
+    limit: int | None,
+) -> tuple[Float[Array, "t b h"], Int[Array, "t b"]]:
+    """Features of freshly augmented images, in a fresh order, cut into batches."""
+    rng = np.random.default_rng([epoch, 0])
+    images = np.arange(train.size)
+    if limit is not None and limit < train.size:
+        images = np.random.default_rng(0).permutation(train.size)[:limit]
+    order = rng.permutation(images)
+    order = order[: len(order) // batch * batch]
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), epoch), len(order))
+    draws = jax.device_get(_sample(keys, sample=transform.sample))
+    encoded = extract(encode, train, batch=batch, indices=order, transform=transform, params=draws)
+    labels = np.asarray(train.labels)[order].astype(np.int32)
+    x = jnp.asarray(encoded.features).reshape(-1, batch, encoded.features.shape[1])
+    return x, jnp.asarray(labels).reshape(-1, batch)
+
+
+@partial(jax.jit, static_argnames="sample")
+def _sample(keys, *, sample):  # type: ignore[no-untyped-def]
+    return jax.vmap(sample)(keys)
+
+
+@partial(jax.jit, donate_argnums=(0, 1), static_argnames="move")
+def _train(
+    models: Linear,
+    moments: PyTree,
+    x: Array,
+    y: Array,
+    steps: Array,
+    rate: Array,
+    decay: Array,
+    *,
+    move: Callable[..., tuple[PyTree, tuple[PyTree, PyTree]]],
+) -> tuple[Linear, PyTree]:
+    """One epoch of every classifier (leaves [S, …]) on the same batches [T, B, H]."""
+
+    def advance(state: PyTree, inputs: PyTree) -> tuple[PyTree, None]:
+        rows, labels, step = inputs
+
+        def one(model: Linear, moments: PyTree) -> tuple[Linear, PyTree]:
+            gradient = jax.grad(cross_entropy)(model, rows, labels)
+            # L2 in the gradient, of the bias too, as PyTorch's weight_decay=… does.
+            gradient = jax.tree.map(lambda g, p: g + decay * p, gradient, model)
+            return move(model, moments, gradient, step, rate)
+
+        return jax.vmap(one)(*state), None
+
+    return jax.lax.scan(advance, (models, moments), (x, y, steps))[0]

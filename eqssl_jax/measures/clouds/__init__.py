@@ -1,0 +1,1 @@
+"""What do encoders of point clouds know of axes and turns?"""

@@ -1,0 +1,1 @@
+"""Do distances keep the order of a transformation's magnitude?"""

@@ -1,0 +1,1 @@
+"""Can parameters be read off features?"""

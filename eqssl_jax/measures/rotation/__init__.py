@@ -1,0 +1,1 @@
+"""How close is an augmentation to a rotation of the embeddings?"""

@@ -1,0 +1,1 @@
+"""Which rotation does a draw cause?"""

@@ -1,0 +1,127 @@
+"""The views a steering study needs: one part's draws, and embeddings of three sets of images."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from eqssl_jax.data.base import Split
+from eqssl_jax.measures.features import Encode, Layers, extract_views, subset
+from eqssl_jax.measures.steering.basis import restricted
+from eqssl_jax.measures.steering.steering import LEAST_DRAWS, Drawn
+from eqssl_jax.transforms.base import Params, Transform
+
+ALL = "all"  # the name of the whole transformation among its parts
+PAIRS = 10  # compositions at most
+
+
+class PartDraws(NamedTuple):
+    """Of one part, on the host: leaves [D, …], [V, …] and [T, …]."""
+
+    train: Params
+    validation: Params
+    test: Params
+
+
+class Seen(NamedTuple):
+    """Unit embeddings of one encoder; those of training images under held-out draws as well."""
+
+    train: Drawn
+    validation: Drawn
+    test: Drawn
+    train_on_test: Float[np.ndarray, "t n d"]  # training images, held-out draws
+    train_composed: Float[np.ndarray, "p n d"]
+    test_composed: Float[np.ndarray, "p m d"]
+
+
+def check_parts(transform: Transform, parts: Sequence[str]) -> None:
+    """Refuse parts that the transformation does not have.
+
+    Raises:
+      ValueError: for such parts, or none.
+    """
+    unknown = [part for part in parts if part != ALL and part not in transform.identity]
+    if unknown or not parts:
+        raise ValueError(
+            f"steering_parts is {tuple(parts)}: choose from {ALL!r} (all of them together) and the "
+            f"parts of the transformation, {sorted(transform.identity)}."
+        )
+
+
+def draw_part(transform: Transform, key: Key[Array, ""], part: str, draws: int) -> PartDraws:
+    """Draws of one part, all others at rest: `draws` to fit, a quarter as many (but at least 8)
+    to choose by, and as many again to test; the same as it has together with all others ("all").
+    """
+    other = max(LEAST_DRAWS, draws // 4)
+    keys = jax.random.split(key, draws + 2 * other)
+    drawn = jax.device_get(_sampled(keys, sample=transform.sample))
+    if part != ALL:
+        rest = jax.tree.map(
+            lambda leaf, all_: np.broadcast_to(leaf, all_.shape), transform.identity, drawn
+        )
+        drawn = {**rest, part: drawn[part]}
+    cuts = np.split(np.arange(len(keys)), [draws, draws + other])
+    return PartDraws(*(restricted(drawn, rows) for rows in cuts))
+
+
+# One compilation for all parts, encoders and checkpoints.
+@partial(jax.jit, static_argnames="sample")
+def _sampled(keys, *, sample):  # type: ignore[no-untyped-def]
+    return jax.vmap(sample)(keys)
+
+
+def embed_part(
+    encoders: Mapping[str, Encode | Layers],
+    splits: Mapping[str, Split],
+    transform: Transform,
+    drawn: PartDraws,
+    held_out: str,
+    images: int,
+    batch: int,
+) -> dict[str, Seen]:
+    fit, choose, test = (_steps(part) for part in drawn)
+    pairs = [(*test[p], *test[p + 1]) for p in range(min(PAIRS, len(test) - 1))]
+    own = "validation" in splits and held_out != "validation"
+    # Without a validation split, other training images choose.
+    train = subset(splits["train"].size, images if own else 2 * images)
+    rows = {
+        "train": train if own else train[::2],
+        "validation": subset(splits["validation"].size, images) if own else train[1::2],
+        held_out: subset(splits[held_out].size, images),
+    }
+
+    def embed(split: str, name: str, views: list) -> dict[str, np.ndarray]:
+        found = extract_views(
+            encoders, splits[split], transform, [(), *views], batch=batch, indices=rows[name]
+        )
+        return {encoder: _unit(z) for encoder, z in found.items()}
+
+    on_train = embed("train", "train", [*fit, *test, *pairs])
+    on_validation = embed("validation" if own else "train", "validation", choose)
+    on_test = embed(held_out, held_out, [*test, *pairs])
+    first, second = len(fit), len(fit) + len(test)
+    return {
+        name: Seen(
+            Drawn(z[0], z[1:][:first], drawn.train),
+            Drawn(on_validation[name][0], on_validation[name][1:], drawn.validation),
+            Drawn(on_test[name][0], on_test[name][1:][: len(test)], drawn.test),
+            z[1:][first:second],
+            z[1:][second:],
+            on_test[name][1:][len(test) :],
+        )
+        for name, z in on_train.items()
+    }
+
+
+def _steps(params: Params) -> list[tuple[Params]]:
+    """Each draw as the steps of `extract_views`."""
+    count = len(jax.tree.leaves(params)[0])
+    return [(jax.tree.map(lambda leaf, i=i: leaf[i], params),) for i in range(count)]
+
+
+def _unit(z: np.ndarray) -> np.ndarray:
+    z = z.astype(np.float64)
+    return z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12)

@@ -1,0 +1,109 @@
+"""Names of code in a config: a short built-in name, or `module:attribute` of the user's own."""
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def resolve(name: str, kind: str, builtin: Mapping[str, Any], *, setting: str = "") -> Any:
+    """The object that a name of a config stands for.
+
+    Args:
+      name: a key of `builtin`, or `module:attribute`; the attribute may have dots. The module is
+        imported as Python imports it, with the current directory on its path, as for `python -m`.
+      kind: what the name stands for, for errors: "encoder".
+      builtin: the short names and what they stand for.
+      setting: the setting that holds the name, for errors: "config.model.encoder".
+
+    >>> resolve("sqrt", "function", {"sqrt": 1})
+    1
+    >>> resolve("math:sqrt", "function", {})(9.0)
+    3.0
+
+    Raises:
+      ValueError: for a name that is neither, a module that cannot be imported, and an attribute
+        that the module does not have.
+    """
+    if name in builtin:
+        return builtin[name]
+    subject = f"{setting or f'the {kind}'} is {name!r}"
+    if not is_outside(name):
+        raise ValueError(
+            f"{subject}, and there is no {kind} of that name: choose from {sorted(builtin)}, or "
+            f"give your own as module:attribute, e.g. my_parts:my_{kind.replace(' ', '_')}."
+        )
+    module_name, _, attribute = name.partition(":")
+    value = _imported(module_name, subject)
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            public = [key for key in vars(sys.modules[module_name]) if not key.startswith("_")]
+            raise ValueError(
+                f"{subject}, but the module {module_name} ({_place(module_name)}) has no "
+                f"{attribute!r}: it has {', '.join(public[:10]) or 'nothing'}."
+            )
+        value = getattr(value, part)
+    return value
+
+
+def is_outside(name: str) -> bool:
+    """Whether a name is written as `module:attribute`, both of them Python identifiers.
+
+    >>> is_outside("my_parts:TinyViT"), is_outside("cifar10:3.0.2"), is_outside("resnet18")
+    (True, False, False)
+    """
+    module, colon, attribute = name.partition(":")
+    parts = [*module.split("."), *attribute.split(".")]
+    return bool(colon) and all(part.isidentifier() for part in parts)
+
+
+def check_call(function: Any, name: str, expected: str, *arguments: Any, **keywords: Any) -> None:
+    """Refuse what is not callable with these arguments, before it is called.
+
+    Raises:
+      ValueError: with the name, the signature that was found and the `expected` one.
+    """
+    if not callable(function):
+        raise ValueError(f"{name} is {_short(function)}, but it must be {expected}.")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # functions of C without a signature: the call will tell
+        return
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError as error:
+        raise ValueError(
+            f"{name} takes {signature}, but it must be {expected}; called so, {error}."
+        ) from None
+
+
+def _imported(module: str, subject: str) -> Any:
+    here = os.getcwd()
+    if not {"", here} & set(sys.path):
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()  # a file may have been written since Python last looked
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # whatever the module's own code raises
+        missing = isinstance(error, ModuleNotFoundError) and module.startswith(str(error.name))
+        advice = (
+            f"put {module.replace('.', '/')}.py into {here}, where this runs, or into a folder of "
+            "PYTHONPATH, or install its package"
+            if missing
+            else "correct the module; python -c 'import " + module + "' shows where it fails"
+        )
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(
+            f"{subject}, but the module {module} cannot be imported ({problem}): {advice}."
+        ) from error
+
+
+def _place(module: str) -> str:
+    return str(getattr(sys.modules[module], "__file__", None) or "built in")
+
+
+def _short(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}…"

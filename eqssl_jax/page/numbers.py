@@ -1,0 +1,141 @@
+"""The numbers of several runs as a table of a page, the best marked where it clearly is."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from xml.etree.ElementTree import Element
+
+from eqssl_jax.page.html_tables import html_table
+from eqssl_jax.page.markup import tag
+from eqssl_jax.tabular.metrics import (
+    FAMILIES,
+    HEADLINES,
+    HIGHER,
+    arrow,
+    describe,
+    measured,
+    member,
+    show,
+)
+from eqssl_jax.tabular.tables import Cell, Results, Row, Table, comparison_table
+
+GROUPS = {
+    "Classes": ("knn", "probe_", "care_probe_"),
+    "Invariance and rotation": ("invariance_", "gram_", "wahba", "rotation_", "gamma", "compos"),
+    "The embedding": ("info_nce", "natural", "effective_rank"),
+    "Known factors": ("r2_",),
+}
+FEW = 12  # measurements; more are folded under the headlines
+MARK = (
+    "Bold: ahead of every other column by more than two standard deviations of the difference, "
+    "counting the spread over seeds or augmentations and, for accuracies, the sampling of the test "
+    "images. It says nothing about other seeds of training."
+)
+
+
+def number_tables(results: Results) -> list[Element]:
+    """The headlines of evaluated runs beside their floors, then everything in a fold.
+
+    Args:
+      results: run name -> evaluation result with at least one number of its trained encoder.
+    """
+    table = comparison_table(results)
+    names = [row.metric for row in table.rows]
+    short = [name for name in HEADLINES if name in names] or names
+    notes = [tag("p", note, class_="note") for note in table.notes]
+    if len(results) > 1:
+        notes.insert(0, tag("p", MARK, class_="note"))
+    if len(names) <= FEW:
+        return [_table("What was measured", table, results), *notes]
+    headlines = _table("In short", comparison_table(results, short), results)
+    whole = tag(
+        "details",
+        tag("summary", f"All {len(names)} measurements"),
+        _table("All measurements", table, results, grouped=True),
+    )
+    return [headlines, whole, *notes]
+
+
+def clearly_best(
+    metric: str,
+    cells: Sequence[Cell],
+    *,
+    runs: int,
+    images: int | None = None,
+    exact: Collection[int] = (),
+) -> int | None:
+    """Which of the first `runs` cells is better than every other by two sd of the difference.
+
+    None where there is no such cell, no other run, no direction, or a spread that is not known.
+
+    Args:
+      metric: its name says which way is better.
+      cells: of runs, then of floors.
+      runs: how many of the cells are runs.
+      images: behind an accuracy, whose sampling error √(p(1 − p)/images) then counts too.
+      exact: cells without a spread because they are computed, as chance is.
+    """
+    better = describe(metric).better
+    known = {i: cell for i, cell in enumerate(cells) if _finite(cell.value)}
+    if better is None or sum(i < runs for i in known) < 2:
+        return None
+    sign = 1 if better == HIGHER else -1
+    best = max((i for i in known if i < runs), key=lambda i: sign * (known[i].value or 0.0))
+    spreads = {i: 0.0 if i in exact else _variance(metric, c, images) for i, c in known.items()}
+    for i, cell in known.items():
+        ahead = sign * ((known[best].value or 0.0) - (cell.value or 0.0))
+        if i != best and not ahead > 2 * math.sqrt(spreads[best] + spreads[i]):
+            return None
+    return best
+
+
+def _variance(metric: str, cell: Cell, images: int | None) -> float:
+    """Of the number in a cell; infinite where nothing is known of it."""
+    value, accuracy = cell.value or 0.0, metric == "knn" or metric.endswith(("_top1", "_top5"))
+    sampling = value * (1 - value) / images if accuracy and images else 0.0
+    if cell.sd is None or not math.isfinite(cell.sd):
+        return sampling or math.inf
+    return cell.sd**2 + sampling or math.inf
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _table(caption: str, table: Table, results: Results, *, grouped: bool = False) -> Element:
+    runs = len(results)
+    images = next((n for r in results.values() if (n := _images(r))), None)
+    # The title of chance, or "chance (run)" where runs differ.
+    exact = [i for i, name in enumerate(table.columns) if i >= runs and name.startswith("chance")]
+    body: dict[str, list[tuple[str, list[Element]]]] = {}
+    for row in table.rows:
+        heading = f"{describe(row.metric).title} {arrow(row.metric)}".rstrip()
+        best = clearly_best(row.metric, row.cells, runs=runs, images=images, exact=exact)
+        cells = _cells(row, best)
+        body.setdefault(_group(row.metric) if grouped else "", []).append((heading, cells))
+    floors = len(table.columns) - runs
+    groups = [("Trained", runs), *([("To be beaten", floors)] if floors else [])]
+    return html_table(caption, table.columns, body, stub="Metric", groups=groups, class_="numbers")
+
+
+def _images(result: Mapping[str, object]) -> int | None:
+    return measured(result, "trained").get("knn", {}).get("n")
+
+
+def _cells(row: Row, best: int | None) -> list[Element]:
+    return [
+        tag("td", tag("strong", show(row.metric, *cell)), title="clearly the best")
+        if i == best
+        else tag("td", show(row.metric, *cell), title=_exact(cell))
+        for i, cell in enumerate(row.cells)
+    ]
+
+
+def _exact(cell: Cell) -> str | None:
+    """All digits, on hover."""
+    return None if cell.value is None else repr(cell.value)
+
+
+def _group(metric: str) -> str:
+    if of := member(metric):
+        return FAMILIES[of.family].title
+    return next((g for g, starts in GROUPS.items() if metric.startswith(starts)), "Other")

@@ -1,0 +1,87 @@
+"""Runs as one HTML file that needs nothing else: no network, no scripts, images inside."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from xml.etree.ElementTree import Element
+
+from eqssl_jax.page.courses import over_training, training
+from eqssl_jax.page.gallery import figures
+from eqssl_jax.page.markup import markup, tag
+from eqssl_jax.page.numbers import number_tables
+from eqssl_jax.page.runs import Run, evaluated
+from eqssl_jax.page.settings import commands, environments, settings
+from eqssl_jax.page.summary import remarks, summary
+
+FEW = 3  # runs that are named in the title
+
+
+def html_page(runs: Sequence[Run], *, shared: Mapping[str, bytes] | None = None) -> str:
+    """The page of one or several runs; equal input gives an equal page.
+
+    What a run lacks (evaluation, labels, records, environment) is said or left out. All text is
+    escaped. Large figures are written smaller, so that the page stays below about 10 MB.
+
+    Args:
+      runs: in the order of their colours and columns.
+      shared: figures of all runs together, by file name without ending.
+
+    Raises:
+      ValueError: without runs, or for two of the same name.
+    """
+    names = [run.name for run in runs]
+    if not runs or len(set(names)) < len(names):
+        raise ValueError(f"A page needs at least one run, each with its own name; found {names}.")
+    title = ", ".join(names) if len(names) <= FEW else f"{len(names)} runs"
+    sections = {
+        "Training": training(runs),
+        "Numbers": _numbers(runs),
+        "Evaluated over training": over_training(runs),
+        "Figures": [*_figure_steps(runs), *figures(runs, shared or {})],
+        "Settings": settings(runs),
+        "To repeat it": [*environments(runs), *commands(runs)],
+    }
+    shown = {heading: parts for heading, parts in sections.items() if parts}
+    anchors = {heading: heading.lower().replace(" ", "-") for heading in shown}
+    links = [tag("a", heading, href=f"#{anchor}") for heading, anchor in anchors.items()]
+    main = [
+        tag("section", tag("h2", heading), parts, id=anchors[heading])
+        for heading, parts in shown.items()
+    ]
+    body = tag(
+        "body",
+        tag("header", tag("h1", title), summary(runs), remarks(runs)),
+        tag("nav", links, aria_label="Sections"),
+        tag("main", main),
+        tag("footer", "Written by eqssl_jax. Hover over a curve or a number for its value."),
+    )
+    return "<!DOCTYPE html>\n" + markup(tag("html", _head(title), body, lang="en")) + "\n"
+
+
+def _head(title: str) -> Element:
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"{title} · eqssl_jax"),
+        tag("style", files("eqssl_jax.page").joinpath("page.css").read_text("utf-8")),
+    )
+
+
+def _figure_steps(runs: Sequence[Run]) -> list[Element]:
+    """A word on the figures of steps that are not shown."""
+    if not any(run.figures and len(run.evaluations) > 1 for run in runs):
+        return []
+    text = "Of the latest evaluated step; those of earlier steps lie in the run's folder eval."
+    return [tag("p", text, class_="note")]
+
+
+def _numbers(runs: Sequence[Run]) -> list[Element]:
+    """The table of each run's latest evaluation."""
+    latest = {run.name: found[max(found)] for run in runs if (found := evaluated(run))}
+    if not latest:
+        text = "No run has been evaluated yet: python -m eqssl_jax.eval --workdir=…"
+        return [tag("p", text, class_="note")]
+    missing = [run.name for run in runs if run.name not in latest]
+    note = [tag("p", f"Not evaluated yet: {', '.join(missing)}.", class_="note")] if missing else []
+    return [*number_tables(latest), *note]

@@ -1,0 +1,121 @@
+"""BatchNorm: equal to NumPy, and V views in one batch equal V batches one after another."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eqssl_jax.encoders.norm import BatchNorm
+
+N, V, SIZE, C = 5, 3, 4, 6
+
+
+@pytest.fixture(scope="module")
+def batch():
+    scale = np.linspace(1, 20, V)[None, :, None, None, None]  # views that differ
+    x = np.random.default_rng(0).normal(3, scale, (N, V, SIZE, SIZE, C))
+    return jnp.asarray(x, jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def variables():
+    rng = np.random.default_rng(1)
+
+    def draw(low):
+        return jnp.asarray(rng.uniform(low, 2, C), jnp.float32)
+
+    return {
+        "params": {"scale": draw(0.5), "bias": draw(-1)},
+        "batch_stats": {"mean": draw(-1), "var": draw(0.5)},
+    }
+
+
+def forward(variables, x, **call):
+    return BatchNorm().apply(variables, x, train=True, mutable=["batch_stats"], **call)
+
+
+def flat(batch):
+    return batch.reshape(-1, *batch.shape[2:])
+
+
+def test_training_equals_numpy(batch, variables):
+    x = flat(batch)
+    y, moved = forward(variables, x)
+    x = np.asarray(x, np.float64)
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    scale, bias = (np.asarray(variables["params"][name]) for name in ("scale", "bias"))
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5) * scale + bias, atol=1e-5)
+    unbiased = x.reshape(-1, C).var(0, ddof=1)
+    for name, statistic in {"mean": mean, "var": unbiased}.items():
+        old = np.asarray(variables["batch_stats"][name])
+        np.testing.assert_allclose(
+            moved["batch_stats"][name], 0.9 * old + 0.1 * statistic, rtol=1e-5
+        )
+
+
+def test_evaluation_uses_running_averages(batch, variables):
+    x = flat(batch)
+    y = BatchNorm().apply(variables, x, train=False)
+    stats, params = variables["batch_stats"], variables["params"]
+    mean, var, scale, bias = (
+        np.asarray(leaf) for leaf in (stats["mean"], stats["var"], params["scale"], params["bias"])
+    )
+    expected = (np.asarray(x) - mean) / np.sqrt(var + 1e-5) * scale + bias
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_views_equal_one_forward_after_another(batch, variables):
+    together, moved = forward(variables, flat(batch), views=V)
+    stats = variables["batch_stats"]
+    for v in range(V):
+        y, one = forward(variables | {"batch_stats": stats}, batch[:, v])
+        stats = one["batch_stats"]
+        np.testing.assert_allclose(together.reshape(batch.shape)[:, v], y, atol=1e-5)
+    for name in stats:
+        np.testing.assert_allclose(moved["batch_stats"][name], stats[name], rtol=1e-6)
+
+
+def test_order_of_views_matters_to_running_averages(batch, variables):
+    _, forth = forward(variables, flat(batch), views=V)
+    _, back = forward(variables, flat(batch[:, ::-1]), views=V)
+    assert not np.allclose(forth["batch_stats"]["mean"], back["batch_stats"]["mean"], atol=1e-3)
+
+
+def test_gradients_of_views_equal_those_of_forwards(batch, variables):
+    weight = jax.random.normal(jax.random.key(0), batch.shape)
+
+    def joint(params, x):
+        y, _ = forward(variables | {"params": params}, flat(x), views=V)
+        return jnp.sum(y.reshape(x.shape) * weight)
+
+    def separate(params, x):
+        every = [forward(variables | {"params": params}, x[:, v])[0] for v in range(V)]
+        return jnp.sum(jnp.stack(every, axis=1) * weight)
+
+    found = jax.grad(joint, argnums=(0, 1))(variables["params"], batch)
+    expected = jax.grad(separate, argnums=(0, 1))(variables["params"], batch)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_variance_survives_a_large_mean(variables):
+    x = 1000 + jax.random.normal(jax.random.key(0), (512, C))
+    _, moved = forward(variables, x)
+    kept = 0.9 * variables["batch_stats"]["var"]
+    np.testing.assert_allclose(
+        (moved["batch_stats"]["var"] - kept) / 0.1, np.var(np.asarray(x), 0, ddof=1), rtol=1e-3
+    )
+
+
+def test_statistics_are_float32_under_bfloat16(batch, variables):
+    y, moved = forward(variables, flat(batch).astype(jnp.bfloat16), views=V)
+    assert y.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(moved)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize(
+    ("shape", "views", "words"), [((5, C), 2, "cut a batch of 5"), ((2, 1, 1, C), 2, "two values")]
+)
+def test_batches_that_cannot_work(variables, shape, views, words):
+    with pytest.raises(ValueError, match=words):
+        forward(variables, jnp.zeros(shape), views=views)

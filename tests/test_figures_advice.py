@@ -1,0 +1,238 @@
+"""Advice as a picture and as a table: what is marked, what is written, and what is refused."""
+
+import copy
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from eqssl_jax import figures, tabular
+from eqssl_jax.figures import roles
+
+ROLES = ("ordered", "invariant")  # drawn in the order of the table of roles, not in this one
+METRICS = ("natural", "order_accuracy", "knn", "probe_top1")
+SHOWN = ["Linear probe, top-1", "Order accuracy", "Natural variation"]
+
+
+def one(value, width=0.05):
+    return {"value": value, "low": value - width, "high": value + width, "n": 3}
+
+
+@pytest.fixture
+def given():
+    rng = np.random.default_rng(0)
+
+    def tried():
+        return {r: {m: one(float(rng.uniform(0.4, 0.8))) for m in METRICS} for r in ROLES}
+
+    return {
+        "metric": "probe_top1",
+        "transformations": {
+            "rotate": {"roles": tried(), "advice": "ordered", "reason": "it helps."},
+            "hue": {"roles": tried(), "advice": None, "reason": "intervals overlap"},
+        },
+        "floor": {"probe_top1": 0.31, "knn": None},
+    }
+
+
+@pytest.fixture
+def drawn_figures(monkeypatch):
+    """The figures drawn in a test, as they were when they were saved."""
+    drawn, save = [], roles.save
+    monkeypatch.setattr(roles, "save", lambda f, path: (drawn.append(f), save(f, path)))
+    return drawn
+
+
+def titles(figure):
+    return [" ".join(axes.get_title("left").split()) for axes in figure.axes]
+
+
+def dots(axes):
+    """Value, filled or not, and interval of each role, from top to bottom."""
+    found = []
+    for container in axes.containers:
+        point, _, bars = container.lines
+        ends = bars[0].get_segments()[0][:, 0] if bars else None
+        filled = point.get_markerfacecolor() == point.get_color()
+        found.append((point.get_ydata()[0], point.get_xdata()[0], filled, ends))
+    return [rest for _, *rest in sorted(found, key=lambda dot: dot[0])]
+
+
+def test_every_role_has_a_dot_and_only_the_advised_ones_are_filled(given, tmp_path, drawn_figures):
+    figures.advice(given, tmp_path / "new" / "advice.png")
+    assert (tmp_path / "new" / "advice.png").stat().st_size > 0
+    assert titles(drawn_figures[0]) == SHOWN
+    order = [("rotate", "invariant"), ("rotate", "ordered"), ("hue", "invariant")]
+    order.append(("hue", "ordered"))
+    for axes, metric in zip(
+        drawn_figures[0].axes, ("probe_top1", "order_accuracy", "natural"), strict=True
+    ):
+        for (part, role), (value, filled, ends) in zip(order, dots(axes), strict=True):
+            wanted = given["transformations"][part]["roles"][role][metric]
+            assert value == wanted["value"]
+            np.testing.assert_allclose(ends, [wanted["low"], wanted["high"]])
+            assert filled == ((part, role) == ("rotate", "ordered"))
+    labels = drawn_figures[0].axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == [role for _, role in order]
+    assert [label.get_fontweight() for label in labels] == ["normal", "bold", "normal", "normal"]
+    words = [text.get_text() for text in drawn_figures[0].axes[0].texts]
+    assert {"rotate", "hue"} <= set(words) and words.count("no clear difference") == 1
+
+
+def test_what_cannot_be_told_apart_is_drawn_as_one(given, tmp_path, drawn_figures):
+    figures.advice(given, tmp_path / "a.png")
+    bars = [
+        patch.get_bbox() for patch in drawn_figures[0].axes[0].patches
+        if patch.get_facecolor()[:3] == pytest.approx([0xDC / 255] * 3)
+    ]  # fmt: skip
+    trials = [found["probe_top1"] for found in given["transformations"]["hue"]["roles"].values()]
+    assert len(bars) == 1
+    assert bars[0].x0 == min(t["low"] for t in trials)
+    assert bars[0].x1 == pytest.approx(max(t["high"] for t in trials))
+
+
+def test_without_labels_the_panels_without_labels_are_all(given, tmp_path, drawn_figures):
+    for found in given["transformations"].values():
+        for trial in found["roles"].values():
+            del trial["probe_top1"], trial["knn"]
+    figures.advice(given, tmp_path / "a.png")
+    assert titles(drawn_figures[0]) == SHOWN[1:]
+    table = tabular.advice_table(given)
+    assert table.metrics == ("order_accuracy", "natural") and not table.floor
+
+
+def test_a_deciding_metric_without_labels_leads(given, tmp_path, drawn_figures):
+    figures.advice(given | {"metric": "natural"}, tmp_path / "a.png")
+    assert titles(drawn_figures[0]) == [SHOWN[2], SHOWN[0], SHOWN[1]]
+
+
+def test_numbers_may_be_missing(given, tmp_path, drawn_figures):
+    trial = given["transformations"]["rotate"]["roles"]["ordered"]
+    trial["probe_top1"] = {"value": float("nan"), "low": None, "high": None, "n": 0}
+    trial["order_accuracy"] = {"value": 0.7}
+    del trial["natural"]
+    figures.advice(given, tmp_path / "a.png")
+    assert [len(dots(axes)) for axes in drawn_figures[0].axes] == [3, 4, 3]
+    row = tabular.as_markdown(tabular.advice_table(given)).splitlines()[3]
+    assert row.startswith("| rotate | **ordered ✓** | – | ")
+    assert "| 70.0% | – |" in row
+
+
+def test_equal_figures_are_equal_files(given, tmp_path):
+    for name in "ab":
+        figures.advice(given, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.fixture
+def small():
+    return {
+        "metric": "knn",
+        "transformations": {
+            "rotate": {
+                "roles": {
+                    "ordered": {"knn": one(0.7, 0.0125), "info_nce": {"value": 3.0}},
+                    "invariant": {"knn": one(0.6)},
+                },
+                "advice": "ordered",
+                "reason": "it helps",
+            },
+            "hue": {"roles": {"off": {"knn": one(0.5)}}, "advice": None, "reason": ""},
+        },
+        "floor": {"knn": 0.3},
+    }
+
+
+def test_text(small):
+    assert tabular.as_text(tabular.advice_table(small)) == (
+        "                                          Held-out\n"
+        "                         kNN accuracy ↑  InfoNCE ↓\n"
+        "──────────────────────────────────────────────────\n"
+        "rotate    invariant  60.0% [55.0, 65.0]          –\n"
+        "        ✓ ordered    70.0% [68.8, 71.2]      3.000\n"
+        "hue       off        50.0% [45.0, 55.0]          –\n"
+        "\n"
+        "rotate: ordered – it helps\n"
+        "hue: no clear difference\n"
+        "\n"
+        "✓ advised role, [low, high] its interval, ↑ higher is better, ↓ lower is better.\n"
+        "Floor: kNN accuracy 30.0%.\n"
+    )
+
+
+def test_markdown(small):
+    assert tabular.as_markdown(tabular.advice_table(small)) == (
+        "| Transformation | Role | kNN accuracy ↑ | Held-out InfoNCE ↓ |\n"
+        "|---|---|---:|---:|\n"
+        "| rotate | invariant | 60.0% [55.0, 65.0] | – |\n"
+        "| rotate | **ordered ✓** | 70.0% [68.8, 71.2] | 3.000 |\n"
+        "| hue | off | 50.0% [45.0, 55.0] | – |\n"
+        "\n"
+        "- rotate: ordered – it helps\n"
+        "- hue: no clear difference\n"
+        "\n"
+        "✓ advised role, [low, high] its interval, ↑ higher is better, ↓ lower is better.\n"
+        "\n"
+        "Floor: kNN accuracy 30.0%.\n"
+    )
+
+
+def test_csv_holds_the_same_numbers_to_the_last_bit(given):
+    text = tabular.as_csv(tabular.advice_table(given))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["advised"] for row in rows] == ["no", "yes", "no", "no"]
+    for row in rows:
+        trial = given["transformations"][row["transformation"]]["roles"][row["role"]]
+        for metric, found in trial.items():
+            assert float(row[metric]) == found["value"]
+            assert float(row[f"{metric} low"]) == found["low"]
+            assert float(row[f"{metric} high"]) == found["high"]
+            assert int(row[f"{metric} n"]) == found["n"]
+
+
+def test_a_large_table_stays_within_the_width_and_loses_nothing():
+    known = ("probe_top1", "knn", "order_accuracy", "magnitude_r2", "info_nce", "natural")
+    tried = {r: {m: one(0.5 + i / 100) for m in known} for i, r in enumerate(roles.ROLES)}
+    found = {"roles": tried, "advice": "off", "reason": "because " * 30}
+    parts = ("brightness", "a long name of a transformation")
+    advice = {"metric": "knn", "transformations": dict.fromkeys(parts, found)}
+    text = tabular.as_text(tabular.advice_table(advice))
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.count("52.0% [47.0, 57.0]") == 3 * 2
+    assert text.count("because") == 60
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a["transformations"].clear(), "no advice to show"),
+        (lambda a: a["transformations"]["hue"]["roles"].clear(), "No role was tried for 'hue'"),
+        (lambda a: a["transformations"]["hue"].update(advice="off"), "'off', which was not tried"),
+        (lambda a: a["transformations"]["hue"]["roles"].update(odd={}), "no role 'odd'"),
+        (lambda a: a.update(metric="probe"), "no metric 'probe'"),
+        (lambda a: a["floor"].update(accuracy=0.1), "no metric 'accuracy'; choose from probe_top1"),
+        (
+            lambda a: a["transformations"]["hue"]["roles"]["ordered"].update(knn_top9=one(0.1)),
+            "no metric 'knn_top9'",
+        ),
+        (
+            lambda a: a["transformations"]["hue"]["roles"]["ordered"]["knn"].update(low=0.9),
+            "The interval of knn of 'hue' as 'ordered'",
+        ),
+        (
+            lambda a: a["transformations"].update(
+                {p: {"roles": {"off": {}}} for p in ("rotate", "hue")}
+            ),
+            "no finite number",
+        ),
+    ],
+)
+def test_advice_that_cannot_be_shown_is_refused(given, change, message, tmp_path):
+    wrong = copy.deepcopy(given)
+    change(wrong)
+    with pytest.raises(ValueError, match=message):
+        tabular.advice_table(wrong)
+    with pytest.raises(ValueError, match=message):
+        figures.advice(wrong, tmp_path / "never.png")
+    assert not (tmp_path / "never.png").exists()

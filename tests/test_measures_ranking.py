@@ -1,0 +1,88 @@
+"""Ranks equal a count by hand; means have the values that their definitions fix."""
+
+import numpy as np
+import pytest
+
+from eqssl_jax.measures.retrieval import ranking
+
+
+@pytest.fixture
+def scores():
+    return np.random.default_rng(0).normal(size=(40, 9)).round(1)  # rounded: some are equal
+
+
+def test_ranks_equal_a_double_loop(scores):
+    targets = np.random.default_rng(1).integers(0, 9, size=40)
+    expected = []
+    for row, target in zip(scores, targets, strict=True):
+        # Mean place of the target over both orders that ties can be put in.
+        first = 1 + sum(s > row[target] for s in row)
+        last = sum(s >= row[target] for s in row)
+        expected.append((first + last) / 2)
+    assert any(rank % 1 for rank in expected)  # ties there are
+    np.testing.assert_array_equal(ranking.target_ranks(scores, targets), expected)
+
+
+def test_extremes(scores):
+    scores = scores + 1e-3 * np.arange(9)  # no ties
+    best, worst = scores.argmax(axis=1), scores.argmin(axis=1)
+    ranks = ranking.target_ranks(scores, best)
+    assert ranking.reciprocal_rank(ranks) == ranking.hits_at(ranks, 1) == 1
+    ranks = ranking.target_ranks(scores, worst)
+    assert ranking.reciprocal_rank(ranks) == pytest.approx(1 / 9)
+    assert ranking.hits_at(ranks, 8) == 0 and ranking.hits_at(ranks, 9) == 1
+
+
+def test_a_collapsed_encoder_gains_nothing_from_ties():
+    ranks = ranking.target_ranks(np.ones((5, 50)), np.arange(5))
+    assert (ranks == 25.5).all()
+    assert ranking.hits_at(ranks, 5) == 0
+    assert ranking.reciprocal_rank(ranks) < ranking.chance_reciprocal_rank(50)
+
+
+def test_chance_is_what_random_scores_give():
+    drawn = np.random.default_rng(2).uniform(size=(20_000, 10))
+    ranks = ranking.target_ranks(drawn, np.zeros(20_000, int))
+    chance = ranking.chance_reciprocal_rank(10)
+    assert ranking.reciprocal_rank(ranks) == pytest.approx(chance, abs=0.01)
+    assert ranking.hits_at(ranks, 3) == pytest.approx(0.3, abs=0.01)
+
+
+def test_quaternion_error_is_that_of_the_angle():
+    angles = np.linspace(0, np.pi, 7)
+    axis = np.array([0.6, 0.0, 0.8])
+    still = np.tile([1.0, 0, 0, 0], (7, 1))
+    turned = np.concatenate([np.cos(angles / 2)[:, None], np.sin(angles / 2)[:, None] * axis], 1)
+    for angle, one, two in zip(angles, still, turned, strict=True):
+        found = ranking.quaternion_retrieval_error(one[None], -2 * two[None])
+        assert found == pytest.approx(np.sin(angle / 2) ** 2)
+    random = np.random.default_rng(3).normal(size=(2, 20_000, 4))
+    assert ranking.quaternion_retrieval_error(*random) == pytest.approx(0.75, abs=0.01)
+
+
+def test_parameter_error_equals_a_double_loop():
+    one, two = np.random.default_rng(4).normal(size=(2, 6, 3))
+    squares = [(one[q, k] - two[q, k]) ** 2 for q in range(6) for k in range(3)]
+    assert ranking.parameter_retrieval_error(one, two) == pytest.approx(sum(squares) / 18)
+    assert ranking.parameter_retrieval_error(one, one) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ranking.target_ranks(np.ones(3), np.zeros(3, int)), r"found shapes \(3,\)"),
+        (lambda: ranking.target_ranks(np.ones((0, 3)), np.zeros(0, int)), "a query"),
+        (lambda: ranking.target_ranks(np.ones((2, 3)), np.array([0, 3])), r"0 … 2"),
+        (lambda: ranking.target_ranks(np.full((1, 3), np.nan), np.array([0])), "diverged"),
+        (lambda: ranking.reciprocal_rank(np.array([0.0])), "from 1"),
+        (lambda: ranking.reciprocal_rank(np.array([])), "from 1"),
+        (lambda: ranking.hits_at(np.ones(3), 0), "k=0"),
+        (lambda: ranking.chance_reciprocal_rank(0), "found 0"),
+        (lambda: ranking.quaternion_retrieval_error(np.ones((2, 3)), np.ones((2, 3))), r"\[Q, 4\]"),
+        (lambda: ranking.quaternion_retrieval_error(np.ones((2, 4)), np.zeros((2, 4))), "length 0"),
+        (lambda: ranking.parameter_retrieval_error(np.ones((2, 4)), np.ones((3, 4))), r"\(3, 4\)"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,182 @@
+"""A study measures each encoder under the same draws, and says what it had to leave out."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eqssl_jax.data.base import Split
+from eqssl_jax.measures import rotation_study, wahba, wahba_study
+from eqssl_jax.transforms.base import Transform
+
+N = 90
+
+
+def read(pool, inputs):
+    return pool[inputs]
+
+
+@pytest.fixture(scope="module")
+def split():
+    return Split(N, jax.random.uniform(jax.random.key(0), (N, 4, 4, 3)), read)
+
+
+def cycle():
+    """Permute the channels: an even permutation, so a rotation of any pixel embedding."""
+    return Transform(
+        lambda key: {"shift": jax.random.randint(key, (), 1, 3)},
+        lambda p, x: jnp.take(x, (jnp.arange(3) + p["shift"]) % 3, axis=-1),
+        {"shift": jnp.zeros((), jnp.int32)},
+    )
+
+
+def colours(images):
+    """The mean colour: turned by `cycle` exactly as the channels are."""
+    mean = jnp.mean(images, axis=(1, 2)) - 0.5
+    return mean, mean
+
+
+def corner(images):
+    """Six pixels of the first channel: what `cycle` puts there is unrelated."""
+    flat = images[..., 0].reshape(images.shape[0], -1)[:, :6] - 0.5
+    return flat, flat
+
+
+def constant(images):
+    out = jnp.ones((images.shape[0], 4))
+    return out, out
+
+
+def wide(images):
+    flat = images.reshape(images.shape[0], -1)
+    return flat, jnp.concatenate([flat, flat], axis=1)
+
+
+@pytest.fixture(scope="module")
+def studies(split):
+    return rotation_study(
+        {"colours": colours, "corner": corner, "constant": constant, "wide": wide},
+        split,
+        cycle(),
+        jax.random.key(1),
+        augmentations=5,
+        pairs=3,
+        batch=32,
+    )
+
+
+def test_an_equivariant_encoder_scores_zero_everywhere(studies):
+    found = studies["colours"].measures
+    for name in ("wahba_per_root_n", "wahba_held_out_per_root_n", "gamma", "gram_error"):
+        assert found[name].max() < 1e-5, name
+    assert found["rotation_residual"].max() < 1e-9
+    assert found["composition_error"].max() < 1e-5
+    assert found["invariance_error"].min() > 0.1  # it does move
+    assert not studies["colours"].skipped
+
+
+def test_an_unrelated_encoder_does_not(studies):
+    found = studies["corner"].measures
+    assert found["wahba_held_out_per_root_n"].min() > 1
+    assert found["rotation_residual"].min() > 0.5
+    assert found["composition_relative"].min() > 0.3
+
+
+def test_shapes_and_scales(studies):
+    found = studies["corner"]
+    np.testing.assert_allclose(
+        found.measures["wahba"], found.measures["wahba_per_root_n"] * np.sqrt(N)
+    )
+    assert {len(found.measures[k]) for k in ("wahba", "gamma", "invariance_error")} == {5}
+    assert len(found.measures["composition_error"]) == 3
+    assert found.cosines.shape == (5, N)
+    np.testing.assert_allclose(
+        found.measures["invariance_error"], 2 - 2 * found.cosines.mean(axis=1)
+    )
+
+
+def test_positive_pairs_are_of_two_augmentations(split, studies):
+    found = studies["corner"]
+    keys = jax.random.split(jax.random.key(1), 5)
+    z = []
+    for key in keys:
+        view = jax.vmap(cycle().apply, in_axes=(None, 0))(cycle().sample(key), split.pool)
+        one = np.asarray(corner(view)[1], np.float64)
+        z.append(one / np.linalg.norm(one, axis=1, keepdims=True))
+    expected = [[z[2 * p][i] @ z[2 * p + 1][i] for i in range(N)] for p in range(2)]
+    assert found.positive_cosines.shape == (2, N)  # the fifth augmentation has no partner
+    np.testing.assert_allclose(found.positive_cosines, expected, atol=1e-6)
+    np.testing.assert_allclose(found.measures["positive_cosine"], np.mean(expected, axis=1))
+    np.testing.assert_allclose(found.measures["cosine_variance"], found.cosines.var(axis=1))
+    assert studies["constant"].measures["cosine_variance"].max() == 0
+    alone = wahba_study(corner, split, cycle(), jax.random.key(1), augmentations=1, batch=32)
+    assert alone.positive_cosines.shape == (0, N)
+    assert alone.skipped["positive_cosine"] == "a pair needs two augmentations"
+
+
+def plane(images):
+    """Two dimensions in the plane across gray, where `cycle` is a turn by thirds."""
+    mean = jnp.mean(images, axis=(1, 2)) - jnp.mean(images, axis=(1, 2, 3))[:, None]
+    axes = jnp.array([[2.0, -1, -1], [0, np.sqrt(3), -np.sqrt(3)]]) / jnp.sqrt(6.0)
+    return mean, mean @ axes.T
+
+
+def test_embeddings_on_the_circle(split):
+    """Of two dimensions every measure is there, zero for a rotation, and the points are kept."""
+    found = rotation_study(
+        {"plane": plane, "colours": colours}, split, cycle(), jax.random.key(1),
+        augmentations=4, pairs=3, batch=32,
+    )  # fmt: skip
+    measures = found["plane"].measures
+    for name in ("wahba_per_root_n", "wahba_held_out_per_root_n", "gamma", "gram_error",
+                 "composition_error", "cosine_variance"):  # fmt: skip
+        assert measures[name].max() < 1e-5, name
+    assert not found["plane"].skipped and 1 < measures["effective_rank"][0] <= 2
+    # Each augmentation turns all images by one third, this way or that.
+    np.testing.assert_allclose(found["plane"].cosines, -0.5, atol=1e-5)
+    circle = found["plane"].circle
+    assert circle.shape == (5, N, 2) and found["colours"].circle is None
+    np.testing.assert_allclose(np.linalg.norm(circle, axis=-1), 1)
+    np.testing.assert_allclose(
+        np.einsum("nd,and->an", circle[0], circle[1:]), found["plane"].cosines
+    )
+
+
+def test_an_invariant_encoder_is_seen_as_one(studies):
+    found = studies["constant"].measures
+    assert found["invariance_error"].max() == 0
+    assert np.isnan(found["gamma"]).all()
+    assert (found["gamma_dropped"] == N * (N - 1) // 2).all()
+    assert np.isnan(found["rotation_residual"]).all()
+    assert found["effective_rank"][0] == pytest.approx(1)
+
+
+def test_too_many_dimensions_are_skipped_with_the_reason(studies):
+    found = studies["wide"]  # 96 dimensions, 90 images
+    assert "wahba" not in found.measures and "composition_error" not in found.measures
+    assert "more than 96 images" in found.skipped["wahba"]
+    assert "more than 192 images" in found.skipped["wahba_held_out_per_root_n"]
+    assert np.isfinite(found.measures["gram_error"]).all()
+
+
+def test_one_encoder_alone_gives_the_same(split, studies):
+    alone = wahba_study(corner, split, cycle(), jax.random.key(1), augmentations=5, batch=32)
+    np.testing.assert_allclose(alone.measures["wahba"], studies["corner"].measures["wahba"])
+    assert "composition_error" not in alone.measures
+
+
+def test_the_study_is_wahba_on_the_drawn_augmentations(split, studies):
+    keys = jax.random.split(jax.random.key(1), 5)
+    images = split.pool
+    z = np.asarray(corner(images)[1], np.float64)
+    for a, key in enumerate(keys):
+        params = cycle().sample(key)
+        after = jax.vmap(cycle().apply, in_axes=(None, 0))(params, images)
+        z_a = np.asarray(corner(after)[1], np.float64)
+        expected = wahba(*(v / np.linalg.norm(v, axis=1, keepdims=True) for v in (z, z_a))).error
+        assert studies["corner"].measures["wahba"][a] == pytest.approx(expected, rel=1e-5)
+
+
+def test_bad_numbers_are_named(split):
+    with pytest.raises(ValueError, match="pairs < augmentations"):
+        rotation_study({"a": colours}, split, cycle(), jax.random.key(0), augmentations=2, pairs=2)

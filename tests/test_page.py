@@ -1,0 +1,392 @@
+"""The page: well-formed, self-contained, escaped, true to its numbers, whole with parts missing."""
+
+import base64
+import io
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from parsed_page import Page, check, evaluation, png
+from PIL import Image
+
+from eqssl_jax import page, tabular
+from eqssl_jax.config import base, plain
+from eqssl_jax.page import gallery, numbers, settings, svg
+from eqssl_jax.page.embedded import LARGE, WIDEST, embed
+from eqssl_jax.page.runs import Run, floors_words, steps_words
+from eqssl_jax.tabular.metrics import FLOORS, TITLES
+from eqssl_jax.tabular.tables import Cell
+
+EVIL = '<script>alert("x")</script>\'"><img src=http://evil.example/x>&amp;'
+
+
+def a_run(name="care", *, knn=0.7, seed=0, **changes):
+    config = plain(base())
+    config["seed"], config["train"]["steps"] = seed, 40
+    records = [{"step": s, "loss": 5.0 - s / 40, "learning_rate": 10.0**-s} for s in range(1, 41)]
+    records += [{"step": 20, "validation_knn": 0.6}, {"step": 40, "validation_knn": 0.5}]
+    start = {
+        "from_step": 0, "steps": 40, "started": "2026-01-01T00:00:00+00:00", "python": "3.11.0",
+        "packages": {"jax": "0.10.0"}, "device": {"kind": "cpu", "count": 1, "cores": 2},
+        "commit": {"hash": "abcdef0123456789", "changed": True},
+        "command": "python -m eqssl_jax.main --config=configs/care.py --workdir=runs/care",
+    }  # fmt: skip
+    values = {
+        "folder": f"runs/{name}",
+        "config": config,
+        "records": records,
+        "evaluations": {20: evaluation(20, knn - 0.1), 40: evaluation(40, knn)},
+        "figures": {"views": png(), "odd_one": png(41)},
+        "starts": [start],
+    }
+    return Run(name, **(values | changes))
+
+
+def parsed(*runs, **more):
+    return Page(page.html_page(runs, **more))
+
+
+def test_a_whole_page_is_well_formed_and_needs_no_network():
+    found = parsed(a_run(), a_run("simclr", knn=0.6, seed=1), shared={"comparison": png(30)})
+    check(found)
+    assert found.elements[0][0] == "html" and found.elements[0][1]["lang"] == "en"
+    headings = [text for _, _, text in found.all("h2")]
+    assert headings == [
+        "Training", "Numbers", "Evaluated over training", "Figures", "Settings", "To repeat it"
+    ]  # fmt: skip
+
+
+def test_equal_input_gives_an_equal_page():
+    assert page.html_page([a_run()]) == page.html_page([a_run()])
+
+
+def test_columns_are_grouped_into_runs_and_floors():
+    found = parsed(a_run(), a_run("simclr", knn=0.6))
+    (_, *groups), (_, *columns), *_ = found.rows("What was measured")
+    assert [(t, a["colspan"]) for a, t in groups] == [("Trained", "2"), ("To be beaten", "3")]
+    floors = ["random encoder (care)", "random encoder (simclr)", "chance"]
+    assert [text for _, text in columns] == ["care", "simclr", *floors]
+
+
+def test_many_numbers_are_folded_under_the_headlines():
+    run = a_run()
+    for i in range(20):
+        run.evaluations[40]["encoders"]["trained"][f"r2_{i}"] = {"value": i / 7, "sd": None}
+    found = parsed(run)
+    assert [c[0][1] for c in found.rows("In short")][2:] == ["kNN accuracy ↑", "Gram error ↓"]
+    rows = found.rows("All measurements")
+    assert len(rows) == 2 + 4 + 23  # headings, a heading for each group, all measurements
+    assert [c[0][1] for c in rows if c[0][0].get("scope") == "rowgroup"][2:] == [
+        "Kendall τ",
+        "Known factors",
+    ]
+    assert rows[-1][1][0]["title"] == repr(19 / 7)
+
+
+def test_every_number_of_the_latest_step_stands_on_the_page_in_full():
+    run = a_run()
+    rows = parsed(run).rows("What was measured")
+    by_title = {cells[0][1]: cells[1:] for cells in rows}
+    for name, one in run.evaluations[40]["encoders"]["trained"].items():
+        title = f"{tabular.describe(name).title} {'↓' if name == 'gram_error' else '↑'}"
+        attributes, text = by_title[title][0]
+        assert float(attributes["title"]) == one["value"]
+        assert text == numbers.show(name, one["value"], one["sd"])
+        floor = run.evaluations[40]["encoders"]["random"][name]["value"]
+        assert float(by_title[title][1][0]["title"]) == floor
+    assert "40 of 40 steps" in parsed(run).text()
+    assert "50.0% at step 40; the best, 60.0% at step 20" in parsed(run).text()
+    assert "kNN accuracy on test 70.0% (untrained 60.0%, chance 10.0%)" in parsed(run).text()
+
+
+def named_throughout(name):
+    """Runs that carry `name` wherever a text can stand."""
+    config = plain(base())
+    config["data"]["name"] = config["model"]["encoder"] = name
+    config["roles"] = {name: name}
+    result = evaluation(40, 0.5)
+    result["dataset"] = result["settings"]["split"] = name
+    result["skipped"] = {name: name}
+    result["encoders"]["trained"][name] = {"value": 0.5, "sd": None, "n": 1}
+    start = {"command": name, "python": name, "packages": {name: name}}
+    records, figures = [{"step": 1, name: 1.0}], {name: png()}
+    run = Run(name, name, config, records, {40: result}, figures, [start], [name])
+    return run, run._replace(name=name + "2")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_names_values_and_notes_are_text_and_never_markup(count):
+    evil, tame = (
+        Page(page.html_page(named_throughout(name)[:count], shared={name + "3": png(50)}))
+        for name in (EVIL, "tame")
+    )
+    check(evil)
+    # A hostile name makes no element and no attribute more than a tame one.
+    shapes = [[(n, sorted(a)) for n, a, _ in found.elements] for found in (evil, tame)]
+    assert shapes[0] == shapes[1]
+    assert EVIL in evil.all("h1")[0][2] and evil.text().count(EVIL) >= 10
+
+
+def test_text_that_utf8_cannot_hold():
+    found = parsed(Run("\ud800", notes=["\udfff"]))
+    found.text().encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        Run("empty"),
+        Run("config", config=plain(base())),
+        a_run(records=()),
+        a_run(evaluations={}, figures={}),
+        a_run(starts=()),
+        a_run(evaluations={40: {"encoders": {}}}),
+        a_run(evaluations={40: {"encoders": {"trained": {"gamma": {"value": None, "sd": None}}}}}),
+        a_run(evaluations={40: {"encoders": {"trained": {"knn": {"value": math.nan, "sd": 0.1}}}}}),
+        a_run(evaluations={40: {"encoders": {"trained": {"gram_error": {"value": 1.0}}}}}),
+        a_run(records=[{"step": 1, "loss": math.nan}, {"step": 2, "loss": math.inf}]),
+        a_run(records=[{"step": 1, "loss": "text", "list": [1], "none": None, "yes": True}]),
+        a_run(records=[{"step": 3, "loss": 0.0}]),
+        a_run(figures={"views": b"no image", "cosines": png()[:50]}),
+        a_run(starts=[{"device": None, "commit": None, "packages": None, "command": None}]),
+    ],
+    ids=range(14),
+)  # fmt: skip
+def test_nothing_that_is_missing_breaks_the_page(run):
+    check(parsed(run))
+    check(parsed(run, a_run("whole")))
+
+
+def test_what_is_missing_is_said():
+    assert "Not evaluated yet" in parsed(a_run(evaluations={})).text()
+    assert "Not evaluated yet: b." in parsed(a_run(), a_run("b", evaluations={})).text()
+    assert "Not recorded for b" in parsed(a_run(), a_run("b", starts=())).text()
+    broken = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": math.nan, "info_nce": 1.0}]
+    assert "loss not finite at step 2" in parsed(a_run(records=broken)).text()
+    assert "1 figures were left out" in parsed(a_run(figures={"views": b"damaged"})).text()
+
+
+def test_a_page_refuses_no_runs_and_equal_names():
+    with pytest.raises(ValueError, match="at least one run"):
+        page.html_page([])
+    with pytest.raises(ValueError, match="own name"):
+        page.html_page([Run("a"), Run("a")])
+
+
+def test_steps_of_a_budget_in_steps_in_epochs_and_recorded():
+    rows = [{"step": 1200, "loss": 1.0}]
+    epochs = {"train": {"steps": 0, "epochs": 400.0}}
+    assert steps_words(Run("a", records=rows, config=epochs)) == "1,200 steps (budget: 400 epochs)"
+    known = Run("a", records=rows, config=epochs, starts=[{"steps": 1200}])
+    assert steps_words(known) == "1,200 of 1,200 steps"
+    assert steps_words(known._replace(records=rows[:0])) == "0 of 1,200 steps (unfinished)"
+
+
+@pytest.mark.parametrize(
+    ("metric", "cells", "options", "best"),
+    [
+        # √(2 · 0.02²) · 2 = 0.0566
+        ("gamma", [Cell(0.1, 0.02), Cell(0.157, 0.02)], {}, 0),
+        ("gamma", [Cell(0.1, 0.02), Cell(0.156, 0.02)], {}, None),
+        ("r2_hue", [Cell(0.1, 0.02), Cell(0.157, 0.02)], {}, 1),  # higher is better
+        ("natural", [Cell(0.1, 0.01), Cell(0.9, 0.01)], {}, None),  # no direction
+        ("gamma", [Cell(0.1), Cell(0.9)], {}, None),  # nothing is known of the spread
+        ("gamma", [Cell(0.1, 0.0), Cell(0.9, 0.0)], {}, None),  # equal seeds say nothing
+        ("gamma", [Cell(0.1, 0.01), Cell(math.nan, 0.01)], {}, None),  # no other number
+        ("gamma", [Cell(0.1, 0.01), Cell(0.9, 0.01), Cell(0.05, 0.01)], {}, None),  # a floor wins
+        ("gamma", [Cell(0.1, 0.01), Cell(0.9, 0.01), Cell(0.5)], {"exact": [2]}, 0),
+        ("gamma", [Cell(0.1, 0.01), Cell(0.9, 0.01), Cell(0.5)], {}, None),
+        # 2 · √(2 · 0.25/100) = 0.141
+        ("knn", [Cell(0.43), Cell(0.57)], {"images": 100}, None),
+        ("knn", [Cell(0.42), Cell(0.57)], {"images": 100}, 1),
+        ("knn", [Cell(0.42), Cell(0.57)], {}, None),
+        # The seeds of a probe agree, but a hundred images say little.
+        ("probe_top1", [Cell(0.5, 0.001), Cell(0.55, 0.001)], {"images": 100}, None),
+    ],
+)  # fmt: skip
+def test_the_best_is_marked_only_where_it_is_clear(metric, cells, options, best):
+    assert numbers.clearly_best(metric, cells, runs=2, **options) == best
+
+
+def test_one_run_is_never_the_best():
+    assert numbers.clearly_best("gamma", [Cell(0.1, 0.01), Cell(0.9, 0.01)], runs=1) is None
+    assert "strong" not in {name for name, _, _ in parsed(a_run()).elements}
+
+
+def test_a_mark_stands_in_the_table_of_the_run_it_is_of():
+    found = parsed(a_run("worse", knn=0.4), a_run("better", knn=0.75))
+    rows = {cells[0][1]: cells[1:] for cells in found.rows("What was measured")}
+    assert [text for a, text in rows["kNN accuracy ↑"] if "clearly" in (a.get("title") or "")] == [
+        "75.0%"
+    ]
+
+
+def points(panel, kind):
+    """Numbers of the drawn paths or dots."""
+    paths = [e for e in panel.iter("path") if e.get("class") == kind]
+    pairs = [re.findall(r"[-\d.]+", e.get("d")) for e in paths]
+    return [np.array(one, float).reshape(-1, 2) for one in pairs]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_curve_is_where_its_values_are(log):
+    steps = np.arange(10.0)
+    values = 10.0 ** -np.arange(10.0) if log else np.cos(steps)
+    panel = svg.panel("a", {"run": (steps, values)}, order=["run"], last_step=9)
+    (drawn,) = points(panel, None)
+    expected = np.log10(values) if log else values
+    for found, wanted in ((drawn[:, 0], steps), (drawn[:, 1], -expected)):
+        scaled = (wanted - wanted.min()) / np.ptp(wanted)
+        np.testing.assert_allclose((found - found.min()) / np.ptp(found), scaled, atol=2e-3)
+    assert drawn[:, 0].min() >= svg.LEFT and drawn[:, 0].max() <= svg.WIDTH - svg.RIGHT + 0.1
+    assert drawn[:, 1].min() > svg.TOP and drawn[:, 1].max() < svg.HEIGHT - svg.BOTTOM
+    assert ("logarithmic" in panel.find("svg").get("aria-label")) == log
+    hints = [e.text for e in panel.iter("title")]
+    assert hints[0] == "run, step 0: 1" and len(hints) == 10
+
+
+def test_a_long_curve_keeps_its_extremes_and_shows_its_mean():
+    values = np.zeros(20_000)
+    values[7001], values[9002] = 5.0, -5.0
+    steps = np.arange(20_000.0)
+    panel = svg.panel("a", {"run": (steps, values)}, order=["run"], last_step=2e4)
+    ((faint,), (mean,)) = points(panel, "faint"), points(panel, None)
+    assert len(faint) <= svg.MOST and len(mean) <= svg.MOST
+    assert np.ptp(faint[:, 1]) > 0.85 * (svg.HEIGHT - svg.BOTTOM - svg.TOP)
+    assert np.ptp(mean[:, 1]) < 0.1 * np.ptp(faint[:, 1])
+
+
+def test_colours_follow_the_run_and_not_the_panel():
+    only_second = {"second": (np.arange(3.0), np.arange(3.0))}
+    panel = svg.panel("a", only_second, order=["first", "second"], last_step=2)
+    assert [g.get("class") for g in panel.iter("g")][1] == "line c1"
+    assert svg.line_class(7) == {"class_": "c0", "stroke_dasharray": "6 4"}
+
+
+def test_a_small_figure_is_itself_and_a_large_one_becomes_smaller():
+    small = png()
+    made = embed(small)
+    assert base64.b64decode(made.uri.removeprefix("data:image/png;base64,")) == small
+    assert (made.width, made.height, made.changed) == (40, 20, "")
+    large = png(2 * WIDEST, 100, noise=True)
+    assert len(large) > LARGE
+    made = embed(large)
+    data = base64.b64decode(made.uri.removeprefix("data:image/webp;base64,"))
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.size == (WIDEST, 50)
+    assert made.width == 2 * WIDEST and "as WebP" in made.changed
+    assert embed(b"") is None and embed(small[:60]) is None
+
+
+def test_equal_figures_stand_once_and_kinds_in_their_order():
+    one, two = (
+        a_run("a", figures={"odd_one": png(), "cosines": png(60), "curves": png(61)}),
+        a_run("b", figures={"odd_one": png(), "cosines": png(62)}),
+    )
+    found = parsed(one, two)
+    assert [t for _, _, t in found.all("h3")] == ["Cosines under augmentation", "Odd one"]
+    assert [a["width"] for _, a, _ in found.all("img")] == ["60", "62", "40"]
+    captions = [t for _, _, t in found.all("figcaption")]
+    assert captions[-3:] == ["a", "b", "a, b"]
+
+
+def test_every_figure_of_a_study_has_a_caption_and_no_file_name():
+    source = (Path(page.__file__).parents[1] / "studies" / "figures.py").read_text()
+    kinds = re.findall(r'_named\(stem, "(\w+)"\)', source)
+    assert len(kinds) >= 8
+    names = [f"loss_ablation-small_{kind}" for kind in dict.fromkeys(kinds)]
+    shared = {name: png(40 + i) for i, name in enumerate([*names, "gamma-paper_over_training"])}
+    found = parsed(a_run(figures={"ladders": png(30)}), shared=shared)
+    assert {a["width"] for _, a, _ in found.all("img")} == {
+        str(width) for width in (30, *range(40, 40 + len(shared)))
+    }
+    for _, attributes, _ in found.all("img"):
+        assert not re.search(r"_|png|-small", attributes["alt"])
+    headings = [text for _, _, text in found.all("h3")]
+    assert headings[0] == "Over training: gamma, paper"  # a study after the other, then the runs
+    assert all(text.endswith(": loss ablation, small") for text in headings[1:-1])
+    assert headings[-1] == "Ladders" and len(set(headings)) == len(headings)
+    assert all(gallery.describe_figure(name)[1] for name in shared)
+    # The same kind of a run is another figure.
+    of_study = gallery.describe_figure("circle-small_cosines")[1]
+    assert of_study != gallery.describe_figure("cosines")[1]
+
+
+def test_a_hyphen_alone_makes_no_study():
+    assert gallery.describe_figure("a-small_thing") == ("A-small thing", "")
+    heading, caption = gallery.describe_figure("comparison (runs/a-small_points)")
+    assert heading == "Runs beside each other (runs/a-small_points)" and caption
+
+
+def test_every_floor_has_its_line_and_its_word():
+    assert set(svg.LEVELS) == set(TITLES.values())
+    result = {"encoders": {name: {"knn": {"value": 0.5}} for name in ("trained", *FLOORS)}}
+    said = floors_words(result)
+    assert all(f"{word} 50.0%" in said for word in ("untrained", "raw pixels", "raw coordinates"))
+
+
+def test_paper_is_white():
+    found = parsed(a_run()).all("style")[0][2]
+    queries = re.findall(r"@media ([^{]+)\{", found)
+    assert [q.strip() for q in queries if "dark" in q] == [
+        "screen and (prefers-color-scheme: dark)"
+    ]
+
+
+def test_a_page_has_a_limit(monkeypatch):
+    monkeypatch.setattr(gallery, "LIMIT", 400_000)
+    monkeypatch.setattr(gallery, "BUDGET", 300_000)
+    figures = {f"odd_{i}": png(600 + i, 300, noise=True) for i in range(5)}
+    run = a_run(figures=figures, evaluations={})
+    text = page.html_page([run])
+    assert len(text) < 500_000
+    assert "figures were left out" in Page(text).text()
+
+
+def test_evaluations_of_several_steps_are_curves_over_their_floors():
+    found = parsed(a_run(), a_run("b", evaluations={40: evaluation(40, 0.9)}))
+    hints = [text for _, _, text in found.all("title")]
+    assert "care, step 20: 60%" in hints and "care, step 40: 70%" in hints
+    assert "chance: 10%" in hints
+    assert "b, step 40: 90%" not in hints  # one step is no course
+    # The random encoder has the same Gram error at both steps, but (in this example) not kNN.
+    assert [hint for hint in hints if hint.startswith("random encoder")] == ["random encoder: 0.2"]
+    once = parsed(a_run(evaluations={40: evaluation(40, 1)}))
+    assert "Evaluated over training" not in once.text()
+
+
+def test_settings_say_what_differs():
+    one, two = a_run("a"), a_run("b", seed=7)
+    two.config["roles"] = {"crop": "off"}
+    two.config["model"]["encoder"] = one.config["model"]["encoder"] = "resnet50"
+    found = parsed(one, two)
+    rows = [[text for _, text in cells] for cells in found.rows("What differs between the runs")]
+    assert rows == [["Setting", "a", "b"], ["roles.crop", "–", '"off"'], ["seed", "0", "7"]]
+    caption = "What differs from the defaults in all of them"
+    rows = [[text for _, text in cells] for cells in found.rows(caption)][1:]
+    assert rows == [["model.encoder", '"resnet50"', '"resnet18"'], ["train.steps", "40", "0"]]
+    whole = [text for _, _, text in found.all("pre") if '"encoder": "resnet50"' in text]
+    assert len(whole) == 2
+
+
+def test_defaults_that_only_name_a_part_are_no_difference():
+    run = a_run()
+    run.config.update(
+        roles={"crop": "invariant"}, role_weights={"crop": 1.0}, sharing={"crop": "auto"}
+    )
+    rows = parsed(run).rows("What differs from the defaults")
+    assert [cells[0][1] for cells in rows] == ["Setting", "train.steps"]
+
+
+def test_the_environment_and_the_command_of_a_run():
+    elsewhere = [*a_run().starts, {**a_run().starts[0], "python": "3.12.0", "from_step": 20}]
+    found = parsed(a_run(), a_run("b", starts=elsewhere))
+    rows = [[text for _, text in cells] for cells in found.rows("Where it was trained")]
+    assert rows[0] == ["", "care, b", "b from step 20"]
+    assert ["commit", *["abcdef012345, with uncommitted changes"] * 2] in rows
+    assert ["python", "3.11.0", "3.12.0"] in rows and ["jax", "0.10.0", "0.10.0"] in rows
+    commands = [text for _, _, text in found.all("pre")]
+    assert commands.count(a_run().starts[0]["command"]) == 1
+    assert settings.again("runs/care") in commands

@@ -1,0 +1,174 @@
+"""Published numbers: complete, as printed, refused where the file breaks its schema; and beside."""
+
+import copy
+import csv
+import io
+import json
+from importlib import resources
+
+import pytest
+
+from eqssl_jax.tabular import beside, published
+from eqssl_jax.tabular.tables import Cell
+
+# Gupta et al. 2024, arXiv:2306.13924, Table 1, typed anew: (mean, ±), None where there is none.
+TABLE_1 = {
+    "SimCLR": [(90.98, 0.10), (66.77, 0.34), (84.19, 0.13), (72.79, 0.08)],
+    "MoCo-v2": [(91.95, 0.05), (69.88, 0.23), (None, None), (73.50, 0.19)],
+    "BYOL": [(90.44, None), (67.41, None)],
+    "Barlow Twins": [(84.54, 0.02), (55.54, 0.05), (90.62, 0.02)],
+    "EquiMod-SimCLR": [(91.28, None), (67.59, None), (83.67, None)],
+    "EquiMod-BYOL": [(91.57, None)],
+    "CARE-SimCLR": [(91.92, 0.12), (68.05, 0.28), (84.64, 0.29), (76.69, 0.08)],
+    "CARE-MoCo-v2": [(92.19, 0.01), (70.56, 0.15), (88.97, 0.48), (74.30, 0.07)],
+    "CARE-Barlow Twins": [(85.65, 0.05), (56.76, 0.02), (90.92, 0.01)],
+}
+COLUMNS = ("CIFAR-10", "CIFAR-100", "STL-10", "ImageNet-100")
+
+
+def raw() -> dict:
+    file = resources.files("eqssl_jax.tabular").joinpath("published.json")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def percent(number):
+    return None if number is None else round(100 * number, 4)
+
+
+def test_table_1_is_complete():
+    found = published.published()["care_table1"]
+    expected = {
+        (row, column): pair
+        for row, pairs in TABLE_1.items()
+        for column, pair in zip(COLUMNS, pairs, strict=False)
+    }
+    cells = {cell: (percent(e.value), percent(e.sd)) for cell, e in found.cells.items()}
+    assert cells == expected
+    assert all(entry.n == (3 if entry.sd else None) for entry in found.cells.values())
+    assert "legible" in found.cells["MoCo-v2", "STL-10"].reason
+    assert "EquiMod" in found.cells["BYOL", "CIFAR-10"].origin
+    assert found.cells["BYOL", "CIFAR-100"].origin == "Zhuo et al."
+    assert "2306.13924" in found.cite()
+    assert "Table 1" in found.cite()
+
+
+@pytest.mark.parametrize(
+    ("table", "cell", "value"),
+    [
+        ("care_readme", ("MoCo-v2", "ImageNet-100"), 73.16),
+        ("care_readme", ("CARE-MoCo-v2", "ImageNet-100"), 74.22),
+        ("care_issue1", ("CARE-MoCo-v2", "ImageNet-100"), 73.3),
+        ("solo_learn", ("VICReg", "CIFAR-100"), 68.54),
+        ("solo_learn", ("MoCo-v2+", "CIFAR-10"), 92.94),
+        ("solo_learn", ("Barlow Twins", "ImageNet-100"), 80.38),
+        ("equimod", ("EquiMod-SimCLR", "CIFAR-10"), 92.79),
+    ],
+)
+def test_other_tables(table, cell, value):
+    assert percent(published.published()[table].cells[cell].value) == value
+
+
+def test_an_online_accuracy_is_called_one_beside_our_probe():
+    ours = {("BYOL", "CIFAR-10"): Cell(0.5, None)}
+    table = beside.beside("probe_top1", ours, published.published()["solo_learn"])
+    note = "Published online linear accuracy, top-1 (ResNet-18; 1000 epochs"
+    assert note in table.notes[0] and "not a probe of the finished one" in table.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda e: e.pop("sd"), "missing keys \\['sd'\\]"),
+        (lambda e: e.update(seeds=3), "unknown keys \\['seeds'\\]"),
+        (lambda e: e.update(value="90.98"), "value must be"),
+        (lambda e: e.update(value=True), "value must be"),
+        (lambda e: e.update(value=None), "SimCLR on CIFAR-10.*needs a reason"),
+        (lambda e: e.update(reason="lost"), "needs a reason"),
+        (lambda e: e.update(n=None), "sd needs"),
+        (lambda e: e.update(value=9098.0), "no share"),
+        (lambda e: e.update(column="CIFAR-100"), "stands twice"),
+    ],
+)
+def test_an_entry_that_breaks_the_schema_is_named(change, message):
+    tables = raw()
+    change(tables["care_table1"]["entries"][0])
+    with pytest.raises(ValueError, match=message) as error:
+        published.parse(tables)
+    assert "care_table1, entry" in str(error.value)
+
+
+def test_a_table_without_its_source_is_named():
+    tables = copy.deepcopy(raw())
+    del tables["equimod"]["source"]["where"]
+    with pytest.raises(ValueError, match=r"equimod, source.*'where'"):
+        published.parse(tables)
+
+
+def table() -> beside.Beside:
+    ours = {
+        ("SimCLR", "CIFAR-10"): Cell(0.4361, 0.001),
+        ("CARE-SimCLR", "CIFAR-10"): Cell(0.93, None),
+        ("BYOL", "CIFAR-10"): Cell(),
+        ("MoCo-v2", "STL-10"): Cell(0.5, 0.01),
+        ("VICReg", "STL-10"): Cell(0.6, None),
+    }
+    return beside.beside(
+        "probe_top1", ours, published.published()["care_table1"], notes=["Scale small."]
+    )
+
+
+def test_the_difference_is_ours_minus_published():
+    found = {(line.row, line.column): line.difference() for line in table().lines}
+    assert found["SimCLR", "CIFAR-10"] == pytest.approx(0.4361 - 0.9098)
+    assert found["CARE-SimCLR", "CIFAR-10"] == pytest.approx(0.93 - 0.9192)
+    for cell in (("BYOL", "CIFAR-10"), ("MoCo-v2", "STL-10"), ("VICReg", "STL-10")):
+        assert found[cell] is None
+
+
+def test_a_line_of_the_text_holds_both_numbers_and_the_difference():
+    lines = beside.as_text(table()).splitlines()
+    [simclr] = [line.split() for line in lines if line.startswith("SimCLR")]
+    assert simclr == ["SimCLR", "43.61", "±", "0.10", "90.98", "±", "0.10", "−47.37"]
+    [care] = [line.split() for line in lines if line.startswith("CARE-SimCLR")]
+    assert care == ["CARE-SimCLR", "93.00", "91.92", "±", "0.12", "+1.08"]
+    [byol] = [line.split() for line in lines if line.startswith("BYOL")]
+    assert byol == ["BYOL", "–", "90.44*", "–"]
+    text = " ".join(lines)
+    assert "legible" in text
+    assert "Scale small." in text
+    assert "± over probe seeds" in text
+
+
+def test_rows_keep_the_order_of_the_paper_and_columns_are_blocks():
+    cells = [(line.column, line.row) for line in table().lines]
+    assert cells == [
+        ("CIFAR-10", "SimCLR"), ("CIFAR-10", "BYOL"), ("CIFAR-10", "CARE-SimCLR"),
+        ("STL-10", "MoCo-v2"), ("STL-10", "VICReg"),
+    ]  # fmt: skip
+
+
+def test_csv_and_markdown_say_what_the_table_says():
+    rows = list(csv.DictReader(io.StringIO(beside.as_csv(table()))))
+    markdown = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in beside.as_markdown(table()).splitlines()
+        if line.startswith("| ")
+    ][1:]
+    assert len(rows) == len(markdown) == len(table().lines)
+    for line, row, cells in zip(table().lines, rows, markdown, strict=True):
+        assert (row["column"], row["row"]) == (line.column, line.row) == tuple(cells[:2])
+        for key, value in (
+            ("ours", line.ours.value),
+            ("ours sd", line.ours.sd),
+            ("published", line.published and line.published.value),
+            ("difference", line.difference()),
+        ):
+            assert (float(row[key]) if row[key] else None) == value
+        if line.ours.value is not None:
+            assert cells[2].split(" ± ")[0] == f"{100 * line.ours.value:.2f}"
+    assert rows[-1]["reason"] == "not reported"
+
+
+def test_nothing_wanted_is_refused():
+    with pytest.raises(ValueError, match="nothing to put"):
+        beside.beside("probe_top1", {}, published.published()["care_table1"])

@@ -1,0 +1,205 @@
+"""Tables: what stands in which cell, and how it is written."""
+
+import csv
+import io
+import math
+
+import pytest
+
+from eqssl_jax import tabular
+
+
+def result(trained, random=None, pixels=None, chance=None, skipped=None, step=1200):
+    """An evaluation result from plain values or (value, sd) pairs."""
+
+    def encoder(values):
+        pairs = {
+            name: found if isinstance(found, tuple) else (found, None)
+            for name, found in (values or {}).items()
+        }
+        return {name: {"value": v, "sd": sd, "n": 3} for name, (v, sd) in pairs.items()}
+
+    return {
+        "step": step,
+        "dataset": "shapes",
+        "encoders": {
+            "trained": encoder(trained),
+            "random": encoder(random),
+            "pixels": encoder(pixels),
+        },
+        "settings": {},
+        "chance": chance or {},
+        "skipped": skipped or {},
+    }
+
+
+@pytest.fixture
+def results():
+    floors = {
+        "random": {"knn": 0.31, "wahba_per_root_n": 0.6},
+        "pixels": {"knn": 0.28},
+        "chance": {"knn": 0.125},
+    }
+    return {
+        "simclr": result({"wahba_per_root_n": (0.345, 0.0123), "knn": (0.7123, 0.0041)}, **floors),
+        "care": result({"wahba_per_root_n": 0.2, "knn": 0.72, "r2_hue": 0.81}, **floors),
+    }
+
+
+def test_columns_are_runs_then_floors_and_rows_follow_the_table_of_metrics(results):
+    table = tabular.comparison_table(results)
+    assert table.columns == ("simclr", "care", "random encoder", "raw pixels", "chance")
+    assert [row.metric for row in table.rows] == ["knn", "wahba_per_root_n", "r2_hue"]
+    assert [cell.value for cell in table.rows[0].cells] == [0.7123, 0.72, 0.31, 0.28, 0.125]
+    assert [cell.value for cell in table.rows[2].cells] == [None, 0.81, None, None, None]
+
+
+def test_chosen_metrics_keep_their_order_and_may_be_missing_everywhere(results):
+    table = tabular.comparison_table(results, ["r2_hue", "knn", "gamma"])
+    assert [row.metric for row in table.rows] == ["r2_hue", "knn", "gamma"]
+    assert all(cell.value is None for cell in table.rows[2].cells)
+
+
+def test_text(results):
+    assert tabular.as_text(tabular.comparison_table(results)) == (
+        "                                           random\n"
+        "                           simclr   care  encoder  raw pixels  chance\n"
+        "─────────────────────────────────────────────────────────────────────\n"
+        "kNN accuracy ↑        71.2 ± 0.4%  72.0%    31.0%       28.0%   12.5%\n"
+        "Wahba error W/√n ↓  0.345 ± 0.012  0.200    0.600           –       –\n"
+        "R² of hue ↑                     –  0.810        –           –       –\n"
+        "\n"
+        "shapes, step 1200. ↑ higher is better, ↓ lower is better, "
+        "± one standard deviation over seeds or\naugmentations.\n"
+    )
+
+
+def test_markdown(results):
+    assert tabular.as_markdown(tabular.comparison_table(results, ["knn", "r2_hue"])) == (
+        "| Metric | simclr | care | random encoder | raw pixels | chance |\n"
+        "|---|---:|---:|---:|---:|---:|\n"
+        "| kNN accuracy ↑ | 71.2 ± 0.4% | 72.0% | 31.0% | 28.0% | 12.5% |\n"
+        "| R² of hue ↑ | – | 0.810 | – | – | – |\n"
+        "\n"
+        "shapes, step 1200. ↑ higher is better, ↓ lower is better, "
+        "± one standard deviation over seeds or augmentations.\n"
+    )
+
+
+def test_markdown_survives_a_bar_in_a_name():
+    text = tabular.as_markdown(tabular.comparison_table({"a|b": result({"knn": 0.5})}))
+    assert text.splitlines()[0] == "| Metric | a\\|b |"
+
+
+def test_csv_holds_the_same_numbers_to_the_last_bit(results):
+    results["simclr"]["encoders"]["trained"]["knn"]["value"] = 1 / 3
+    table = tabular.comparison_table(results)
+    rows = list(csv.DictReader(io.StringIO(tabular.as_csv(table))))
+    assert [row["metric"] for row in rows] == [row.metric for row in table.rows]
+    assert [row["better"] for row in rows] == ["higher", "lower", "higher"]
+    for written, row in zip(rows, table.rows, strict=True):
+        for name, cell in zip(table.columns, row.cells, strict=True):
+            assert written[name] == ("" if cell.value is None else repr(cell.value))
+            assert written[f"{name} sd"] == ("" if cell.sd is None else repr(cell.sd))
+    assert float(rows[0]["simclr"]) == 1 / 3
+
+
+def test_floors_that_differ_get_a_column_for_each_run(results):
+    results["care"]["encoders"]["random"]["knn"]["value"] = 0.35
+    table = tabular.comparison_table(results, ["knn"])
+    assert table.columns == (
+        *("simclr", "care"),
+        *("random encoder (simclr)", "random encoder (care)"),
+        *("raw pixels", "chance"),
+    )
+    assert [cell.value for cell in table.rows[0].cells] == [0.7123, 0.72, 0.31, 0.35, 0.28, 0.125]
+
+
+def test_a_floor_that_is_nan_in_all_runs_has_one_column():
+    runs = {name: result({"knn": 0.5}, random={"knn": float("nan")}) for name in "ab"}
+    table = tabular.comparison_table(runs)
+    assert table.columns == ("a", "b", "random encoder")
+    assert math.isnan(table.rows[0].cells[2].value)
+    assert "nan" in tabular.as_text(table)
+
+
+def test_a_run_may_be_called_like_a_floor():
+    runs = {"raw pixels": result({"knn": 0.5}, pixels={"knn": 0.2})}
+    table = tabular.comparison_table(runs)
+    assert table.columns == ("raw pixels", "raw pixels")
+    assert [cell.value for cell in table.rows[0].cells] == [0.5, 0.2]
+
+
+def test_many_runs_stay_within_the_width_and_lose_nothing():
+    runs = {
+        f"a rather long name of a run, number {i}": result(
+            {"knn": (0.1 + i / 100, 0.01), "some_metric_without_an_entry_in_the_table_" * 2: i}
+        )
+        for i in range(12)
+    }
+    text = tabular.as_text(tabular.comparison_table(runs))
+    assert max(map(len, text.splitlines())) < 100
+    for i in range(12):
+        assert f"{10 + i:.1f} ± 1.0%" in text
+    narrow = tabular.as_text(tabular.comparison_table(runs), width=60)
+    assert max(map(len, narrow.splitlines())) <= 60
+
+
+def test_notes_name_what_differs_and_what_was_skipped():
+    runs = {
+        "a": result({"knn": 0.5}, skipped={"r2_hue": "no hue is known.", "gamma": "0/0"}),
+        "b": result({"knn": 0.5}, skipped={"r2_hue": "no hue is known."}, step=900),
+    }
+    assert tabular.comparison_table(runs).notes == (
+        "a: shapes, step 1200; b: shapes, step 900. ↑ higher is better, ↓ lower is better.",
+        "Not measured in a: Relative equivariance γ (0/0).",
+        "Not measured: R² of hue (no hue is known).",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sd", "text"),
+    [
+        ("knn", 0.5, None, "50.0%"),
+        ("knn", 0.5, 0.0, "50.0 ± 0.0%"),
+        ("wahba", 12.0, 0.4, "12.0 ± 0.40"),
+        ("wahba", 123.4, 11.0, "123 ± 11"),
+        ("gram_error", 4.1234e-6, None, "4.12e-06"),
+        ("gamma_dropped", 12345, None, "12,345"),
+        ("gamma", float("nan"), 0.1, "nan"),
+        ("never_heard_of", 0.25, None, "0.250"),
+        ("never_heard_of", None, None, "–"),
+    ],
+)
+def test_numbers_as_they_are_printed(name, value, sd, text):
+    table = tabular.comparison_table({"a": result({"knn": 0.5} | {name: (value, sd)})}, [name])
+    assert tabular.as_markdown(table).splitlines()[2].split(" | ")[1].rstrip(" |") == text
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "better"),
+    [
+        ("care_probe_top1", "Linear probe as in CARE, top-1", "higher"),
+        ("invariance_error", "Invariance error", None),
+        ("r2_position_x_out_of_range", "R² of position x, out of range", "higher"),
+        ("order_accuracy", "Order accuracy", "higher"),
+        ("orbit_error", "orbit error", "lower"),
+        ("entropy", "entropy", None),
+    ],
+)
+def test_every_metric_has_a_title_and_a_direction(name, title, better):
+    metric = tabular.describe(name)
+    assert (metric.title, metric.better) == (title, better)
+
+
+def test_the_headlines_are_known_metrics():
+    assert set(tabular.HEADLINES) <= set(tabular.METRICS)
+
+
+def test_what_cannot_be_compared_is_refused(results):
+    with pytest.raises(ValueError, match="nothing to compare"):
+        tabular.comparison_table({})
+    with pytest.raises(ValueError, match="'simclr' holds no metric of its trained encoder"):
+        tabular.comparison_table({"simclr": {"step": 3}})
+    with pytest.raises(ValueError, match=r"'knnn'.*knn, "):
+        tabular.comparison_table(results, ["knn", "knnn"])
