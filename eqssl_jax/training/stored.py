@@ -9,7 +9,7 @@ from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from eqssl_jax import method
-from eqssl_jax.models import Network
+from eqssl_jax.encoders import Network
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.optimizer import optimizer
 from eqssl_jax.training.provenance import FILE, Provenance, read_provenance
