@@ -5,7 +5,7 @@ it, keep its order, or predict it. The rooms of the package answer one question 
 table in the README.
 
 `eqssl_jax.load(...)` gives the encoder of a run, a weights file, an exported program or a function
-(`eqssl_jax.experiment.load`). It is imported when it is asked for: importing the package is instant.
+(`eqssl_jax.experiment.load`). It is imported when it is asked for: `import eqssl_jax` is instant.
 """
 
 from typing import Any

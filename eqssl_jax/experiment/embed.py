@@ -64,7 +64,7 @@ def embed(
     with _progress() as progress, feature_file(out, total, dataset.classes, *about) as write:
         for name, split in dataset.splits.items():
             task = progress.add_task(name, total=split.size)
-            _encode(encoder, name, split, write, lambda n, t=task: progress.advance(t, n))
+            _encode(encoder, name, split, write, functools.partial(progress.advance, task))
     return total
 
 
@@ -148,4 +148,6 @@ def _progress() -> Progress:
     """A line for each split on a terminal; nothing elsewhere."""
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    return Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+    return Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    )

@@ -103,9 +103,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _npz(
-    part: Path, count: int, classes: Sequence[str], about: dict[str, str]
-) -> Iterator[Write]:
+def _npz(part: Path, count: int, classes: Sequence[str], about: dict[str, str]) -> Iterator[Write]:
     names: list[str] = []
     splits: list[str] = []
     labels: list[np.ndarray] = []
