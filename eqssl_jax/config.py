@@ -40,6 +40,7 @@ def base() -> ConfigDict:
             # True: one BatchNorm over all views; False: each its own. Heads (BYOL, EquiMod): each.
             joint_views=False,
             conv="auto",  # how convolutions are computed: auto, xla or patches
+            geometry="sphere",  # where embeddings are compared: sphere or hyperboloid
         )
     )
     config.recipe = ConfigDict(dict(name="simclr_cifar", options=ConfigDict()))
@@ -47,55 +48,10 @@ def base() -> ConfigDict:
     # are shared as their role says ("auto").
     config.roles = ConfigDict()  # invariant, rotational, ordered, predicted or off
     config.role_weights = ConfigDict()  # factor on a part's own objective (ordered, predicted)
-    config.sharing = ConfigDict()  # what two contrast views see: auto, independent, shared or rest
-    config.objectives = ConfigDict(
-        dict(
-            # Where contrastive losses and the Gram match see embeddings: sphere or hyperboloid.
-            geometry="sphere",
-            info_nce=dict(weight=1.0, temperature=0.5),
-            alignment=dict(weight=0.0, temperature=0.5),  # the two parts of InfoNCE, for ablations
-            uniformity=dict(weight=0.0, temperature=0.5),
-            moco=dict(  # MoCo-v2
-                weight=0.0,
-                temperature=0.2,
-                queue=4096,  # keys of earlier batches
-                symmetric=False,  # True: either view asks, at twice the cost
-            ),
-            byol=dict(weight=0.0, hidden=(4096,)),  # widths of the predictor's hidden layers
-            barlow_twins=dict(weight=0.0, off_diagonal=5e-3),  # λ of the off-diagonal part
-            vicreg=dict(weight=0.0, invariance=25.0, variance=25.0, covariance=1.0),
-            equimod=dict(  # a prediction of each view's embedding, beside any of the above
-                weight=0.0,
-                temperature=0.2,
-                projector=(2048, 2048, 128),
-                parameters=128,  # width that the parameters of a draw are brought to
-            ),
-            # The next three count only where a part of the recipe has the role.
-            equivariance=dict(  # rotational
-                weight=0.1,  # CARE's λ, at the authors' scale
-                splits=16,  # groups of images
-                views="own",  # own: two more views; contrast: those that InfoNCE compares, shared
-                # What a group's views keep, and so how augmentations act: euclidean (rotations) and
-                # symplectic on the sphere, minkowski (Lorentz maps) on the hyperboloid.
-                form="euclidean",
-                variant="paper",  # paper: a draw per group; code: one draw for all groups
-                reference="augmented",  # augmented: two draws; identity: a draw and no draw
-                images=0,  # only the first so many images of the batch; 0: all
-                recipe="",  # another recipe for these views; "": the same
-                recipe_options=ConfigDict(),
-            ),
-            order=dict(  # ordered, one loss for each such part
-                weight=1.0,
-                rungs=4,  # views on a ladder, at least 3
-                spacing="random",  # random: drawn for each image; even: from identity to draw
-                form="hinge",  # hinge or listwise
-                margin=0.5,  # hinge: distance asked for each unit of magnitude
-                temperature=0.1,  # listwise
-                images=0,  # only the first so many images of the batch; 0: all
-            ),
-            prediction=dict(weight=1.0, hidden=(512, 512)),  # predicted, one head for each part
-        )
-    )
+    config.sharing = ConfigDict()  # what two contrast views see: auto, independent, shared or fixed
+    # By name, the entries of methods: `method` is a built-in one or module:attribute (the name, if
+    # it is missing), `weight` its factor in the sum, all else is in its card (`eqssl_jax/methods`).
+    config.objectives = ConfigDict()
     config.target = ConfigDict(  # the moving average of the network that MoCo and BYOL compare to
         dict(
             momentum=0.99,  # at the start: target ← m·target + (1 − m)·online after each step
@@ -135,6 +91,7 @@ def base() -> ConfigDict:
     config.evaluation = ConfigDict(
         dict(
             preset="full",  # full, or quick (budgets for a laptop)
+            recipe="",  # whose effect on embeddings is measured; "": that of CARE's views or of all
             options=ConfigDict(),  # any budget of the preset, by name
         )
     )

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from eqssl_jax import method, presets
+from eqssl_jax import methods, presets
 from eqssl_jax.config import differences, load, plain
 from eqssl_jax.experiment.run import expand
-from eqssl_jax.method import resolve
+from eqssl_jax.methods import resolve
 from eqssl_jax.objectives import Views
 from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.plan import _groups, _role
@@ -100,7 +100,7 @@ def test_the_small_config_itself_is_fine():
         ({"seed": -1}, "seed is -1"),
         ({"roles__crop": "ordered", "sharing__crop": "independent"}, "contradict each other.*rest"),
         ({"roles__crop": "invariant", "sharing__crop": "shared"}, "contradict.*ask for the invar"),
-        ({"roles__crop": "predicted", "sharing__crop": "rest"}, "contradict.*not differ"),
+        ({"roles__crop": "predicted", "sharing__crop": "fixed"}, "contradict.*not differ"),
         ({"roles__crop": "off", "sharing__crop": "shared"}, "contradict.*no view"),
         ({"sharing__crop": "both"}, "sharing.crop is 'both'; choose from auto"),
         ({"roles__crop": "ordered", "role_weights__crop": -1.0}, "role_weights.crop is -1.0"),
@@ -170,7 +170,7 @@ def test_ordered_without_a_magnitude_is_refused_with_what_has_one():
 
 def test_predicted_without_anything_that_varies_is_refused():
     with pytest.raises(ValueError, match="'predicted', but its draws never differ"):
-        method.build(presets_with_still_crop())
+        methods.build(presets_with_still_crop())
 
 
 def presets_with_still_crop():
@@ -187,7 +187,7 @@ def test_roles_become_view_sets_and_objectives():
         roles__brightness="off", roles__flip="predicted", role_weights__rotate=0.5,
         role_weights__hue=0.25, objectives__equivariance__splits=4,
     )  # fmt: skip
-    built = method.build(config)
+    built = methods.build(config)
     weights = {name: weight for name, (weight, _) in built.objectives.items()}
     assert weights == {
         "info_nce": 1.0, "equivariance": 0.1, "order_rotate": 0.5, "prediction_flip": 1.0,
@@ -215,16 +215,16 @@ def test_roles_become_view_sets_and_objectives():
 
 
 @pytest.mark.parametrize(
-    ("sharing", "expected"), [("shared", "equal"), ("rest", "rest"), ("auto", "differ")]
+    ("sharing", "expected"), [("shared", "equal"), ("fixed", "fixed"), ("auto", "differ")]
 )
 def test_sharing_of_a_rotational_part(sharing, expected):
     config = factored(roles__hue="rotational", objectives__equivariance__splits=4)
     with config.unlocked():
         config.sharing.hue = sharing
-    spec = method.build(config).views["contrast"]
+    spec = methods.build(config).views["contrast"]
     first, second = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["hue"]["hue"]
     found = "equal" if (first == second).all() else "differ"
-    assert ("rest" if not first.any() else found) == expected
+    assert ("fixed" if not first.any() else found) == expected
 
 
 def seen(embeddings, features=None, **more):
@@ -233,7 +233,7 @@ def seen(embeddings, features=None, **more):
 
 
 def test_the_order_objective_looks_at_directions_not_lengths():
-    built = method.build(factored(roles__rotate="ordered"))
+    built = methods.build(factored(roles__rotate="ordered"))
     loss = built.objectives["order_rotate"][1].loss
     z = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32)
     s = jnp.broadcast_to(jnp.linspace(0, 1, 4)[:, None], (4, 6))
@@ -248,7 +248,7 @@ def test_the_prediction_objective_reads_differences_from_either_order_of_the_vie
     config = factored(roles__brightness="predicted", recipe__options__brightness=0.3)
     with config.unlocked():
         config.objectives.prediction.hidden = ()
-    built = method.build(config)
+    built = methods.build(config)
     objective = built.objectives["prediction_brightness"][1]
     recipe = built.views["contrast"].transform
     draws = built.views["contrast"].pattern.draw(jax.random.key(0), recipe, 4000)
@@ -269,15 +269,15 @@ def test_the_prediction_objective_reads_differences_from_either_order_of_the_vie
 
 
 def test_a_ladder_costs_its_rungs_and_no_more():
-    built = method.build(factored(roles__rotate="ordered", objectives__order__images=0))
+    built = methods.build(factored(roles__rotate="ordered", objectives__order__images=0))
     views_of = {name: spec.pattern.views for name, spec in built.views.items()}
     assert views_of == {"contrast": 2, "ladder_rotate": 4}  # V rungs and the two of the contrast
 
 
 def test_weight_zero_leaves_an_objective_out():
-    built = method.build(factored(roles__rotate="ordered", role_weights__rotate=0.0))
+    built = methods.build(factored(roles__rotate="ordered", role_weights__rotate=0.0))
     assert set(built.objectives) == {"info_nce"}
-    built = method.build(factored(roles__rotate="predicted", objectives__info_nce__weight=0.0))
+    built = methods.build(factored(roles__rotate="predicted", objectives__info_nce__weight=0.0))
     assert (set(built.views), set(built.objectives)) == ({"contrast"}, {"prediction_rotate"})
 
 
@@ -351,25 +351,25 @@ def test_every_config_loads_for_every_variant_and_builds_its_method():
         if path.stem in ("order", "care_order", "advise"):
             for dataset in presets.FACTORED:
                 config = module.get_config(dataset)
-                built = method.build(config)
+                built = methods.build(config)
                 check_batch(config, built, devices=1)
                 assert ("order_rotate" in built.objectives) == (path.stem != "advise")
                 assert ("equivariance" in built.objectives) == (path.stem == "care_order")
             continue
         if path.stem == "proteins":
             for name, weights in presets.PROTEIN_METHODS.items():
-                assert set(method.build(module.get_config(name)).objectives) == set(weights)
+                assert set(methods.build(module.get_config(name)).objectives) == set(weights)
             continue
         if path.stem not in (*presets.BASES, "care", "care_two_views", "equimod"):
             expanded = expand(module.get_config())
             assert len(expanded) >= 2
             for config in expanded.values():
-                assert method.build(config).objectives
+                assert methods.build(config).objectives
             continue
         values = [f"{dataset},{v}" for dataset in ("cifar10", "imagenet100") for v in VALUES]
         for variant in (*presets.DATASETS, *values):
             config = module.get_config(variant)
-            built = method.build(config)
+            built = methods.build(config)
             check_batch(config, built, devices=1)
             assert ("equivariance" in built.objectives) == path.stem.startswith("care")
             assert ("equimod" in built.objectives) == (path.stem == "equimod")
@@ -398,7 +398,7 @@ def test_care_is_added_to_any_base_method_by_one_word(base):
         assert {new for _, new in changed.values()} - {"rotational"} <= {
             "care_imagenet_equivariant", 128,
         }  # fmt: skip
-        built = method.build(both)
+        built = methods.build(both)
         weight = 0.01 if (base, dataset) == ("moco", "imagenet100") else presets.WEIGHTS[dataset]
         assert built.objectives["equivariance"][0] == (
             weight if isinstance(weight, float) else weight["paper"][0]

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from eqssl_jax import method, studies
+from eqssl_jax import methods, studies
 from eqssl_jax.config import load, plain
 from eqssl_jax.studies import estimate, folders, outcome, overview, produce, scales, tabulate
 from eqssl_jax.studies.base import DataChoice, Outcome
@@ -30,7 +30,7 @@ ALL = list(studies.STUDIES.values())
 
 @functools.cache
 def objectives_of(text: str) -> dict[str, float]:
-    built = method.build(load(json.loads(text)))
+    built = methods.build(load(json.loads(text)))
     return {name: weight for name, (weight, _) in built.objectives.items()}
 
 

@@ -14,9 +14,9 @@ from tiny_tfds import prepare
 from toys import linear_network
 from toys import recipe as toy_recipe
 
-from eqssl_jax import data, method, views
+from eqssl_jax import data, methods, views
 from eqssl_jax.config import base, plain
-from eqssl_jax.method import Method, bases
+from eqssl_jax.methods import Method, bases
 from eqssl_jax.objectives import Objective, info_nce, unit
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training import inputs as training_inputs
@@ -136,7 +136,7 @@ def moco_and_byol() -> Method:
     }
     sets = {"contrast": views.ViewSpec(toy_recipe(), views.independent(2))}
     built = Method(sets, objectives, target_views=("contrast",))
-    return method.scheduled(built, config, steps=12)
+    return methods.scheduled(built, config, steps=12)
 
 
 def test_queue_target_and_head_are_resumed_bit_for_bit(tmp_path, monkeypatch):
@@ -374,10 +374,10 @@ def test_roles_decide_what_the_views_share():
     """From the config's roles to the draws of both view sets."""
     config = base()
     config.roles = {"crop": "rotational", "jitter": "rotational", "blur": "off"}
-    config.objectives.equivariance.weight = 0.1
+    config.objectives = presets.objectives(simclr={})
     config.objectives.equivariance.splits = 4
     config.lock()
-    built = method.build(config)
+    built = methods.build(config)
     drawn = {
         name: spec.pattern.draw(jax.random.key(0), spec.transform, 8).params
         for name, spec in built.views.items()
@@ -387,16 +387,17 @@ def test_roles_decide_what_the_views_share():
     heights = np.asarray(drawn["equivariance"]["crop"]["height"])
     assert np.array_equal(heights[:, ::2], heights[:, 1::2])  # shared in pairs: 4 groups of 8
     assert len(np.unique(heights)) == 8  # 4 groups x 2 views
-    assert not np.any(drawn["equivariance"]["flip"]["flip"])  # invariant: at rest here
+    assert not np.any(drawn["equivariance"]["flip"]["flip"])  # invariant: at its identity here
     assert len(np.unique(drawn["contrast"]["crop"]["height"])) == 16
 
 
 def test_the_authors_variant_draws_once_and_compares_in_groups():
     config = base()
     config.roles = {"crop": "rotational"}
+    config.objectives = presets.objectives(simclr={})
     config.objectives.equivariance.update({"weight": 0.1, "splits": 4, "variant": "code"})
     config.lock()
-    spec = method.build(config).views["equivariance"]
+    spec = methods.build(config).views["equivariance"]
     heights = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["crop"]["height"]
     assert len(np.unique(heights)) == 2  # one for each view
 

@@ -10,6 +10,7 @@ from eqssl_jax.presets.care import (
     VIEWS,
     WEIGHTS,
     contrastive,
+    objectives,
     two_views,
     with_care,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "contrastive",
     "factored",
     "method",
+    "objectives",
     "parse",
     "protein_overrides",
     "proteins",

@@ -8,6 +8,7 @@ import math
 
 from ml_collections import ConfigDict
 
+from eqssl_jax import methods
 from eqssl_jax.config import base
 from eqssl_jax.presets.variants import set_roles
 
@@ -54,6 +55,7 @@ def contrastive(dataset: str, values: str = "paper") -> ConfigDict:
     config.recipe.name = "simclr_cifar"
     config.recipe.options = ConfigDict(VIEWS)
     set_roles(config, ("crop", "flip", "jitter", "gray", "blur"))
+    config.objectives = objectives(simclr={})
     _set_weight(config, dataset, values)
     config.model.encoder = "resnet50"
     if dataset == "stl10":
@@ -68,6 +70,13 @@ def contrastive(dataset: str, values: str = "paper") -> ConfigDict:
     return config
 
 
+def objectives(**bases: dict) -> ConfigDict:
+    """Entries of base methods, and those of the roles."""
+    keys = {"simclr": "info_nce"}
+    entries = {keys.get(card, card): methods.entry(card, **own) for card, own in bases.items()}
+    return ConfigDict(entries | methods.role_entries())
+
+
 def two_views(config: ConfigDict) -> ConfigDict:
     """The Gram match on the contrast views: groups share their draws, a step encodes half as much.
 
@@ -76,7 +85,8 @@ def two_views(config: ConfigDict) -> ConfigDict:
     settings = config.objectives.equivariance
     if settings.images:  # all images are compared now; λ belongs to the size of a group
         settings.splits = settings.splits * config.train.batch_size // settings.images
-    settings.views, settings.recipe, settings.images = "contrast", "", 0
+    kept = {key: settings[key] for key in ("weight", "splits", "form", "variant")}
+    config.objectives.equivariance = ConfigDict(methods.entry("two_view_care", **kept))
     return config
 
 

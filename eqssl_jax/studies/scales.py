@@ -155,9 +155,8 @@ def config(
         if size:
             own.data.size = own.recipe.options.size = size
         if dataset == "imagenet100":
-            # CARE has a recipe of its own there. Without a rotational part it only says which
-            # augmentations the rotation measures are of: the same for all methods.
-            own.objectives.equivariance.recipe = "care_imagenet_equivariant"
+            # CARE has a recipe of its own there; all methods are measured on it.
+            own.evaluation.recipe = "care_imagenet_equivariant"
     else:
         _shrink(own, SMALL if scale == "small" else SMOKE, scale)
     if data.name:

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.measures import settings
-from eqssl_jax.method import Method, build_recipe
+from eqssl_jax.methods import Method, build_recipe
 
 
 def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
@@ -33,11 +33,12 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
                 f"use a batch (and equivariance.images, if set) that is a multiple of the splits, "
                 f"e.g. {_near(batch, max(splits, 1))}."
             )
-    if not 0 <= config.objectives.order.images <= batch:
-        raise ValueError(
-            f"config.objectives.order.images is {config.objectives.order.images}, but a batch has "
-            f"{batch} images: use at most that, or 0 for all of them."
-        )
+    for name, spec in built.views.items():
+        if (spec.images or 0) > batch:
+            raise ValueError(
+                f"The view set {name} is of {spec.images} images, but a batch has {batch}: set "
+                f"`images` of its entry in config.objectives to at most that, or to 0 for all."
+            )
 
 
 def check_reading(config: ConfigDict) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import jax
@@ -13,11 +13,11 @@ from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
-from eqssl_jax import data, encoders, method
+from eqssl_jax import data, encoders, methods
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders import Network
-from eqssl_jax.method import Method
+from eqssl_jax.methods import Method
 from eqssl_jax.training.checks import (
     check_batch,
     check_budget,
@@ -90,18 +90,26 @@ class Setup(NamedTuple):
         return jax.ShapeDtypeStruct((batch, *one.shape[1:]), one.dtype)
 
 
-def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None = None) -> Setup:
+def setup(
+    config: ConfigDict,
+    *,
+    training: bool = True,
+    dataset: Dataset | None = None,
+    roles: Collection[str] = (),
+) -> Setup:
     """Load the data and build network, method and optimiser.
 
     `training=False` leaves out what only training needs to hold on this machine: a batch that its
-    devices can share. `dataset` stands in for the data of the config, to plan without it.
+    devices can share. `dataset` stands in for the data of the config, to plan without it. The
+    config's objectives become those in use (`methods.resolved`), and those of `roles`.
 
     Raises:
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
       FileNotFoundError: if the data is not there.
     """
     mesh = make_mesh()
-    built = method.build(config)
+    config = methods.resolved(config, roles=roles)
+    built = methods.build(config)
     check_batch(config, built, mesh.size if training else 1)
     check_measurements(config)
     check_reading(config)
@@ -126,7 +134,7 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
         )
     steps = train.steps or round(train.epochs * steps_per_epoch)
     check_budget(config, steps)
-    built = method.scheduled(built, config, steps)
+    built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
@@ -183,7 +191,7 @@ def at_view_size(dataset: Dataset, config: ConfigDict) -> Dataset:
 
     An encoder is evaluated at the resolution it was trained at: whole images, resized.
     """
-    recipe = method.build_recipe(config.recipe.name, config.recipe.options)
+    recipe = methods.build_recipe(config.recipe.name, config.recipe.options)
     image = jax.ShapeDtypeStruct(dataset.image_shape, "float32")
     shape = jax.eval_shape(recipe.apply, recipe.identity, image).shape
     if shape == tuple(dataset.image_shape):
@@ -201,7 +209,7 @@ def at_view_size(dataset: Dataset, config: ConfigDict) -> Dataset:
 def _resized(
     read: Callable[[PyTree, Array], Array], recipe: str, options: str
 ) -> Callable[[PyTree, Array], Array]:
-    transform = method.build_recipe(recipe, json.loads(options))
+    transform = methods.build_recipe(recipe, json.loads(options))
 
     def resized(pool: PyTree, inputs: Array) -> Array:
         return jax.vmap(functools.partial(transform.apply, transform.identity))(read(pool, inputs))
@@ -210,11 +218,16 @@ def _resized(
 
 
 def measured_recipe(config: ConfigDict) -> Transform:
-    """The recipe of the equivariance views if it has its own, else that of all views."""
-    own = config.objectives.equivariance
-    if own.recipe:
-        return method.build_recipe(own.recipe, own.recipe_options)
-    return method.build_recipe(config.recipe.name, config.recipe.options)
+    """The recipe of config.evaluation if it names one, else that of an objective (CARE's views)
+    that has one of its own, else that of all views."""
+    if config.evaluation.recipe:
+        return methods.build_recipe(
+            config.evaluation.recipe, {}, setting="config.evaluation.recipe"
+        )
+    for values in config.objectives.values():
+        if values.get("recipe"):
+            return methods.build_recipe(values.recipe, values.recipe_options)
+    return methods.build_recipe(config.recipe.name, config.recipe.options)
 
 
 def build_network(config: ConfigDict, dataset: Dataset, *, conv: str | None = None) -> Network:
