@@ -43,7 +43,8 @@ def test_the_base_comes_first_and_every_other_role_of_every_part_follows():
 def test_a_candidate_differs_from_the_base_in_its_part_alone():
     base, *others = found(advice__roles=("rotational", "ordered", "predicted", "off"))
     sharing = {
-        "rotational": "independent", "ordered": "shared", "predicted": "independent", "off": "fixed",
+        "rotational": "independent", "ordered": "shared", "predicted": "independent",
+        "off": "fixed",
     }  # fmt: skip
     for one in others:
         part, role = one.changed

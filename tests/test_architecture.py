@@ -17,14 +17,14 @@ ORDER = [
     {"figures"},
     {"tabular"},
     {"measures"},
-    {"method"},
+    {"methods"},
     {"views"},
     {"objectives"},
     {"encoders"},
     {"transforms"},
     {"data"},
     {"config"},
-    {"names"},
+    {"settings", "names"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 APART = {"data", "transforms", "objectives", "encoders"}

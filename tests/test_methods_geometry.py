@@ -74,7 +74,11 @@ def test_prediction_reads_features_in_any_geometry():
     ("arguments", "changes", "message"),
     [
         (("ball",), {}, "geometry is 'ball'"),
-        (("sphere", "lorentz"), {}, "form is 'lorentz'; it must be one of 'euclidean', 'minkowski', 'symp"),
+        (
+            ("sphere", "lorentz"),
+            {},
+            "form is 'lorentz'; it must be one of 'euclidean', 'minkowski', 'symp",
+        ),
         (("sphere", "minkowski"), {}, "do not fit.*geometry to 'hyperboloid'"),
         (("hyperboloid",), {}, "do not fit.*geometry to 'sphere', or the form to 'minkowski'"),
         (("hyperboloid", "symplectic"), {}, "do not fit"),

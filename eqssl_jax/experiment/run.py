@@ -7,7 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods
-from eqssl_jax.config import plain
+from eqssl_jax.config import checked, plain
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training import processes
@@ -25,6 +25,7 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
     Raises:
       ValueError: if an override names a setting that does not exist, or of another type.
     """
+    config = checked(config)
     if not config.runs:
         return {"": config}
     expanded = {}
@@ -35,7 +36,7 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
         own.objectives.unlock()  # a run may have objectives that the others have not
         try:
             own.update(overrides)
-            expanded[name] = methods.resolved(own)
+            expanded[name] = methods.resolved(checked(own))
         except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"config.runs.{name} does not fit the config: {error}") from None
     return expanded
@@ -58,15 +59,17 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Raises:
       ValueError, OSError, FloatingPointError: as `training.setup.setup` and `training.loop.train`.
     """
-    processes.check_equal({"config": plain(config), "code": processes.code_digest()})
     runs = expand(config)
+    processes.check_equal({"config": plain(config), "code": processes.code_digest()})
     if list(runs) != [""] and jax.process_count() > 1:
         raise ValueError(
             f"This config compares several runs ({', '.join(runs)}), which one process does; here "
             f"are {jax.process_count()}. Start each run on its own, or use one process."
         )
     # All mistakes show before any work.
-    built = processes.together(lambda: {name: setup(own) for name, own in runs.items()})
+    built = processes.together(
+        lambda: {name: setup(own, workdir=workdir / name) for name, own in runs.items()}
+    )
     print("Compiling the first step (half a minute and more on a CPU) ...", flush=True)
     if list(runs) == [""]:
         train(built[""], workdir)

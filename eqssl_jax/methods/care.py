@@ -93,7 +93,7 @@ def _recipe(values: ConfigDict, context: Context, turning: list[str]) -> Transfo
     if not values.recipe:
         return context.recipe
     setting = f"config.objectives.{context.key}.recipe"
-    recipe = build_recipe(values.recipe, values.recipe_options, setting=setting)
+    recipe = build_recipe(values.recipe, values.recipe_options, setting, f"{setting}_options")
     missing = [part for part in turning if part not in recipe.identity]
     if missing:
         raise ValueError(

@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 from eqssl_jax import data, encoders, methods
-from eqssl_jax.config import plain
+from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
@@ -27,7 +28,9 @@ from eqssl_jax.training.checks import (
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.optimizer import learning_rate, optimizer
+from eqssl_jax.training.provenance import Provenance, provenance, read_provenance
 from eqssl_jax.training.state import TrainState, init_state
+from eqssl_jax.training.workdir import has_checkpoints
 from eqssl_jax.transforms import Transform
 
 
@@ -35,7 +38,8 @@ class Setup(NamedTuple):
     """The parts of a run, built but not started. Intervals are in steps.
 
     `split` is trained on as it is stored; the splits of `dataset` are for evaluation, and their
-    images have been through the identity of the recipe: they come at the size of the views.
+    images have been through the identity of the recipe: they come at the size of the views. The
+    mean and standard deviation of `dataset` are those of the model, see `provenance`.
     """
 
     config: ConfigDict
@@ -53,6 +57,7 @@ class Setup(NamedTuple):
     log_every: int
     knn_every: int
     save_every: int
+    stored_shape: tuple[int, ...] = ()  # of the images as they are read, before any view
 
     def init(self) -> TrainState:
         """The state before the first step, the same on every device."""
@@ -73,6 +78,10 @@ class Setup(NamedTuple):
     def layers(self, state: TrainState) -> Partial:
         """What every layer of a state says, for measurements layer by layer."""
         return Partial(self.network.layers, *local((state.params["network"], state.batch_stats)))
+
+    def provenance(self) -> Provenance:
+        """What this run trains on, as its workdir keeps it."""
+        return provenance(self.dataset, self.stored_shape or self.dataset.image_shape)
 
     def dimension(self) -> int:
         """Width of the embeddings, D."""
@@ -95,20 +104,27 @@ def setup(
     *,
     training: bool = True,
     dataset: Dataset | None = None,
+    workdir: Path | None = None,
     roles: Collection[str] = (),
 ) -> Setup:
     """Load the data and build network, method and optimiser.
 
-    `training=False` leaves out what only training needs to hold on this machine: a batch that its
-    devices can share. `dataset` stands in for the data of the config, to plan without it. The
-    config's objectives become those in use (`methods.resolved`), and those of `roles`.
+    Args:
+      config: see `config.base`; its objectives become those in use (`methods.resolved`).
+      training: False leaves out what only training needs to hold on this machine: a batch that its
+        devices can share.
+      dataset: stands in for the data of the config, to plan without it.
+      workdir: of the run. If it was trained before, its network normalises by the statistics of
+        the images that it was trained on, not by those of the data as they are now.
+      roles: whose objectives are kept although no part has them, for advice.
 
     Raises:
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
       FileNotFoundError: if the data is not there.
     """
+    config = checked(config)
     mesh = make_mesh()
-    config = methods.resolved(config, roles=roles)
+    config = with_absolute_paths(methods.resolved(config, roles=roles))
     built = methods.build(config)
     check_batch(config, built, mesh.size if training else 1)
     check_measurements(config)
@@ -122,7 +138,10 @@ def setup(
         )
     recipe = measured_recipe(config)
     split = dataset.splits[config.data.split]
+    stored_shape = tuple(dataset.image_shape)
     dataset = at_view_size(dataset, config)
+    if workdir is not None and has_checkpoints(workdir):
+        dataset = with_statistics(dataset, read_provenance(workdir))
     split = split._replace(pool=spread(mesh, split.pool))
     train = config.train
     steps_per_epoch = split.size // train.batch_size
@@ -135,7 +154,7 @@ def setup(
     steps = train.steps or round(train.epochs * steps_per_epoch)
     check_budget(config, steps)
     built = methods.scheduled(built, config, steps)
-    network = build_network(config, dataset)
+    network = build_network(config, dataset.mean, dataset.std)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
@@ -156,7 +175,38 @@ def setup(
         log_every=train.log_every,
         knn_every=train.knn_every or steps_per_epoch,
         save_every=train.save_every or steps_per_epoch,
+        stored_shape=stored_shape,
     )
+
+
+def with_absolute_paths(config: ConfigDict) -> ConfigDict:
+    """The config with the place of its data absolute: a run may go on from another folder."""
+    directory = config.data.directory
+    if not directory or "://" in directory:
+        return config
+    absolute = str(Path(directory).expanduser().absolute())
+    if absolute == directory:
+        return config
+    changed = ConfigDict(config.to_dict())
+    changed.data.directory = absolute
+    return changed.lock()
+
+
+def with_statistics(dataset: Dataset, trained_on: Provenance | None) -> Dataset:
+    """The data set with the mean and standard deviation that a network was trained with.
+
+    Raises:
+      ValueError: if the network takes inputs of another shape.
+    """
+    if trained_on is None:
+        return dataset
+    if tuple(dataset.image_shape) != trained_on.input_shape:
+        raise ValueError(
+            f"The network was trained on inputs of shape {trained_on.input_shape}, but those of "
+            f"{dataset.name} now have shape {tuple(dataset.image_shape)}: give images of that "
+            f"shape, or train in another --workdir."
+        )
+    return dataset._replace(mean=trained_on.mean, std=trained_on.std)
 
 
 def load_dataset(config: ConfigDict) -> Dataset:
@@ -221,25 +271,29 @@ def measured_recipe(config: ConfigDict) -> Transform:
     """The recipe of config.evaluation if it names one, else that of an objective (CARE's views)
     that has one of its own, else that of all views."""
     if config.evaluation.recipe:
-        return methods.build_recipe(
-            config.evaluation.recipe, {}, setting="config.evaluation.recipe"
-        )
+        return methods.build_recipe(config.evaluation.recipe, {}, "config.evaluation.recipe")
     for values in config.objectives.values():
         if values.get("recipe"):
             return methods.build_recipe(values.recipe, values.recipe_options)
     return methods.build_recipe(config.recipe.name, config.recipe.options)
 
 
-def build_network(config: ConfigDict, dataset: Dataset, *, conv: str | None = None) -> Network:
-    """The network of config.model, normalising by the statistics of the data set."""
+def build_network(
+    config: ConfigDict,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    conv: str | None = None,
+) -> Network:
+    """The network of config.model, normalising by the statistics of the training images."""
     model = config.model
     return _network(
         encoder=model.encoder,
         stem=model.stem,
         projector=tuple(model.projector),
         projector_batch_norm=model.projector_batch_norm,
-        mean=dataset.mean,
-        std=dataset.std,
+        mean=tuple(mean),
+        std=tuple(std),
         compute_dtype=model.compute_dtype,
         conv=conv or model.conv,
     )
