@@ -15,7 +15,7 @@ from eqssl_jax.experiment.run import expand
 from eqssl_jax.methods import resolve
 from eqssl_jax.objectives import Views
 from eqssl_jax.training.checks import check_batch
-from eqssl_jax.training.plan import _groups, _role
+from eqssl_jax.training.plan import _groups, _role, _view_set
 from eqssl_jax.training.setup import setup
 from eqssl_jax.transforms import recipes
 
@@ -30,6 +30,8 @@ def small(**changes):
     config.train.batch_size, config.objectives.equivariance.splits = 16, 4
     config.optimizer.warmup_epochs = 0.0
     config.train.steps = 8
+    for key, entry in changes.pop("add", {}).items():
+        config.objectives[key] = ConfigDict(entry)
     config.lock()
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return config
@@ -59,30 +61,21 @@ def test_the_small_config_itself_is_fine():
         ({"objectives__equivariance__views": "shared"}, "views is 'shared'"),
         (
             {
-                "objectives__equivariance__views": "contrast",
-                "objectives__equivariance__reference": "identity",
+                "add": {"equivariance": {"method": "two_view_care", "splits": 4}},
+                "sharing__crop": "shared",
             },
-            "with reference 'augmented'",
+            "config.sharing.crop is 'shared'. Set it to 'auto'",
         ),
-        (
-            {"objectives__equivariance__views": "contrast", "sharing__crop": "shared"},
-            r"not 'auto' for \['crop'\]",
-        ),
-        ({"objectives__moco__weight": 1.0, "objectives__moco__queue": 0}, "queue is 0"),
-        (
-            {"objectives__moco__weight": 1.0, "objectives__moco__temperature": 0.0},
-            "moco.temperature is 0.0",
-        ),
-        ({"objectives__byol__weight": 1.0, "target__momentum": 1.5}, r"target\.momentum is 1\.5"),
-        (
-            {"objectives__vicreg__weight": 1.0, "objectives__vicreg__variance": -1.0},
-            r"vicreg\.variance is -1\.0",
-        ),
-        (
-            {"objectives__equimod__weight": 1.0, "objectives__equimod__projector": ()},
-            r"projector is \(\)",
-        ),
-        ({"recipe__name": "simclr"}, "no recipe; choose from"),
+        ({"add": {"moco": {"queue": 0}}}, "queue is 0"),
+        ({"add": {"moco": {"temperature": 0.0}}}, "moco.temperature is 0.0"),
+        ({"add": {"moco": {"tau": 0.1}}}, "objectives.moco has no setting 'tau'"),
+        ({"add": {"dino": {"weight": 1.0}}}, "dino.method is 'dino', and there is no method"),
+        ({"add": {"mine": {"method": "math:pi"}}}, "mine.method is 'math:pi', which is of type"),
+        ({"add": {"mine": {"method": "nowhere:card"}}}, "the module nowhere cannot be imported"),
+        ({"add": {"byol": {}}, "target__momentum": 1.5}, r"target\.momentum is 1\.5"),
+        ({"add": {"vicreg": {"variance": -1.0}}}, r"vicreg\.variance is -1\.0"),
+        ({"add": {"equimod": {"projector": ()}}}, r"projector is \(\)"),
+        ({"recipe__name": "simclr"}, "no recipe of that name: choose from"),
         (
             {"roles__crop": "invariance"},
             r"roles\.crop is 'invariance'; .* 'invariant', 'rotational'",
@@ -104,19 +97,25 @@ def test_the_small_config_itself_is_fine():
         ({"knn__neighbours": 0}, "knn.neighbours is 0"),
         ({"evaluation__preset": "qick"}, "preset is 'qick'"),
         ({"seed": -1}, "seed is -1"),
-        ({"roles__crop": "ordered", "sharing__crop": "independent"}, "contradict each other.*rest"),
+        (
+            {"roles__crop": "ordered", "sharing__crop": "independent"},
+            "contradict each other.*fixed",
+        ),
         ({"roles__crop": "invariant", "sharing__crop": "shared"}, "contradict.*ask for the invar"),
         ({"roles__crop": "predicted", "sharing__crop": "fixed"}, "contradict.*not differ"),
         ({"roles__crop": "off", "sharing__crop": "shared"}, "contradict.*no view"),
         ({"sharing__crop": "both"}, "sharing.crop is 'both'; .*'auto'"),
         ({"roles__crop": "ordered", "role_weights__crop": -1.0}, "role_weights.crop is -1.0"),
         ({"role_weights__crop": 2.0}, "crop is rotational and has no obj.*equivariance.weight"),
-        ({"roles__crop": "invariant", "role_weights__crop": 2.0}, "info_nce.weight"),
+        ({"roles__crop": "invariant", "role_weights__crop": 2.0}, "weight of its entry"),
         ({"objectives__order__rungs": 2}, "rungs is 2; it must be a whole number from 3"),
         ({"objectives__order__form": "triplet"}, "'hinge', 'listwise'"),
         ({"objectives__order__spacing": "log"}, "'random', 'even'"),
         ({"objectives__order__margin": -0.5}, "margin is -0.5; .* at least 0"),
-        ({"objectives__order__images": 17}, "order.images is 17"),
+        (
+            {"roles__rotate": "ordered", "objectives__order__images": 17},
+            "ladder_rotate is of 17 images",
+        ),
         ({"objectives__order__margin": float("nan")}, "margin is nan"),
         ({"objectives__order__weight": float("nan")}, "order.weight is nan"),
         ({"roles__crop": "ordered", "role_weights__crop": float("nan")}, "crop is nan"),
@@ -294,10 +293,17 @@ def test_the_plan_says_what_every_role_does():
     )  # fmt: skip
     run = setup(config)
     lines = {part: _role(part, line, run) for part, line in resolve(config, run.recipe).items()}
-    assert lines["rotate"] == "ordered: shared by the contrast views; order_rotate × 1"
-    assert lines["hue"].endswith("prediction_hue has weight 0")
-    assert lines["crop"] == "off: not in the contrast views"
-    assert lines["flip"] == "invariant: independent in the contrast views"
+    assert lines["rotate"] == "ordered; order_rotate × 1"
+    assert lines["hue"] == "predicted; prediction_hue has weight 0"
+    assert lines["crop"] == "off"
+    assert lines["flip"] == "invariant"
+    contrast = _view_set(run, "contrast")
+    assert contrast.startswith("2 views of 16 images: ")
+    assert "rotate drawn for each image, shared by its views" in contrast
+    assert "crop at its identity" in contrast
+    assert "brightness, contrast, saturation, hue drawn for each image and each view" in contrast
+    ladder = _view_set(run, "ladder_rotate")
+    assert "rotate drawn for each image, approached in 4 steps from its identity" in ladder
 
 
 def test_the_plan_says_whether_groups_of_care_lie_whole_on_devices():

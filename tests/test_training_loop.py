@@ -10,13 +10,16 @@ import jax
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 from tiny_tfds import prepare
 from toys import linear_network
 from toys import recipe as toy_recipe
 
-from eqssl_jax import data, methods, views
+from eqssl_jax import data, methods, presets, views
 from eqssl_jax.config import base, plain
-from eqssl_jax.methods import Method, bases
+from eqssl_jax.methods import Method
+from eqssl_jax.methods.byol import byol_loss
+from eqssl_jax.methods.moco import moco_loss
 from eqssl_jax.objectives import Objective, info_nce, unit
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training import inputs as training_inputs
@@ -129,10 +132,11 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch):
 def moco_and_byol() -> Method:
     """A method whose state has everything: a queue, a target network that slows down, a head."""
     config = base()
-    config.objectives.moco.queue, config.objectives.byol.hidden = 20, (8,)
     config.target.final = 1.0
+    queue = ConfigDict({"queue": 20, "symmetric": False, "temperature": 0.2})
     objectives = {
-        name: (1.0, bases.objective(name, config, toy_recipe())) for name in ("moco", "byol")
+        "moco": (1.0, moco_loss(queue)),
+        "byol": (1.0, byol_loss(ConfigDict({"hidden": (8,)}))),
     }
     sets = {"contrast": views.ViewSpec(toy_recipe(), views.independent(2))}
     built = Method(sets, objectives, target_views=("contrast",))
