@@ -222,7 +222,7 @@ def test_the_suite_measures_clouds_and_says_what_it_leaves_out(evaluated):
 
 
 def test_measurements_are_described(evaluated):
-    table = tabular.as_text(tabular.comparison_table({"run": evaluated[0]}))
+    table = tabular.as_text(tabular.comparison_table({"run": evaluated[0]}).sheet())
     for title in (
         "Principal axis error",
         "Variation of steps of a turn",
