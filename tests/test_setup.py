@@ -58,7 +58,6 @@ def test_the_small_config_itself_is_fine():
         ({"objectives__equivariance__weight": -0.1}, "weight is -0.1; .* at least 0"),
         ({"objectives__equivariance__reference": "none"}, "one of 'augmented', 'identity'"),
         ({"objectives__info_nce__temperature": 0.0}, "temperature is 0.0"),
-        ({"objectives__equivariance__views": "shared"}, "views is 'shared'"),
         (
             {
                 "add": {"equivariance": {"method": "two_view_care", "splits": 4}},
