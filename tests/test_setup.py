@@ -50,7 +50,7 @@ def test_the_small_config_itself_is_fine():
         ({"objectives__equivariance__splits": 5}, r"splits = 5 equal groups.*e\.g\. 15"),
         ({"objectives__equivariance__splits": 0}, "splits is 0; it must"),
         ({"objectives__equivariance__splits": 16}, "two or more"),
-        ({"objectives__equivariance__images": 32}, "compares 32 of 16 images"),
+        ({"objectives__equivariance__images": 32}, "equivariance compares 32 of 16 images"),
         (
             {"objectives__equivariance__variant": "papre"},
             "'papre'; it must be one of 'paper', 'code'",
@@ -310,10 +310,10 @@ def test_the_plan_says_whether_groups_of_care_lie_whole_on_devices():
     run = setup(factored(**changes))  # on the eight devices of these tests
     batch = run.config.train.batch_size
     text = f"8 of {batch // 8} images, 1 whole on each device"
-    assert _groups(run) == {"groups of CARE": text}
+    assert _groups(run) == {"groups of equivariance": text}
     with run.config.unlocked():
         run.config.objectives.equivariance.splits = 4
-    assert "not whole on 8 devices" in _groups(run)["groups of CARE"]
+    assert "not whole on 8 devices" in _groups(run)["groups of equivariance"]
     assert _groups(setup(factored())) == {}
 
 

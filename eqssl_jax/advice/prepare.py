@@ -25,7 +25,7 @@ def prepare(config: ConfigDict) -> tuple[Setup, list[Candidate]]:
     used = {(part, line.role) for one in tables for part, line in one.table.items()}
     first = jax.tree.map(lambda leaf: leaf[0], gates([tables[0].table]))
     # Roles that are tried may need what the config's own do not, such as a batch of equal groups.
-    check_batch(config, gated_method(config, run.recipe, first, used), run.mesh.size)
+    check_batch(run.config, gated_method(run.config, run.recipe, first, used), run.mesh.size)
     return run, tables
 
 

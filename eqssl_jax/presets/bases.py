@@ -121,6 +121,7 @@ def _equimod_training(config: ConfigDict, base: str) -> None:
     config.model.projector = (2048, 2048, 128) if base == "simclr" else (4096, 256)
     optimizer = config.optimizer
     optimizer.name, optimizer.learning_rate = "lars", EQUIMOD_RATES[base]
+    optimizer.trust, optimizer.clip = 1e-3, False
     optimizer.weight_decay, optimizer.schedule, optimizer.warmup_epochs = 1e-6, "cosine", 10.0
     if base == "simclr":
         config.objectives.info_nce.temperature = 0.5

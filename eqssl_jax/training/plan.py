@@ -9,6 +9,7 @@ from rich.table import Table
 
 from eqssl_jax import views
 from eqssl_jax.methods import Role, build_recipe, find, resolve
+from eqssl_jax.training.checks import compared_groups
 from eqssl_jax.training.setup import Setup, build_network
 from eqssl_jax.training.step import compile_step, make_step
 
@@ -53,19 +54,16 @@ def plan(run: Setup) -> dict[str, str]:
 
 
 def _groups(run: Setup) -> dict[str, str]:
-    """Whether the groups of CARE lie whole on devices: if not, their embeddings are exchanged."""
-    if "equivariance" not in run.method.objectives:
-        return {}
-    config, devices = run.config, run.mesh.size
-    groups = config.objectives.equivariance.splits
-    compared = run.method.views[run.method.objectives["equivariance"][1].names()[0]]
-    images = compared.images or config.train.batch_size
-    text = f"{groups} of {images // groups} images"
-    if groups % devices == 0 and images == config.train.batch_size:
-        return {"groups of CARE": f"{text}, {groups // devices} whole on each device"}
-    return {
-        "groups of CARE": f"{text}; not whole on {devices} devices, which exchange their embeddings"
-    }
+    """Whether groups that are compared lie whole on devices: if not, embeddings are exchanged."""
+    facts = {}
+    for name, groups, images in compared_groups(run.config, run.method):
+        text = f"{groups} of {images // groups} images"
+        if groups % run.mesh.size == 0 and images == run.config.train.batch_size:
+            text += f", {groups // run.mesh.size} whole on each device"
+        else:
+            text += f"; not whole on {run.mesh.size} devices, which exchange their embeddings"
+        facts[f"groups of {name}"] = text
+    return facts
 
 
 def costs(run: Setup) -> dict[str, str]:

@@ -4,7 +4,7 @@ import functools
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -239,17 +239,19 @@ def _dataset(settings: str) -> Dataset:
 def at_view_size(dataset: Dataset, config: ConfigDict) -> Dataset:
     """The data set as the recipe's identity shows it, if views have another size than images.
 
-    An encoder is evaluated at the resolution it was trained at: whole images, resized.
+    An encoder is evaluated at the resolution it was trained at: on whole images, resized, or as
+    the identity of config.evaluation.recipe shows them (ImageNet's centre crop).
     """
-    recipe = methods.build_recipe(config.recipe.name, config.recipe.options)
+    name, options = _seen_recipe(config)
+    recipe = methods.build_recipe(name, options, "config.evaluation.recipe")
     image = jax.ShapeDtypeStruct(dataset.image_shape, "float32")
     shape = jax.eval_shape(recipe.apply, recipe.identity, image).shape
     if shape == tuple(dataset.image_shape):
         return dataset
-    options = json.dumps(plain(config)["recipe"]["options"], sort_keys=True)
+    seen = name, json.dumps(options, sort_keys=True)
     splits = {
-        name: split._replace(read=_resized(split.read, config.recipe.name, options))
-        for name, split in dataset.splits.items()
+        split_name: split._replace(read=_resized(split.read, *seen))
+        for split_name, split in dataset.splits.items()
     }
     return dataset._replace(image_shape=shape, splits=splits)
 
@@ -270,12 +272,18 @@ def _resized(
 def measured_recipe(config: ConfigDict) -> Transform:
     """The recipe of config.evaluation if it names one, else that of an objective (CARE's views)
     that has one of its own, else that of all views."""
-    if config.evaluation.recipe:
-        return methods.build_recipe(config.evaluation.recipe, {}, "config.evaluation.recipe")
     for values in config.objectives.values():
-        if values.get("recipe"):
+        if values.get("recipe") and not config.evaluation.recipe:
             return methods.build_recipe(values.recipe, values.recipe_options)
-    return methods.build_recipe(config.recipe.name, config.recipe.options)
+    return methods.build_recipe(*_seen_recipe(config), "config.evaluation.recipe")
+
+
+def _seen_recipe(config: ConfigDict) -> tuple[str, dict[str, Any]]:
+    """Name and options of the recipe whose identity evaluation sees images through."""
+    options = plain(config)["recipe"]["options"]
+    if not config.evaluation.recipe:
+        return config.recipe.name, options
+    return config.evaluation.recipe, {"size": options["size"]} if "size" in options else {}
 
 
 def build_network(
