@@ -466,9 +466,7 @@ def test_overrides_of_runs_that_do_not_exist():
     config = small()
     with config.unlocked():
         config.runs = ConfigDict({"a": {"objectives": {"equivarance": {"weight": 1.0}}}})
-    with pytest.raises(
-        ValueError, match=r"config\.runs\.a\.objectives has no setting 'equivarance': did you mean"
-    ):
+    with pytest.raises(ValueError, match=r"runs\.a does not fit.*equivarance.*no method of that"):
         expand(config)
 
 
