@@ -39,13 +39,13 @@ def run(config: Any, workdir: str) -> None:
     from eqssl_jax.experiment import run as experiment
 
     with processes.leaving():
-        experiment.run(config, Path(workdir))
+        experiment.run(config, Path(workdir), overridden=command.overridden())
 
 
 def plan(config: Any) -> None:
     from eqssl_jax.experiment import run as experiment
 
-    experiment.show_plans(config)
+    experiment.show_plans(config, overridden=command.overridden())
 
 
 def main(argv: list[str]) -> None:

@@ -159,7 +159,8 @@ def test_what_is_logged(tmp_path):
     knn = [row["step"] for row in rows if "validation_knn" in row]
     assert losses == [2, 4, 6, 8, 10, 12]
     assert knn == [4, 8, 12]
-    assert {"step", "loss", "info_nce", "gradient_norm", "learning_rate"} == set(rows[0])
+    named = {"step", "loss", "info_nce", "gradient_norm", "embedding_spread", "learning_rate"}
+    assert named == set(rows[0])
     assert all(0 <= row["validation_knn"] <= 1 for row in rows if "validation_knn" in row)
 
 

@@ -1,6 +1,7 @@
 """From a config to a finished workdir: one run, or several that are compared."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import jax
@@ -11,8 +12,9 @@ from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training import processes
 from eqssl_jax.training.loop import train
+from eqssl_jax.training.notes import batch_note
 from eqssl_jax.training.plan import costs, plan, show
-from eqssl_jax.training.setup import setup
+from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.workdir import write_json
 
 
@@ -40,19 +42,26 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
     return expanded
 
 
-def show_plans(config: ConfigDict) -> None:
-    """Print what every run of the config would do."""
+def show_plans(config: ConfigDict, *, overridden: Collection[str] = ()) -> None:
+    """Print what every run of the config would do; `overridden`: settings changed by flags."""
     for name, own in expand(config).items():
         built = setup(own)
         show(plan(built), f"Plan {name}".strip())
+        _say_batch(built, overridden)
         print("Compiling one step, to count its FLOPs and memory ...", flush=True)
         show(costs(built), f"Costs {name}".strip())
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def _say_batch(run: Setup, overridden: Collection[str]) -> None:
+    if "train.batch_size" in overridden and processes.first():
+        print(batch_note(run.config, run.method), flush=True)
+
+
+def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) -> None:
     """Train; with several runs, also evaluate each and compare them.
 
     A single run is trained only: `python -m eqssl_jax.eval` evaluates it, during training or after.
+    Settings in `overridden` were changed by flags; where more follows from one, it is said.
 
     Raises:
       ValueError, OSError, FloatingPointError: as `training.setup.setup` and `training.loop.train`.
@@ -68,6 +77,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     built = processes.together(
         lambda: {name: setup(own, workdir=workdir / name) for name, own in runs.items()}
     )
+    _say_batch(next(iter(built.values())), overridden)
     print("Compiling the first step (half a minute and more on a CPU) ...", flush=True)
     if list(runs) == [""]:
         train(built[""], workdir)

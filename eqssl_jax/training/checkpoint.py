@@ -13,10 +13,12 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers as policies
@@ -29,6 +31,7 @@ from eqssl_jax.training.integrity import (
     shapes,
     undescribed,
 )
+from eqssl_jax.training.mesh import local
 from eqssl_jax.training.processes import LostError, first, gathered
 from eqssl_jax.training.workdir import WriteError
 
@@ -52,7 +55,7 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
     """
     if keep < 1:
         raise ValueError(f"config.train.keep is {keep}; at least one checkpoint must be kept.")
-    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every file it touches
+    _quiet()
 
     folder = (workdir / "checkpoints").absolute()
     if read_only:
@@ -70,6 +73,24 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
             read_only=read_only,
         ),
     )
+
+
+def _quiet() -> None:
+    """Orbax logs every file it touches and, as tensorstore does, every failure that it also raises.
+
+    What it raises becomes one paragraph; a full disk would print hundreds of lines beside it.
+    """
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _unless_of_a_closed_loop
+
+
+def _unless_of_a_closed_loop(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Late answers of tensorstore to a write that has failed already are not printed."""
+    if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _score(metrics: PyTree) -> float:
@@ -188,7 +209,18 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
         state = type(like)(**saved)
         if not jnp.array_equal(checksum(state), written):
             raise ValueError("its checksum is not that of its content")
+        _check_step(step, state)
     return state
+
+
+def _check_step(step: int, state: Any) -> None:
+    """The folder of a checkpoint has the number of its step, or it was renamed."""
+    steps = np.unique(np.asarray(local(getattr(state, "step", step))))
+    if steps.tolist() != [step]:
+        raise ValueError(
+            f"it holds the state of step {', '.join(map(str, steps))}, so its folder was renamed, "
+            f"or exchanged with another"
+        )
 
 
 @contextlib.contextmanager
@@ -274,3 +306,9 @@ def find_step(manager: Manager, wanted: int | str) -> int:
             f"The step {wanted!r} of {workdir} is not kept; choose latest, best, or one of {steps}."
         )
     return int(wanted)
+
+
+def kept_steps(workdir: Path) -> list[int]:
+    """The steps of which there is a finished checkpoint, without opening any."""
+    folder = workdir / "checkpoints"
+    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())

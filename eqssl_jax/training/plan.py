@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from eqssl_jax.method import Role, build_recipe, resolve
-from eqssl_jax.training.setup import Setup, build_network
+from eqssl_jax.training.model import build_network
+from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.step import compile_step, make_step
 
 MIB = 2**20
@@ -52,6 +53,7 @@ def plan(run: Setup) -> dict[str, str]:
         f"each holds the whole state and a part of the batch",
         **_groups(run),
         "checkpoints": f"every {run.save_every:,} steps; kNN every {run.knn_every:,}",
+        **{f"note {number}": note for number, note in enumerate(run.notes, start=1)},
     }
 
 

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 from eqssl_jax import method
 from eqssl_jax.encoders import Network
 from eqssl_jax.training import checkpoint
+from eqssl_jax.training.model import build_network
 from eqssl_jax.training.optimizer import optimizer
 from eqssl_jax.training.provenance import FILE, Provenance, read_provenance
-from eqssl_jax.training.setup import build_network
 from eqssl_jax.training.state import TrainState, init_state
 from eqssl_jax.training.workdir import read_config
 
