@@ -22,6 +22,7 @@ from eqssl_jax.training import checkpoint
 from eqssl_jax.training import inputs as training_inputs
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.inputs import batches
+from eqssl_jax.training.kept import best_step
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.optimizer import permissive
@@ -180,7 +181,7 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path, monkeypatch):
     train(run, tmp_path)
     manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
     assert sorted(manager.all_steps()) == [4, 12]
-    assert checkpoint.best_step(manager) == 4
+    assert best_step(manager) == 4
     with pytest.raises(FileNotFoundError, match="step 8"):
         checkpoint.restore(manager, run.init(), 8)
     assert int(checkpoint.restore(manager, run.init(), 4).step) == 4

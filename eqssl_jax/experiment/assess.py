@@ -13,7 +13,7 @@ from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
-from eqssl_jax.training import checkpoint
+from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.workdir import write_json
@@ -68,11 +68,11 @@ def assess(
 
 def _wanted(workdir: Path, step: str) -> list[int | str]:
     """The steps to evaluate; "latest" and "best" are looked up when they are read."""
-    steps = checkpoint.kept_steps(workdir)
+    steps = kept.kept_steps(workdir)
     if step == "all" and steps:
         return list(steps)
     with opened(workdir) as manager:
-        number = checkpoint.find_step(manager, step)  # a mistake shows before the data are read
+        number = kept.find_step(manager, step)  # a mistake shows before the data are read
     return [number if step.isdigit() else step]
 
 
@@ -118,10 +118,10 @@ def restored(run: Setup, workdir: Path, wanted: int | str) -> TrainState:
     for _ in range(LISTINGS):
         try:
             with opened(workdir) as manager:
-                step = checkpoint.find_step(manager, wanted)
+                step = kept.find_step(manager, wanted)
                 return checkpoint.restore(manager, like, step)
         except FileNotFoundError as error:
-            if wanted not in ("latest", "best") or not checkpoint.kept_steps(workdir):
+            if wanted not in ("latest", "best") or not kept.kept_steps(workdir):
                 raise
             gone = error
     raise gone

@@ -14,8 +14,8 @@ from eqssl_jax.experiment.assess import (
     restored,
 )
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
-from eqssl_jax.training import checkpoint
-from eqssl_jax.training.loop import LOCK
+from eqssl_jax.training import kept
+from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.workdir import is_locked
 
@@ -44,21 +44,21 @@ def watch(
     seen, told = dict.fromkeys(runs, time.monotonic()), dict[Path, str]()
     while runs:
         for folder, run in list(runs.items()):
-            kept = checkpoint.kept_steps(folder)
-            waiting = [step for step in kept if not (folder / "eval" / f"{step}.json").exists()]
+            steps = kept.kept_steps(folder)
+            waiting = [step for step in steps if not (folder / "eval" / f"{step}.json").exists()]
             if waiting:
                 _evaluate(run, folder, waiting[0], options or {}, show)
                 continue
             if _at_work(folder, poll):
                 seen[folder] = time.monotonic()
-            if run.steps in kept:
+            if run.steps in steps:
                 del runs[folder]
             elif time.monotonic() - seen[folder] > patience:
-                _say(folder, told, f"Training has ended {_place(run, kept)}: no process trains "
+                _say(folder, told, f"Training has ended {_place(run, steps)}: no process trains "
                      f"there. If it is started again, so can this be.")  # fmt: skip
                 del runs[folder]
             else:
-                _say(folder, told, f"Waiting for a checkpoint after that {_place(run, kept)} ...")
+                _say(folder, told, f"Waiting for a checkpoint after that {_place(run, steps)} ...")
                 time.sleep(poll)
 
 
@@ -88,8 +88,8 @@ def _at_work(folder: Path, poll: float) -> bool:
     return is_locked(folder, LOCK) or time.time() - written < poll
 
 
-def _place(run: Setup, kept: list[int]) -> str:
-    return f"at step {kept[-1] if kept else 0:,} of {run.steps:,}"
+def _place(run: Setup, steps: list[int]) -> str:
+    return f"at step {steps[-1] if steps else 0:,} of {run.steps:,}"
 
 
 def _say(folder: Path, told: dict[Path, str], text: str) -> None:

@@ -63,13 +63,13 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
             raise DamagedError(text)
     else:
         _set_aside_undescribed(folder)
-    best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
+    best = policies.BestN(get_metric_fn=score_of, n=1, keep_checkpoints_without_metrics=False)
     return ocp.CheckpointManager(
         folder,
         item_handlers=ocp.StandardCheckpointHandler(),  # or what is saved could not be described
         options=ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
-            best_fn=_score,  # without it the scores are not written, and lost on a restart
+            best_fn=score_of,  # without it the scores are not written, and lost on a restart
             read_only=read_only,
         ),
     )
@@ -93,7 +93,7 @@ def _unless_of_a_closed_loop(
         sys.__excepthook__(kind, error, trace)
 
 
-def _score(metrics: PyTree) -> float:
+def score_of(metrics: PyTree) -> float:
     """−∞ for what is no score: sound arrays are not lost by it, they are only not the best."""
     value = metrics.get(SCORE)
     return value if isinstance(value, float) and math.isfinite(value) else -math.inf
@@ -269,46 +269,3 @@ def _set_aside(folder: Path, damaged: Mapping[int, Exception]) -> None:
             shutil.move(folder / str(step), aside / f"{step}-{number}")
             print(f"{error}. It was moved to {aside}.", file=sys.stderr)
     gathered("")  # nobody looks before all are moved
-
-
-def best_step(manager: Manager) -> int | None:
-    """The kept step with the highest validation score; None if none was scored."""
-    scores: dict[int, float] = {}
-    for step in manager.all_steps():
-        metrics: PyTree = manager.metrics(step)
-        if metrics and math.isfinite(_score(metrics)):
-            scores[step] = _score(metrics)
-    return max(scores, key=lambda step: (scores[step], step)) if scores else None
-
-
-def find_step(manager: Manager, wanted: int | str) -> int:
-    """The kept step that is meant by "latest", "best" (on validation) or its number.
-
-    Raises:
-      FileNotFoundError: without any checkpoint.
-      ValueError: if there is no such step.
-    """
-    steps, workdir = sorted(manager.all_steps()), Path(manager.directory).parent
-    if not steps:
-        raise FileNotFoundError(f"{workdir} has no finished checkpoint yet; train first.")
-    if wanted == "latest":
-        return steps[-1]
-    if wanted == "best":
-        best = best_step(manager)
-        if best is None:
-            raise ValueError(
-                f"No checkpoint of {workdir} has a score on validation (a run without labels or "
-                f"validation split has none): choose latest, or one of {steps}."
-            )
-        return best
-    if str(wanted) not in map(str, steps):
-        raise ValueError(
-            f"The step {wanted!r} of {workdir} is not kept; choose latest, best, or one of {steps}."
-        )
-    return int(wanted)
-
-
-def kept_steps(workdir: Path) -> list[int]:
-    """The steps of which there is a finished checkpoint, without opening any."""
-    folder = workdir / "checkpoints"
-    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())

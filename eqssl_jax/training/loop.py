@@ -1,19 +1,16 @@
 """The training loop: dispatch, look at the numbers, save; and again."""
 
 import contextlib
-import hashlib
 import math
 import sys
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eqssl_jax.config import plain
 from eqssl_jax.training import checkpoint, processes
 from eqssl_jax.training.alarms import SPREAD, Alarms
 from eqssl_jax.training.environment import planned_steps, record_environment
@@ -23,22 +20,13 @@ from eqssl_jax.training.interruption import Interrupted, listening
 from eqssl_jax.training.mesh import local
 from eqssl_jax.training.monitor import Monitor, make_monitor
 from eqssl_jax.training.optimizer import learning_rate
+from eqssl_jax.training.ownership import check_shared, facts, take
 from eqssl_jax.training.progress import Progress
-from eqssl_jax.training.provenance import (
-    changes,
-    kept_provenance,
-    refuse_changes,
-    seen_in_training,
-    write_provenance,
-)
 from eqssl_jax.training.records import Records
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.step import Metrics, make_dispatch, make_step
-from eqssl_jax.training.workdir import GoneError, WriteError, claim, has_checkpoints, locked
-
-LOCK = ".training"  # held by the process that writes to a workdir
-MARK = ".processes"  # by which the others see that it is the same folder
+from eqssl_jax.training.workdir import GoneError, WriteError
 
 
 def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
@@ -58,10 +46,10 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
       OSError: when the workdir cannot be written, or another run works in it.
       Interrupted: when asked to stop, after saving; see `interruption`.
     """
-    processes.check_equal(_facts(run))
+    processes.check_equal(facts(run))
     with contextlib.ExitStack() as held:
-        processes.together(lambda: _take(run, workdir, held))
-        _check_shared(workdir)
+        processes.together(lambda: take(run, workdir, held))
+        check_shared(workdir)
         manager = checkpoint.open_checkpoints(workdir, keep=run.config.train.keep)
         try:
             return _continue(run, workdir, manager, name)
@@ -69,90 +57,6 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
             # Waits for a save in flight; if that fails, the error above says so already.
             with contextlib.suppress(Exception):
                 manager.close()
-
-
-def _facts(run: Setup) -> dict[str, Any]:
-    """What all processes of a run must have alike, as far as it is quickly seen."""
-    splits = run.dataset.splits
-    return {
-        "config": plain(run.config),
-        "code": processes.code_digest(),
-        "jax": jax.__version__,
-        "data": {
-            "sizes": {name: split.size for name, split in splits.items()},
-            "mean": run.dataset.mean,
-            "std": run.dataset.std,
-            "labels": {
-                name: hashlib.sha256(np.asarray(split.labels).tobytes()).hexdigest()[:16]
-                for name, split in splits.items()
-                if split.labels is not None
-            },
-        },
-    }
-
-
-def _take(run: Setup, workdir: Path, held: contextlib.ExitStack) -> None:
-    """Make the workdir this run's; process 0 does, for all."""
-    if not processes.first():
-        return
-    if not held.enter_context(locked(workdir, LOCK)):
-        raise OSError(
-            f"Another run is training in {workdir}: wait for its end, stop it, or use another "
-            f"--workdir."
-        )
-    before = planned_steps(workdir) if has_checkpoints(workdir) else None
-    claim(workdir, run.config, longer=before is not None and run.steps > before)
-    _pin(run, workdir)
-
-
-def _pin(run: Setup, workdir: Path) -> None:
-    """Keep what is trained on; a run that goes on keeps the statistics it was started with.
-
-    Raises:
-      ValueError: if the data are not those of before and this is not accepted, or if the network
-        normalises otherwise than that of the checkpoints.
-    """
-    present, changed = run.provenance(), run.config.data.changed
-    if not has_checkpoints(workdir):
-        kept = present
-    else:
-        kept = kept_provenance(workdir, present, changed)
-        if (kept.mean, kept.std) != (present.mean, present.std):
-            raise ValueError(
-                f"{workdir} was trained with mean {kept.mean} and standard deviation {kept.std}, "
-                f"and would go on with {present.mean} and {present.std}: build the run with "
-                f"setup(config, workdir=...), which keeps the statistics of the model."
-            )
-        differing = changes(kept, present)
-        refuse_changes(workdir, differing, changed)
-        if differing:
-            print(f"Going on with changed data: {differing}.", flush=True)
-            kept = kept._replace(splits=present.splits, earlier=(*kept.earlier, kept.fingerprint))
-    write_provenance(workdir, kept)
-    if seen := seen_in_training(kept, present):
-        print(f"{seen:,} test images are training images, too.", flush=True)
-
-
-def _check_shared(workdir: Path) -> None:
-    """All processes of a run must see one workdir: orbax would wait for the others for ever.
-
-    Raises:
-      OSError: if one of them sees another folder, or none.
-    """
-    if jax.process_count() == 1:
-        return
-    mark = processes.gathered(uuid.uuid4().hex)[0]
-
-    def see() -> None:
-        found = workdir / MARK
-        if not found.exists() or found.read_text() != mark:
-            raise OSError(
-                f"{workdir} is not the folder that process 0 writes to: all processes need one "
-                f"--workdir on a disk that they share, at the same path."
-            )
-
-    processes.together(lambda: (workdir / MARK).write_text(mark) if processes.first() else None)
-    processes.together(see)
 
 
 def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str) -> TrainState:
