@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 from test_training_loop import equal
 
-from eqssl_jax import method, presets
+from eqssl_jax import methods, presets
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.experiment.reopen import stored_setup
 from eqssl_jax.training import setup as set_up
@@ -296,9 +296,9 @@ def test_what_the_settings_come_to_is_said(trained):
 def test_small_groups_are_warned_of_and_a_batch_size_says_what_follows():
     made = presets.with_care(presets.contrastive("arrays"))
     made.train.batch_size, made.objectives.equivariance.splits = 64, 16
-    built = method.build(made)
+    built = methods.build(made)
     (warning,) = (note for note in notes(made, built, EMPTY, 10, 1000) if "Warning" in note)
     assert "groups have 4 images each" in warning
     assert "sum over the 3 others of a group" in batch_note(made, built)
     made.train.batch_size = 256
-    assert not any("Warning" in note for note in notes(made, method.build(made), EMPTY, 10, 1000))
+    assert not any("Warning" in note for note in notes(made, methods.build(made), EMPTY, 10, 1000))

@@ -3,7 +3,8 @@
 from ml_collections import ConfigDict
 
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.method import Method
+from eqssl_jax.methods import Method
+from eqssl_jax.training.checks import compared_groups
 from eqssl_jax.training.optimizer import warmup_steps
 
 SMALL_GROUP = 8  # images; the paper and the authors' script compare groups of 8 and more
@@ -44,23 +45,17 @@ def _warmup(config: ConfigDict, steps_per_epoch: int, steps: int) -> str:
     )
 
 
-def group_size(config: ConfigDict, built: Method) -> int | None:
-    """Images in a group of CARE; None without it."""
-    if "equivariance" not in built.objectives:
-        return None
-    compared = built.views[built.objectives["equivariance"][1].names()[0]]
-    images = compared.images or config.train.batch_size
-    return images // config.objectives.equivariance.splits
-
-
 def _groups(config: ConfigDict, built: Method) -> str:
-    size = group_size(config, built)
-    if size is None or size >= SMALL_GROUP:
-        return ""
-    return (
-        f"Warning: CARE's groups have {size} images each; below {SMALL_GROUP}, their Gram matrices "
-        f"say little about a rotation. Use a larger config.train.batch_size or fewer "
-        f"config.objectives.equivariance.splits."
+    small = {
+        name: images // groups
+        for name, groups, images in compared_groups(config, built)
+        if images // groups < SMALL_GROUP
+    }
+    return " ".join(
+        f"Warning: the groups of config.objectives.{name} have {size} images each; below "
+        f"{SMALL_GROUP}, their Gram matrices say little about a rotation. Use a larger "
+        f"config.train.batch_size or fewer config.objectives.{name}.splits."
+        for name, size in small.items()
     )
 
 
@@ -80,12 +75,11 @@ def batch_note(config: ConfigDict, built: Method) -> str:
         f"config.train.batch_size is changed to {config.train.batch_size}; the learning rate stays "
         f"{config.optimizer.learning_rate:g} (a common rule changes it in proportion)."
     )
-    size = group_size(config, built)
-    if size is None:
-        return text
-    return text + (
-        f" The {config.objectives.equivariance.splits} groups of CARE have {size} images each: the "
-        f"Gram match is a sum over the {size - 1} others of a group, so the same "
-        f"config.objectives.equivariance.weight = {config.objectives.equivariance.weight:g} weighs "
-        f"more in larger groups and less in smaller ones."
-    )
+    for name, groups, images in compared_groups(config, built):
+        size, weight = images // groups, config.objectives[name].weight
+        text += (
+            f" The {groups} groups of config.objectives.{name} have {size} images each. Its loss "
+            f"is a sum over the {size - 1} others of a group, so the same weight {weight:g} weighs "
+            f"more in larger groups and less in smaller ones."
+        )
+    return text
