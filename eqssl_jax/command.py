@@ -30,7 +30,7 @@ def planned() -> tuple[Any, Any]:
 
 def overridden() -> list[str]:
     """The settings of the config that flags have changed, by their dotted names."""
-    return list(config_flags.get_override_values(planned()[0]))
+    return list(config_flags.get_override_values(flags.FLAGS["config"]))
 
 
 def run_config(

@@ -298,7 +298,7 @@ def test_small_groups_are_warned_of_and_a_batch_size_says_what_follows():
     made.train.batch_size, made.objectives.equivariance.splits = 64, 16
     built = methods.build(made)
     (warning,) = (note for note in notes(made, built, EMPTY, 10, 1000) if "Warning" in note)
-    assert "groups have 4 images each" in warning
+    assert "have 4 images each" in warning
     assert "sum over the 3 others of a group" in batch_note(made, built)
     made.train.batch_size = 256
     assert not any("Warning" in note for note in notes(made, methods.build(made), EMPTY, 10, 1000))
