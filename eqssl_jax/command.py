@@ -82,6 +82,13 @@ def _unknown_setting(text: str, argv: list[str]) -> str:
         hint += (
             f" There is no part {name!r} in the recipe of this config: --dry_run lists its parts."
         )
+    if flag.startswith("--config.objectives."):
+        hint += (
+            " A command line changes the objectives that the config file holds: those of its "
+            "method and of the roles. For another method take its own config, e.g. "
+            "configs/byol.py, or write the entry into a config file: config.objectives.byol = "
+            "ConfigDict(methods.entry('byol', weight=1.0))."
+        )
     return f"The config has no setting for {flag}.{hint}"
 
 

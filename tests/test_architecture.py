@@ -17,7 +17,7 @@ ORDER = [
     {"figures"},
     {"tabular"},
     {"measures"},
-    {"method"},
+    {"methods"},
     {"views"},
     {"objectives"},
     {"encoders"},

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, PyTree
 
 from eqssl_jax.encoders import Network
-from eqssl_jax.method import Method
+from eqssl_jax.methods import Method
 from eqssl_jax.objectives.base import Views
 from eqssl_jax.training.forward import draw_views, forward, select_views
 from eqssl_jax.training.mesh import batched, cut, replicated
@@ -68,10 +68,10 @@ def make_step(
         images = read(pool, inputs)
         key = jax.random.fold_in(root, state.step)
         drawn, examples = draw_views(method, key, images)
-        key = jax.random.fold_in(key, ENCODER) if network.stochastic else None
+        drops = jax.random.fold_in(key, ENCODER) if network.stochastic else None
         (total, (metrics, seen, stats, target_stats)), gradient = jax.value_and_grad(
             evaluate, has_aux=True
-        )(state.params, state, drawn, examples, key)
+        )(state.params, state, drawn, examples, drops)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": total, **metrics, "gradient_norm": optax.tree.norm(gradient)}
