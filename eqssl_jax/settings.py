@@ -160,6 +160,19 @@ def names(
     return _several(default, doc, item, "different names", least, most, False, repeated=False)
 
 
+def either(first: Setting, second: Setting) -> Setting:
+    """What one of two settings allows; default and meaning are those of the first."""
+
+    def fits(value: Any) -> bool:
+        return first.wrong(value) is None or second.wrong(value) is None
+
+    def convert(value: Any) -> Any:
+        return (second if first.wrong(value) else first).convert(value)
+
+    allowed = f"{first.allowed}, or {second.allowed}"
+    return _setting(first.default, first.doc, allowed, fits, convert)
+
+
 def also(setting: Setting, value: Any, meaning: str) -> Setting:
     """The same setting, where one more value is allowed, such as None or a word."""
 
@@ -245,6 +258,28 @@ def check(
         for name, entry in schema.items()
         if name in values
     }
+
+
+def find(schema: Schema, path: Sequence[str], prefix: str = "config") -> Any:
+    """The setting or group that a path of names leads to; None below a free group.
+
+    Raises:
+      ValueError: for a name that a group does not have.
+    """
+    entry: Any = schema
+    for name in path:
+        if isinstance(entry, Free):
+            entry = entry.each if isinstance(entry.each, Setting) else None
+        elif isinstance(entry, Mapping) and name in entry:
+            entry = entry[name]
+        elif isinstance(entry, Mapping):
+            raise ValueError(f"{prefix} has no setting {shown(name)}: {_hint(name, entry)}")
+        elif entry is None:
+            return None
+        else:
+            raise ValueError(f"{prefix} has no settings below it, such as {shown(name)}.")
+        prefix = f"{prefix}.{name}"
+    return entry
 
 
 def shown(value: Any) -> str:
