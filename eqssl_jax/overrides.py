@@ -60,7 +60,9 @@ def add(config: ConfigDict, entries: Sequence[Override]) -> None:
             group = group.get(name) if isinstance(group, ConfigDict) else None
         if not isinstance(group, ConfigDict):
             raise ValueError(f"The config file has no group config.{'.'.join(path[:-1])}.")
-        with group.unlocked(), group.ignore_type():
+        with group.unlocked():
+            if path[-1] in group:  # of its type, to which True would become 1.0
+                del group[path[-1]]
             group[path[-1]] = value_of(text)
 
 

@@ -7,6 +7,7 @@ from eqssl_jax.advice.bench import check_images
 from eqssl_jax.advice.candidates import Candidate, candidates, gates
 from eqssl_jax.advice.gated import CONTRASTS, gated_method
 from eqssl_jax.method import bases
+from eqssl_jax.settings import LARGEST
 from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.setup import Setup, setup
 
@@ -18,6 +19,7 @@ def prepare(config: ConfigDict) -> tuple[Setup, list[Candidate]]:
       ValueError: for settings or data that cannot work.
     """
     run = setup(config)
+    config = run.config  # checked, in the types of its settings
     check(run)
     check_images(run)
     tables = candidates(config, run.recipe)
@@ -34,15 +36,11 @@ def check(run: Setup) -> None:
     Raises:
       ValueError: naming the setting.
     """
-    least = {"seeds": 2, "most": 2, "train_images": 10, "held_out_images": 8}
-    for name, value in {**least, "ladder_images": 2, "rungs": 3}.items():
-        if run.config.advice[name] < value:
-            raise ValueError(
-                f"config.advice.{name} is {run.config.advice[name]}; it must be at least {value}."
-            )
-    if not 0 < run.config.advice.confidence < 1:
+    seed, seeds = run.config.seed, run.config.advice.seeds
+    if seed + seeds > LARGEST:
         raise ValueError(
-            f"config.advice.confidence is {run.config.advice.confidence}; it must lie in (0, 1)."
+            f"config.seed is {seed} and config.advice.seeds {seeds}: the last seed must be below "
+            f"{LARGEST}."
         )
     if run.split.load is not None:
         raise ValueError(
