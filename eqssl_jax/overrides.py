@@ -34,17 +34,18 @@ def overrides(argv: Sequence[str]) -> list[Override]:
 
 
 def is_entry(argument: str) -> bool:
-    """Whether an argument sets an entry of a free group.
+    """Whether an argument sets an entry of a free group, or something in such an entry.
 
     >>> is_entry("--config.recipe.options.flip=0.5"), is_entry("--config.data.size=8")
     (True, False)
     """
     for path, _ in overrides([argument]):
-        if len(path) > 1 and all(path):
+        if all(path):
             try:
-                return isinstance(find(SCHEMA, path[:-1]), Free)
+                above = [find(SCHEMA, path[:depth]) for depth in range(1, len(path))]
             except ValueError:
                 return False
+            return any(isinstance(group, Free) for group in above)
     return False
 
 
@@ -52,14 +53,20 @@ def add(config: ConfigDict, entries: Sequence[Override]) -> None:
     """Set entries of free groups in a config, whether its file has them or not.
 
     Raises:
-      ValueError: if the config file has no such group.
+      ValueError: for an entry below what is no group.
     """
     for path, text in entries:
         group: Any = config
-        for name in path[:-1]:
-            group = group.get(name) if isinstance(group, ConfigDict) else None
-        if not isinstance(group, ConfigDict):
-            raise ValueError(f"The config file has no group config.{'.'.join(path[:-1])}.")
+        for depth, name in enumerate(path[:-1], 1):
+            if name not in group:
+                with group.unlocked():
+                    group[name] = ConfigDict()
+            group = group[name]
+            if not isinstance(group, ConfigDict):
+                raise ValueError(
+                    f"config.{'.'.join(path[:depth])} is {shown(group)}, which has no settings "
+                    f"below it, such as {shown(path[depth])}."
+                )
         with group.unlocked():
             if path[-1] in group:  # of its type, to which True would become 1.0
                 del group[path[-1]]

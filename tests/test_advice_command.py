@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import presets
 from eqssl_jax.advice import show_plan
 from eqssl_jax.advice.candidates import candidates
-from eqssl_jax.method import build_recipe
+from eqssl_jax.methods import build_recipe
 
 ROOT = Path(__file__).parent.parent
 

@@ -14,7 +14,7 @@ from eqssl_jax.advice.candidates import candidates
 from eqssl_jax.advice.halving import survivors
 from eqssl_jax.advice.output import roles_text
 from eqssl_jax.advice.prepare import decided_by
-from eqssl_jax.method import resolve
+from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
 
 # The package's name `run` is this file's module, not a function of it.
@@ -184,7 +184,7 @@ def test_what_is_pasted_sets_back_weights_and_sharing_of_roles_that_change():
     with run.config.unlocked():
         run.config.roles = ConfigDict({"shift": "ordered"})
         run.config.role_weights = ConfigDict({"shift": 0.5})
-        run.config.sharing = ConfigDict({"shift": "rest"})
+        run.config.sharing = ConfigDict({"shift": "fixed"})
     base = candidates(run.config, run.recipe)[0]
     advice = {"transformations": {"shift": {"advice": "invariant"}, "scale": {"advice": None}}}
     with run.config.unlocked():

@@ -8,9 +8,9 @@ from scipy import stats
 
 from eqssl_jax.advice.candidates import Candidate
 from eqssl_jax.advice.verdict import verdicts
-from eqssl_jax.method import Role
+from eqssl_jax.methods import Role
 
-SHARING = {"invariant": "independent", "ordered": "shared", "off": "rest"}
+SHARING = {"invariant": "independent", "ordered": "shared", "off": "fixed"}
 PARTS = ("rotate", "crop", "hue")
 BASE = {part: Role("invariant", "independent") for part in PARTS}
 

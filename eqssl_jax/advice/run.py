@@ -88,7 +88,8 @@ def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
     Raises:
       FileNotFoundError: if `workdir` holds no finished advice.
     """
-    run = setup(read_config(workdir), training=False)
+    config = read_config(workdir)
+    run = setup(config, training=False, roles=config.advice.roles)
     tables = candidates(run.config, run.recipe)
     everyone = fleet(run, tables)
     found = {}
@@ -148,7 +149,7 @@ def _train(run: Setup, now: Round, all_: Fleet, seed: int, folder: Path) -> Trai
                 if done % run.log_every == 0 or done == now.until:
                     mean = {n: float(v.mean()) for n, v in jax.device_get(metrics).items()}
                     progress.tick(done)
-                    progress.report(done, {"info_nce": mean["info_nce"]})
+                    progress.report(done, {"loss": mean["loss"]})
                 if done % run.save_every == 0 or done == now.until:
                     check_finite(done, states)
                     checkpoint.save(manager, done, states, None)

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.measures import settings
-from eqssl_jax.method import Method, build_recipe
+from eqssl_jax.methods import Method, build_recipe
 from eqssl_jax.settings import LARGEST
 
 
@@ -21,22 +21,28 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
             f"config.train.batch_size is {batch}, which {devices} devices cannot share equally: "
             f"use a multiple of {devices}, e.g. {_near(batch, devices)}."
         )
-    if "equivariance" in built.objectives:
-        splits = config.objectives.equivariance.splits
-        compared = built.objectives["equivariance"][1].names()[0]
-        images = built.views[compared].images or batch
+    for name, splits, images in compared_groups(config, built):
         if images > batch or images % splits or images // splits < 2:
             raise ValueError(
-                f"CARE compares {images} of {batch} images in "
-                f"config.objectives.equivariance.splits = {splits} equal groups of two or more: "
-                f"use a batch (and equivariance.images, if set) that is a multiple of the splits, "
-                f"e.g. {_near(batch, splits)}."
+                f"{name} compares {images} of {batch} images in config.objectives.{name}.splits = "
+                f"{splits} equal groups of two or more: use a batch (and {name}.images, if set) "
+                f"that is a multiple of the splits, e.g. {_near(batch, splits)}."
             )
-    if config.objectives.order.images > batch:
-        raise ValueError(
-            f"config.objectives.order.images is {config.objectives.order.images}, but a batch has "
-            f"{batch} images: use at most that, or 0 for all of them."
-        )
+    for name, spec in built.views.items():
+        if (spec.images or 0) > batch:
+            raise ValueError(
+                f"The view set {name} is of {spec.images} images, but a batch has {batch}: set "
+                f"`images` of its entry in config.objectives to at most that, or to 0 for all."
+            )
+
+
+def compared_groups(config: ConfigDict, built: Method) -> list[tuple[str, int, int]]:
+    """(name, groups, images) of the objectives that compare images within groups."""
+    return [
+        (name, values.splits, built.views[spec.names()[0]].images or config.train.batch_size)
+        for name, values in config.objectives.items()
+        if "splits" in values and (spec := built.objectives.get(name, (0, None))[1])
+    ]
 
 
 def check_inputs(config: ConfigDict, dataset: Dataset) -> None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from eqssl_jax.encoders import Network
-from eqssl_jax.method import Method
+from eqssl_jax.methods import Method
 from eqssl_jax.views import Draws, render
 
 Outputs = dict[str, tuple[Float[Array, "v n h"], Float[Array, "v n d"]]]

@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Int, Key, PyTree
 
 from eqssl_jax.encoders import Network
-from eqssl_jax.method import Method
+from eqssl_jax.methods import Method
 from eqssl_jax.objectives.base import Views
 from eqssl_jax.training.forward import draw_views, forward, select_views
 

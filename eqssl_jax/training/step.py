@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key, PyTree
 
 from eqssl_jax.encoders import Network
-from eqssl_jax.method import Method
+from eqssl_jax.methods import Method
 from eqssl_jax.objectives.base import Views
 from eqssl_jax.training.forward import draw_views, forward, select_views
 from eqssl_jax.training.mesh import batched, cut, replicated
