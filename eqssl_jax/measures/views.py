@@ -12,7 +12,7 @@ from eqssl_jax.measures.features import (
     Layers,
     as_partial,
     read_batches,
-    said,
+    layer_outputs,
     transformed,
 )
 from eqssl_jax.transforms.base import Params, Transform
@@ -52,7 +52,7 @@ def embed_views(
             if unchanged and start in plain:
                 found = plain[start]
             else:
-                found = jax.device_get({n: said(encode, view) for n, encode in frozen.items()})
+                found = jax.device_get({n: layer_outputs(encode, view) for n, encode in frozen.items()})
             if unchanged:
                 plain[start] = found
             _keep(stored, found, v, rows, (count, len(chosen)))

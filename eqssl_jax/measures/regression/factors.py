@@ -7,7 +7,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from eqssl_jax.data.base import Split
+from eqssl_jax.measures.cards import HIGHER, Card, Number, Output
 from eqssl_jax.measures.features import Features
+from eqssl_jax.measures.subjects import Conditions, Seen
 
 Rows = Float[Array | np.ndarray, "n h"]
 
@@ -183,3 +185,38 @@ def _solve(
         weight = (s.T @ solved if dual else solved) / std[:, None]
         found.append((weight, centre - mean @ weight))
     return found
+
+
+def _measure(seen: Seen) -> dict[str, Number]:
+    splits = [n for n in ("train", "validation", "test", "out_of_range") if n in seen.splits]
+    rows = {name: seen.rows(name) for name in splits}
+    explained = factor_r2(rows, seen.splits)
+    if not explained:
+        raise ValueError("the data set knows neither hue, angle nor size")
+    sizes = {name: len(part.indices) for name, part in rows.items()}
+    return {
+        name: Number(value, n=sizes["out_of_range" if "out_of_range" in name else "test"])
+        for name, value in explained.items()
+    }
+
+
+def _chance(conditions: Conditions, name: str) -> float | None:
+    """Jointly, the means of (cos, sin) alone already score above 0; out of range, below."""
+    del conditions
+    return 0.0 if name.endswith("_per_dimension") and "out_of_range" not in name else None
+
+
+CARD = Card(
+    name="factors",
+    measure=_measure,
+    outputs=tuple(
+        Output(f"r2_{factor}{end}", f"R² of {factor}{words}", HIGHER, ".3f",
+               headline=factor == "hue" and not end)
+        for end, words in (("", ""), ("_out_of_range", ", out of range"))
+        for factor in ("hue", "angle", "size")
+    )
+    + (Output("r2", "R²", HIGHER, ".3f", chance=_chance, family=True),),
+    needs=("test",),
+    absent=("r2",),
+    source="Garrido et al. 2023 (SIE), arXiv:2302.10283",
+)  # fmt: skip

@@ -9,6 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from eqssl_jax.measures.cards import Card, Measured, Number, Output
+from eqssl_jax.measures.features import extract, subset
+from eqssl_jax.measures.subjects import Seen, unit
+from eqssl_jax.settings import number, whole
 from eqssl_jax.transforms.base import Params, Transform
 
 Rows = Float[Array | np.ndarray, "n d"]
@@ -120,3 +124,66 @@ def _nearest(queries: Array, bank: Array, *, k: int, chunk: int) -> Int[Array, "
         return jax.lax.top_k(2 * product - norms, k)[1]
 
     return jax.lax.map(nearest, queries, batch_size=chunk)
+
+
+def _measure(seen: Seen) -> Measured:
+    budget, bank, asked = seen.settings, seen.rows("train"), seen.rows(seen.held_out)
+    if not budget.queries:
+        raise ValueError("left out: queries is 0")
+    transform = seen.conditions.transform
+    hue = hue_draw(transform, budget.hue_shift)
+    if hue is None:
+        raise ValueError("the transformation has no hue")
+    rows = subset(len(asked.indices), budget.queries)
+    queries = asked.indices[rows]
+    shifted = extract(
+        seen.subject.encode, seen.splits[seen.held_out], batch=budget.batch, indices=queries,
+        transform=transform, params=hue,
+    )  # fmt: skip
+    change = neighbour_change(
+        unit(asked.embeddings[rows]),
+        unit(shifted.embeddings),
+        unit(bank.embeddings),
+        k=min(budget.neighbours, len(bank.indices)),
+    )
+    before, after = bank.indices[change.before], bank.indices[change.after]
+    numbers = {
+        "neighbour_overlap": Number(change.overlap, n=len(rows)),
+        "neighbour_rank": Number(change.rank, n=len(rows)),
+    }
+    arrays = {"queries": queries, "before": before, "after": after, "hue": hue}
+    stored = [seen.splits[split].factors.get("hue") for split in (seen.held_out, "train")]
+    if stored[0] is None or stored[1] is None:
+        missing = dict.fromkeys(_DISTANCES_OF_HUES, "the data set does not know its hues")
+        return Measured(numbers, missing, arrays=arrays)
+    hues, bank_hues = np.asarray(stored[0])[queries], np.asarray(stored[1])
+    distances = (
+        hue_distance(hues + budget.hue_shift, bank_hues[after]),
+        hue_distance(hues, bank_hues[before]),
+    )
+    of_hues = {n: Number(d, n=len(rows)) for n, d in zip(_DISTANCES_OF_HUES, distances, strict=True)}
+    return Measured({**numbers, **of_hues}, arrays=arrays)
+
+
+_DISTANCES_OF_HUES = ("retrieved_hue_distance", "retrieved_hue_distance_before")
+CARD = Card(
+    name="neighbours",
+    measure=_measure,
+    outputs=(
+        Output("neighbour_overlap", "Overlap of neighbours before and after a hue shift"),
+        Output("neighbour_rank", "Rank of the first neighbour after a hue shift"),
+        Output("retrieved_hue_distance", "Hue distance of neighbours, from the shifted hue",
+               unit="turns"),
+        Output("retrieved_hue_distance_before", "Hue distance of neighbours, before the shift",
+               unit="turns"),
+    ),
+    needs=("train",),
+    settings={
+        "neighbours": whole(5, "nearest neighbours; lowered to the size of a small bank", low=1),
+        "queries": whole(1000, "images whose neighbours are compared; 0 leaves it out"),
+        "hue_shift": number(1 / 3, "of the queries, in turns", low=-0.5, high=1),
+    },
+    quick={"queries": 128},
+    cost=lambda conditions: conditions.settings.queries,
+    source="after Figure 9 of Gupta et al. 2024, arXiv:2306.13924",
+)  # fmt: skip

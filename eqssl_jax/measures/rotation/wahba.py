@@ -1,17 +1,14 @@
-"""How close an augmentation is to one rotation of the embeddings, the same for every image.
-
-Rows are examples: z, z_a [n, d] are embeddings before and after one augmentation. Everything here
-runs on the host in float64: the quantities are small differences of large ones, d × d problems are
-cheap there, and one set of augmentations has to be encoded on the device only once.
-"""
+"""How close an augmentation is to one rotation of the embeddings, the same for every image."""
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
 
-Rows = Float[Array | np.ndarray, "n d"]
-Rotation = Float[np.ndarray, "d d"]
+from eqssl_jax.measures.cards import LOWER, Card, Measured, Output
+from eqssl_jax.measures.rotation import augmented
+from eqssl_jax.measures.rotation.invariance import moved
+from eqssl_jax.measures.rotation.pairs import Rotation, Rows, pair
+from eqssl_jax.measures.subjects import Seen
 
 
 class Wahba(NamedTuple):
@@ -19,34 +16,6 @@ class Wahba(NamedTuple):
 
     rotation: Rotation
     error: float
-
-
-class Gamma(NamedTuple):
-    """γ over the pairs kept, and how many of the n (n − 1) / 2 pairs were dropped."""
-
-    gamma: float
-    dropped: int
-
-
-class GramError(NamedTuple):
-    """Change of the Gram matrix: mean square over pairs, and at the scale of the authors' loss."""
-
-    mean_square: float
-    authors: float
-
-
-class Composition(NamedTuple):
-    """‖R_ba − R_b R_a‖_F; divided by √(2d); and the same as seen by the embeddings.
-
-    Attributes:
-      error: the Frobenius norm, in [0, 2√d].
-      relative: error / √(2d): 1 is what two unrelated random rotations give.
-      on_data: ‖(R_ba − R_b R_a) F‖_F / ‖F‖_F: directions without data carry no weight.
-    """
-
-    error: float
-    relative: float
-    on_data: float
 
 
 def wahba(f: Rows, f_a: Rows) -> Wahba:
@@ -74,7 +43,7 @@ def wahba(f: Rows, f_a: Rows) -> Wahba:
     >>> bool(np.allclose(rotation, quarter)), error < 1e-12
     (True, True)
     """
-    f, f_a = _pair(f, f_a)
+    f, f_a = pair(f, f_a)
     n, d = f.shape
     if n <= d:
         raise ValueError(
@@ -95,7 +64,7 @@ def held_out_wahba(f: Rows, f_a: Rows, *, seed: int = 0) -> float:
     Raises:
       ValueError: as `wahba`, for half of the images.
     """
-    f, f_a = _pair(f, f_a)
+    f, f_a = pair(f, f_a)
     order = np.random.default_rng(seed).permutation(len(f))
     fit, test = order[: (len(f) + 1) // 2], order[(len(f) + 1) // 2 :]
     rotation = wahba(f[fit], f_a[fit]).rotation
@@ -108,135 +77,53 @@ def rotation_residual(f: Rows, f_a: Rows) -> float:
     0: the augmentation acts as a rotation; 1: the best rotation is no better than none. NaN for an
     exactly invariant encoder (0/0).
     """
-    f, f_a = _pair(f, f_a)
+    f, f_a = pair(f, f_a)
     change = float(np.sum((f - f_a) ** 2))
     return wahba(f, f_a).error ** 2 / change if change > 0 else float("nan")
 
 
-def relative_rotational_equivariance(
-    z: Rows, z_a: Rows, *, floor: float = 1e-8, chunk: int = 512
-) -> Gamma:
-    """How much distances between images change, relative to how far the images themselves moved.
-
-    γ = mean over pairs x ≠ x' of (‖z_a(x') − z_a(x)‖² − ‖z(x') − z(x)‖²)² / (m(x') + m(x))², with
-    m(x) = ‖z_a(x) − z(x)‖². 0 for a rotation; lower is more rotational. An invariant encoder gives
-    0/0: pairs whose denominator is below `floor` are left out and counted.
-
-    Args:
-      z, z_a: embeddings [n, d] (unit ones in the paper), n ≥ 2.
-      floor: smallest denominator (m + m')² that is used.
-      chunk: rows of the pair matrix in memory at a time.
-
-    Returns:
-      `Gamma(gamma, dropped)`; gamma is NaN when every pair was dropped.
-
-    Raises:
-      ValueError: for shapes that differ, fewer than 2 examples, or a negative floor.
-
-    Source: Gupta et al. 2024 (arXiv:2306.13924).
-    """
-    z, z_a = _pair(z, z_a)
-    if len(z) < 2 or floor < 0:
-        raise ValueError(f"γ needs 2 examples and a floor ≥ 0, found {len(z)} and floor={floor}.")
-    moved = np.sum((z_a - z) ** 2, axis=1)  # [n]
-    total, kept = 0.0, 0
-    for start in range(0, len(z), chunk):
-        rows = np.arange(start, min(start + chunk, len(z)))
-        upper = np.arange(start, len(z))[None, :] > rows[:, None]  # each unordered pair once
-        change = _square_distances(z_a, rows, start) - _square_distances(z, rows, start)
-        below = (moved[rows][:, None] + moved[None, start:]) ** 2
-        keep = upper & (below >= max(floor, np.finfo(np.float64).tiny))
-        total += float(np.sum(change[keep] ** 2 / below[keep]))
-        kept += int(keep.sum())
-    dropped = len(z) * (len(z) - 1) // 2 - kept
-    return Gamma(total / kept if kept else float("nan"), dropped)
+def fits(seen: Seen) -> list[Wahba]:
+    """`wahba` of each augmentation."""
+    plain, single, *_ = seen.shared(augmented.augmented)
+    return [wahba(plain, after) for after in single]
 
 
-def gram_error(z: Rows, z_a: Rows) -> GramError:
-    """Change of inner products between different images, what CARE's loss makes small.
-
-    mean_square = mean_{i ≠ j} (z_iᵀz_j − z_a,iᵀz_a,j)²; authors = 2 (n − 1) mean_square, the scale
-    of their loss on one chunk of n images (a sum over j).
-
-    Raises:
-      ValueError: for shapes that differ or fewer than 2 examples.
-    """
-    z, z_a = _pair(z, z_a)
-    n = len(z)
-    if n < 2:
-        raise ValueError(f"A Gram error needs at least 2 examples, found {n}.")
-    # ‖G − G_a‖² = ‖ZᵀZ‖² − 2‖ZᵀZ_a‖² + ‖Z_aᵀZ_a‖² would cancel; the matrix in pieces does not.
-    total = 0.0
-    for start in range(0, n, 512):
-        part = slice(start, start + 512)
-        total += float(np.sum((z[part] @ z.T - z_a[part] @ z_a.T) ** 2))
-    total -= float(np.sum((np.sum(z * z, axis=1) - np.sum(z_a * z_a, axis=1)) ** 2))
-    mean_square = max(total, 0.0) / (n * (n - 1))
-    return GramError(mean_square, 2 * (n - 1) * mean_square)
-
-
-def invariance_error(z: Rows, z_a: Rows) -> float:
-    """How far an augmentation moves an embedding, mean_i ‖z_i − z_a,i‖²; [0, 4] for unit ones."""
-    z, z_a = _pair(z, z_a)
-    return float(np.mean(np.sum((z - z_a) ** 2, axis=1)))
+def _measure(seen: Seen) -> Measured:
+    augmented.enough(seen)
+    plain, single, *_ = seen.shared(augmented.augmented)
+    errors = [fit.error for fit in seen.own(fits)]
+    per_root_n = [error / float(np.sqrt(len(plain))) for error in errors]
+    changes = seen.own(moved)
+    values = {
+        "wahba": errors,
+        "wahba_per_root_n": per_root_n,
+        "rotation_residual": [
+            error**2 / change if change > 0 else float("nan")
+            for error, change in zip(per_root_n, changes, strict=True)
+        ],
+    }
+    try:
+        augmented.enough(seen, of=2)
+    except ValueError as error:
+        missing = {"wahba_held_out_per_root_n": str(error)}
+    else:
+        missing = {}
+        values["wahba_held_out_per_root_n"] = [held_out_wahba(plain, after) for after in single]
+    measured = augmented.over_augmentations(values)
+    return measured._replace(missing={**measured.missing, **missing})
 
 
-def composition_error(
-    f: Rows,
-    f_a: Rows,
-    f_b: Rows,
-    f_ba: Rows,
-) -> Composition:
-    """Whether rotations compose as augmentations do: ‖R_ba − R_b R_a‖_F.
-
-    R_a is fitted (`wahba`) from f to f_a, R_b from f to f_b, R_ba from f to f_ba, all on the same
-    images. Where embeddings do not span R^d, R is arbitrary in the directions without data, which
-    `error` counts in full and `on_data` does not.
-
-    Args:
-      f, f_a, f_b, f_ba: embeddings of x, a(x), b(x) and b(a(x)), [n, d], n > d.
-
-    Raises:
-      ValueError: as `wahba`.
-
-    Source: the law R_{a'∘a} = R_a' R_a of Gupta et al. 2024 (arXiv:2306.13924).
-    """
-    return compose(f, *(wahba(f, after).rotation for after in (f_a, f_b, f_ba)))
-
-
-def compose(f: Rows, r_a: Rotation, r_b: Rotation, r_ba: Rotation) -> Composition:
-    """`composition_error` of rotations that are already fitted."""
-    f64 = np.asarray(f, np.float64)
-    gap = r_ba - r_b @ r_a
-    error = float(np.linalg.norm(gap))
-    on_data = float(np.linalg.norm(f64 @ gap.T) / np.linalg.norm(f64))
-    return Composition(error, error / float(np.sqrt(2 * f64.shape[1])), on_data)
-
-
-def effective_rank(z: Rows) -> float:
-    """exp(entropy of the normalised squared singular values of Z), in [1, d].
-
-    Read beside W: a collapsed encoder is rotated onto itself perfectly.
-    Source: after Roy and Vetterli 2007, on squared singular values.
-    """
-    z64 = np.asarray(z, np.float64)
-    values = np.maximum(np.linalg.eigvalsh(z64.T @ z64), 0)
-    share = values[values > 0] / values.sum()
-    return float(np.exp(-np.sum(share * np.log(share))))
-
-
-def _square_distances(z: np.ndarray, rows: np.ndarray, start: int) -> np.ndarray:
-    norms = np.sum(z * z, axis=1)
-    return norms[rows][:, None] + norms[None, start:] - 2 * z[rows] @ z[start:].T
-
-
-def _pair(f: Rows, f_a: Rows) -> tuple[np.ndarray, np.ndarray]:
-    one, two = np.asarray(f, np.float64), np.asarray(f_a, np.float64)
-    if one.ndim != 2 or one.shape != two.shape:
-        raise ValueError(
-            f"Embeddings before and after must both be [n, d] with rows as examples, found "
-            f"{one.shape} and {two.shape}."
-        )
-    if not (np.isfinite(one).all() and np.isfinite(two).all()):
-        raise ValueError("Embeddings hold NaN or infinite values: the encoder diverged.")
-    return one, two
+CARD = Card(
+    name="wahba",
+    measure=_measure,
+    outputs=(
+        Output("wahba", "Wahba error W", LOWER),
+        Output("wahba_per_root_n", "Wahba error W/√n", LOWER, headline=True),
+        Output("wahba_held_out_per_root_n", "Wahba W/√n, held-out images", LOWER),
+        Output("rotation_residual", "Change no rotation explains", LOWER, ".3f", chance=1.0),
+    ),
+    settings=augmented.SETTINGS,
+    quick=augmented.QUICK,
+    rank=30,
+    source="Wahba 1965; Gupta et al. 2024, arXiv:2306.13924",
+)

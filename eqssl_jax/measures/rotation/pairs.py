@@ -1,0 +1,23 @@
+"""Embeddings before and after one augmentation, [n, d]: rows are examples.
+
+Everything in this topic runs on the host in float64: the quantities are small differences of large
+ones, d × d problems are cheap there, and one set of augmentations is encoded on the device once.
+"""
+
+import numpy as np
+from jaxtyping import Array, Float
+
+Rows = Float[Array | np.ndarray, "n d"]
+Rotation = Float[np.ndarray, "d d"]
+
+
+def pair(f: Rows, f_a: Rows) -> tuple[np.ndarray, np.ndarray]:
+    one, two = np.asarray(f, np.float64), np.asarray(f_a, np.float64)
+    if one.ndim != 2 or one.shape != two.shape:
+        raise ValueError(
+            f"Embeddings before and after must both be [n, d] with rows as examples, found "
+            f"{one.shape} and {two.shape}."
+        )
+    if not (np.isfinite(one).all() and np.isfinite(two).all()):
+        raise ValueError("Embeddings hold NaN or infinite values: the encoder diverged.")
+    return one, two
