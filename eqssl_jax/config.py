@@ -1,160 +1,310 @@
-"""Every setting with its default; the files in `configs/` start here and change what they must.
+"""Every setting with its default and its range: the files in `configs/` start here.
 
-Values are plain numbers, names and tuples, so that a resolved config is JSON. Ranges are checked
-where a value is used, before anything is compiled. This file imports nothing heavy: reading a
-config must be instant.
+Values are plain numbers, names and tuples, so that a resolved config is JSON. `checked` refuses
+what is out of range before anything is read or compiled; what depends on several settings or on
+the data is checked where it is used. This file imports nothing heavy: reading a config must be
+instant.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from eqssl_jax.settings import (
+    Schema,
+    Setting,
+    check,
+    choice,
+    defaults,
+    flag,
+    free,
+    names,
+    number,
+    numbers,
+    shown,
+    text,
+    whole,
+    wholes,
+)
+
+ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
+WIDEST = 65_536  # of a layer
+LARGEST_IMAGE = 4096  # side in pixels
+
+
+def _weight(default: float, doc: str = "in the sum of all objectives; 0 leaves it out") -> Setting:
+    return number(default, doc, low=0, high=1e6)
+
+
+def _temperature(default: float, doc: str = "of the softmax over similarities") -> Setting:
+    return number(default, doc, low=1e-4, high=1e4)
+
+
+def _images() -> Setting:
+    return whole(0, "only the first so many images of the batch; 0: all", high=2**20)
+
+
+# What each objective can be told, by the name of its group in config.objectives.
+OBJECTIVES: Mapping[str, Schema] = {
+    "info_nce": dict(weight=_weight(1.0), temperature=_temperature(0.5)),
+    # The two parts of InfoNCE, for ablations.
+    "alignment": dict(weight=_weight(0.0), temperature=_temperature(0.5)),
+    "uniformity": dict(weight=_weight(0.0), temperature=_temperature(0.5)),
+    "moco": dict(  # MoCo-v2
+        weight=_weight(0.0),
+        temperature=_temperature(0.2),
+        queue=whole(4096, "keys of earlier batches", low=1, high=2**24),
+        symmetric=flag(False, "True: either view is a query, at twice the cost"),
+    ),
+    "byol": dict(
+        weight=_weight(0.0),
+        hidden=wholes((4096,), "widths of the predictor's hidden layers", low=1, high=WIDEST),
+    ),
+    "barlow_twins": dict(
+        weight=_weight(0.0),
+        off_diagonal=number(5e-3, "λ of the off-diagonal part", low=0, high=1e6),
+    ),
+    "vicreg": dict(
+        weight=_weight(0.0),
+        invariance=number(25.0, "weight of the distance of views", low=0, high=1e6),
+        variance=number(25.0, "weight of the spread of each dimension", low=0, high=1e6),
+        covariance=number(1.0, "weight of the covariances", low=0, high=1e6),
+    ),
+    "equimod": dict(  # a prediction of each view's embedding, beside any of the above
+        weight=_weight(0.0),
+        temperature=_temperature(0.2),
+        projector=wholes(
+            (2048, 2048, 128), "widths of its own projector", low=1, high=WIDEST, least=1, most=16
+        ),
+        parameters=whole(
+            128, "width that the parameters of a draw are brought to", low=1, high=WIDEST
+        ),
+    ),
+    # The next three count only where a part of the recipe has the role.
+    "equivariance": dict(  # rotational
+        weight=_weight(0.1, "CARE's λ, at the authors' scale"),
+        splits=whole(16, "groups of images", low=1, high=2**20),
+        views=choice(
+            "own",
+            "own: two more views; contrast: those that InfoNCE compares, shared",
+            ("own", "contrast"),
+        ),
+        form=choice(
+            "euclidean",
+            "what a group's views keep, and so how augmentations act: euclidean (rotations) and "
+            "symplectic on the sphere, minkowski (Lorentz maps) on the hyperboloid",
+            ("euclidean", "minkowski", "symplectic"),
+        ),
+        variant=choice(
+            "paper", "paper: a draw per group; code: one draw for all groups", ("paper", "code")
+        ),
+        reference=choice(
+            "augmented",
+            "augmented: two draws; identity: a draw and no draw",
+            ("augmented", "identity"),
+        ),
+        images=_images(),
+        recipe=text("", "another recipe for these views; '': the same", longest=200),
+        recipe_options=free("options of that recipe, by name"),
+    ),
+    "order": dict(  # ordered, one loss for each such part
+        weight=_weight(1.0),
+        rungs=whole(4, "views on a ladder", low=3, high=256),
+        spacing=choice(
+            "random",
+            "random: drawn for each image; even: from identity to draw",
+            ("random", "even"),
+        ),
+        form=choice("hinge", "of the loss", ("hinge", "listwise")),
+        margin=number(0.5, "hinge: distance asked for each unit of magnitude", low=0, high=1e4),
+        temperature=_temperature(0.1, "listwise"),
+        images=_images(),
+    ),
+    "prediction": dict(  # predicted, one head for each part
+        weight=_weight(1.0),
+        hidden=wholes((512, 512), "widths of the head's hidden layers", low=1, high=WIDEST),
+    ),
+}
+
+SCHEMA: Schema = {
+    "seed": whole(0, "of weights, order of images, and draws"),
+    "data": dict(
+        name=text(
+            "cifar10",
+            "a TFDS name, or imagenet100, shapes, arrays, folder",
+            longest=200,
+            empty=False,
+        ),
+        directory=text("", "the file or folder of arrays and folder, the data_dir of TFDS"),
+        size=whole(0, "images are resized to size × size; 0 keeps them", high=LARGEST_IMAGE),
+        split=text(
+            "train", "what is trained on: train, or unlabeled (STL-10)", longest=200, empty=False
+        ),
+        validation=number(0.1, "fraction of train carved off by a fixed rule", low=0, below=1),
+        on_device=choice(
+            "auto",
+            "always: gathered inside the step; never: streamed",
+            ("auto", "always", "never"),
+        ),
+        corrupt=choice("error", "skip: leave out (and count) unreadable images", ("error", "skip")),
+        workers=whole(
+            0, "of streamed data: processes that decode; 0: threads of this one", high=256
+        ),
+        buffered=whole(4, "of streamed data: batches read ahead", low=1, high=1024),
+        seed=whole(0, "which images are rendered (shapes); apart from the seed of training"),
+        options=free("arguments of one source, e.g. train_size of shapes"),
+    ),
+    "model": dict(
+        encoder=text(
+            "resnet18",
+            "conv_tiny, resnet_tiny, resnet18, resnet34, resnet50; deepset (clouds)",
+            longest=200,
+            empty=False,
+        ),
+        stem=choice(
+            "cifar",
+            "cifar: 3×3, stride 1; imagenet: 7×7, stride 2, max-pool",
+            ("cifar", "imagenet"),
+        ),
+        projector=wholes(
+            (512, 128),
+            "widths of the projector's layers, the last is D",
+            low=1,
+            high=WIDEST,
+            least=1,
+            most=16,
+        ),
+        projector_batch_norm=flag(True, "BatchNorm after every hidden layer of the projector"),
+        compute_dtype=choice(
+            "float32", "of the encoder; parameters and losses stay float32", ("float32", "bfloat16")
+        ),
+        joint_views=flag(
+            False,
+            "True: one BatchNorm over all views; False: each its own; heads (BYOL, EquiMod): each",
+        ),
+        conv=choice("auto", "how convolutions are computed", ("auto", "xla", "patches")),
+    ),
+    "recipe": dict(
+        name=text("simclr_cifar", "of the augmentations", longest=200, empty=False),
+        options=free("strengths of its parts, by name"),
+    ),
+    # By part of the recipe; README, "Roles". Parts that are not named are invariant, weigh 1 and
+    # are shared as their role says ("auto").
+    "roles": free("a role for each part of the recipe", choice("invariant", "", ROLES)),
+    "role_weights": free(
+        "a factor on a part's own objective (ordered, predicted)", _weight(1.0, "")
+    ),
+    "sharing": free(
+        "what two contrast views see of a part",
+        choice("auto", "", ("auto", "independent", "shared", "rest")),
+    ),
+    "objectives": {
+        "geometry": choice(
+            "sphere",
+            "where contrastive losses and the Gram match see embeddings",
+            ("sphere", "hyperboloid"),
+        ),
+        **OBJECTIVES,
+    },
+    "target": dict(  # the moving average of the network that MoCo and BYOL compare to
+        momentum=number(
+            0.99,
+            "at the start: target ← m·target + (1 − m)·online after each step",
+            low=0,
+            high=1,
+        ),
+        final=number(0.99, "at the end, reached along half a cosine", low=0, high=1),
+    ),
+    "optimizer": dict(
+        name=choice("adam", "adam has L2 in the gradient", ("adam", "adamw", "sgd", "lars")),
+        learning_rate=number(1e-3, "at its peak", low=1e-12, high=1e4),
+        weight_decay=number(1e-6, "of the parameters that decay", low=0, high=1e4),
+        decay=choice("all", "which parameters decay: all (as PyTorch)", ("all", "kernels")),
+        momentum=number(0.9, "sgd, lars", low=0, below=1),
+        trust=number(
+            1e-3, "lars: η, the share of its own length that a kernel moves by", low=1e-12, high=1e4
+        ),
+        clip=flag(False, "lars: True bounds that by the rate, as solo-learn does"),
+        schedule=choice("constant", "of the rate", ("constant", "cosine", "step")),
+        warmup_epochs=number(0.0, "over which the rate rises from 0", low=0, high=1e6),
+        step_epochs=numbers(
+            (), "step: where the rate is multiplied by step_factor", above=0, high=1e6, ordered=True
+        ),
+        step_factor=number(0.1, "step", low=1e-6, high=1),
+    ),
+    "train": dict(
+        batch_size=whole(256, "images in a step", low=2, high=2**20),
+        epochs=number(400.0, "passes over the images", low=0, high=1e6),
+        steps=whole(0, "if positive, the budget in steps instead of epochs"),
+        steps_per_dispatch=whole(
+            10,
+            "steps in one program when data is on a device that is no CPU",
+            low=1,
+            high=1000,
+        ),
+        log_every=whole(50, "steps", low=1),
+        knn_every=whole(0, "steps; 0: once an epoch"),
+        save_every=whole(0, "steps; 0: once an epoch"),
+        keep=whole(2, "latest checkpoints kept, besides the best", low=1, high=10_000),
+    ),
+    "knn": dict(  # the monitor on the validation split
+        neighbours=whole(200, "that vote", low=1, high=10**7),
+        temperature=_temperature(0.5, "of the votes"),
+        bank=whole(10_000, "images of train that are neighbours", low=1, high=10**7),
+        queries=whole(2_000, "images of validation", low=1, high=10**7),
+    ),
+    "evaluation": dict(
+        preset=choice("full", "quick: budgets for a laptop", ("full", "quick")),
+        options=free("any budget of the preset, by name"),
+    ),
+    "advice": dict(  # python -m eqssl_jax.advise
+        roles=names(("invariant", "ordered", "off"), "tried for every part", ROLES, least=1),
+        parts=names((), "of the recipe; (): all that can have one of these roles"),
+        seeds=whole(3, "trainings of every candidate; intervals are over them", low=2, high=1000),
+        confidence=number(
+            0.9, "that no difference called clear is chance of the seeds", above=0, below=1
+        ),
+        most=whole(
+            16,
+            "more candidates than this are halved on the way, until so many are left",
+            low=2,
+            high=10_000,
+        ),
+        train_images=whole(
+            2048, "of the training split, for the probe and as neighbours", low=10, high=10**7
+        ),
+        held_out=text(
+            "validation",
+            "the split of every number; test: to check the advice itself",
+            longest=200,
+            empty=False,
+        ),
+        held_out_images=whole(1024, "of it", low=8, high=10**7),
+        ladder_images=whole(128, "of it, for ladders", low=2, high=10**7),
+        rungs=whole(5, "of those ladders", low=3, high=256),
+    ),
+    # Several runs from one file: name -> overrides, nested like the config. Empty: one run.
+    "runs": free("overrides of this config by the name of a run"),
+}
+
 
 def base() -> ConfigDict:
     """The default config, unlocked; config files lock it when they are done."""
-    config = ConfigDict()
-    config.seed = 0
-    config.data = ConfigDict(
-        dict(
-            name="cifar10",  # a TFDS name, or imagenet100, shapes, arrays, folder
-            directory="",  # the file or folder of arrays/folder, the data_dir of TFDS
-            size=0,  # images are resized to size × size; 0 keeps them
-            split="train",  # what is trained on: train, or unlabeled (STL-10)
-            validation=0.1,  # fraction of train carved off by a fixed rule
-            on_device="auto",  # auto, always (gathered inside the step) or never (streamed)
-            corrupt="error",  # error, or skip (and count) unreadable images
-            workers=0,  # of streamed data: processes that decode; 0: threads of this one
-            buffered=4,  # of streamed data: batches read ahead
-            seed=0,  # which images are rendered (shapes); apart from the seed of training
-            options=ConfigDict(),  # arguments of one source, e.g. train_size of shapes
-        )
-    )
-    config.model = ConfigDict(
-        dict(
-            encoder="resnet18",  # conv_tiny, resnet_tiny, resnet18, …34, …50; deepset (clouds)
-            stem="cifar",  # cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool)
-            projector=(512, 128),  # widths of the projector's layers, the last is D
-            projector_batch_norm=True,  # BatchNorm after every hidden layer of the projector
-            compute_dtype="float32",  # float32 or bfloat16; parameters and losses stay float32
-            # True: one BatchNorm over all views; False: each its own. Heads (BYOL, EquiMod): each.
-            joint_views=False,
-            conv="auto",  # how convolutions are computed: auto, xla or patches
-        )
-    )
-    config.recipe = ConfigDict(dict(name="simclr_cifar", options=ConfigDict()))
-    # By part of the recipe; README, "Roles". Parts that are not named are invariant, weigh 1 and
-    # are shared as their role says ("auto").
-    config.roles = ConfigDict()  # invariant, rotational, ordered, predicted or off
-    config.role_weights = ConfigDict()  # factor on a part's own objective (ordered, predicted)
-    config.sharing = ConfigDict()  # what two contrast views see: auto, independent, shared or rest
-    config.objectives = ConfigDict(
-        dict(
-            # Where contrastive losses and the Gram match see embeddings: sphere or hyperboloid.
-            geometry="sphere",
-            info_nce=dict(weight=1.0, temperature=0.5),
-            alignment=dict(weight=0.0, temperature=0.5),  # the two parts of InfoNCE, for ablations
-            uniformity=dict(weight=0.0, temperature=0.5),
-            moco=dict(  # MoCo-v2
-                weight=0.0,
-                temperature=0.2,
-                queue=4096,  # keys of earlier batches
-                symmetric=False,  # True: either view asks, at twice the cost
-            ),
-            byol=dict(weight=0.0, hidden=(4096,)),  # widths of the predictor's hidden layers
-            barlow_twins=dict(weight=0.0, off_diagonal=5e-3),  # λ of the off-diagonal part
-            vicreg=dict(weight=0.0, invariance=25.0, variance=25.0, covariance=1.0),
-            equimod=dict(  # a prediction of each view's embedding, beside any of the above
-                weight=0.0,
-                temperature=0.2,
-                projector=(2048, 2048, 128),
-                parameters=128,  # width that the parameters of a draw are brought to
-            ),
-            # The next three count only where a part of the recipe has the role.
-            equivariance=dict(  # rotational
-                weight=0.1,  # CARE's λ, at the authors' scale
-                splits=16,  # groups of images
-                views="own",  # own: two more views; contrast: those that InfoNCE compares, shared
-                # What a group's views keep, and so how augmentations act: euclidean (rotations) and
-                # symplectic on the sphere, minkowski (Lorentz maps) on the hyperboloid.
-                form="euclidean",
-                variant="paper",  # paper: a draw per group; code: one draw for all groups
-                reference="augmented",  # augmented: two draws; identity: a draw and no draw
-                images=0,  # only the first so many images of the batch; 0: all
-                recipe="",  # another recipe for these views; "": the same
-                recipe_options=ConfigDict(),
-            ),
-            order=dict(  # ordered, one loss for each such part
-                weight=1.0,
-                rungs=4,  # views on a ladder, at least 3
-                spacing="random",  # random: drawn for each image; even: from identity to draw
-                form="hinge",  # hinge or listwise
-                margin=0.5,  # hinge: distance asked for each unit of magnitude
-                temperature=0.1,  # listwise
-                images=0,  # only the first so many images of the batch; 0: all
-            ),
-            prediction=dict(weight=1.0, hidden=(512, 512)),  # predicted, one head for each part
-        )
-    )
-    config.target = ConfigDict(  # the moving average of the network that MoCo and BYOL compare to
-        dict(
-            momentum=0.99,  # at the start: target ← m·target + (1 − m)·online after each step
-            final=0.99,  # at the end, reached along half a cosine
-        )
-    )
-    config.optimizer = ConfigDict(
-        dict(
-            name="adam",  # adam (L2 in the gradient), adamw, sgd, lars
-            learning_rate=1e-3,
-            weight_decay=1e-6,
-            decay="all",  # which parameters decay: all (as PyTorch), or kernels
-            momentum=0.9,  # sgd, lars
-            trust=1e-3,  # lars: η, the share of its own length that a kernel moves by
-            clip=False,  # lars: True bounds that by the rate, as solo-learn does
-            schedule="constant",  # constant, cosine, step
-            warmup_epochs=0.0,
-            step_epochs=(),  # step: where the rate is multiplied by step_factor
-            step_factor=0.1,
-        )
-    )
-    config.train = ConfigDict(
-        dict(
-            batch_size=256,
-            epochs=400.0,
-            steps=0,  # if positive, the budget in steps instead of epochs
-            steps_per_dispatch=10,  # steps in one program when data is on a device that is no CPU
-            log_every=50,  # steps
-            knn_every=0,  # steps; 0: once an epoch
-            save_every=0,  # steps; 0: once an epoch
-            keep=2,  # latest checkpoints kept, besides the best on validation
-        )
-    )
-    config.knn = ConfigDict(  # the monitor on the validation split
-        dict(neighbours=200, temperature=0.5, bank=10_000, queries=2_000)
-    )
-    config.evaluation = ConfigDict(
-        dict(
-            preset="full",  # full, or quick (budgets for a laptop)
-            options=ConfigDict(),  # any budget of the preset, by name
-        )
-    )
-    config.advice = ConfigDict(  # python -m eqssl_jax.advise
-        dict(
-            roles=("invariant", "ordered", "off"),  # tried for every part
-            parts=(),  # of the recipe; (): all that can have one of these roles
-            seeds=3,  # trainings of every candidate; intervals are over them
-            confidence=0.9,  # that no difference called clear is chance of the seeds
-            most=16,  # more candidates than this are halved on the way, until so many are left
-            train_images=2048,  # of the training split, for the probe and as neighbours
-            held_out="validation",  # the split of every number; test: to check the advice itself
-            held_out_images=1024,  # of it
-            ladder_images=128,
-            rungs=5,
-        )
-    )
-    # Several runs from one file: name -> overrides, nested like the config. Empty: one run.
-    config.runs = ConfigDict()
-    return config
+    return ConfigDict(defaults(SCHEMA))
+
+
+def checked(config: ConfigDict) -> ConfigDict:
+    """The config with every setting in its range and its own type (1 as 1.0), locked.
+
+    Raises:
+      ValueError: for the first setting that does not fit: its name, its value, what is allowed.
+    """
+    values = check(config.to_dict(), SCHEMA)
+    for name, overrides in values["runs"].items():
+        values["runs"][name] = check(overrides, SCHEMA, f"config.runs.{name}", partial=True)
+    return ConfigDict(values).lock()
 
 
 def plain(config: ConfigDict) -> dict[str, Any]:
@@ -166,21 +316,18 @@ def load(values: dict[str, Any]) -> ConfigDict:
     """The inverse of `plain`, locked; settings that an older version did not know get defaults.
 
     Raises:
-      ValueError: for what is no group of settings, or no number, where the defaults have one.
+      ValueError: as `checked`.
     """
-    return ConfigDict(_merged(plain(base()), values, "config")).lock()
+    return checked(ConfigDict(_merged(defaults(SCHEMA), values, "config")))
 
 
-def _merged(defaults: dict[str, Any], values: Any, name: str) -> dict[str, Any]:
+def _merged(default_values: dict[str, Any], values: Any, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
-        raise ValueError(f"{name} is {values!r}, not a group of settings")
-    merged = {**defaults, **values}
-    for key, default in defaults.items():
-        value = merged[key]
+        raise ValueError(f"{name} is {shown(values)}; it must be a group of settings")
+    merged = {**default_values, **values}
+    for key, default in default_values.items():
         if isinstance(default, dict):
-            merged[key] = _merged(default, value, f"{name}.{key}")
-        elif isinstance(default, int | float) and not isinstance(value, int | float):
-            raise ValueError(f"{name}.{key} is {value!r}, not a value like {default!r}")
+            merged[key] = _merged(default, merged[key], f"{name}.{key}")
     return merged
 
 

@@ -24,7 +24,7 @@ ORDER = [
     {"transforms"},
     {"data"},
     {"config"},
-    {"names"},
+    {"settings", "names"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 APART = {"data", "transforms", "objectives", "encoders"}

@@ -43,15 +43,18 @@ def test_the_small_config_itself_is_fine():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train__batch_size": 1}, "at least two images"),
+        ({"train__batch_size": 1}, r"batch_size is 1; it must be a whole number from 2"),
         ({"train__batch_size": 20}, r"20, which 8 devices cannot share.*e\.g\. 16"),
         ({"objectives__equivariance__splits": 5}, r"splits = 5 equal groups.*e\.g\. 15"),
-        ({"objectives__equivariance__splits": 0}, "splits = 0"),
+        ({"objectives__equivariance__splits": 0}, "splits is 0; it must"),
         ({"objectives__equivariance__splits": 16}, "two or more"),
         ({"objectives__equivariance__images": 32}, "compares 32 of 16 images"),
-        ({"objectives__equivariance__variant": "papre"}, "'paper'.*or 'code'"),
-        ({"objectives__equivariance__weight": -0.1}, "must not be negative"),
-        ({"objectives__equivariance__reference": "none"}, "'augmented' or 'identity'"),
+        (
+            {"objectives__equivariance__variant": "papre"},
+            "'papre'; it must be one of 'paper', 'code'",
+        ),
+        ({"objectives__equivariance__weight": -0.1}, "weight is -0.1; .* at least 0"),
+        ({"objectives__equivariance__reference": "none"}, "one of 'augmented', 'identity'"),
         ({"objectives__info_nce__temperature": 0.0}, "temperature is 0.0"),
         ({"objectives__equivariance__views": "shared"}, "views is 'shared'"),
         (
@@ -65,7 +68,7 @@ def test_the_small_config_itself_is_fine():
             {"objectives__equivariance__views": "contrast", "sharing__crop": "shared"},
             r"not 'auto' for \['crop'\]",
         ),
-        ({"objectives__moco__weight": 1.0, "objectives__moco__queue": 0}, "at least one key"),
+        ({"objectives__moco__weight": 1.0, "objectives__moco__queue": 0}, "queue is 0"),
         (
             {"objectives__moco__weight": 1.0, "objectives__moco__temperature": 0.0},
             "moco.temperature is 0.0",
@@ -77,41 +80,44 @@ def test_the_small_config_itself_is_fine():
         ),
         (
             {"objectives__equimod__weight": 1.0, "objectives__equimod__projector": ()},
-            "projector is empty",
+            r"projector is \(\)",
         ),
         ({"recipe__name": "simclr"}, "no recipe; choose from"),
-        ({"roles__crop": "invariance"}, "choose from invariant, rotational, ordered"),
+        (
+            {"roles__crop": "invariance"},
+            r"roles\.crop is 'invariance'; .* 'invariant', 'rotational'",
+        ),
         ({"data__split": "unlabeled"}, "has only"),
-        ({"data__on_device": "maybe"}, "choose from"),
+        ({"data__on_device": "maybe"}, "one of .*never"),
         ({"data__corrupt": "ignore"}, "corrupt"),
-        ({"data__workers": -1}, r"data\.workers is -1; it must be at least 0"),
-        ({"data__buffered": 0}, r"data\.buffered is 0; it must be at least 1"),
+        ({"data__workers": -1}, r"data\.workers is -1; it must be a whole number from 0"),
+        ({"data__buffered": 0}, r"data\.buffered is 0; it must be a whole number from 1"),
         ({"model__encoder": "resnet19"}, "resnet19"),
         ({"model__stem": "small"}, "small"),
         ({"model__compute_dtype": "float16"}, "float16"),
-        ({"optimizer__name": "adma"}, "choose adam"),
+        ({"optimizer__name": "adma"}, "one of 'adam'"),
         ({"train__log_every": 0}, "log_every is 0"),
         ({"train__steps_per_dispatch": 0}, "steps_per_dispatch is 0"),
         ({"train__steps": 0, "train__epochs": 0.0}, "at least one"),
         ({"train__batch_size": 160}, "at most 144"),
         ({"train__keep": 0}, "keep is 0"),
         ({"knn__neighbours": 0}, "knn.neighbours is 0"),
-        ({"evaluation__preset": "qick"}, "no evaluation preset 'qick'"),
+        ({"evaluation__preset": "qick"}, "preset is 'qick'"),
         ({"seed": -1}, "seed is -1"),
         ({"roles__crop": "ordered", "sharing__crop": "independent"}, "contradict each other.*rest"),
         ({"roles__crop": "invariant", "sharing__crop": "shared"}, "contradict.*ask for the invar"),
         ({"roles__crop": "predicted", "sharing__crop": "rest"}, "contradict.*not differ"),
         ({"roles__crop": "off", "sharing__crop": "shared"}, "contradict.*no view"),
-        ({"sharing__crop": "both"}, "sharing.crop is 'both'; choose from auto"),
+        ({"sharing__crop": "both"}, "sharing.crop is 'both'; .*'auto'"),
         ({"roles__crop": "ordered", "role_weights__crop": -1.0}, "role_weights.crop is -1.0"),
         ({"role_weights__crop": 2.0}, "crop is rotational and has no obj.*equivariance.weight"),
         ({"roles__crop": "invariant", "role_weights__crop": 2.0}, "info_nce.weight"),
-        ({"objectives__order__rungs": 2}, "at least 3 rungs"),
-        ({"objectives__order__form": "triplet"}, "hinge, listwise"),
-        ({"objectives__order__spacing": "log"}, "random or even"),
-        ({"objectives__order__margin": -0.5}, "margin >= 0"),
+        ({"objectives__order__rungs": 2}, "rungs is 2; it must be a whole number from 3"),
+        ({"objectives__order__form": "triplet"}, "'hinge', 'listwise'"),
+        ({"objectives__order__spacing": "log"}, "'random', 'even'"),
+        ({"objectives__order__margin": -0.5}, "margin is -0.5; .* at least 0"),
         ({"objectives__order__images": 17}, "order.images is 17"),
-        ({"objectives__order__margin": float("nan")}, "margin >= 0"),
+        ({"objectives__order__margin": float("nan")}, "margin is nan"),
         ({"objectives__order__weight": float("nan")}, "order.weight is nan"),
         ({"roles__crop": "ordered", "role_weights__crop": float("nan")}, "crop is nan"),
         (
@@ -455,7 +461,9 @@ def test_overrides_of_runs_that_do_not_exist():
     config = small()
     with config.unlocked():
         config.runs = ConfigDict({"a": {"objectives": {"equivarance": {"weight": 1.0}}}})
-    with pytest.raises(ValueError, match=r"config\.runs\.a does not fit"):
+    with pytest.raises(
+        ValueError, match=r"config\.runs\.a\.objectives has no setting 'equivarance': did you mean"
+    ):
         expand(config)
 
 

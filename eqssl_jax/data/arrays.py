@@ -102,7 +102,9 @@ def make_split(images: np.ndarray, labels: np.ndarray | None, where: str = "imag
             raise ValueError(f"The labels of {where} must count from 0, found {labels.min()}.")
         labels = labels.astype(np.int32)
     rgb = to_rgb(images)
-    return pipeline.streamed(lambda indices: rgb[indices], size=len(rgb), labels=labels)
+    key = where[where.rfind("[") + 1 :].strip("]'")
+    split = pipeline.streamed(lambda indices: rgb[indices], size=len(rgb), labels=labels)
+    return split._replace(names=lambda indices: [f"{key} {index}" for index in indices])
 
 
 def resized(split: Split, size: int) -> Split:

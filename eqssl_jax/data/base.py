@@ -1,6 +1,6 @@
 """What a data set is to the rest of the library: splits that can be read by index."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,8 @@ class Split(NamedTuple):
       factors: known generative factors by name, float32 [size] each (hue in turns, angle in
         radians, …); empty when unknown.
       load: `load(indices)` reads uint8 images [B, H, W, C] on the host; None when resident.
+      names: `names(indices)` says what the examples are called where they come from (a path below
+        the root, a row of an array, a record); no two of a source are equal. None: by number.
     """
 
     size: int
@@ -32,6 +34,21 @@ class Split(NamedTuple):
     labels: Int[np.ndarray, " n"] | None = None
     factors: Mapping[str, Float[np.ndarray, " n"]] = {}
     load: Callable[[Int[np.ndarray, " b"]], np.ndarray] | None = None
+    names: Callable[[Int[np.ndarray, " b"]], Sequence[str]] | None = None
+
+
+class Sizes(NamedTuple):
+    """Heights and widths of images as they were found, before anything is resized.
+
+    Attributes:
+      smallest, median, largest: (height, width); ordered by area.
+      images: how many were looked at, evenly spaced over all.
+    """
+
+    smallest: tuple[int, int]
+    median: tuple[int, int]
+    largest: tuple[int, int]
+    images: int
 
 
 class Dataset(NamedTuple):
@@ -44,7 +61,9 @@ class Dataset(NamedTuple):
       mean, std: per-channel statistics of the training images, in [0, 1].
       splits: "train", "validation", "test"; also "unlabeled" (STL-10: train without labels) and
         "out_of_range" (shapes) where they exist. "validation" is always carved from "train".
-      notes: one line of facts worth printing (skipped files, lossy copies, …), may be empty.
+      notes: one line of facts worth printing (held-out parts, lossy copies, …), may be empty.
+      left_out: how many files or examples were not taken, by reason ("files ending in .txt").
+      sizes: of the images as they were found; None where they are rendered, or of one size.
     """
 
     name: str
@@ -54,6 +73,8 @@ class Dataset(NamedTuple):
     std: tuple[float, ...]
     splits: Mapping[str, Split]
     notes: str = ""
+    left_out: Mapping[str, int] = {}
+    sizes: Sizes | None = None
 
     @property
     def clouds(self) -> bool:

@@ -19,6 +19,7 @@ class Encoded(NamedTuple):
       size: number of images.
       read: `read(i)` gives the bytes of image i.
       where: `where(i)` names image i in errors.
+      name: `name(i)` is what image i is called below the root, wherever that lies.
       labels, factors: as of a `Split`.
       cut: `cut(i, pixels)` gives the part of decoded image i that is wanted; None takes all of it.
     """
@@ -26,6 +27,7 @@ class Encoded(NamedTuple):
     size: int
     read: Callable[[int], bytes]
     where: Callable[[int], str]
+    name: Callable[[int], str]
     labels: Int[np.ndarray, " n"] | None = None
     factors: Mapping[str, Float[np.ndarray, " n"]] = {}
     cut: Callable[[int, UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "a b 3"]] | None = None
@@ -68,7 +70,10 @@ def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split,
         return found
 
     split = pipeline.streamed(load, size=encoded.size, labels=encoded.labels)
-    split = split._replace(factors=encoded.factors)
+    split = split._replace(
+        factors=encoded.factors,
+        names=lambda indices: [encoded.name(int(index)) for index in indices],
+    )
     if corrupt == "error":
         return split, 0
     good = _readable(one, encoded.size)

@@ -1,6 +1,6 @@
 """An ImageFolder, one directory a class, as a directory or as a zip of one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +80,7 @@ def read_described(
     splits, notes = {}, []
     for split, every in parts.items():
         files = {path: name for path, name in every.items() if path[0] in chosen}
-        encoded = _encoded(files, chosen, read, root)
+        encoded = _encoded(files, chosen, read, root, paths)
         if described is not None:
             known = manifests.columns_for(described, [paths[name] for name in files.values()])
             encoded = encoded._replace(factors=known)
@@ -153,7 +153,11 @@ def _chosen(names: tuple[str, ...], wanted: Sequence[str] | int | None) -> tuple
 
 
 def _encoded(
-    files: Listing, classes: tuple[str, ...], read: Callable[[str], bytes], root: Path
+    files: Listing,
+    classes: tuple[str, ...],
+    read: Callable[[str], bytes],
+    root: Path,
+    paths: Mapping[str, str],
 ) -> Encoded:
     number = {name: label for label, name in enumerate(classes)}
     names = list(files.values())
@@ -162,5 +166,6 @@ def _encoded(
         size=len(names),
         read=lambda index: read(names[index]),
         where=lambda index: f"{prefix}{names[index]}",
+        name=lambda index: paths[names[index]],
         labels=np.array([number[path[0]] for path in files], np.int32),
     )

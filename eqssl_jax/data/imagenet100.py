@@ -26,6 +26,7 @@ def choose(encoded: Encoded, classes: tuple[str, ...]) -> tuple[Encoded, tuple[s
         size=len(chosen),
         read=lambda index: encoded.read(chosen[index]),
         where=lambda index: encoded.where(chosen[index]),
+        name=lambda index: encoded.name(chosen[index]),
         labels=labels[chosen],
     )
     return kept, wanted

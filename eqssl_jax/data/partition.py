@@ -93,8 +93,10 @@ def carve_test(split: Split, fraction: float = 0.1) -> tuple[Split, Split]:
 
 def subset(split: Split, indices: Int[np.ndarray, " m"]) -> Split:
     """The examples `indices` of a split, renumbered from 0."""
+    names = split.names
     chosen = split._replace(
         size=len(indices),
+        names=None if names is None else lambda wanted: names(indices[wanted]),
         labels=None if split.labels is None else split.labels[indices],
         factors={name: values[indices] for name, values in split.factors.items()},
     )
@@ -120,4 +122,15 @@ def concatenate(first: Split, second: Split) -> Split:
         found = np.concatenate(parts)  # [B, H, W, C], the early ones first
         return found[np.argsort(np.argsort(late, kind="stable"))]
 
-    return streamed(load, size=first.size + second.size)
+    def names(indices: Int[np.ndarray, " b"]) -> list[str]:
+        parts = [(first, i) if i < first.size else (second, i - first.size) for i in indices]
+        return [names_of(split, np.array([i]))[0] for split, i in parts]
+
+    return streamed(load, size=first.size + second.size)._replace(names=names)
+
+
+def names_of(split: Split, indices: Int[np.ndarray, " b"]) -> list[str]:
+    """Names of some examples of a split: where they come from, or their numbers."""
+    if split.names is None:
+        return [str(int(index)) for index in indices]
+    return list(split.names(indices))

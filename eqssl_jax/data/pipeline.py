@@ -71,7 +71,7 @@ def to_device(split: Split) -> Split:
         return split
     chunks = np.split(np.arange(split.size), range(_CHUNK, split.size, _CHUNK))
     whole = np.concatenate([split.load(chunk) for chunk in chunks])
-    return resident(whole, split.labels)._replace(factors=split.factors)
+    return resident(whole, split.labels)._replace(factors=split.factors, names=split.names)
 
 
 def read_resident(

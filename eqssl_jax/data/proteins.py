@@ -78,7 +78,11 @@ def load(
         )
     clouds = np.stack([cloud(chain.atoms, points=points, scale=scale) for chain in long])
     split = Split(
-        len(clouds), jnp.asarray(clouds), read, factors={COMPLEX: group.astype(np.float32)}
+        len(clouds),
+        jnp.asarray(clouds),
+        read,
+        factors={COMPLEX: group.astype(np.float32)},
+        names=lambda indices: [f"chain {index} of {long[index].complex}" for index in indices],
     )
     rest, held = partition.carve(split, test, COMPLEX)
     splits = partition.with_validation({"train": rest, "test": held}, validation, COMPLEX)

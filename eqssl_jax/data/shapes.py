@@ -155,9 +155,14 @@ def _splits(sizes: Mapping[str, int], seed: int, side: int, kinds: int) -> dict[
             read=reader(side, kinds),
             labels=parts["label"][position],
             factors={factor: parts[factor][position] for factor in FACTORS},
+            names=functools.partial(_names, seed, index[name]),
         )
         for position, name in enumerate(sizes)
     }
+
+
+def _names(seed: int, numbers: Int[np.ndarray, " n"], indices: Int[np.ndarray, " b"]) -> list[str]:
+    return [f"seed {seed}, image {number}" for number in numbers[indices]]
 
 
 @functools.partial(jax.jit, static_argnames="kinds")

@@ -135,6 +135,7 @@ def _encoded(builder: Any, split: str, *, labeled: bool) -> Encoded:
         size=len(source),
         read=lambda index: source[index]["image"],
         where=lambda index: f"record {index} of {builder.info.full_name}, split {split},",
+        name=lambda index: f"{split} record {index}",
         labels=_labels(builder, split, source) if labeled else None,
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from eqssl_jax.config import plain
+from eqssl_jax.config import checked, plain
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training import processes
@@ -24,6 +24,7 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
     Raises:
       ValueError: if an override names a setting that does not exist, or of another type.
     """
+    config = checked(config)
     if not config.runs:
         return {"": config}
     expanded = {}
@@ -35,7 +36,7 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
             own.update(overrides)
         except (KeyError, AttributeError, TypeError) as error:
             raise ValueError(f"config.runs.{name} does not fit the config: {error}") from None
-        expanded[name] = own
+        expanded[name] = checked(own)
     return expanded
 
 
@@ -56,8 +57,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Raises:
       ValueError, OSError, FloatingPointError: as `training.setup.setup` and `training.loop.train`.
     """
-    processes.check_equal({"config": plain(config), "code": processes.code_digest()})
     runs = expand(config)
+    processes.check_equal({"config": plain(config), "code": processes.code_digest()})
     if list(runs) != [""] and jax.process_count() > 1:
         raise ValueError(
             f"This config compares several runs ({', '.join(runs)}), which one process does; here "

@@ -14,7 +14,7 @@ from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 from eqssl_jax import data, encoders, method
-from eqssl_jax.config import plain
+from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders import Network
 from eqssl_jax.method import Method
@@ -100,6 +100,7 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
       FileNotFoundError: if the data is not there.
     """
+    config = checked(config)
     mesh = make_mesh()
     built = method.build(config)
     check_batch(config, built, mesh.size if training else 1)

@@ -1,0 +1,216 @@
+"""What a data set was made of, small enough to be kept in a run and compared with later data."""
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.data.partition import names_of
+
+Fingerprint = dict[str, Any]  # of JSON
+
+# Sets with more examples than this are compared as a whole, not example by example.
+_LISTED = 100_000
+# Pixels of splits that take more bytes than this are not read for it.
+_READ_BYTES = 2**31
+_CHUNK = 1024  # examples read at a time
+_ABSENT = -1  # the label of an example without one
+_ORDER = ("train", "validation", "test", "unlabeled")
+
+
+def fingerprint(dataset: Dataset) -> Fingerprint:
+    """Count, names, labels and contents of every split, as a dict of JSON.
+
+        {"name": "folder", "classes": ["cat", "dog"], "splits": {"train": {
+            "count": 90,              examples
+            "names": "9f…",           digest of their names, in any order
+            "labels": "1c…" or None,  digest of (name, label)
+            "contents": "77…" or None digest of (name, pixels); None for rendered sets and those of
+                                      more than 2 GiB, whose pixels are not read for this
+            "examples": {…}}}}        48 bits of each name and of its pixels, and its label; only
+                                      for sets of up to 100,000 examples
+
+    Digests are BLAKE2b. Names do not depend on where a folder lies, so that data may be moved.
+    """
+    total = sum(split.size for split in dataset.splits.values())
+    size = total * int(np.prod(dataset.image_shape))
+    described = {
+        name: _split(split, listed=total <= _LISTED, pixels=size <= _READ_BYTES)
+        for name, split in dataset.splits.items()
+    }
+    return {"name": dataset.name, "classes": list(dataset.classes), "splits": described}
+
+
+def differences(stored: Fingerprint, present: Fingerprint) -> str:
+    """What differs between two fingerprints, in words; "" where nothing does.
+
+    An example is the same if its name is. One image more can move others between the splits that a
+    rule carves, so that added, removed, relabelled and changed ones are counted over all splits.
+    """
+    if _whole(stored) == _whole(present):
+        return ""
+    found = []
+    if stored["classes"] != present["classes"]:
+        found.append(
+            f"the classes were {_few(stored['classes'])} and are {_few(present['classes'])}"
+        )
+    before, after = _examples(stored), _examples(present)
+    if before is None or after is None:
+        return "; ".join(found + _by_split(stored, present))
+    common = before.keys() & after.keys()
+    changes = {
+        "added": len(after.keys() - common),
+        "removed": len(before.keys() - common),
+        "relabelled": sum(before[key][0] != after[key][0] for key in common),
+        "of the same name with other content": sum(
+            None not in (before[key][1], after[key][1]) and before[key][1] != after[key][1]
+            for key in common
+        ),
+        "moved to another split": sum(before[key][2] != after[key][2] for key in common),
+    }
+    found += [f"{_images(count)} {what}" for what, count in changes.items() if count]
+    return "; ".join(found) or "; ".join(_by_split(stored, present))
+
+
+def trained_on(stored: Fingerprint, present: Fingerprint, split: str = "test") -> int | None:
+    """How many examples of a split have the pixels of a stored "train" or "unlabeled" example.
+
+    None where it cannot be told: rendered examples, and sets whose pixels were not read.
+    """
+    trained: set[bytes] = set()
+    for name in ("train", "unlabeled"):
+        if name in stored["splits"]:
+            contents = _parts(stored["splits"][name])[2]
+            if contents is None:
+                return None
+            trained |= set(contents)
+    contents = _parts(present["splits"].get(split, {}))[2]
+    if contents is None or not trained:
+        return None
+    return sum(content in trained for content in contents)
+
+
+def _split(split: Split, *, listed: bool, pixels: bool) -> Fingerprint:
+    names = [_digest(name.encode()) for name in names_of(split, np.arange(split.size))]
+    labels = None if split.labels is None else np.asarray(split.labels, "<i4")
+    contents = _contents(split) if pixels else None
+    found: Fingerprint = {
+        "count": split.size,
+        "names": _together(names),
+        "labels": None,
+        "contents": None,
+    }
+    if labels is not None:
+        pairs = zip(names, labels, strict=True)
+        found["labels"] = _together([name + label.tobytes() for name, label in pairs])
+    if contents is not None:
+        pairs = zip(names, contents, strict=True)
+        found["contents"] = _together([name + content for name, content in pairs])
+    if listed:
+        found["examples"] = {
+            "names": _packed(b"".join(names)),
+            "labels": None if labels is None else _packed(labels.tobytes()),
+            "contents": None if contents is None else _packed(b"".join(contents)),
+        }
+    return found
+
+
+def _contents(split: Split) -> list[bytes] | None:
+    if isinstance(split.pool, Mapping):  # rendered: nothing is stored
+        return None
+    found: list[bytes] = []
+    for start in range(0, split.size, _CHUNK):
+        rows: Int[np.ndarray, " b"] = np.arange(start, min(start + _CHUNK, split.size))
+        load = split.load
+        chunk = np.asarray(split.pool[rows[0] : rows[-1] + 1]) if load is None else load(rows)
+        found += [_digest(np.ascontiguousarray(example).tobytes()) for example in chunk]
+    return found
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=6).digest()
+
+
+def _together(parts: list[bytes]) -> str:
+    """One digest of several, whatever their order."""
+    return hashlib.blake2b(b"".join(sorted(parts)), digest_size=16).hexdigest()
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content)).decode()
+
+
+def _unpacked(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))
+
+
+def _parts(split: Fingerprint) -> tuple[list[bytes], list[int], list[bytes] | None]:
+    """Names, labels and contents of the listed examples of a split; contents may be unknown."""
+    listed = split.get("examples")
+    if not listed:
+        return [], [], None
+    names = _cut(_unpacked(listed["names"]))
+    labels = [_ABSENT] * len(names)
+    if listed["labels"] is not None:
+        labels = np.frombuffer(_unpacked(listed["labels"]), "<i4").tolist()
+    contents = listed["contents"]
+    return names, labels, None if contents is None else _cut(_unpacked(contents))
+
+
+def _cut(content: bytes) -> list[bytes]:
+    return [content[start : start + 6] for start in range(0, len(content), 6)]
+
+
+def _examples(whole: Fingerprint) -> dict[bytes, tuple[int, bytes | None, str]] | None:
+    """(label, content, split) by name; None for a set whose examples are not listed.
+
+    "unlabeled" repeats the training images, and comes last.
+    """
+    found: dict[bytes, tuple[int, bytes | None, str]] = {}
+    for split in sorted(whole["splits"], key=lambda name: (*_ORDER, name).index(name)):
+        content = whole["splits"][split]
+        if "examples" not in content:
+            return None
+        names, labels, contents = _parts(content)
+        for number, name in enumerate(names):
+            pixels = None if contents is None else contents[number]
+            found.setdefault(name, (labels[number], pixels, split))
+    return found
+
+
+def _whole(whole: Fingerprint) -> Fingerprint:
+    """What two fingerprints of equal data share; examples may be listed in another order."""
+    splits = {
+        name: {key: value for key, value in split.items() if key != "examples"}
+        for name, split in whole["splits"].items()
+    }
+    return {"classes": whole["classes"], "splits": splits}
+
+
+def _by_split(stored: Fingerprint, present: Fingerprint) -> list[str]:
+    found = []
+    for name in sorted({*stored["splits"], *present["splits"]}):
+        before, after = (which["splits"].get(name) for which in (stored, present))
+        if before is None or after is None:
+            found.append(f"the split {name} is {'new' if before is None else 'gone'}")
+        elif before["count"] != after["count"]:
+            found.append(f"{name} had {before['count']:,} images and has {after['count']:,}")
+        else:
+            keys = ("names", "labels", "contents")
+            other = [key for key in keys if before[key] != after[key]]
+            found += [f"{name} has other {' and '.join(other)}"] if other else []
+    return found
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _few(names: list[str]) -> str:
+    text = ", ".join(names[:5]) or "unknown"
+    return text if len(names) <= 5 else f"{text}, … ({len(names)})"
