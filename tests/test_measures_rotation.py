@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eqssl_jax.measures.rotation.wahba import (
+from eqssl_jax.measures import (
     composition_error,
     effective_rank,
     gram_error,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eqssl_jax.settings import Schema
+from eqssl_jax.settings import Setting
 
 HIGHER, LOWER = "higher", "lower"
 
@@ -104,7 +104,7 @@ class Card(NamedTuple):
     outputs: tuple[Output, ...]
     title: str = ""
     needs: tuple[str, ...] = ()
-    settings: Schema = {}
+    settings: Mapping[str, Setting] = {}
     quick: Mapping[str, Any] = {}
     cost: Callable[[Any], int] = free_of_charge
     check: Callable[[Any], None] | None = None

@@ -1,5 +1,4 @@
-"""Which cards there are: those of this folder, found by listing it, and those named from outside.
-"""
+"""Which cards there are: those of this folder, found by listing it, and those from outside."""
 
 import functools
 import importlib
@@ -62,3 +61,13 @@ def cards(outside: Sequence[str] = (), *, setting: str = "config.evaluation.meas
 def outputs(chosen: Sequence[Card] | None = None) -> tuple[Output, ...]:
     """The outputs of cards (of the package by default), in the order of tables."""
     return tuple(output for card in chosen or built_in() for output in card.outputs)
+
+
+def output_of(card: Card, name: str) -> Output | None:
+    """The output that a number belongs to; of families the one with the longest name that fits."""
+    fitting = [
+        output
+        for output in card.outputs
+        if name == output.name or (output.family and name.startswith(f"{output.name}_"))
+    ]
+    return max(fitting, key=lambda output: len(output.name), default=None)

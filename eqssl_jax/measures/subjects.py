@@ -1,5 +1,4 @@
-"""What a card sees: one encoder on one data set, with all that is computed once for several cards.
-"""
+"""What a card sees: one encoder on one data set, and what is computed once for several cards."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar

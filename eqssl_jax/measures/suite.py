@@ -12,7 +12,7 @@ from eqssl_jax.data.base import Dataset
 from eqssl_jax.measures.budget import Settings
 from eqssl_jax.measures.budget import settings as preset
 from eqssl_jax.measures.cards import Card, Measured, Number
-from eqssl_jax.measures.catalogue import built_in
+from eqssl_jax.measures.catalogue import built_in, output_of
 from eqssl_jax.measures.features import Encode, Layers
 from eqssl_jax.measures.order.ladder_order import Spectrum
 from eqssl_jax.measures.rotation.augmented import RotationStudy
@@ -214,8 +214,7 @@ def _chance(
         founds = [by_card[card.name] for by_card in measured.values() if card.name in by_card]
         for name in dict.fromkeys(name for found in founds for name in found.numbers):
             own = next((found.chance[name] for found in founds if name in found.chance), None)
-            fits = [o for o in card.outputs if name == o.name or o.family and name.startswith(o.name)]
-            output = max(fits, key=lambda o: len(o.name), default=None)
+            output = output_of(card, name)
             if own is None and output is not None:
                 chance = output.chance
                 own = chance(conditions, name) if callable(chance) else chance

@@ -140,9 +140,7 @@ def _measure(seen: Seen) -> Measured:
             )
     flat = np.stack([planar(axes) for axes in curves])
     kept = flat[:_KEPT].round(4).tolist()
-    return Measured(
-        numbers, missing, details={"trajectories": kept}, arrays={"trajectories": flat}
-    )
+    return Measured(numbers, missing, details={"trajectories": kept}, arrays={"trajectories": flat})
 
 
 CARD = Card(

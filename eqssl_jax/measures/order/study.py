@@ -45,12 +45,11 @@ class LadderStudy(NamedTuple):
 
 
 def ladder_study(
-    encoders: Mapping[str, Encode],
+    encoders: Mapping[str, Encode | Layers],
     splits: Mapping[str, Split],
     transform: Transform,
     key: Key[Array, ""],
     *,
-    layers: Mapping[str, Layers] = {},
     parts: Sequence[str] | None = None,
     held_out: str = "test",
     rungs: int = 8,
@@ -75,11 +74,10 @@ def ladder_study(
     of the held-out images.
 
     Args:
-      encoders: by name.
+      encoders: by name; of those that give all their layers each is measured.
       splits: `held_out` for order; R² also needs "train" and "validation" beside it.
       transform: a chain whose parts are measured.
       key: of the draws.
-      layers: for encoders that can give all their layers, what gives them (instead of `encoders`).
       parts: which to measure; None takes all that draw a number which moves some image, as
         `views.ladder_parts` does.
       held_out: the split that is measured.
@@ -87,15 +85,14 @@ def ladder_study(
       images: a fixed random subset of so many.
 
     Raises:
-      ValueError: without encoders, for layers of an unknown encoder, fewer than 3 rungs, a missing
+      ValueError: without encoders, fewer than 3 rungs, a missing
         split, or parts that the transformation does not have.
     """
     wanted = with_numbers(transform) if parts is None else tuple(parts)
-    _check(encoders, layers, splits, held_out, rungs, set(wanted) - set(transform.identity))
+    _check(encoders, splits, held_out, rungs, set(wanted) - set(transform.identity))
     fitted = FITTED if held_out not in FITTED and set(FITTED) <= set(splits) else ()
     limits = {"train": 2 * images, "validation": images, held_out: images}
     chosen = {name: subset(splits[name].size, limits[name]) for name in (*fitted, held_out)}
-    models = {name: layers.get(name, encode) for name, encode in encoders.items()}
     counts = {name: len(rows) for name, rows in chosen.items()}
     walks = draw_ladders(transform, key, wanted, rungs, counts)
     draws = walks.clean
@@ -106,7 +103,7 @@ def ladder_study(
     for part in draws:
         embedded = {
             name: embed_views(
-                models,
+                encoders,
                 splits[name],
                 transform,
                 draws[part][name].params,
@@ -117,7 +114,7 @@ def ladder_study(
             for name in chosen
         }
         amid = embed_views(
-            models,
+            encoders,
             splits[held_out],
             transform,
             walks.amid[part].params,
@@ -145,18 +142,16 @@ _SINGLE = ("order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude", 
 
 
 def _check(
-    encoders: Mapping[str, Encode],
-    layers: Mapping[str, Layers],
+    encoders: Mapping[str, Encode | Layers],
     splits: Mapping[str, Split],
     held_out: str,
     rungs: int,
     unknown: set[str],
 ) -> None:
-    if not encoders or set(layers) - set(encoders) or held_out not in splits or rungs < 3:
+    if not encoders or held_out not in splits or rungs < 3:
         raise ValueError(
-            f"ladder_study() needs encoders, layers of these only, the split {held_out!r} and at "
-            f"least 3 rungs; found encoders {list(encoders)}, layers of {list(layers)}, splits "
-            f"{list(splits)} and rungs={rungs}."
+            f"ladder_study() needs encoders, the split {held_out!r} and at least 3 rungs; found "
+            f"encoders {list(encoders)}, splits {list(splits)} and rungs={rungs}."
         )
     if unknown:
         raise ValueError(f"ladder_study() found no parts {sorted(unknown)} in the transformation.")

@@ -206,17 +206,20 @@ def _chance(conditions: Conditions, name: str) -> float | None:
     return 0.0 if name.endswith("_per_dimension") and "out_of_range" not in name else None
 
 
+_NAMED = [
+    Output(f"r2_{factor}{end}", f"R² of {factor}{words}", HIGHER, ".3f")
+    for end, words in (("", ""), ("_out_of_range", ", out of range"))
+    for factor in ("hue", "angle", "size")
+]
 CARD = Card(
     name="factors",
     measure=_measure,
-    outputs=tuple(
-        Output(f"r2_{factor}{end}", f"R² of {factor}{words}", HIGHER, ".3f",
-               headline=factor == "hue" and not end)
-        for end, words in (("", ""), ("_out_of_range", ", out of range"))
-        for factor in ("hue", "angle", "size")
-    )
-    + (Output("r2", "R²", HIGHER, ".3f", chance=_chance, family=True),),
+    outputs=(
+        _NAMED[0]._replace(headline=True),
+        *_NAMED[1:],
+        Output("r2", "R²", HIGHER, ".3f", chance=_chance, family=True),
+    ),
     needs=("test",),
     absent=("r2",),
     source="Garrido et al. 2023 (SIE), arXiv:2302.10283",
-)  # fmt: skip
+)

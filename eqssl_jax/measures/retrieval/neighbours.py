@@ -161,8 +161,9 @@ def _measure(seen: Seen) -> Measured:
         hue_distance(hues + budget.hue_shift, bank_hues[after]),
         hue_distance(hues, bank_hues[before]),
     )
-    of_hues = {n: Number(d, n=len(rows)) for n, d in zip(_DISTANCES_OF_HUES, distances, strict=True)}
-    return Measured({**numbers, **of_hues}, arrays=arrays)
+    for name, distance in zip(_DISTANCES_OF_HUES, distances, strict=True):
+        numbers[name] = Number(distance, n=len(rows))
+    return Measured(numbers, arrays=arrays)
 
 
 _DISTANCES_OF_HUES = ("retrieved_hue_distance", "retrieved_hue_distance_before")

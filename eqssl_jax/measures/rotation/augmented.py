@@ -1,5 +1,4 @@
-"""Embeddings of the same images under the same random augmentations, shared by all that read them.
-"""
+"""Embeddings of the same images under the same random augmentations, for all that read them."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ SETTINGS: Mapping[str, Setting] = {
     "rotation_images": optional(whole(5000, "under these draws", low=1)),
     "pair_images": whole(1000, "of them whose pairs are compared (γ, Gram error)", low=1),
 }
-QUICK = dict(augmentations=6, pairs=2, rotation_images=384, pair_images=256)
+QUICK: Mapping[str, int] = dict(augmentations=6, pairs=2, rotation_images=384, pair_images=256)
 
 
 class Augmented(NamedTuple):
