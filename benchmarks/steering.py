@@ -58,14 +58,17 @@ def measure(folder: Path, args: argparse.Namespace) -> None:
             cards=(CARD,),
         )
         for encoder in encoders:
-            plain = result["steering"].get(encoder, {})
+            plain = result["steering"].get(encoder, {}).get(part, {})
             path = folder / f"steering_{part}_{encoder}"
             seconds = round(time.time() - start, 1)
-            write_json(path.with_suffix(".json"), {"numbers": result["encoders"][encoder], "seconds": seconds,
-                       "skipped": result["skipped"], **plain})  # fmt: skip
+            numbers = result["encoders"][encoder]
+            write_json(
+                path.with_suffix(".json"),
+                {"numbers": numbers, "seconds": seconds, "skipped": result["skipped"], **plain},
+            )
             if plain:
                 figures.steering(plain, path.with_suffix(".png"))
-            shown = {name: round(v["value"], 3) for name, v in numbers.values.items()}
+            shown = {name: round(found["value"], 3) for name, found in numbers.items()}
             print(folder.name, encoder, part, f"{seconds} s", json.dumps(shown), flush=True)
 
 

@@ -65,7 +65,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
             f"are {jax.process_count()}. Start each run on its own, or use one process."
         )
     # All mistakes show before any work.
-    built = processes.together(lambda: {name: setup(own) for name, own in runs.items()})
+    built = processes.together(
+        lambda: {name: setup(own, workdir=workdir / name) for name, own in runs.items()}
+    )
     print("Compiling the first step (half a minute and more on a CPU) ...", flush=True)
     if list(runs) == [""]:
         train(built[""], workdir)

@@ -133,7 +133,8 @@ def step_flops(run: Setup, state: object) -> float | None:
     Counted with XLA's convolutions: the compiler counts the body of a loop once, and on CPU ours
     loop over images. Loops left over small filters (jitter, blur) make the count a lower bound.
     """
-    counted = run._replace(network=build_network(run.config, run.dataset, conv="xla"))
+    network = build_network(run.config, run.dataset.mean, run.dataset.std, conv="xla")
+    counted = run._replace(network=network)
     lowered = _step(counted, jax.random.key(run.config.seed)).lower(
         state, run.split.pool, run.inputs_shape()
     )
