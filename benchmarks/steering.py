@@ -58,7 +58,7 @@ def measure(folder: Path, args: argparse.Namespace) -> None:
             cards=(CARD,),
         )
         for encoder in encoders:
-            plain = result["steering"].get(encoder, {}).get(part, {})
+            plain = result["steering"].get(encoder, {})
             path = folder / f"steering_{part}_{encoder}"
             seconds = round(time.time() - start, 1)
             numbers = result["encoders"][encoder]

@@ -258,6 +258,7 @@ SCHEMA: Schema = {
     "evaluation": dict(
         preset=choice("full", "quick: budgets for a laptop", ("full", "quick")),
         options=free("any budget of the preset, by name"),
+        measures=names((), "of your own beside those of the package: cards, module:attribute"),
     ),
     "advice": dict(  # python -m eqssl_jax.advise
         roles=names(("invariant", "ordered", "off"), "tried for every part", ROLES, least=1),

@@ -25,6 +25,10 @@ Encode = Callable[[Float[Array, "b h w c"]], tuple[Float[Array, "b features"], F
 Layers = Callable[[Float[Array, "b h w c"]], Mapping[str, Float[Array, "b h"]]]
 
 
+class EncoderFault(ValueError):
+    """An encoder fails, or gives NaN or infinite values: nothing can be measured of it."""
+
+
 class Features(NamedTuple):
     """What an encoder says of N examples; row i belongs to example `indices[i]` of the split.
 
@@ -233,7 +237,10 @@ def layer_outputs(
     Views are rendered on the device whatever the encoder; one of the host then gets NumPy images.
     """
     if isinstance(encode, Encoder):
-        return encode.layers(np.asarray(images, np.float32))
+        try:
+            return encode.layers(np.asarray(images, np.float32))
+        except ValueError as error:
+            raise EncoderFault(str(error)) from error
     return _traced_outputs(encode, images, sharding=sharding)
 
 

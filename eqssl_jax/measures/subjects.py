@@ -8,17 +8,13 @@ from jaxtyping import Array, Float, Int, Key
 
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.measures.budget import Settings
-from eqssl_jax.measures.features import Encode, Features, Layers, extract
+from eqssl_jax.measures.features import Encode, EncoderFault, Features, Layers, extract
 from eqssl_jax.transforms.base import Transform
 
 T = TypeVar("T")
 # Features of images [n, H], of the same images after one draw [n, H], and the draw (leaves without
 # a leading axis), to the embeddings after, predicted and before, [n, D] each.
 Head = Callable[[np.ndarray, np.ndarray, Any], tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-class Diverged(ValueError):
-    """An encoder gives NaN or infinite values: nothing can be measured of it."""
 
 
 class Subject(NamedTuple):
@@ -111,7 +107,7 @@ class Seen:
 
         Raises:
           ValueError: for a split that the data set does not have.
-          Diverged: for values that are not finite.
+          EncoderFault: for values that are not finite.
         """
         return self.conditions.once(_rows, self.name, split)
 
@@ -154,7 +150,7 @@ def _rows(conditions: Conditions, name: str, split: str) -> Features:
         limit=conditions.limit(split),
     )
     if not (np.isfinite(found.features).all() and np.isfinite(found.embeddings).all()):
-        raise Diverged(
+        raise EncoderFault(
             f"The encoder {name!r} gives NaN or infinite values for images of the {split} split of "
             f"{conditions.dataset.name}: it diverged, or computes with too few digits. There is "
             f"nothing to measure; take an earlier checkpoint."

@@ -13,10 +13,10 @@ from eqssl_jax.measures.budget import Settings
 from eqssl_jax.measures.budget import settings as preset
 from eqssl_jax.measures.cards import Card, Measured, Number
 from eqssl_jax.measures.catalogue import built_in, output_of
-from eqssl_jax.measures.features import Encode, Layers
+from eqssl_jax.measures.features import Encode, EncoderFault, Layers
 from eqssl_jax.measures.order.ladder_order import Spectrum
 from eqssl_jax.measures.rotation.augmented import RotationStudy
-from eqssl_jax.measures.subjects import KINDS, NEEDS, Conditions, Diverged, Seen, Subject
+from eqssl_jax.measures.subjects import KINDS, NEEDS, Conditions, Seen, Subject
 from eqssl_jax.transforms.base import Params, Transform
 
 Measurements = Mapping[str, Mapping[str, Measured]]  # by encoder, then by card
@@ -127,14 +127,14 @@ def measure(card: Card, seen: Seen) -> Measured:
     """What one card says of one encoder: its numbers, or why there are none.
 
     Raises:
-      Diverged: for an encoder that gives values that are not finite.
+      EncoderFault: for an encoder that gives NaN, fails, or changes with the batch.
     """
     why = next((why for need in card.needs if need in NEEDS and (why := NEEDS[need](seen))), "")
     if why:
         return Measured(missing=dict.fromkeys(card.absent_names(), why))
     try:
         found = card.measure(seen)
-    except Diverged:
+    except EncoderFault:
         raise
     except ValueError as error:
         if not _stated(error):

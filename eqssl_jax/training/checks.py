@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.measures import settings
+from eqssl_jax.measures import cards, settings
 from eqssl_jax.method import Method, build_recipe
 
 
@@ -90,7 +90,9 @@ def check_measurements(config: ConfigDict) -> None:
         raise ValueError(f"config.train.keep is {config.train.keep}; keep at least 1 checkpoint.")
     if not 0 <= config.seed < 2**31:
         raise ValueError(f"config.seed is {config.seed}; it must lie in 0 … {2**31 - 1}.")
-    chosen = settings(config.evaluation.preset, **plain(config)["evaluation"]["options"])
+    evaluation = plain(config)["evaluation"]
+    measured = cards(evaluation["measures"])
+    chosen = settings(evaluation["preset"], cards=measured, **evaluation["options"])
     if chosen.care_recipe:
         build_recipe(chosen.care_recipe, {"size": 32})  # evaluation gives it that of the views
 

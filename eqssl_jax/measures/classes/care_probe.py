@@ -16,6 +16,7 @@ from eqssl_jax.measures.classes.linear_probe import (
     Probe,
     accuracies,
     cross_entropy,
+    lenient,
     probed,
     summary,
 )
@@ -177,7 +178,8 @@ def _train(
             gradient = jax.grad(cross_entropy)(model, rows, labels)
             # L2 in the gradient, of the bias too, as PyTorch's weight_decay=… does.
             gradient = jax.tree.map(lambda g, p: g + decay * p, gradient, model)
-            updates, memory = rule.update(gradient, memory)
+            with lenient():
+                updates, memory = rule.update(gradient, memory)
             return jax.tree.map(lambda p, u: p - rate * u, model, updates), memory
 
         return jax.vmap(one)(*state), None

@@ -1,6 +1,7 @@
 """Linear classification of frozen features, regularised by what a validation split says."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -202,14 +203,23 @@ def _solve(x: Array, y: Array, weights: Array, rows: Array, l2: Array, rate: Arr
 
         def move(state: PyTree, rows: Int[Array, " b"]) -> tuple[PyTree, None]:
             model, memory = state
-            updates, memory = rule.update(jax.grad(loss)(model, rows), memory)
-            return (optax.apply_updates(model, updates), memory), None
+            gradient = jax.grad(loss)(model, rows)
+            with lenient():
+                updates, memory = rule.update(gradient, memory)
+                return (optax.apply_updates(model, updates), memory), None
 
         start = Linear(weight, jnp.zeros(weight.shape[1]))
         return jax.lax.scan(move, (start, rule.init(start)), rows)[0][0]
 
     # Candidates of one seed see the same minibatches: rows are gathered once for all of them.
     return jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(0, 0, None))(weights, rows, l2)
+
+
+@contextlib.contextmanager
+def lenient() -> Iterator[None]:
+    """For a caller with strict promotion: optax mixes dtypes and ranks."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 def probed(probe: Probe, prefix: str) -> Measured:

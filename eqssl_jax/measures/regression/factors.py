@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.cards import HIGHER, Card, Number, Output
+from eqssl_jax.measures.cards import HIGHER, Card, Measured, Number, Output
 from eqssl_jax.measures.features import Features
-from eqssl_jax.measures.subjects import Conditions, Seen
+from eqssl_jax.measures.subjects import Seen
 
 Rows = Float[Array | np.ndarray, "n h"]
 
@@ -187,23 +187,20 @@ def _solve(
     return found
 
 
-def _measure(seen: Seen) -> dict[str, Number]:
+def _measure(seen: Seen) -> Measured:
     splits = [n for n in ("train", "validation", "test", "out_of_range") if n in seen.splits]
     rows = {name: seen.rows(name) for name in splits}
     explained = factor_r2(rows, seen.splits)
     if not explained:
         raise ValueError("the data set knows neither hue, angle nor size")
     sizes = {name: len(part.indices) for name, part in rows.items()}
-    return {
+    numbers = {
         name: Number(value, n=sizes["out_of_range" if "out_of_range" in name else "test"])
         for name, value in explained.items()
     }
-
-
-def _chance(conditions: Conditions, name: str) -> float | None:
-    """Jointly, the means of (cos, sin) alone already score above 0; out of range, below."""
-    del conditions
-    return 0.0 if name.endswith("_per_dimension") and "out_of_range" not in name else None
+    # Jointly, the means of (cos, sin) alone already score above 0; out of range, below.
+    known = [n for n in numbers if n.endswith("_per_dimension") and "out_of_range" not in n]
+    return Measured(numbers, chance=dict.fromkeys(known, 0.0))
 
 
 _NAMED = [
@@ -214,11 +211,7 @@ _NAMED = [
 CARD = Card(
     name="factors",
     measure=_measure,
-    outputs=(
-        _NAMED[0]._replace(headline=True),
-        *_NAMED[1:],
-        Output("r2", "R²", HIGHER, ".3f", chance=_chance, family=True),
-    ),
+    outputs=(_NAMED[0]._replace(headline=True), *_NAMED[1:]),
     needs=("test",),
     absent=("r2",),
     source="Garrido et al. 2023 (SIE), arXiv:2302.10283",
