@@ -3,6 +3,7 @@
 from eqssl_jax.measures.budget import PRESETS, settings
 from eqssl_jax.measures.cards import HIGHER, LOWER, Card, Measured, Number, Output, over_draws
 from eqssl_jax.measures.catalogue import built_in, cards
+from eqssl_jax.measures.checks import TooFew
 from eqssl_jax.measures.classes.care_probe import care_probe
 from eqssl_jax.measures.classes.knn import knn_accuracy
 from eqssl_jax.measures.classes.linear_probe import Probe, linear_probe
@@ -16,13 +17,15 @@ from eqssl_jax.measures.order.turntable import TurnOrder, turn_order_accuracy
 from eqssl_jax.measures.regression.change import Changes, change_r2
 from eqssl_jax.measures.regression.factors import factor_r2, r2, ridge
 from eqssl_jax.measures.regression.prediction_gain import DisplacementGain, displacement_gain
-from eqssl_jax.measures.retrieval.neighbours import (
-    NeighbourChange,
+from eqssl_jax.measures.retrieval.colour import (
+    Followed,
     hue_distance,
     hue_draw,
-    neighbour_change,
-    neighbours,
+    hue_followed,
+    mean_hues,
+    trained_shift,
 )
+from eqssl_jax.measures.retrieval.neighbours import NeighbourChange, neighbour_change, neighbours
 from eqssl_jax.measures.retrieval.ranking import (
     chance_reciprocal_rank,
     hits_at,
@@ -30,7 +33,7 @@ from eqssl_jax.measures.retrieval.ranking import (
     target_ranks,
 )
 from eqssl_jax.measures.rotation.augmented import RotationStudy
-from eqssl_jax.measures.rotation.composition import composition_error
+from eqssl_jax.measures.rotation.composition import composition_error, held_out_composition
 from eqssl_jax.measures.rotation.effective_rank import effective_rank
 from eqssl_jax.measures.rotation.forms import (
     FormChange,
@@ -67,6 +70,7 @@ __all__ = [
     "Drawn",
     "Encode",
     "Features",
+    "Followed",
     "FormChange",
     "FormGramError",
     "LadderStudy",
@@ -82,6 +86,7 @@ __all__ = [
     "Steering",
     "SteeringStudy",
     "Subject",
+    "TooFew",
     "TurnOrder",
     "axis_error",
     "built_in",
@@ -103,16 +108,19 @@ __all__ = [
     "form_gram_error",
     "gram_error",
     "group_factor",
+    "held_out_composition",
     "held_out_wahba",
     "hits_at",
     "hue_distance",
     "hue_draw",
+    "hue_followed",
     "invariance_error",
     "kendall_tau",
     "knn_accuracy",
     "ladder_study",
     "linear_map",
     "linear_probe",
+    "mean_hues",
     "neighbour_change",
     "neighbours",
     "order_accuracy",
@@ -133,6 +141,7 @@ __all__ = [
     "steering_study",
     "subset",
     "target_ranks",
+    "trained_shift",
     "trajectories",
     "turn_order_accuracy",
     "wahba",

@@ -92,7 +92,8 @@ class Card(NamedTuple):
       settings: its budgets, a schema; the names are those of `config.evaluation.options`.
       quick: what the preset "quick" makes of them.
       cost: `cost(conditions)`, how many images each encoder has to encode for it alone.
-      check: `check(conditions)` refuses what cannot be measured before anything is encoded.
+      check: `check(conditions)` refuses what cannot be measured before anything is encoded, and may
+        give settings that follow from the data or the transformation, by name.
       absent: names under which a reason for the whole card is filed; all outputs by default.
       figure: `module:function` called as `function(arrays, path)`, arrays by name and encoder.
       rank: cards of a topic stand in tables in the order of rank, then of name.
@@ -107,7 +108,7 @@ class Card(NamedTuple):
     settings: Mapping[str, Setting] = {}
     quick: Mapping[str, Any] = {}
     cost: Callable[[Any], int] = free_of_charge
-    check: Callable[[Any], None] | None = None
+    check: Callable[[Any], Mapping[str, Any] | None] | None = None
     absent: tuple[str, ...] = ()
     figure: str = ""
     rank: int = 50

@@ -159,8 +159,11 @@ def _rows(conditions: Conditions, name: str, split: str) -> Features:
 
 
 def _labelled(seen: Seen) -> str:
-    missing = [s for s in ("train", seen.held_out) if seen.conditions.labels(s) is None]
-    return f"{seen.dataset.name} has no labels" if missing else ""
+    splits = ("train", seen.held_out)
+    if any(seen.conditions.labels(split) is None for split in splits):
+        return f"{seen.dataset.name} has no labels"
+    labels = np.concatenate([seen.labels(split) for split in splits])
+    return "" if len(np.unique(labels)) > 1 else "all images are of one class"
 
 
 def _chosen_labels(seen: Seen) -> str:

@@ -110,7 +110,7 @@ def evaluate(
     )
     for card in chosen:
         if card.check is not None:
-            card.check(conditions)
+            conditions.settings = conditions.settings._replace(**card.check(conditions) or {})
     measured: dict[str, dict[str, Measured]] = {
         name: {
             card.name: measure(card, seen)
@@ -218,7 +218,7 @@ def _chance(
             if own is None and output is not None:
                 chance = output.chance
                 own = chance(conditions, name) if callable(chance) else chance
-            if own is not None:
+            if own is not None and math.isfinite(own):
                 chances[name] = own
     return chances
 

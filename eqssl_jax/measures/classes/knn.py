@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from eqssl_jax.measures.cards import HIGHER, Card, Number, Output
+from eqssl_jax.measures.checks import TooFew, check_finite
 from eqssl_jax.measures.subjects import Conditions, Seen
 from eqssl_jax.settings import number, whole
 
@@ -37,8 +38,8 @@ def knn_accuracy(
       classes: number of classes; None takes the largest bank label plus one.
 
     Raises:
-      ValueError: for k outside 1 … N, τ ≤ 0, shapes that do not match, or labels outside the
-        classes.
+      ValueError: for k outside 1 … N (`TooFew`), τ ≤ 0, shapes that do not match, labels outside
+        the classes, or features that are not finite.
 
     Source: the monitor of Wu et al. 2018 (arXiv:1805.01978), as used by Gupta et al. 2024
     (arXiv:2306.13924).
@@ -79,13 +80,16 @@ def most_frequent(conditions: Conditions, name: str, *, most: int = 1) -> float 
 
 
 def _measure(seen: Seen) -> dict[str, Number]:
-    labels = seen.labels(seen.held_out)
+    labels, k = seen.labels(seen.held_out), seen.settings.knn_neighbours
+    count = len(seen.labels("train"))
+    if k > count:
+        raise TooFew(f"{count} training images, and knn_neighbours is {k}: set it lower")
     accuracy = knn_accuracy(
         seen.features("train"),
         seen.labels("train"),
         seen.features(seen.held_out),
         labels,
-        k=min(seen.settings.knn_neighbours, len(seen.features("train"))),
+        k=k,
         temperature=seen.settings.knn_temperature,
         classes=len(seen.dataset.classes),
     )
@@ -100,7 +104,7 @@ CARD = Card(
     ),
     needs=("labels",),
     settings={
-        "knn_neighbours": whole(200, "that vote; lowered to the size of a small bank", low=1),
+        "knn_neighbours": whole(200, "that vote", low=1),
         "knn_temperature": number(0.5, "of the votes of kNN", above=0),
     },
     rank=10,
@@ -148,9 +152,10 @@ def _check(
     if not len(queries):
         raise ValueError("There is no query to classify: the query set is empty.")
     if not 1 <= k <= len(bank):
-        raise ValueError(
+        raise TooFew(
             f"k must lie in 1 … {len(bank)}, the size of the bank, found k={k}: lower k or enlarge "
             f"the bank."
         )
+    check_finite(bank=bank, queries=queries)
     if temperature <= 0:
         raise ValueError(f"The temperature must be positive, found {temperature}.")

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from eqssl_jax.measures.cards import HIGHER, Card, Number, Output
+from eqssl_jax.measures.checks import TooFew, check_finite
 from eqssl_jax.measures.subjects import Seen, unit
 
 _SAME_ANGLE = 1e-5  # radians; float32 angles that are equal differ by less once they are wrapped
@@ -48,7 +49,7 @@ def turn_order_accuracy(
     """
     found = sequence_orders(z, angle, sequence, window=window)
     if not len(found):
-        raise ValueError(
+        raise TooFew(
             f"No sequence has three frames within {window:.3g} radians of each other: "
             f"{len(np.asarray(angle))} frames in {len(np.unique(sequence))} sequences. Take more "
             f"frames, or a wider window."
@@ -104,8 +105,7 @@ def _check_turns(z: np.ndarray, angle: np.ndarray, sequence: np.ndarray, window:
         )
     if not 0 < window <= np.pi:
         raise ValueError(f"The window must lie in (0, π] radians, found {window}.")
-    if not np.isfinite(z).all():
-        raise ValueError("Embeddings hold NaN or infinite values: the encoder diverged.")
+    check_finite(z=z)
     missing = int(np.sum(~np.isfinite(angle)))
     if missing:
         raise ValueError(
@@ -125,9 +125,7 @@ def _measure(seen: Seen) -> dict[str, Number]:
     for suffix, z in (("", rows.features), ("_embedding", rows.embeddings)):
         shares = sequence_orders(unit(z[known]), angle[known], sequence[known])
         if not len(shares):
-            raise ValueError(
-                "no turn shows three frames within a quarter turn among the images taken"
-            )
+            raise TooFew("no turn shows three frames within a quarter turn among the images taken")
         sd = float(np.std(shares, ddof=1)) if len(shares) > 1 else None
         numbers[f"turntable_order_accuracy{suffix}"] = Number(shares.mean(), sd, len(shares))
     return numbers

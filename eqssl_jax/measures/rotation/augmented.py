@@ -1,7 +1,7 @@
 """Embeddings of the same images under the same random augmentations, for all that read them."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -101,20 +101,25 @@ def cost(conditions: Conditions) -> int:
     return (1 + budget.augmentations + budget.pairs) * len(conditions.once(images))
 
 
-def enough(seen: Seen, of: int = 1) -> None:
-    """Refuse as many dimensions as images, `of` = 2: as half of the images.
+def where_enough(
+    seen: Seen, *parts: tuple[tuple[str, ...], int, Callable[[], Mapping[str, Sequence[float]]]]
+) -> Measured:
+    """Numbers of several parts, each (names, images that it needs, what computes it).
 
-    Raises:
-      ValueError: with both numbers.
+    A part that has fewer images is left out with the reason, and the others are kept.
     """
     n, d = seen.shared(augmented).plain.shape
-    if -(-n // of) <= d:
-        raise ValueError(
-            f"needs more than {of * d} images, the dimension of the embeddings; found {n}"
-            if of == 1
-            else f"needs more than {of * d} images, twice the dimension of the embeddings; found "
-            f"{n}"
-        )
+    values: dict[str, Sequence[float]] = {}
+    missing: dict[str, str] = {}
+    for names, needed, compute in parts:
+        if n < needed:
+            few = f"more than {needed - 1} images, for embeddings of dimension {d}"
+            why = f"needs {'two images' if needed == 2 else few}; found {n}"
+            missing |= dict.fromkeys(names, why)
+        else:
+            values |= compute()
+    measured = over_augmentations(values)
+    return measured._replace(missing={**measured.missing, **missing})
 
 
 def over_augmentations(values: Mapping[str, Sequence[float]]) -> Measured:

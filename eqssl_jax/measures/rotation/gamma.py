@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from eqssl_jax.measures.cards import LOWER, Card, Measured, Number, Output
+from eqssl_jax.measures.checks import TooFew
 from eqssl_jax.measures.rotation import augmented
-from eqssl_jax.measures.rotation.pairs import Rows, pair
+from eqssl_jax.measures.rotation.pairs import Rows, paired
 from eqssl_jax.measures.subjects import Seen
 from eqssl_jax.settings import number
 
@@ -36,13 +37,15 @@ def relative_rotational_equivariance(
       `Gamma(gamma, dropped)`; gamma is NaN when every pair was dropped.
 
     Raises:
-      ValueError: for shapes that differ, fewer than 2 examples, or a negative floor.
+      ValueError: for shapes that differ, a negative floor, or fewer than 2 examples (`TooFew`).
 
     Source: Gupta et al. 2024 (arXiv:2306.13924).
     """
-    z, z_a = pair(z, z_a)
-    if len(z) < 2 or floor < 0:
-        raise ValueError(f"γ needs 2 examples and a floor ≥ 0, found {len(z)} and floor={floor}.")
+    z, z_a = paired(z, z_a)
+    if floor < 0:
+        raise ValueError(f"γ needs a floor ≥ 0, found floor={floor}.")
+    if len(z) < 2:
+        raise TooFew(f"γ compares pairs of images and needs at least 2, found {len(z)}.")
     moved = np.sum((z_a - z) ** 2, axis=1)  # [n]
     total, kept = 0.0, 0
     for start in range(0, len(z), chunk):
@@ -62,26 +65,33 @@ def _square_distances(z: np.ndarray, rows: np.ndarray, start: int) -> np.ndarray
     return norms[rows][:, None] + norms[None, start:] - 2 * z[rows] @ z[start:].T
 
 
-def _measure(seen: Seen) -> Measured:
+def _gammas(seen: Seen) -> dict[str, list[float]]:
     plain, single, _, some = seen.shared(augmented.augmented)
     found = [
         relative_rotational_equivariance(plain[some], after[some], floor=seen.settings.gamma_floor)
         for after in single
     ]
-    dropped = np.array([float(each.dropped) for each in found])
-    measured = augmented.over_augmentations({"gamma": [each.gamma for each in found]})
-    count = Number(dropped.sum(), n=len(found) * len(some) * (len(some) - 1) // 2)
-    return measured._replace(
-        numbers={**measured.numbers, "gamma_dropped": count},
-        arrays={**measured.arrays, "gamma_dropped": dropped},
-    )
+    return {
+        "gamma": [each.gamma for each in found],
+        "gamma_dropped": [float(each.dropped) for each in found],
+    }
+
+
+def _measure(seen: Seen) -> Measured:
+    some = len(seen.shared(augmented.augmented).some)
+    measured = augmented.where_enough(seen, (("gamma", "gamma_dropped"), 2, lambda: _gammas(seen)))
+    if "gamma_dropped" not in measured.arrays:
+        return measured
+    dropped = measured.arrays["gamma_dropped"]
+    count = Number(dropped.sum(), n=len(dropped) * some * (some - 1) // 2)
+    return measured._replace(numbers={**measured.numbers, "gamma_dropped": count})
 
 
 CARD = Card(
     name="gamma",
     measure=_measure,
     outputs=(
-        Output("gamma", "Relative equivariance γ", LOWER),
+        Output("gamma", "Relative equivariance γ", LOWER, headline=True),
         Output("gamma_dropped", "Pairs left out of γ", None, ",.0f", "pairs"),
     ),
     settings={
@@ -90,6 +100,6 @@ CARD = Card(
     },
     quick=augmented.QUICK,
     cost=augmented.cost,
-    rank=40,
+    rank=10,
     source="Gupta et al. 2024, arXiv:2306.13924",
 )

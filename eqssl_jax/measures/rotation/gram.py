@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from eqssl_jax.measures.cards import LOWER, Card, Measured, Output
+from eqssl_jax.measures.checks import TooFew
 from eqssl_jax.measures.rotation import augmented
-from eqssl_jax.measures.rotation.pairs import Rows, pair
+from eqssl_jax.measures.rotation.pairs import Rows, paired
 from eqssl_jax.measures.subjects import Seen
 
 
@@ -26,10 +27,10 @@ def gram_error(z: Rows, z_a: Rows) -> GramError:
     Raises:
       ValueError: for shapes that differ or fewer than 2 examples.
     """
-    z, z_a = pair(z, z_a)
+    z, z_a = paired(z, z_a)
     n = len(z)
     if n < 2:
-        raise ValueError(f"A Gram error needs at least 2 examples, found {n}.")
+        raise TooFew(f"A Gram error compares pairs of images and needs at least 2, found {n}.")
     # ‖G − G_a‖² = ‖ZᵀZ‖² − 2‖ZᵀZ_a‖² + ‖Z_aᵀZ_a‖² would cancel; the matrix in pieces does not.
     total = 0.0
     for start in range(0, n, 512):
@@ -42,16 +43,20 @@ def gram_error(z: Rows, z_a: Rows) -> GramError:
 
 def _measure(seen: Seen) -> Measured:
     plain, single, _, some = seen.shared(augmented.augmented)
-    errors = [gram_error(plain[some], after[some]).mean_square for after in single]
-    return augmented.over_augmentations({"gram_error": errors})
+
+    def errors() -> dict[str, list[float]]:
+        changes = [gram_error(plain[some], after[some]) for after in single]
+        return {"gram_error": [change.mean_square for change in changes]}
+
+    return augmented.where_enough(seen, (("gram_error",), 2, errors))
 
 
 CARD = Card(
     name="gram",
     measure=_measure,
-    outputs=(Output("gram_error", "Gram error", LOWER, headline=True),),
+    outputs=(Output("gram_error", "Gram error", LOWER),),
     settings=augmented.SETTINGS,
     quick=augmented.QUICK,
-    rank=20,
+    rank=50,
     source="Gupta et al. 2024, arXiv:2306.13924",
 )

@@ -4,13 +4,13 @@ import numpy as np
 
 from eqssl_jax.measures.cards import Card, Measured, Output
 from eqssl_jax.measures.rotation import augmented
-from eqssl_jax.measures.rotation.pairs import Rows, pair
+from eqssl_jax.measures.rotation.pairs import Rows, paired
 from eqssl_jax.measures.subjects import Seen
 
 
 def invariance_error(z: Rows, z_a: Rows) -> float:
     """How far an augmentation moves an embedding, mean_i ‖z_i − z_a,i‖²; [0, 4] for unit ones."""
-    z, z_a = pair(z, z_a)
+    z, z_a = paired(z, z_a)
     return float(np.mean(np.sum((z - z_a) ** 2, axis=1)))
 
 
@@ -46,5 +46,5 @@ CARD = Card(
     ),
     settings=augmented.SETTINGS,
     quick=augmented.QUICK,
-    rank=10,
+    rank=40,
 )

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from eqssl_jax.measures.cards import LOWER, Card, Measured, Output
+from eqssl_jax.measures.checks import TooFew
 from eqssl_jax.measures.rotation import augmented
 from eqssl_jax.measures.rotation.invariance import moved
-from eqssl_jax.measures.rotation.pairs import Rotation, Rows, pair
+from eqssl_jax.measures.rotation.pairs import Rotation, Rows, paired
 from eqssl_jax.measures.subjects import Seen
 
 
@@ -32,7 +33,7 @@ def wahba(f: Rows, f_a: Rows) -> Wahba:
       `Wahba(rotation, error)`, float64.
 
     Raises:
-      ValueError: for shapes that differ, n ≤ d, or values that are not finite.
+      ValueError: for shapes that differ, n ≤ d (`TooFew`), or values that are not finite.
 
     Source: Wahba 1965; Gupta et al. 2024 (arXiv:2306.13924).
 
@@ -43,10 +44,10 @@ def wahba(f: Rows, f_a: Rows) -> Wahba:
     >>> bool(np.allclose(rotation, quarter)), error < 1e-12
     (True, True)
     """
-    f, f_a = pair(f, f_a)
+    f, f_a = paired(f, f_a)
     n, d = f.shape
     if n <= d:
-        raise ValueError(
+        raise TooFew(
             f"{n} examples do not determine a rotation of {d} dimensions, and its error would be "
             f"too small. Use more than {d} images, or embeddings of fewer dimensions."
         )
@@ -64,7 +65,7 @@ def held_out_wahba(f: Rows, f_a: Rows, *, seed: int = 0) -> float:
     Raises:
       ValueError: as `wahba`, for half of the images.
     """
-    f, f_a = pair(f, f_a)
+    f, f_a = paired(f, f_a)
     order = np.random.default_rng(seed).permutation(len(f))
     fit, test = order[: (len(f) + 1) // 2], order[(len(f) + 1) // 2 :]
     rotation = wahba(f[fit], f_a[fit]).rotation
@@ -77,7 +78,7 @@ def rotation_residual(f: Rows, f_a: Rows) -> float:
     0: the augmentation acts as a rotation; 1: the best rotation is no better than none. NaN for an
     exactly invariant encoder (0/0).
     """
-    f, f_a = pair(f, f_a)
+    f, f_a = paired(f, f_a)
     change = float(np.sum((f - f_a) ** 2))
     return wahba(f, f_a).error ** 2 / change if change > 0 else float("nan")
 
@@ -88,42 +89,47 @@ def fits(seen: Seen) -> list[Wahba]:
     return [wahba(plain, after) for after in single]
 
 
-def _measure(seen: Seen) -> Measured:
-    augmented.enough(seen)
-    plain, single, *_ = seen.shared(augmented.augmented)
+def _fitted(seen: Seen) -> dict[str, list[float]]:
+    """Of rotations that are fitted on all images."""
+    n = len(seen.shared(augmented.augmented).plain)
     errors = [fit.error for fit in seen.own(fits)]
-    per_root_n = [error / float(np.sqrt(len(plain))) for error in errors]
-    changes = seen.own(moved)
-    values = {
-        "wahba": errors,
-        "wahba_per_root_n": per_root_n,
-        "rotation_residual": [
-            error**2 / change if change > 0 else float("nan")
-            for error, change in zip(per_root_n, changes, strict=True)
-        ],
-    }
-    try:
-        augmented.enough(seen, of=2)
-    except ValueError as error:
-        missing = {"wahba_held_out_per_root_n": str(error)}
-    else:
-        missing = {}
-        values["wahba_held_out_per_root_n"] = [held_out_wahba(plain, after) for after in single]
-    measured = augmented.over_augmentations(values)
-    return measured._replace(missing={**measured.missing, **missing})
+    per_root_n = [error / float(np.sqrt(n)) for error in errors]
+    residuals = [
+        error**2 / change if change > 0 else float("nan")
+        for error, change in zip(per_root_n, seen.own(moved), strict=True)
+    ]
+    return {"wahba": errors, "wahba_per_root_n": per_root_n, "rotation_residual": residuals}
+
+
+def _measure(seen: Seen) -> Measured:
+    plain, single, *_ = seen.shared(augmented.augmented)
+    d, held_out = plain.shape[1], "wahba_held_out_per_root_n"
+    return augmented.where_enough(
+        seen,
+        (("wahba", "wahba_per_root_n", "rotation_residual"), d + 1, lambda: _fitted(seen)),
+        ((held_out,), 2 * d + 1, lambda: {held_out: [held_out_wahba(plain, z) for z in single]}),
+    )
 
 
 CARD = Card(
     name="wahba",
     measure=_measure,
     outputs=(
+        Output(
+            "rotation_residual",
+            "Change no rotation explains",
+            LOWER,
+            ".3f",
+            chance=1.0,
+            headline=True,
+        ),
         Output("wahba", "Wahba error W", LOWER),
-        Output("wahba_per_root_n", "Wahba error W/√n", LOWER, headline=True),
+        # No headline: the product of the share above and of how far embeddings move.
+        Output("wahba_per_root_n", "Wahba error W/√n", LOWER),
         Output("wahba_held_out_per_root_n", "Wahba W/√n, held-out images", LOWER),
-        Output("rotation_residual", "Change no rotation explains", LOWER, ".3f", chance=1.0),
     ),
     settings=augmented.SETTINGS,
     quick=augmented.QUICK,
-    rank=30,
+    rank=20,
     source="Wahba 1965; Gupta et al. 2024, arXiv:2306.13924",
 )
