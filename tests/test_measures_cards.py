@@ -89,8 +89,8 @@ def test_a_card_from_outside_is_in_the_json_the_table_the_page_and_the_notes(out
     assert 0 < found["value"] <= 1 and result["chance"]["topk_overlap"] == 0.25
     assert result["settings"]["overlap_neighbours"] == 5
     table = tabular.comparison_table({"run": result})
-    assert "Overlap of neighbours ↑" in tabular.as_text(table)
-    assert "topk_overlap,higher" in tabular.as_csv(table)
+    assert "Overlap of neighbours ↑" in tabular.as_text(table.sheet())
+    assert "topk_overlap,higher" in tabular.as_csv(table.sheet())
     shown = [
         text for part in page.numbers.number_tables({"run": result}) for text in part.itertext()
     ]
@@ -104,7 +104,7 @@ def test_a_card_from_outside_is_in_the_json_the_table_the_page_and_the_notes(out
 
 def test_one_image_one_class_and_no_labels_leave_the_rest():
     result = measured(mean, dataset(test=1), few())
-    assert "γ needs 2 examples" in result["skipped"]["gamma"]
+    assert result["skipped"]["gamma"] == "needs two images; found 1"
     assert "head" in result["skipped"]["displacement_gain"]
     assert "knn" in result["encoders"]["trained"]
     result = measured(mean, dataset(labels=False), few())
@@ -119,7 +119,7 @@ def test_faults_of_code_and_of_encoders_are_no_reasons():
     typo = Card("typo", lambda seen: seen.nothing, (Output("typo", "Typo"),))
     with pytest.raises(AttributeError):
         measured(mean, dataset(), [*few(), typo])
-    with pytest.raises(EncoderFault, match="NaN or infinite values for images of the test"):
+    with pytest.raises(EncoderFault, match="NaN or infinite values for images of the train"):
         measured(lambda x: (x.reshape(len(x), -1) / 0, mean(x)[1]), dataset(), few())
 
 
