@@ -73,7 +73,9 @@ def outside(tmp_path, monkeypatch):
 
 
 def measured(encoder, data, chosen, **options):
-    budget = settings("quick", cards=chosen, batch=16, augmentations=2, pairs=0, **options)
+    budget = settings(
+        "quick", cards=chosen, batch=16, augmentations=2, pairs=0, knn_neighbours=5, **options
+    )
     encoders = {"trained": encoder, "random": mean}
     recipe = chain(lift=lift())
     return evaluate(encoders, data, recipe, jax.random.key(0), settings=budget, cards=chosen)[0]
