@@ -23,8 +23,8 @@ def planned() -> tuple[Any, Any]:
             "config",
             None,
             "The config file, e.g. configs/care.py:cifar10. After a colon, configs of papers take "
-            f"a data set ({', '.join(DATASETS)}), and after commas any of {', '.join(ADDITIONS)} and "
-            f"one source of values ({', '.join(VALUES)}).",
+            f"a data set ({', '.join(DATASETS)}), and after commas any of {', '.join(ADDITIONS)} "
+            f"and one source of values ({', '.join(VALUES)}).",
         ),
         flags.DEFINE_bool("dry_run", False, "Print what would be done and stop."),
     )
