@@ -12,6 +12,7 @@ ORDER = [
     # Named studies know runs, presets and tables; only a binary knows them.
     {"studies"},
     {"command", "presets", "experiment", "advice"},
+    {"overrides"},
     {"training"},
     {"page"},
     {"figures"},

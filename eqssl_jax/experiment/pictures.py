@@ -54,7 +54,7 @@ def draw_ladders(run: Setup, path: Path) -> None:
         key = jax.random.fold_in(jax.random.key(run.config.seed), i)
         draws = pattern.draw(key, run.recipe, len(images))
         walked[part] = np.clip(views.render(run.recipe, draws.params, images), 0, 1)
-    figures.ladders(walked, [""] * len(parts), magnitudes, path)
+    figures.ladders(walked, magnitudes, path)
 
 
 def draw_trajectories(arrays: Arrays, path: Path) -> None:
@@ -123,9 +123,10 @@ def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
     figures.neighbours(
         np.asarray(images),
         np.clip(np.asarray(changed), 0, 1),
-        pictures(arrays.before["trained"]),
-        pictures(arrays.after["trained"]),
+        {"": pictures(arrays.before["trained"])},
+        {"": pictures(arrays.after["trained"])},
         path,
+        change="hue changed",
     )
 
 

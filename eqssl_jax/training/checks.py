@@ -6,6 +6,7 @@ from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.measures import settings
 from eqssl_jax.methods import Method, build_recipe
+from eqssl_jax.settings import LARGEST
 
 
 def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
@@ -15,8 +16,6 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
       ValueError: with the batch size, what it must be a multiple of, and the nearest that is.
     """
     batch = config.train.batch_size
-    if batch < 2:
-        raise ValueError(f"config.train.batch_size is {batch}; at least two images are needed.")
     if batch % devices:
         raise ValueError(
             f"config.train.batch_size is {batch}, which {devices} devices cannot share equally: "
@@ -44,19 +43,6 @@ def compared_groups(config: ConfigDict, built: Method) -> list[tuple[str, int, i
         for name, values in config.objectives.items()
         if "splits" in values and (spec := built.objectives.get(name, (0, None))[1])
     ]
-
-
-def check_reading(config: ConfigDict) -> None:
-    """How streamed data is read ahead; checked also where nothing is streamed.
-
-    Raises:
-      ValueError: naming the setting.
-    """
-    for name, least in dict(workers=0, buffered=1).items():
-        if config.data[name] < least:
-            raise ValueError(
-                f"config.data.{name} is {config.data[name]}; it must be at least {least}."
-            )
 
 
 def check_inputs(config: ConfigDict, dataset: Dataset) -> None:
@@ -89,34 +75,23 @@ def check_measurements(config: ConfigDict) -> None:
     Raises:
       ValueError: naming the setting.
     """
-    for name in ("neighbours", "bank", "queries", "temperature"):
-        if config.knn[name] <= 0:
-            raise ValueError(f"config.knn.{name} is {config.knn[name]}; it must be positive.")
-    if config.train.keep < 1:
-        raise ValueError(f"config.train.keep is {config.train.keep}; keep at least 1 checkpoint.")
-    if not 0 <= config.seed < 2**31:
-        raise ValueError(f"config.seed is {config.seed}; it must lie in 0 … {2**31 - 1}.")
     chosen = settings(config.evaluation.preset, **plain(config)["evaluation"]["options"])
     if chosen.care_recipe:
         build_recipe(chosen.care_recipe, {"size": 32})  # evaluation gives it that of the views
 
 
 def check_budget(config: ConfigDict, steps: int) -> None:
-    """Counts and intervals must be positive, or 0 where that means once an epoch.
+    """There must be a step to train, and steps are counted in int32.
 
     Raises:
       ValueError: naming the setting.
     """
-    if steps < 1:
+    if not 1 <= steps <= LARGEST:
         raise ValueError(
             f"config.train.epochs = {config.train.epochs} and config.train.steps = "
-            f"{config.train.steps} give {steps} steps of training; ask for at least one."
+            f"{config.train.steps} give {steps:,} steps of training; ask for at least one and at "
+            f"most {LARGEST:,}."
         )
-    for name, least in dict(steps_per_dispatch=1, log_every=1, knn_every=0, save_every=0).items():
-        if config.train[name] < least:
-            raise ValueError(
-                f"config.train.{name} is {config.train[name]}; it must be at least {least}."
-            )
 
 
 def _near(batch: int, of: int) -> int:

@@ -24,7 +24,6 @@ from eqssl_jax.training.checks import (
     check_budget,
     check_inputs,
     check_measurements,
-    check_reading,
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.optimizer import learning_rate, optimizer
@@ -128,7 +127,6 @@ def setup(
     built = methods.build(config)
     check_batch(config, built, mesh.size if training else 1)
     check_measurements(config)
-    check_reading(config)
     dataset = dataset or load_dataset(config)
     check_inputs(config, dataset)
     if config.data.split not in dataset.splits:
@@ -220,10 +218,6 @@ def load_dataset(config: ConfigDict) -> Dataset:
 def _dataset(settings: str) -> Dataset:
     chosen = json.loads(settings)
     on_device: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
-    if chosen["on_device"] not in on_device:
-        raise ValueError(
-            f"config.data.on_device is {chosen['on_device']!r}; choose from {list(on_device)}."
-        )
     return data.load(
         name=chosen["name"],
         directory=chosen["directory"] or None,
