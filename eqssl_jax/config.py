@@ -67,7 +67,8 @@ SCHEMA: Schema = {
     "model": dict(
         encoder=text(
             "resnet18",
-            "conv_tiny, resnet_tiny, resnet18, resnet34, resnet50; deepset (clouds)",
+            "conv_tiny, resnet_tiny, resnet18, resnet34, resnet50, vit_tiny, vit_small, vit_base; "
+            "deepset (clouds); or module:attribute, a flax module called as (images, train=…)",
             longest=200,
             empty=False,
         ),
@@ -87,6 +88,18 @@ SCHEMA: Schema = {
         projector_batch_norm=flag(True, "BatchNorm after every hidden layer of the projector"),
         compute_dtype=choice(
             "float32", "of the encoder; parameters and losses stay float32", ("float32", "bfloat16")
+        ),
+        vit=dict(  # of vision transformers alone
+            patch=whole(4, "side of a patch in pixels; 16 is usual at 224 px", low=1, high=256),
+            pool=choice("cls", "features: the class token, or the patches' mean", ("cls", "mean")),
+            registers=whole(0, "tokens beside the class token (arXiv:2309.16588)", high=1024),
+            layer_scale=number(
+                0.0, "start of a factor on each residual branch; 0: none", low=0, high=10
+            ),
+            drop_path=number(
+                0.0, "stochastic depth: its rate in the last block, growing from 0", low=0, below=1
+            ),
+            heads=whole(0, "of attention; 0: as the name of the encoder says", high=1024),
         ),
         joint_views=flag(
             False,

@@ -298,6 +298,7 @@ def build_network(
         std=tuple(std),
         compute_dtype=model.compute_dtype,
         conv=conv or model.conv,
+        vit=encoders.ViTSettings(**model.vit),
     )
 
 
