@@ -11,7 +11,6 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from eqssl_jax import overrides
-
 from eqssl_jax.config import ADDITIONS, DATASETS, VALUES
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resumes it.")
