@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eqssl_jax.data import folder, manifest
-from eqssl_jax.data.base import Split
+from eqssl_jax.data.base import Source
 
 _COLUMNS = ("path", "split", "variety", "axis", "approx_angle_deg")
 
@@ -15,9 +15,10 @@ def read_fruits(
     *,
     size: int | None,
     corrupt: str,
+    views: int | None = None,
     varieties: Sequence[str] | int | None = None,
-) -> tuple[dict[str, Split], tuple[str, ...], str]:
-    """Streamed splits, class names and notes of Fruits-360 with a manifest of its turns.
+) -> Source:
+    """The splits of Fruits-360 with a manifest of its turns.
 
     The directory holds `manifest.csv` (path, split, variety, axis, approx_angle_deg; one row for
     each image) and the images `train/<variety>/*.jpg` and `test/<variety>/*.jpg`, or these in
@@ -36,7 +37,7 @@ def read_fruits(
 
     Args:
       directory: see above.
-      size, corrupt: see `data.load`.
+      size, corrupt, views: see `data.load`.
       varieties: only these, by name, or the first so many in sorted order; None takes all.
 
     Source: Oltean, Fruits-360 data set (2017-), CC BY-SA 4.0.
@@ -66,7 +67,7 @@ def read_fruits(
     }
     described = manifest.Manifest(table, frozenset(rows), factors)
     return folder.read_described(
-        _images(directory), described, size=size, corrupt=corrupt, classes=varieties
+        _images(directory), described, size=size, corrupt=corrupt, views=views, classes=varieties
     )
 
 
