@@ -160,6 +160,33 @@ def names(
     return _several(default, doc, item, "different names", least, most, False, repeated=False)
 
 
+def also(setting: Setting, value: Any, meaning: str) -> Setting:
+    """The same setting, where one more value is allowed, such as None or a word."""
+
+    def same(other: Any) -> bool:
+        return type(other) is type(value) and other == value
+
+    def fits(other: Any) -> bool:
+        return same(other) or setting.wrong(other) is None
+
+    def convert(other: Any) -> Any:
+        return value if same(other) else setting.convert(other)
+
+    allowed = f"{setting.allowed}, or {shown(value)}: {meaning}"
+    return _setting(setting.default, setting.doc, allowed, fits, convert)
+
+
+def where(setting: Setting, fits: Callable[[Any], bool], allowed: str) -> Setting:
+    """The same setting with one more condition, which is asked only of what fits otherwise."""
+    return _setting(
+        setting.default,
+        setting.doc,
+        allowed,
+        lambda value: setting.wrong(value) is None and fits(value),
+        setting.convert,
+    )
+
+
 def free(doc: str, each: Setting | Schema | None = None) -> Free:
     """A group whose keys the user chooses, such as the parts of a recipe."""
     return Free(doc, each)
@@ -175,6 +202,20 @@ def defaults(schema: Schema) -> dict[str, Any]:
         else defaults(entry)
         for name, entry in schema.items()
     }
+
+
+def accept(name: str, value: Any, setting: Setting) -> Any:
+    """The value in the setting's type.
+
+    >>> accept("probability", 1, number(0.5, "of a flip", low=0, high=1))
+    1.0
+
+    Raises:
+      ValueError: if it is not allowed: the name, the value, and what is allowed.
+    """
+    if wrong := setting.wrong(value):
+        raise ValueError(f"{name} is {shown(value)}; it must be {wrong}.")
+    return setting.convert(value)
 
 
 def check(
@@ -220,9 +261,7 @@ def shown(value: Any) -> str:
 
 def _checked(value: Any, entry: Any, name: str, *, partial: bool) -> Any:
     if isinstance(entry, Setting):
-        if wrong := entry.wrong(value):
-            raise ValueError(f"{name} is {shown(value)}; it must be {wrong}.")
-        return entry.convert(value)
+        return accept(name, value, entry)
     if isinstance(entry, Free):
         return _freely(value, entry, name)
     return check(value, entry, name, partial=partial)

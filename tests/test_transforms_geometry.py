@@ -249,7 +249,7 @@ def test_rotate_by_a_quarter_needs_no_fill():
 
 @pytest.mark.parametrize("fill", [-0.1, 2.0, "wrap"])
 def test_rotate_refuses_another_fill(fill):
-    with pytest.raises(ValueError, match="fill in"):
+    with pytest.raises(ValueError, match="fill of"):
         t.rotate(fill=fill)
 
 

@@ -245,5 +245,5 @@ def test_single_factors_are_the_jitter_with_the_others_still(name):
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
 def test_single_factors_refuse_bad_strengths(name):
-    with pytest.raises(ValueError, match=rf"{name}\(\) takes a strength"):
+    with pytest.raises(ValueError, match=rf"strength of {name}\(\) is -0.1"):
         getattr(t, name)(-0.1)

@@ -59,6 +59,9 @@ def list_files(root: Path, suffixes: tuple[str, ...], expected: str) -> Listing:
         if _hidden(parts):
             left_out["hidden files and folders"] += 1
             continue
+        if ".." in parts:
+            left_out["members outside of the zip's own folders"] += 1
+            continue
         folders |= {parts[:depth] for depth in range(1, len(parts))}
         if kind == "folder":
             folders.add(parts)
@@ -173,9 +176,7 @@ def _members(archive: Archive) -> Iterator[tuple[Parts, str, str]]:
         parts = tuple(part for part in path.split("/") if part not in ("", "."))
         if not parts:
             continue
-        if ".." in parts:
-            yield parts, info.filename, "members outside of the zip's own folders"
-        elif path.endswith("/"):
+        if path.endswith("/"):
             yield parts, info.filename, "folder"
         elif stat.S_ISLNK(info.external_attr >> 16):
             yield parts, info.filename, _SPECIAL

@@ -61,6 +61,8 @@ _RENDERED = {
     "shapes": ("train_size", "test_size", "out_of_range_size", "task", "outlines"),
     "proteins": ("points", "scale", "shortest", "test", "chains"),
 }
+# Built-in names; any other is one of TFDS.
+NAMES = (*_RENDERED, *_READERS, "arrays")
 _TFDS = ("train_split", "test_split", "crop_boxes", "margin")
 _CONTRACT = (
     "a function that is called with config.data.options (and directory, seed, if it has parameters "
@@ -128,15 +130,15 @@ def load(
       ValueError: for values or data that cannot be used, with what was found and the fix.
     """
     checks.arguments(name, size, on_device, corrupt, limit)
+    directory = None if directory is None else Path(directory).expanduser()
     if name in _RENDERED:
         checks.options(name, options, _RENDERED[name])
         return checks.dataset(
             _rendered(name, directory, size, seed, validation, corrupt, limit, options)
         )
-    if names.is_outside(name):
-        source = _from_outside(name, directory, seed, size, options)
-    else:
-        source = _read(name, directory, size, views, corrupt, options)
+    source = read(
+        name, directory, size=size, corrupt=corrupt, views=views, seed=seed, options=options
+    )
     source = source._replace(
         splits={key: _limited(split, limit) for key, split in source.splits.items()}
     )
@@ -171,15 +173,24 @@ def _rendered(
     )
 
 
-def _read(
+def read(
     name: str,
     directory: str | Path | None,
+    *,
     size: int | None,
-    views: int | None,
     corrupt: str,
-    options: dict[str, Any],
+    views: int | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] = {},
 ) -> Source:
-    """What the built-in reader of a name finds."""
+    """What the reader of a name (neither shapes nor proteins) finds; arguments as of `load`.
+
+    Raises:
+      FileNotFoundError: if the data is not there.
+      ValueError: without a directory that is needed, for unknown options, and as the reader.
+    """
+    if names.is_outside(name):
+        return _from_outside(name, directory, seed, size, options)
     reader = _READERS.get(name)
     where = "an .npz file" if name == "arrays" else reader.directory if reader else ""
     if where and directory is None:
@@ -199,7 +210,11 @@ def _read(
 
 
 def _from_outside(
-    name: str, directory: str | Path | None, seed: int, size: int | None, options: dict[str, Any]
+    name: str,
+    directory: str | Path | None,
+    seed: int,
+    size: int | None,
+    options: Mapping[str, Any],
 ) -> Source:
     """What a user's own function returns, brought to a `Source`; see `load`."""
     function = names.resolve(name, "data set", {}, setting="config.data.name")
@@ -208,7 +223,7 @@ def _from_outside(
     if callable(function):
         with contextlib.suppress(TypeError, ValueError):  # a function of C gets the options only
             parameters = inspect.signature(function).parameters
-    passed = {key: value for key, value in given.items() if key in parameters} | options
+    passed = {key: value for key, value in given.items() if key in parameters} | {**options}
     names.check_call(function, name, _CONTRACT, **passed)
     try:
         returned = function(**passed)
@@ -278,7 +293,12 @@ def from_arrays(
 def finish(*, name: str, source: Source, validation: float, on_device: str | bool) -> Dataset:
     """From what a reader found to a `Dataset`: check, carve, place, measure."""
     classes = checks.classes(name, source.splits, source.classes)
-    splits = partition.with_validation(source.splits, validation, _TOGETHER.get(name))
+    notes = "; ".join(source.notes)
+    if name == "fruits360":
+        splits, note = fruits.hold_out_arcs(source.splits, validation)
+        notes = "; ".join(text for text in (notes, note) if text)
+    else:
+        splits = partition.with_validation(source.splits, validation, _TOGETHER.get(name))
     checks.trainable(name, splits["train"], classes)
     if "unlabeled" in splits:
         splits["unlabeled"] = partition.concatenate(splits["unlabeled"], splits["train"])
@@ -289,7 +309,6 @@ def finish(*, name: str, source: Source, validation: float, on_device: str | boo
     if on_device:
         splits = {key: pipeline.to_device(split) for key, split in splits.items()}
     mean, std = _STATISTICS.get(name) or pipeline.statistics(splits["train"])
-    notes = "; ".join(source.notes)
     return checks.dataset(
         Dataset(name, shape, classes, mean, std, splits, notes, source.left_out, source.sizes)
     )

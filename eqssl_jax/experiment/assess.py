@@ -41,12 +41,17 @@ def assess(
     """
     written = []
     for folder in run_folders(workdir):
-        run, steps = setup(read_config(folder), training=False), _steps(folder, step)
+        run, steps = stored_setup(folder), _steps(folder, step)
         if missing_only:
             steps = [one for one in steps if not (folder / "eval" / f"{one}.json").exists()]
         for one in steps:
             written.append(assess_step(run, folder, one, options=options or {})[0])
     return written
+
+
+def stored_setup(workdir: Path) -> Setup:
+    """The set-up of a run from its workdir, with the statistics that its network has."""
+    return setup(read_config(workdir), training=False, workdir=workdir)
 
 
 def assess_step(
@@ -131,7 +136,7 @@ def watch(
     Raises:
       FileNotFoundError: if `workdir` is not the folder of a run.
     """
-    runs = {folder: setup(read_config(folder), training=False) for folder in run_folders(workdir)}
+    runs = {folder: stored_setup(folder) for folder in run_folders(workdir)}
     while runs:
         for folder, run in list(runs.items()):
             found = _steps(folder, "all", missing_ok=True)
@@ -184,26 +189,9 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
 def _steps(workdir: Path, wanted: str, *, missing_ok: bool = False) -> list[int]:
     manager = checkpoint.open_checkpoints(workdir, read_only=True)
     try:
-        steps, best = sorted(manager.all_steps()), checkpoint.best_step(manager)
+        steps = sorted(manager.all_steps())
+        if wanted == "all" and (steps or missing_ok):
+            return steps
+        return [checkpoint.find_step(manager, wanted)]
     finally:
         manager.close()
-    if not steps and missing_ok:
-        return []
-    if not steps:
-        raise FileNotFoundError(f"{workdir} has no finished checkpoint yet; train first.")
-    if wanted == "all":
-        return steps
-    if wanted == "latest":
-        return steps[-1:]
-    if wanted == "best" and best is not None:
-        return [best]
-    if wanted == "best":
-        raise ValueError(
-            f"No checkpoint of {workdir} has a score on validation (a run without labels or "
-            f"validation split has none): choose latest, all, or one of {steps}."
-        )
-    if not wanted.isdigit() or int(wanted) not in steps:
-        raise ValueError(
-            f"--step is {wanted!r}; choose latest, best, all, or one of the kept steps {steps}."
-        )
-    return [int(wanted)]

@@ -107,7 +107,12 @@ def _rotational(config: ConfigDict, table: Mapping[str, Role], contrast: ViewSpe
             f"use 1 or more."
         )
     if settings.recipe:
-        recipe = build_recipe(settings.recipe, settings.recipe_options)
+        recipe = build_recipe(
+            settings.recipe,
+            settings.recipe_options,
+            "config.objectives.equivariance.recipe",
+            "config.objectives.equivariance.recipe_options",
+        )
     turning = roles.parts(table, "rotational")
     missing = [part for part in turning if part not in recipe.identity]
     if missing:

@@ -247,3 +247,30 @@ def best_step(manager: Manager) -> int | None:
         if metrics and math.isfinite(_score(metrics)):
             scores[step] = _score(metrics)
     return max(scores, key=lambda step: (scores[step], step)) if scores else None
+
+
+def find_step(manager: Manager, wanted: int | str) -> int:
+    """The kept step that is meant by "latest", "best" (on validation) or its number.
+
+    Raises:
+      FileNotFoundError: without any checkpoint.
+      ValueError: if there is no such step.
+    """
+    steps, workdir = sorted(manager.all_steps()), Path(manager.directory).parent
+    if not steps:
+        raise FileNotFoundError(f"{workdir} has no finished checkpoint yet; train first.")
+    if wanted == "latest":
+        return steps[-1]
+    if wanted == "best":
+        best = best_step(manager)
+        if best is None:
+            raise ValueError(
+                f"No checkpoint of {workdir} has a score on validation (a run without labels or "
+                f"validation split has none): choose latest, or one of {steps}."
+            )
+        return best
+    if str(wanted) not in map(str, steps):
+        raise ValueError(
+            f"The step {wanted!r} of {workdir} is not kept; choose latest, best, or one of {steps}."
+        )
+    return int(wanted)

@@ -20,11 +20,12 @@ from eqssl_jax.training.interruption import Interrupted, listening
 from eqssl_jax.training.mesh import local
 from eqssl_jax.training.monitor import Monitor, make_monitor
 from eqssl_jax.training.progress import Progress
+from eqssl_jax.training.provenance import read_provenance, write_provenance
 from eqssl_jax.training.records import Records
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.step import Metrics, make_dispatch, make_step
-from eqssl_jax.training.workdir import WriteError, claim, locked
+from eqssl_jax.training.workdir import WriteError, claim, has_checkpoints, locked
 
 LOCK = ".training"  # held by the process that writes to a workdir
 MARK = ".processes"  # by which the others see that it is the same folder
@@ -90,6 +91,24 @@ def _take(run: Setup, workdir: Path, held: contextlib.ExitStack) -> None:
             f"--workdir."
         )
     claim(workdir, run.config)
+    _pin(run, workdir)
+
+
+def _pin(run: Setup, workdir: Path) -> None:
+    """Keep what is trained on; a run that goes on keeps what it was started with.
+
+    Raises:
+      ValueError: if the network of this run normalises otherwise than that of its checkpoints.
+    """
+    kept = read_provenance(workdir) if has_checkpoints(workdir) else None
+    if kept is None:
+        write_provenance(workdir, run.provenance())
+    elif (kept.mean, kept.std) != (tuple(run.dataset.mean), tuple(run.dataset.std)):
+        raise ValueError(
+            f"{workdir} was trained with mean {kept.mean} and standard deviation {kept.std}, and "
+            f"would go on with {run.dataset.mean} and {run.dataset.std}: build the run with "
+            f"setup(config, workdir=...), which keeps the statistics of the model."
+        )
 
 
 def _check_shared(workdir: Path) -> None:

@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -27,7 +28,9 @@ from eqssl_jax.training.checks import (
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.optimizer import learning_rate, optimizer
+from eqssl_jax.training.provenance import Provenance, provenance, read_provenance
 from eqssl_jax.training.state import TrainState, init_state
+from eqssl_jax.training.workdir import has_checkpoints
 from eqssl_jax.transforms import Transform
 
 
@@ -35,7 +38,8 @@ class Setup(NamedTuple):
     """The parts of a run, built but not started. Intervals are in steps.
 
     `split` is trained on as it is stored; the splits of `dataset` are for evaluation, and their
-    images have been through the identity of the recipe: they come at the size of the views.
+    images have been through the identity of the recipe: they come at the size of the views. The
+    mean and standard deviation of `dataset` are those of the model, see `provenance`.
     """
 
     config: ConfigDict
@@ -53,6 +57,7 @@ class Setup(NamedTuple):
     log_every: int
     knn_every: int
     save_every: int
+    stored_shape: tuple[int, ...] = ()  # of the images as they are read, before any view
 
     def init(self) -> TrainState:
         """The state before the first step, the same on every device."""
@@ -74,6 +79,10 @@ class Setup(NamedTuple):
         """What every layer of a state says, for measurements layer by layer."""
         return Partial(self.network.layers, *local((state.params["network"], state.batch_stats)))
 
+    def provenance(self) -> Provenance:
+        """What this run trains on, as its workdir keeps it."""
+        return provenance(self.dataset, self.stored_shape or self.dataset.image_shape)
+
     def dimension(self) -> int:
         """Width of the embeddings, D."""
         images = jax.ShapeDtypeStruct((1, *self.dataset.image_shape), "float32")
@@ -90,11 +99,22 @@ class Setup(NamedTuple):
         return jax.ShapeDtypeStruct((batch, *one.shape[1:]), one.dtype)
 
 
-def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None = None) -> Setup:
+def setup(
+    config: ConfigDict,
+    *,
+    training: bool = True,
+    dataset: Dataset | None = None,
+    workdir: Path | None = None,
+) -> Setup:
     """Load the data and build network, method and optimiser.
 
-    `training=False` leaves out what only training needs to hold on this machine: a batch that its
-    devices can share. `dataset` stands in for the data of the config, to plan without it.
+    Args:
+      config: see `config.base`.
+      training: False leaves out what only training needs to hold on this machine: a batch that its
+        devices can share.
+      dataset: stands in for the data of the config, to plan without it.
+      workdir: of the run. If it was trained before, its network normalises by the statistics of
+        the images that it was trained on, not by those of the data as they are now.
 
     Raises:
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
@@ -102,6 +122,7 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
     """
     config = checked(config)
     mesh = make_mesh()
+    config = with_absolute_paths(config)
     built = method.build(config)
     check_batch(config, built, mesh.size if training else 1)
     check_measurements(config)
@@ -115,7 +136,10 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
         )
     recipe = measured_recipe(config)
     split = dataset.splits[config.data.split]
+    stored_shape = tuple(dataset.image_shape)
     dataset = at_view_size(dataset, config)
+    if workdir is not None and has_checkpoints(workdir):
+        dataset = with_statistics(dataset, read_provenance(workdir))
     split = split._replace(pool=spread(mesh, split.pool))
     train = config.train
     steps_per_epoch = split.size // train.batch_size
@@ -128,7 +152,7 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
     steps = train.steps or round(train.epochs * steps_per_epoch)
     check_budget(config, steps)
     built = method.scheduled(built, config, steps)
-    network = build_network(config, dataset)
+    network = build_network(config, dataset.mean, dataset.std)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
@@ -149,14 +173,56 @@ def setup(config: ConfigDict, *, training: bool = True, dataset: Dataset | None 
         log_every=train.log_every,
         knn_every=train.knn_every or steps_per_epoch,
         save_every=train.save_every or steps_per_epoch,
+        stored_shape=stored_shape,
     )
+
+
+def with_absolute_paths(config: ConfigDict) -> ConfigDict:
+    """The config with the place of its data absolute: a run may go on from another folder."""
+    directory = config.data.directory
+    if not directory or "://" in directory:
+        return config
+    absolute = str(Path(directory).expanduser().absolute())
+    if absolute == directory:
+        return config
+    changed = ConfigDict(config.to_dict())
+    changed.data.directory = absolute
+    return changed.lock()
+
+
+def with_statistics(dataset: Dataset, trained_on: Provenance | None) -> Dataset:
+    """The data set with the mean and standard deviation that a network was trained with.
+
+    Raises:
+      ValueError: if the network takes inputs of another shape.
+    """
+    if trained_on is None:
+        return dataset
+    if tuple(dataset.image_shape) != trained_on.input_shape:
+        raise ValueError(
+            f"The network was trained on inputs of shape {trained_on.input_shape}, but those of "
+            f"{dataset.name} now have shape {tuple(dataset.image_shape)}: give images of that "
+            f"shape, or train in another --workdir."
+        )
+    return dataset._replace(mean=trained_on.mean, std=trained_on.std)
 
 
 def load_dataset(config: ConfigDict) -> Dataset:
     """The data set of config.data; runs that share it share the arrays."""
     settings = plain(config)["data"]
     settings = {key: settings[key] for key in settings if key not in ("workers", "buffered")}
+    settings["views"] = _view_side(config)
     return _dataset(json.dumps(settings, sort_keys=True))
+
+
+def _view_side(config: ConfigDict) -> int | None:
+    """The side of square views whatever the size of the images, as crops make them; else None."""
+    if config.data.name in ("shapes", "proteins"):
+        return None
+    recipe = method.build_recipe(config.recipe.name, config.recipe.options)
+    image = jax.ShapeDtypeStruct((67, 71, 3), "float32")
+    height, width, _ = jax.eval_shape(recipe.apply, recipe.identity, image).shape
+    return height if height == width else None
 
 
 @functools.lru_cache(maxsize=1)
@@ -175,6 +241,7 @@ def _dataset(settings: str) -> Dataset:
         validation=chosen["validation"],
         on_device=on_device[chosen["on_device"]],
         corrupt=chosen["corrupt"],
+        views=chosen["views"],
         **chosen["options"],
     )
 
@@ -218,16 +285,22 @@ def measured_recipe(config: ConfigDict) -> Transform:
     return method.build_recipe(config.recipe.name, config.recipe.options)
 
 
-def build_network(config: ConfigDict, dataset: Dataset, *, conv: str | None = None) -> Network:
-    """The network of config.model, normalising by the statistics of the data set."""
+def build_network(
+    config: ConfigDict,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    conv: str | None = None,
+) -> Network:
+    """The network of config.model, normalising by the statistics of the training images."""
     model = config.model
     return _network(
         encoder=model.encoder,
         stem=model.stem,
         projector=tuple(model.projector),
         projector_batch_norm=model.projector_batch_norm,
-        mean=dataset.mean,
-        std=dataset.std,
+        mean=tuple(mean),
+        std=tuple(std),
         compute_dtype=model.compute_dtype,
         conv=conv or model.conv,
     )

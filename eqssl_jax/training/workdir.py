@@ -36,7 +36,12 @@ def claim(workdir: Path, config: ConfigDict) -> None:
       OSError: if it cannot be created or written.
     """
     path = workdir / "config.json"
-    trained = any((workdir / "checkpoints").glob("[0-9]*"))
+    trained = has_checkpoints(workdir)
+    if trained and not path.exists():
+        raise ValueError(
+            f"{workdir} has checkpoints but no config.json, so nobody knows what was trained "
+            f"there: restore the file from a copy, or use another --workdir."
+        )
     if path.exists() and (trained or (workdir / "evidence.json").exists()):
         changed = differences(plain(read_config(workdir)), plain(config))
         changed = {key: pair for key, pair in changed.items() if not key.startswith(FREE)}
@@ -57,6 +62,11 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         (workdir / "version.txt").write_text(f"eqssl_jax {__version__}\n")
     except OSError as error:
         raise _unwritable(workdir, error) from None
+
+
+def has_checkpoints(workdir: Path) -> bool:
+    """Whether something has been trained in `workdir`; also without its config."""
+    return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("[0-9]*"))
 
 
 def _unwritable(workdir: Path, error: OSError) -> OSError:

@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from eqssl_jax.settings import accept
+from eqssl_jax.transforms.checks import PROBABILITY
+
 Params = Mapping[str, Any]  # a draw: names to arrays, nested for a chain
 
 
@@ -61,9 +64,7 @@ def maybe(probability: float, transform: Transform) -> Transform:
     Raises:
       ValueError: if `probability` is not in [0, 1].
     """
-    if not 0 <= probability <= 1:
-        raise ValueError(f"maybe() takes a probability in [0, 1], found {probability}.")
-    probability = float(probability)  # configs may say 1
+    probability = accept("The probability of maybe()", probability, PROBABILITY)
 
     def sample(key: Key[Array, ""]) -> Params:
         key_use, key_draw = jax.random.split(key)

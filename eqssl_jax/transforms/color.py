@@ -1,13 +1,12 @@
 """What mixes the channels of an image: colour jitter and grayscale, as torchvision defines them."""
 
-from math import inf
-
 import dm_pix
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from eqssl_jax.settings import accept
 from eqssl_jax.transforms import checks
 from eqssl_jax.transforms.base import Params, Transform
 
@@ -34,11 +33,11 @@ def color_jitter(
       ValueError: for a negative strength or a hue above 0.5 (half a turn).
     """
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
-    if not all(0 <= strength < inf for strength in strengths.values()):
-        raise ValueError(f"color_jitter() takes strengths of at least 0, found {strengths}.")
-    if not 0 <= hue <= 0.5:
-        raise ValueError(f"color_jitter() takes a hue in [0, 0.5] turns, found {hue}.")
-
+    strengths = {
+        name: accept(f"The {name} of color_jitter()", strength, checks.STRENGTH)
+        for name, strength in strengths.items()
+    }
+    hue = accept("The hue of color_jitter()", hue, checks.HUE)
     spread = np.array([*strengths.values(), hue], np.float32)
     middle = np.array([1, 1, 1, 0], np.float32)
     low = np.maximum(middle - spread, [0, 0, 0, -1]).astype(np.float32)
@@ -89,8 +88,7 @@ def hue(strength: float = 0.1) -> Transform:
     Raises:
       ValueError: for a strength outside [0, 0.5] (half a turn).
     """
-    if not 0 <= strength <= 0.5:
-        raise ValueError(f"hue() takes a strength in [0, 0.5] turns, found {strength}.")
+    strength = accept("The strength of hue()", strength, checks.HUE)
 
     def sample(key: Key[Array, ""]) -> Params:
         return {"hue": jax.random.uniform(key, minval=-strength, maxval=strength)}
@@ -108,7 +106,7 @@ def grayscale(probability: float = 0.2) -> Transform:
     Raises:
       ValueError: if `probability` is not in [0, 1], or (when applied) without three channels.
     """
-    probability = checks.probability("The grayscale's probability", probability)
+    probability = accept("The grayscale's probability", probability, checks.PROBABILITY)
 
     def sample(key: Key[Array, ""]) -> Params:
         return {"gray": jax.random.bernoulli(key, probability)}
@@ -122,8 +120,7 @@ def grayscale(probability: float = 0.2) -> Transform:
 
 def _blending(name: str, strength: float) -> Transform:
     """One of the three blends; its draw is one ratio, uniform in [max(0, 1 − b), 1 + b]."""
-    if not 0 <= strength < inf:
-        raise ValueError(f"{name}() takes a strength of at least 0, found {strength}.")
+    strength = accept(f"The strength of {name}()", strength, checks.STRENGTH)
     kind = _KINDS[name]
     low, high = max(0.0, 1 - strength), 1.0 + strength
 

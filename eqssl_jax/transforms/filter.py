@@ -1,7 +1,6 @@
 """What changes an image's values by a rule on them: Gaussian blur, solarize, normalize."""
 
 from collections.abc import Sequence
-from math import inf
 
 import dm_pix
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from eqssl_jax.settings import accept, numbers
 from eqssl_jax.transforms import checks
 from eqssl_jax.transforms.base import Params, Transform
 
@@ -17,6 +17,8 @@ _SHARP = 0.05
 # The least threshold that inverts nothing in [0, 1]: a ladder from it to a drawn threshold starts
 # to invert the brightest pixels at once, and then ever darker ones.
 _NEVER = np.nextafter(np.float32(1), np.float32(2))
+_MEAN = numbers((0.5,), "of each channel", low=-1e6, high=1e6, least=1)
+_STD = numbers((0.25,), "of each channel", low=1e-6, high=1e6, least=1)
 
 
 def gaussian_blur(kernel_size: int = 3, *, sigma: Sequence[float] = (0.1, 2.0)) -> Transform:
@@ -29,12 +31,8 @@ def gaussian_blur(kernel_size: int = 3, *, sigma: Sequence[float] = (0.1, 2.0)) 
       ValueError: for a kernel size that is not odd and positive, a range that is not positive, or
         (when applied) an image no larger than half the kernel.
     """
-    if kernel_size < 1 or kernel_size % 2 != 1:
-        raise ValueError(
-            f"gaussian_blur() needs an odd, positive kernel size, found {kernel_size}."
-        )
-    low, high = checks.interval("The blur's sigma", sigma, above=0)
-    radius = int(kernel_size) // 2
+    radius = accept("The blur's kernel size", kernel_size, checks.KERNEL) // 2
+    low, high = accept("The blur's sigma", sigma, checks.SIGMA)
 
     def sample(key: Key[Array, ""]) -> Params:
         return {"sigma": jax.random.uniform(key, minval=low, maxval=high)}
@@ -68,11 +66,9 @@ def solarize(threshold: float | Sequence[float] = 0.5) -> Transform:
     Raises:
       ValueError: for a threshold outside [0, 1].
     """
-    low, high = threshold if isinstance(threshold, Sequence) else (threshold, threshold)
-    if not 0 <= low <= high <= 1:
-        raise ValueError(
-            f"solarize() takes a threshold, or a range of them, in [0, 1], found {threshold}."
-        )
+    several = isinstance(threshold, Sequence) and not isinstance(threshold, str)
+    pair = threshold if several else (threshold, threshold)
+    low, high = accept("The threshold, or range of them, of solarize()", pair, checks.THRESHOLDS)
 
     def sample(key: Key[Array, ""]) -> Params:
         return {"threshold": jax.random.uniform(key, minval=low, maxval=high)}
@@ -93,10 +89,12 @@ def normalize(mean: Sequence[float], std: Sequence[float]) -> Transform:
     Raises:
       ValueError: if the two differ in length, or for a deviation that is not positive.
     """
-    if len(mean) != len(std) or not all(0 < s < inf for s in std):
+    mean = accept("The mean of normalize()", mean, _MEAN)
+    std = accept("The std of normalize()", std, _STD)
+    if len(mean) != len(std):
         raise ValueError(
-            f"normalize() needs one mean and one positive std for each channel, found mean "
-            f"{tuple(mean)} and std {tuple(std)}."
+            f"normalize() needs one mean and one std for each channel, found {len(mean)} and "
+            f"{len(std)}."
         )
     constant = {"mean": np.asarray(mean, np.float32), "std": np.asarray(std, np.float32)}
 

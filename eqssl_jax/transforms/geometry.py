@@ -1,17 +1,19 @@
 """What moves pixels: crops, flips, and rotations of images [H, W, C]."""
 
 from collections.abc import Sequence
-from math import inf, log, pi
+from math import log, pi
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from eqssl_jax.settings import accept, number
 from eqssl_jax.transforms import checks
 from eqssl_jax.transforms.base import Params, Transform
 
 _TRIES = 10  # torchvision's number of boxes tried before the fallback
+_ASPECT = number(1.0, "width / height of images", low=0.01, high=100)
 
 
 def random_resized_crop(
@@ -41,12 +43,10 @@ def random_resized_crop(
     Raises:
       ValueError: for a size below 1, scale outside (0, 1], a ratio or aspect that is not positive.
     """
-    if size < 1:
-        raise ValueError(f"random_resized_crop() needs a size of at least 1 pixel, found {size}.")
-    if not 0 < aspect < inf:
-        raise ValueError(f"random_resized_crop() needs a positive aspect, found {aspect}.")
-    scale = checks.interval("The crop's scale", scale, above=0, most=1)
-    ratio = checks.interval("The crop's ratio", ratio, above=0)
+    size = accept("The crop's size", size, checks.SIDE)
+    scale = accept("The crop's scale", scale, checks.SCALE)
+    ratio = accept("The crop's ratio", ratio, checks.RATIO)
+    aspect = accept("The aspect of the images", aspect, _ASPECT)
     # The largest box of an allowed shape: used, in the centre, when no try fits.
     spare_height, spare_width = min(1.0, aspect / ratio[0]), min(1.0, ratio[1] / aspect)
 
@@ -88,8 +88,7 @@ def center_crop(size: int) -> Transform:
     Raises:
       ValueError: for a size below 1, or (when applied) an image smaller than `size`.
     """
-    if size < 1:
-        raise ValueError(f"center_crop() needs a size of at least 1 pixel, found {size}.")
+    size = accept("The crop's size", size, checks.SIDE)
 
     def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "s s c"]:
         del params
@@ -111,7 +110,7 @@ def horizontal_flip(probability: float = 0.5) -> Transform:
     Raises:
       ValueError: if `probability` is not in [0, 1].
     """
-    probability = checks.probability("The flip's probability", probability)
+    probability = accept("The flip's probability", probability, checks.PROBABILITY)
 
     def sample(key: Key[Array, ""]) -> Params:
         return {"flip": jax.random.bernoulli(key, probability)}
@@ -137,10 +136,8 @@ def rotate(max_angle: float = pi, *, fill: float | str = 0.0) -> Transform:
     Raises:
       ValueError: if `max_angle` is not in [0, π] (radians, not degrees), or for another fill.
     """
-    if not 0 <= max_angle <= pi:
-        raise ValueError(f"rotate() takes max_angle in [0, π] radians, found {max_angle}.")
-    if fill != "reflect" and (isinstance(fill, str) or not 0 <= fill <= 1):
-        raise ValueError(f"rotate() takes a fill in [0, 1] or 'reflect', found {fill!r}.")
+    max_angle = accept("The max_angle (radians) of rotate()", max_angle, checks.ANGLE)
+    fill = accept("The fill of rotate()", fill, checks.FILL)
     outside = 0.0 if isinstance(fill, str) else float(fill)
 
     def sample(key: Key[Array, ""]) -> Params:

@@ -6,7 +6,8 @@ No recipe normalises: the network does, so that training and evaluation cannot d
 from collections.abc import Callable, Mapping, Sequence
 from math import pi
 
-from eqssl_jax.transforms import color, filter
+from eqssl_jax.settings import Setting, accept, also
+from eqssl_jax.transforms import checks, color, filter
 from eqssl_jax.transforms.base import Transform, chain, maybe
 from eqssl_jax.transforms.color import color_jitter, grayscale
 from eqssl_jax.transforms.filter import gaussian_blur
@@ -20,6 +21,27 @@ from eqssl_jax.transforms.rotation3d import rotate_cloud
 
 STRENGTHS = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
 RATIO = (3 / 4, 4 / 3)
+
+# What the options of recipes may be; an option means the same in every recipe.
+OPTIONS: Mapping[str, Setting] = {
+    "size": checks.SIDE,
+    "max_angle": checks.ANGLE,
+    "fill": checks.FILL,
+    "scale": checks.SCALE,
+    "ratio": checks.RATIO,
+    "flip": checks.PROBABILITY,
+    "jitter": checks.JITTER,
+    "jitter_probability": checks.PROBABILITY,
+    "brightness": checks.STRENGTH,
+    "contrast": checks.STRENGTH,
+    "saturation": checks.STRENGTH,
+    "hue": checks.HUE,
+    "gray": checks.PROBABILITY,
+    "blur_kernel": checks.KERNEL,
+    "blur_sigma": also(checks.SIGMA, (), "no blur, where a recipe can do without"),
+    "blur_probability": checks.PROBABILITY,
+    "solarize": also(checks.THRESHOLDS, (), "no inversion"),
+}
 
 
 def simclr_cifar(
@@ -222,9 +244,4 @@ RECIPES: Mapping[str, Callable[..., Transform]] = {
 
 
 def _jitter(strengths: Sequence[float]) -> Transform:
-    if len(strengths) != 4:
-        raise ValueError(
-            f"jitter takes four strengths (brightness, contrast, saturation, hue), "
-            f"found {tuple(strengths)}."
-        )
-    return color_jitter(*strengths)
+    return color_jitter(*accept("The jitter", strengths, checks.JITTER))

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from eqssl_jax.settings import accept
+from eqssl_jax.transforms import checks
 from eqssl_jax.transforms.base import Params, Transform
 
 _SMALL = 1e-4  # radians: below, the series are exact in float32
@@ -26,8 +28,7 @@ def rotate3d(max_angle: float = pi) -> Transform:
     Raises:
       ValueError: if `max_angle` is not in [0, π], or (when applied) for other than points [n, 3].
     """
-    if not 0 <= max_angle <= pi:
-        raise ValueError(f"rotate3d() takes max_angle in [0, π] radians, found {max_angle}.")
+    max_angle = accept("The max_angle (radians) of rotate3d()", max_angle, checks.ANGLE)
 
     def sample(key: Key[Array, ""]) -> Params:
         quaternion = jax.random.normal(key, (4,))

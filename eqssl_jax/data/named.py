@@ -1,0 +1,47 @@
+"""What `--data` names: a source by its name, or the place of images."""
+
+from pathlib import Path
+
+from eqssl_jax.data import sources
+
+SUFFIXES = {".npz": "arrays", ".zip": "folder"}
+
+
+def named(data: str, directory: str = "") -> tuple[str, str | None]:
+    """The name and directory for `sources.load` of what a command was given.
+
+    | data                              | name            | directory       |
+    |-----------------------------------|-----------------|-----------------|
+    | a folder or .zip of images        | "folder"        | data            |
+    | an .npz file of arrays            | "arrays"        | data            |
+    | a source (shapes, fruits360, …)   | data            | the directory   |
+    | any other: a TFDS name            | data            | its data_dir    |
+
+    >>> named("cifar10:3.0.2", "~/sets"), named("shapes")
+    (('cifar10:3.0.2', '~/sets'), ('shapes', None))
+
+    Raises:
+      FileNotFoundError: for a path where nothing is.
+      ValueError: for a file that is neither, or a directory beside a path.
+    """
+    if not data:
+        raise ValueError("--data is empty: give a folder, a .zip, an .npz, or a data set's name.")
+    path = Path(data).expanduser()
+    looks_like_path = "/" in data or path.suffix in SUFFIXES or data in (".", "..")
+    if data in sources.NAMES or not (looks_like_path or path.exists()):
+        return data, directory or None
+    if directory:
+        raise ValueError(
+            f"{data} is a place, so it takes no directory beside it (found {directory!r}); the "
+            f"sources {', '.join(sources.NAMES)} and names of TFDS do."
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {data}: expected a folder, a .zip or an .npz.")
+    if path.is_dir():
+        return "folder", str(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"{data} is no data set: expected a folder of images, a .zip of one, or an .npz of "
+            f"arrays, found a file ending in {path.suffix or 'nothing'}."
+        )
+    return SUFFIXES[path.suffix], str(path)

@@ -1,0 +1,143 @@
+"""Any encoder by what names it: a run, a weights file, an exported program, a function."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqssl_jax import names
+from eqssl_jax.encoders import frozen, host, program
+from eqssl_jax.encoders.frozen import Encoder
+from eqssl_jax.training.stored import open_run
+
+FORMS = (
+    "the workdir of a run (runs/care, or runs/care@200 and runs/care@best for a step), a weights "
+    "file (.safetensors, .pth), an exported program (encoder.jax, or its folder), or your own "
+    "function as module:attribute"
+)
+
+
+def load(
+    source: str | Path | Callable[[np.ndarray], Any],
+    step: int | str = "latest",
+    *,
+    name: str | None = None,
+    batch: int = frozen.BATCH,
+    **options: Any,
+) -> Encoder:
+    """An encoder from whatever holds one, without any data.
+
+    | source                                 | options                                           |
+    |----------------------------------------|---------------------------------------------------|
+    | the workdir of a run                   | none; `step` or "@step" chooses the checkpoint    |
+    | "encoder.jax" or the folder of it      | none                                              |
+    | "module:attribute", or the function    | `image_shape`, if it takes one size; and, if the  |
+    |                                        | attribute has to be called first, its arguments   |
+
+    A function takes NumPy images, float32 [n, H, W, C] in [0, 1], and gives features [n, F] (see
+    `encoders.host`). An attribute that can be called without arguments is called first, and gives
+    the function: a factory that loads a model, or a class.
+
+    Args:
+      source: see the table.
+      step: of a run: "latest", "best" (on validation), or the number of a kept step.
+      name: what tables and figures call it; None: after its source.
+      batch: most images that are encoded at a time.
+      **options: of the source.
+
+    Raises:
+      FileNotFoundError: if there is no such file or folder.
+      ValueError: for a source that is none of these, options that it does not take, and as each.
+      OSError: for a checkpoint that is damaged.
+    """
+    if batch < 1:
+        raise ValueError(f"An encoder needs batches of at least 1 image, found batch={batch}.")
+    encoder = _open(source, step, batch, options)
+    return dataclasses.replace(encoder, name=name or encoder.name, batch=batch)
+
+
+def _open(source: Any, step: int | str, batch: int, options: dict[str, Any]) -> Encoder:
+    if isinstance(source, Encoder) or callable(source):
+        return _of_function(source, getattr(source, "__name__", type(source).__name__), options)
+    if not isinstance(source, str | Path) or not str(source):
+        raise ValueError(f"An encoder is named by {FORMS}; found {source!r}.")
+    path = Path(source).expanduser()
+    if not path.exists() and names.is_outside(str(source)):
+        return _of_name(str(source), options)
+    if (path / program.FILE).exists() or path.suffix == Path(program.FILE).suffix:
+        _no_options(options, f"the program {path}")
+        return program.read_program(path)
+    folder, step = run_folder(source, step)
+    if not folder.exists():
+        raise FileNotFoundError(f"There is no {source}: an encoder is named by {FORMS}.")
+    if not folder.is_dir():
+        raise ValueError(f"{path} is no encoder: expected {FORMS}.")
+    _no_options(options, f"the run {folder}")
+    return _of_run(folder, step)
+
+
+def run_folder(source: str | Path, step: int | str = "latest") -> tuple[Path, int | str]:
+    """The workdir and the step that "runs/care@200" stands for, or "runs/care" with `step`."""
+    path = Path(source).expanduser()
+    if path.exists() or "@" not in path.name:
+        return path, step
+    name, _, after = path.name.rpartition("@")
+    return path.with_name(name), int(after) if after.isdigit() else after
+
+
+def _of_run(workdir: Path, step: int | str) -> Encoder:
+    run = open_run(workdir, step)
+    about = run.trained_on
+    return Encoder(
+        name=workdir.resolve().name,
+        origin=f"step {int(run.state.step)} of the run {workdir}",
+        forward=run.layers(),
+        image_shape=about.input_shape,
+        mean=about.mean,
+        std=about.std,
+        classes=about.classes,
+    )
+
+
+def _of_name(source: str, options: dict[str, Any]) -> Encoder:
+    value = names.resolve(source, "encoder", {}, setting="the encoder")
+    name = source.rpartition(":")[2]
+    if not _is_factory(value):
+        return _of_function(value, name, options, origin=source)
+    shape = {key: options[key] for key in ("image_shape",) if key in options}
+    given = {key: value for key, value in options.items() if key not in shape}
+    names.check_call(value, source, "called without arguments but its options", **given)
+    return _of_function(value(**given), name, shape, origin=f"{source}()")
+
+
+def _is_factory(value: Any) -> bool:
+    """Whether it has to be called to get the encoder: it takes no images by position."""
+    if isinstance(value, Encoder) or not callable(value):
+        return False
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError):  # functions of C: they take images
+        return False
+    return all(
+        p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD)
+        or (p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty)
+        for p in parameters
+    )
+
+
+def _of_function(
+    function: Any, name: str, options: dict[str, Any], origin: str = "a function"
+) -> Encoder:
+    shape = options.get("image_shape")
+    _no_options({k: v for k, v in options.items() if k != "image_shape"}, f"{origin} ({name})")
+    if isinstance(function, Encoder):
+        return function
+    return host.host_encoder(function, name=name, origin=origin, image_shape=shape)
+
+
+def _no_options(options: dict[str, Any], what: str) -> None:
+    if options:
+        raise ValueError(f"{what} takes no options {sorted(options)}: leave them out.")
