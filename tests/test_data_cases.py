@@ -404,7 +404,7 @@ def test_a_function_from_outside_is_a_data_set(tmp_path, monkeypatch):
         "no_train": r"returned \['test'\]",
         "floats": r"'train'\] must be uint8 .*found float64.*must be a function",
         "flat": r"found \(20, 108\)",
-        "other_split": r"no options \['holdout'\]",
+        "other_split": r"returned \['holdout'\], and splits are called",
         "short": "20 integers",
         "value": "is 3, but it must be a function",
         "absent": "has no 'absent'",

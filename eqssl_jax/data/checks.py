@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.data.options import RANGES
+from eqssl_jax.settings import accept
 
 _MOST_LABELS = 2**31 - 1  # of int32
 _NAMED = 10  # classes named in an error
@@ -223,9 +225,11 @@ def arguments(
 
 
 def options(name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse options that the data set `name` does not have."""
+    """Refuse options that the data set `name` does not have, and values out of their range."""
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(
             f"The data set {name!r} has no options {unknown}; it knows {list(known) or 'none'}."
         )
+    for key, value in options.items():
+        accept(f"config.data.options.{key}", value, RANGES[key])

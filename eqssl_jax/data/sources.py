@@ -236,8 +236,12 @@ def _from_outside(
     if not isinstance(returned, Mapping) or "train" not in returned:
         kind = list(returned) if isinstance(returned, Mapping) else type(returned).__name__
         raise ValueError(f"{name} returned {kind}, but it must be {_CONTRACT}.")
-    allowed = ("train", "test", "unlabeled", "classes")
-    checks.options(name, dict.fromkeys(map(str, returned)), allowed)
+    strange = sorted(map(str, set(returned) - {"train", "test", "unlabeled", "classes"}))
+    if strange:
+        raise ValueError(
+            f"{name} returned {strange}, and splits are called train, test and unlabeled: it must "
+            f"be {_CONTRACT}."
+        )
     content = dict(returned)
     classes = checks.texts(content.pop("classes", ()), f"{name}['classes']")
     splits = {key: _outside_split(value, name, key) for key, value in content.items()}
