@@ -27,6 +27,10 @@ from eqssl_jax.settings import (
     wholes,
 )
 
+# Words after the colon of a config of a paper: `presets.parse`, and --help.
+DATASETS = ("cifar10", "cifar100", "stl10", "imagenet100", "shapes", "folder", "arrays")
+VALUES = ("paper", "authors", "solo", "equimod_recipe")
+ADDITIONS = ("care", "equimod", "two_views")
 ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
 WIDEST = 65_536  # of a layer
 LARGEST_IMAGE = 4096  # side in pixels
@@ -37,12 +41,16 @@ SCHEMA: Schema = {
     "data": dict(
         name=text(
             "cifar10",
-            "a TFDS name, or imagenet100, shapes, arrays, folder",
+            "a TFDS name, or imagenet100, shapes, arrays, folder, …; or module:function",
             longest=200,
             empty=False,
         ),
         directory=text("", "the file or folder of arrays and folder, the data_dir of TFDS"),
-        size=whole(0, "images are resized to size × size; 0 keeps them", high=LARGEST_IMAGE),
+        size=whole(
+            0,
+            "images are stored so large; 0: as they are, or as views if they must be",
+            high=LARGEST_IMAGE,
+        ),
         split=text(
             "train", "what is trained on: train, or unlabeled (STL-10)", longest=200, empty=False
         ),
@@ -173,6 +181,7 @@ SCHEMA: Schema = {
     "evaluation": dict(
         preset=choice("full", "quick: budgets for a laptop", ("full", "quick")),
         options=free("any budget of the preset, by name"),
+        measures=names((), "of your own beside those of the package: cards, module:attribute"),
         recipe=text(
             "",
             "whose effect on embeddings is measured; '': that of CARE's views, if they have one of "
