@@ -1,7 +1,7 @@
 """From a config to a finished workdir: one run, or several that are compared."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import jax
@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import methods
 from eqssl_jax.config import checked, plain
+from eqssl_jax.data.description import describe, size_notice
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training import processes
@@ -52,6 +53,7 @@ def show_plans(config: ConfigDict, *, overridden: Collection[str] = ()) -> None:
     for name, own in expand(config).items():
         built = setup(own)
         show(plan(built), f"Plan {name}".strip())
+        _print_notice(built)
         _say_batch(built, overridden)
         print("Compiling one step, to count its FLOPs and memory ...", flush=True)
         show(costs(built), f"Costs {name}".strip())
@@ -60,6 +62,25 @@ def show_plans(config: ConfigDict, *, overridden: Collection[str] = ()) -> None:
 def _say_batch(run: Setup, overridden: Collection[str]) -> None:
     if "train.batch_size" in overridden and processes.first():
         print(batch_note(run.config, run.method), flush=True)
+
+
+def _show_data(runs: Mapping[str, Setup]) -> None:
+    """Print what each run is trained on; runs on the same data share it."""
+    shown: list[dict[str, str]] = []
+    for name, built in runs.items():
+        stored = built.dataset._replace(image_shape=built.stored_shape)
+        facts = describe(stored, built.dataset.image_shape)
+        if facts not in shown:
+            shown.append(facts)
+            show(facts, f"Data {name}".strip())
+            _print_notice(built)
+
+
+def _print_notice(built: Setup) -> None:
+    stored = built.dataset._replace(image_shape=built.stored_shape)
+    notice = size_notice(stored, built.dataset.image_shape)
+    if notice:
+        print(notice, flush=True)
 
 
 def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) -> None:
@@ -82,6 +103,8 @@ def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) 
     built = processes.together(
         lambda: {name: setup(own, workdir=workdir / name) for name, own in runs.items()}
     )
+    if processes.first():
+        _show_data(built)
     _say_batch(next(iter(built.values())), overridden)
     print("Compiling the first step (half a minute and more on a CPU) ...", flush=True)
     if list(runs) == [""]:
