@@ -28,6 +28,7 @@ REQUIRES = [
     "orbax-checkpoint>=0.12,<0.13",
     "pillow>=11",
     "rich>=13",
+    "safetensors>=0.5",  # weights in and out
     "scipy>=1.13",
     "tensorflow-datasets>=4.9.10,<4.10",
 ]

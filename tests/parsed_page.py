@@ -70,7 +70,7 @@ def evaluation(step, knn, gram=0.1):
     def encoder(shift):
         return {
             "knn": {"value": knn - shift, "sd": None, "n": 500},
-            "gram_error": {"value": gram + shift, "sd": 0.0123, "n": 6},
+            "gamma": {"value": gram + shift, "sd": 0.0123, "n": 6},
             "kendall_tau_rotate": {"value": 1 / 3 - shift, "sd": None, "n": 6},
         }
 

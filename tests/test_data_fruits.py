@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from eqssl_jax import data
+from eqssl_jax.data import fruits
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "fruits360"
 COLUMNS = ("path", "split", "variety", "axis", "approx_angle_deg")
@@ -71,7 +72,7 @@ def test_every_image_carries_its_own_angle_and_turn(tmp_path, kind, on_device):
     found = load(root, on_device=on_device, validation=0.25)
     assert found.classes == ("Fig 2", "Pear 1")
     assert {name: s.size for name, s in found.splits.items()} == {
-        "train": 14, "validation": 4, "test": 6,
+        "train": 12, "validation": 6, "test": 6,
     }  # fmt: skip
     for split in found.splits.values():
         grey = greys(split)
@@ -87,6 +88,59 @@ def test_test_angles_are_those_train_does_not_show(tmp_path):
     splits = load(make(tmp_path)).splits
     seen, unseen = (splits[name].factors["turntable"] for name in ("train", "test"))
     assert seen.max() < 1.5 * math.pi <= unseen.min()
+
+
+def dense(frames=40, turns=3):
+    """A split of turns with a frame every 9°, three quarters of them, in a mixed order."""
+    angle = np.tile(np.arange(frames) * 2 * math.pi / frames, turns)
+    turn = np.repeat(np.arange(turns), frames)
+    chosen = np.random.default_rng(0).permutation(np.flatnonzero(angle < 1.5 * math.pi))
+    factors = {"turntable": angle[chosen].astype(np.float32), "sequence": turn[chosen]}
+    return data.Split(len(chosen), np.arange(len(chosen)), lambda p, x: p[x], None, factors)
+
+
+def apart(train, validation):
+    """Degrees from each validation frame to the nearest training frame of its turn."""
+    found = []
+    for angle, turn in zip(
+        *(validation.factors[k] for k in ("turntable", "sequence")), strict=True
+    ):
+        other = train.factors["turntable"][train.factors["sequence"] == turn]
+        gap = np.abs(angle - other) % (2 * math.pi)
+        found.append(math.degrees(np.min(np.minimum(gap, 2 * math.pi - gap))))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.3])
+def test_validation_holds_out_arcs_away_from_training_frames(fraction):
+    whole = dense()
+    splits, note = fruits.hold_out_arcs({"train": whole}, fraction)
+    train, validation = splits["train"], splits["validation"]
+    count = max(1, round(fraction * 30))
+    assert validation.size == 3 * count and train.size == 3 * (30 - count - 1)
+    assert "3 training frames within 15°" in note  # the one at 9°; the next is at 18°
+    assert apart(train, validation).min() >= 18 - 1e-3
+    assert np.median(apart(train, validation)) == pytest.approx(9 * (1.5 + count / 2), abs=0.1)
+    for turn in range(3):  # one arc: the last frames, and nothing of them in train
+        seen, held = (s.factors["turntable"][s.factors["sequence"] == turn]
+                      for s in (train, validation))  # fmt: skip
+        assert seen.max() < held.min()
+
+
+def test_arcs_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(ValueError, match=r"validation=0\.97 leaves turn 0 no frame .* 29 are held"):
+        fruits.hold_out_arcs({"train": dense()}, 0.97)
+    with pytest.raises(ValueError, match="fraction in"):
+        fruits.hold_out_arcs({"train": dense()}, 1.0)
+    assert fruits.hold_out_arcs({"train": dense()}, 0.0)[0].keys() == {"train"}
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the photographs of ../shared/data/fruits360")
+def test_real_validation_frames_lie_away_from_training_frames():
+    splits = data.load(name="fruits360", directory=REAL, size=16, on_device=False).splits
+    found = apart(splits["train"], splits["validation"])
+    assert found.min() >= 15 and np.median(found) > 25
+    assert 0.08 < len(found) / (len(found) + splits["train"].size) < 0.13  # 548 of 5229
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_bfloat16_stays_inside(started, images):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(encoder="resnet19"), "encoder is 'resnet19'.*resnet_tiny.*resnet50"),
+        (dict(encoder="resnet19"), "encoder is 'resnet19'.*resnet50.*resnet_tiny.*vit_base"),
         (dict(stem="mnist"), "stem is 'mnist'.*cifar.*imagenet"),
         (dict(compute_dtype="float16"), "compute_dtype is 'float16'.*bfloat16"),
         (dict(conv="fft"), "conv is 'fft'"),

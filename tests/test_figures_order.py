@@ -239,7 +239,9 @@ def test_a_table_of_many_transformations_stays_within_the_width():
              for e in ("", "_embedding")]  # fmt: skip
     numbers = {name: {"value": 0.8, "sd": 0.01, "n": 3} for name in names}
     runs = {r: {"encoders": {"trained": numbers, "random": numbers}} for r in ("simclr", "care")}
-    lines = tabular.as_text(tabular.comparison_table(runs)).splitlines()
-    assert max(map(len, lines)) < 100
+    lines = tabular.as_text(tabular.comparison_table(runs).sheet()).splitlines()
+    assert max(map(len, lines)) <= 80
+    # A line each, in every block of columns.
     titles = [line.split("  ")[0] for line in lines if "80.0" in line or "0.800" in line]
-    assert titles == [f"{tabular.describe(name).title} ↑" for name in names]  # a line each
+    wanted = [f"{tabular.describe(name).title} ↑" for name in names]
+    assert titles == wanted * (len(titles) // len(wanted)) and len(titles) >= len(wanted)

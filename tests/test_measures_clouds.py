@@ -215,14 +215,14 @@ def test_the_suite_measures_clouds_and_says_what_it_leaves_out(evaluated):
     assert "trajectory_step_variation" not in random
     assert "random: not defined" in result["skipped"]["trajectory_step_variation"]
     assert result["skipped"]["knn"] == "toy has no labels"
-    assert result["skipped"]["neighbour_overlap"] == "the transformation has no hue"
+    assert result["skipped"]["neighbour_overlap"] == "the transformation never shifts the hue"
     assert not len(arrays.queries) and arrays.hue is None
     assert arrays.trajectories["trained"].shape == (2, 3, 12, 2)
     assert np.shape(result["trajectories"]["random"]) == (2, 3, 12, 2)
 
 
 def test_measurements_are_described(evaluated):
-    table = tabular.as_text(tabular.comparison_table({"run": evaluated[0]}))
+    table = tabular.as_text(tabular.comparison_table({"run": evaluated[0]}).sheet())
     for title in (
         "Principal axis error",
         "Variation of steps of a turn",

@@ -98,7 +98,7 @@ def test_what_nothing_moves_has_no_share_to_explain():
     ("function", "arguments", "message"),
     [
         (form_gram_error, (Z, Z[:5], FORMS["O"]), r"both be \[n, d\]"),
-        (form_gram_error, (Z[:1], Z[:1], FORMS["O"]), "at least 2 examples"),
+        (form_gram_error, (Z[:1], Z[:1], FORMS["O"]), "at least 2, found 1"),
         (form_gram_error, (Z, Z, np.eye(3)), "width 3"),
         (form_gram_error, (Z * np.nan, Z, FORMS["O"]), "NaN"),
         (linear_map, (Z[:D], Z[:D]), "4 examples do not determine"),

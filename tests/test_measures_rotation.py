@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from eqssl_jax.measures import TooFew
+from eqssl_jax.measures.rotation.composition import composition_error, held_out_composition
 from eqssl_jax.measures.rotation.wahba import (
-    composition_error,
     effective_rank,
     gram_error,
     held_out_wahba,
@@ -187,6 +188,51 @@ def test_directions_without_data_count_only_in_the_matrix_norm():
     assert found.on_data < 1e-6
 
 
+def test_held_out_composition_is_zero_for_rotations_and_their_size_for_others(z):
+    a, b = random_rotation(8, 6), random_rotation(8, 7)
+    assert max(held_out_composition(z, z @ a.T, z @ b.T, z @ (b @ a).T)) < 1e-12
+    wrong = held_out_composition(z, z @ a.T, z @ b.T, z @ (a @ b).T)
+    assert wrong.single < 1e-12 < 0.1 < wrong.residual
+    assert wrong.gap == pytest.approx(np.sqrt(wrong.residual))
+
+
+def test_held_out_composition_equals_a_plain_computation(z):
+    rng = np.random.default_rng(18)
+    after = [unit(z @ random_rotation(8, s).T + 0.3 * rng.normal(size=z.shape)) for s in (1, 2, 3)]
+    order = np.random.default_rng(0).permutation(200)
+    fit, other = order[:100], order[100:]
+    r_a, r_b, r_ba = (wahba(z[fit], f[fit]).rotation for f in after)
+    moved = gap = left = 0.0
+    for i in other:
+        moved += np.sum((after[2][i] - z[i]) ** 2)
+        gap += np.sum(((r_ba - r_b @ r_a) @ z[i]) ** 2)
+        left += np.sum((r_b @ r_a @ z[i] - after[2][i]) ** 2)
+    found = held_out_composition(z, *after)
+    assert found.gap == pytest.approx(np.sqrt(gap / moved))
+    assert found.residual == pytest.approx(left / moved)
+
+
+def test_held_out_composition_gives_nothing_for_noise_and_for_spread():
+    """Changes that no rotation explains leave 1 or more, however the matrices look."""
+    rng = np.random.default_rng(19)
+    z = unit(rng.normal(size=(2000, 4)))
+    noise = [unit(z + 0.3 * rng.normal(size=z.shape)) for _ in range(3)]
+    found = held_out_composition(z, *noise)
+    assert 0.9 < found.residual < 1.2 and 0.9 < found.single < 1.2
+    # All matrices are near the identity: the quoted number and the gap say that they compose.
+    assert composition_error(z, *noise).relative < 0.1 and found.gap < 0.3
+    # The same embeddings in a corner of a larger space: the quoted number grows, these do not.
+    wide = [np.pad(f, ((0, 0), (0, 12))) + 1e-9 * rng.normal(size=(2000, 16)) for f in (z, *noise)]
+    assert composition_error(*wide).relative > 0.5
+    assert held_out_composition(*wide).residual == pytest.approx(found.residual, rel=0.05)
+
+
+def test_held_out_composition_needs_two_halves_and_a_move(z):
+    with pytest.raises(TooFew, match="more than 8 images"):
+        held_out_composition(*(z[:16] for _ in range(4)))
+    assert np.isnan(held_out_composition(z, z, z, z)).all()
+
+
 def test_low_loss_bounds_the_distance_to_an_orthogonal_map():
     # ‖A⁺‖ε ≤ 1/√2 and Σ (Gram difference)² ≤ ε⁴ give a distance of at most (1 + √2) ‖A⁺‖ ε².
     rng = np.random.default_rng(13)
@@ -215,7 +261,9 @@ def test_effective_rank_counts_directions():
         (lambda: wahba(np.ones(9), np.ones(9)), r"both be \[n, d\]"),
         (lambda: wahba(np.full((9, 3), np.nan), np.ones((9, 3))), "NaN"),
         (lambda: gram_error(np.ones((1, 3)), np.ones((1, 3))), "at least 2"),
-        (lambda: relative_rotational_equivariance(np.ones((1, 3)), np.ones((1, 3))), "2 examples"),
+        (lambda: relative_rotational_equivariance(np.ones((1, 3)), np.ones((1, 3))), "at least 2"),
+        (lambda: effective_rank(np.ones((1, 3))), "at least 2"),
+        (lambda: effective_rank(np.array([[0.0, 1], [np.inf, 0]])), "z holds NaN .* row 1"),
     ],
 )
 def test_bad_input_is_named(call, message):

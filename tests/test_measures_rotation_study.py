@@ -71,6 +71,9 @@ def test_an_equivariant_encoder_scores_zero_everywhere(studies):
         assert found[name].max() < 1e-5, name
     assert found["rotation_residual"].max() < 1e-9
     assert found["composition_error"].max() < 1e-5
+    # Two shifts that undo each other move nothing: 0/0.
+    assert np.nanmax(found["composition_held_out"]) < 1e-5
+    assert np.nanmax(found["composition_residual"]) < 1e-9
     assert found["invariance_error"].min() > 0.1  # it does move
     assert not studies["colours"].skipped
 
@@ -80,6 +83,7 @@ def test_an_unrelated_encoder_does_not(studies):
     assert found["wahba_held_out_per_root_n"].min() > 1
     assert found["rotation_residual"].min() > 0.5
     assert found["composition_relative"].min() > 0.3
+    assert np.nanmin(found["composition_residual"]) > 0.5
 
 
 def test_shapes_and_scales(studies):
@@ -156,7 +160,19 @@ def test_too_many_dimensions_are_skipped_with_the_reason(studies):
     assert "wahba" not in found.measures and "composition_error" not in found.measures
     assert "more than 96 images" in found.skipped["wahba"]
     assert "more than 192 images" in found.skipped["wahba_held_out_per_root_n"]
+    assert "more than 192 images" in found.skipped["composition_residual"]
     assert np.isfinite(found.measures["gram_error"]).all()
+
+
+def test_what_one_image_cannot_give_is_left_out_and_the_rest_is_kept(split):
+    alone = Split(1, split.pool[:1], read)
+    found = rotation_study(
+        {"colours": colours}, alone, cycle(), jax.random.key(1), augmentations=2, pairs=1, batch=1
+    )["colours"]
+    for name in ("gamma", "gamma_dropped", "gram_error", "effective_rank"):
+        assert found.skipped[name] == "needs two images; found 1"
+    assert "more than 3 images" in found.skipped["composition_error"]
+    assert set(found.measures) == {"invariance_error", "cosine_variance", "positive_cosine"}
 
 
 def test_one_encoder_alone_gives_the_same(split, studies):

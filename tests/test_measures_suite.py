@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from eqssl_jax import method, presets
+from eqssl_jax.data import partition
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.experiment import assess
 from eqssl_jax.measures import evaluate, knn_accuracy, raw_pixels, settings
@@ -122,6 +123,10 @@ def test_equivariant_encoder_beats_its_floors(evaluated):
     assert trained["retrieved_hue_distance"]["value"] < 0.05
     assert random["neighbour_overlap"]["value"] > 0.9
     assert random["retrieved_hue_distance"]["value"] > 0.15
+    assert trained["retrieved_hue_followed"]["value"] > 0.95
+    chance = evaluated[0]["chance"]["retrieved_hue_followed"]
+    assert random["retrieved_hue_followed"]["value"] == pytest.approx(chance, abs=0.15)
+    assert evaluated[0]["settings"]["hue_shift"] == pytest.approx(1 / 3)
 
 
 def test_missing_numbers_have_a_reason(evaluated):
@@ -225,6 +230,7 @@ def test_arrays_for_figures(dataset, evaluated):
     assert arrays.study["trained"].positive_cosines.shape == (2, 90)
     assert arrays.before["trained"].shape == arrays.after["trained"].shape == (30, 5)
     assert arrays.split == "test" and arrays.queries.shape == (30,)
+    # The recipe draws up to a whole turn: a third of one is inside.
     assert float(arrays.hue["jitter"]["hue"]) == pytest.approx(1 / 3)
     hues = dataset.splits["train"].factors["hue"][arrays.before["trained"]]
     gap = np.abs(hues - dataset.splits["test"].factors["hue"][arrays.queries][:, None])
@@ -244,7 +250,7 @@ def test_each_split_is_read_once_for_its_features(dataset):
         {"trained": equivariant}, dataset._replace(splits=splits), COLOUR, jax.random.key(0),
         settings=BUDGET,
     )  # fmt: skip
-    assert sum(reads) == 256  # four batches of 64
+    assert sum(reads) == 2 * 256  # four batches of 64, for features and for unknown hues
     assert "chosen on" in result["skipped"]["probe_top1"]
 
 
@@ -258,9 +264,29 @@ def test_without_labels_factors_or_hue(dataset):
     )
     assert result["skipped"]["knn"] == "toy has no labels"
     assert "neither hue" in result["skipped"]["r2"]
-    assert result["skipped"]["neighbour_overlap"] == "the transformation has no hue"
+    assert result["skipped"]["neighbour_overlap"] == "the transformation never shifts the hue"
     assert "gram_error" in result["encoders"]["trained"]
     assert not arrays.before and arrays.hue is None
+
+
+def test_a_small_split_gives_what_it_can(dataset):
+    few = {
+        "train": partition.subset(dataset.splits["train"], np.arange(8)),
+        "validation": partition.subset(dataset.splits["validation"], np.arange(4)),
+        "test": partition.subset(dataset.splits["test"], np.arange(1)),
+    }
+    data = dataset._replace(splits=few)
+    result, _ = evaluate({"trained": equivariant}, data, COLOUR, jax.random.key(0), settings=BUDGET)
+    skipped, found = result["skipped"], result["encoders"]["trained"]
+    assert skipped["knn"] == "8 training images, and knn_neighbours is 20: set it lower"
+    assert "targets without variance: all 1 values" in skipped["r2"]
+    assert skipped["gamma"] == skipped["effective_rank"] == "needs two images; found 1"
+    assert {"probe_top1", "invariance_error", "neighbour_overlap"} <= set(found)
+    one = {k: s._replace(labels=np.zeros(s.size, np.int32)) for k, s in dataset.splits.items()}
+    data = dataset._replace(splits=one)
+    result, _ = evaluate({"trained": equivariant}, data, COLOUR, jax.random.key(0), settings=BUDGET)
+    assert result["skipped"]["probe_top1"] == "all images are of one class"
+    assert "gamma" in result["encoders"]["trained"]
 
 
 def test_two_dimensions_are_enough(dataset):

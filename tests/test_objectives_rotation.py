@@ -112,6 +112,15 @@ def test_low_loss_bound():
         assert np.linalg.norm(b - a @ (u @ vt).T) <= (1 + np.sqrt(2)) * inverse * epsilon2
 
 
+def test_rows_that_are_not_of_length_one_are_refused_where_values_are_known():
+    z = sphere(16, 8, 3)
+    for wrong, found in ((2 * z, "from 2 to 2"), (z.at[1].set(jnp.nan), "nan")):
+        with pytest.raises(ValueError, match=rf"rows of z2 .*{found}.*objectives\.unit"):
+            orthogonal_equivariance(z, wrong)
+    assert orthogonal_equivariance(z.astype(jnp.bfloat16), z) < 1e-2  # rounding is no error
+    assert jax.jit(orthogonal_equivariance)(z, 2 * z) > 1  # cannot be seen there
+
+
 def test_float32_for_bfloat16_and_finite_gradient_at_coincident_points():
     z = jnp.broadcast_to(sphere(15, 1, 4), (6, 4))
     assert orthogonal_equivariance(z.astype(jnp.bfloat16), z).dtype == jnp.float32

@@ -17,7 +17,7 @@ from eqssl_jax.page import gallery, numbers, settings, svg
 from eqssl_jax.page.embedded import LARGE, WIDEST, embed
 from eqssl_jax.page.runs import Run, floors_words, steps_words
 from eqssl_jax.tabular.metrics import FLOORS, TITLES
-from eqssl_jax.tabular.tables import Cell
+from eqssl_jax.tabular.tables import Cell, cell_text
 
 EVIL = '<script>alert("x")</script>\'"><img src=http://evil.example/x>&amp;'
 
@@ -75,7 +75,10 @@ def test_many_numbers_are_folded_under_the_headlines():
     for i in range(20):
         run.evaluations[40]["encoders"]["trained"][f"r2_{i}"] = {"value": i / 7, "sd": None}
     found = parsed(run)
-    assert [c[0][1] for c in found.rows("In short")][2:] == ["kNN accuracy ↑", "Gram error ↓"]
+    assert [c[0][1] for c in found.rows("In short")][2:] == [
+        "kNN accuracy ↑",
+        "Relative equivariance γ ↓",
+    ]
     rows = found.rows("All measurements")
     assert len(rows) == 2 + 4 + 23  # headings, a heading for each group, all measurements
     assert [c[0][1] for c in rows if c[0][0].get("scope") == "rowgroup"][2:] == [
@@ -90,10 +93,10 @@ def test_every_number_of_the_latest_step_stands_on_the_page_in_full():
     rows = parsed(run).rows("What was measured")
     by_title = {cells[0][1]: cells[1:] for cells in rows}
     for name, one in run.evaluations[40]["encoders"]["trained"].items():
-        title = f"{tabular.describe(name).title} {'↓' if name == 'gram_error' else '↑'}"
+        title = f"{tabular.describe(name).title} {'↓' if name == 'gamma' else '↑'}"
         attributes, text = by_title[title][0]
         assert float(attributes["title"]) == one["value"]
-        assert text == numbers.show(name, one["value"], one["sd"])
+        assert text == cell_text(name, Cell(one["value"], one["sd"]))
         floor = run.evaluations[40]["encoders"]["random"][name]["value"]
         assert float(by_title[title][1][0]["title"]) == floor
     assert "40 of 40 steps" in parsed(run).text()
@@ -145,7 +148,7 @@ def test_text_that_utf8_cannot_hold():
         a_run(evaluations={40: {"encoders": {}}}),
         a_run(evaluations={40: {"encoders": {"trained": {"gamma": {"value": None, "sd": None}}}}}),
         a_run(evaluations={40: {"encoders": {"trained": {"knn": {"value": math.nan, "sd": 0.1}}}}}),
-        a_run(evaluations={40: {"encoders": {"trained": {"gram_error": {"value": 1.0}}}}}),
+        a_run(evaluations={40: {"encoders": {"trained": {"gamma": {"value": 1.0}}}}}),
         a_run(records=[{"step": 1, "loss": math.nan}, {"step": 2, "loss": math.inf}]),
         a_run(records=[{"step": 1, "loss": "text", "list": [1], "none": None, "yes": True}]),
         a_run(records=[{"step": 3, "loss": 0.0}]),
@@ -207,7 +210,12 @@ def test_steps_of_a_budget_in_steps_in_epochs_and_recorded():
     ],
 )  # fmt: skip
 def test_the_best_is_marked_only_where_it_is_clear(metric, cells, options, best):
-    assert numbers.clearly_best(metric, cells, runs=2, **options) == best
+    several = [cell._replace(trainings=3) for cell in cells]
+    assert numbers.clearly_best(metric, several, runs=2, **options) == best
+    # No ranking from one training, nor from two.
+    for fewer in (1, 2):
+        few = [several[0], several[1]._replace(trainings=fewer), *several[2:]]
+        assert numbers.clearly_best(metric, few, runs=2, **options) is None
 
 
 def test_one_run_is_never_the_best():
@@ -216,10 +224,18 @@ def test_one_run_is_never_the_best():
 
 
 def test_a_mark_stands_in_the_table_of_the_run_it_is_of():
-    found = parsed(a_run("worse", knn=0.4), a_run("better", knn=0.75))
+    def trained(name, knn):
+        config = plain(base())
+        config["train"]["epochs"] = knn  # differs between the two methods alone
+        return [
+            a_run(f"{name}_{seed}", knn=knn + seed / 1000, config={**config, "seed": seed})
+            for seed in range(3)
+        ]
+
+    found = parsed(*trained("worse", 0.4), *trained("better", 0.75))
     rows = {cells[0][1]: cells[1:] for cells in found.rows("What was measured")}
     assert [text for a, text in rows["kNN accuracy ↑"] if "clearly" in (a.get("title") or "")] == [
-        "75.0%"
+        "75.1 ± 0.1%"
     ]
 
 
@@ -351,7 +367,7 @@ def test_evaluations_of_several_steps_are_curves_over_their_floors():
     assert "care, step 20: 60%" in hints and "care, step 40: 70%" in hints
     assert "chance: 10%" in hints
     assert "b, step 40: 90%" not in hints  # one step is no course
-    # The random encoder has the same Gram error at both steps, but (in this example) not kNN.
+    # The random encoder has the same γ at both steps, but (in this example) not kNN.
     assert [hint for hint in hints if hint.startswith("random encoder")] == ["random encoder: 0.2"]
     once = parsed(a_run(evaluations={40: evaluation(40, 1)}))
     assert "Evaluated over training" not in once.text()

@@ -301,7 +301,7 @@ def test_the_table_has_ours_the_published_number_and_the_difference(tmp_path, qu
     assert rows["BYOL"]["ours"] == rows["BYOL"]["difference"] == ""  # not asked for: empty
     assert rows["BYOL"]["published"] == "0.9044"
     text = " ".join(capsys.readouterr().out.split())
-    for words in ("NOT comparable", "conv_tiny", "6 steps", "on shapes", "over 2 trainings",
+    for words in ("NOT comparable", "conv_tiny", "6 steps", "on shapes", "2 trainings of each",
                   "random encoder 25.00", "arXiv:2306.13924, Table 1"):  # fmt: skip
         assert words in text
 
@@ -421,8 +421,8 @@ def test_notes_name_data_that_stands_in():
 def test_notes_count_the_trainings_of_each_run():
     study = studies.find("wahba")
     every = {"simclr": 2, "care": 2, "equimod": 2}
-    assert "± over 2 trainings." in notes_of(study, "small", SHAPES, every)
-    assert "± over 2 trainings of simclr; the seeds of the probe, of one training of care, " in (
+    assert "one standard deviation over 2 trainings" in notes_of(study, "small", SHAPES, every)
+    assert "Trainings: 2 trainings of simclr; 1 training of care, " in (
         notes_of(study, "small", SHAPES, {"simclr": 2})
     )
 

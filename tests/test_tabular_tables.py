@@ -60,41 +60,78 @@ def test_chosen_metrics_keep_their_order_and_may_be_missing_everywhere(results):
     assert all(cell.value is None for cell in table.rows[2].cells)
 
 
-def test_text(results):
-    assert tabular.as_text(tabular.comparison_table(results)) == (
-        "                                           random\n"
-        "                           simclr   care  encoder  raw pixels  chance\n"
-        "─────────────────────────────────────────────────────────────────────\n"
-        "kNN accuracy ↑        71.2 ± 0.4%  72.0%    31.0%       28.0%   12.5%\n"
-        "Wahba error W/√n ↓  0.345 ± 0.012  0.200    0.600           –       –\n"
-        "R² of hue ↑                     –  0.810        –           –       –\n"
-        "\n"
-        "shapes, step 1200. ↑ higher is better, ↓ lower is better, "
-        "± one standard deviation over seeds or\naugmentations.\n"
-    )
+def test_text_and_markdown_hold_every_cell_under_its_heading(results):
+    sheet = tabular.comparison_table(results).sheet()
+    lines = tabular.as_text(sheet).splitlines()
+    rule = next(i for i, line in enumerate(lines) if set(line) == {"─"})
+    assert lines[rule - 1].split() == ["simclr", "care", "encoder", "raw", "pixels", "chance"]
+    assert len({len(line) for line in lines[rule : rule + 4]}) == 1  # right-aligned under the rule
+    body = {row[0]: row[1:] for row in sheet.rows}
+    assert body["kNN accuracy ↑"] == ("71.2 (0.4)%", "72.0%", "31.0%", "28.0%", "12.5%")
+    assert body["Wahba error W/√n ↓"] == ("0.345 (0.012)", "0.200", "0.600", "–", "–")
+    for line, (name, *cells) in zip(lines[rule + 1 :], sheet.rows, strict=False):
+        assert line.split() == " ".join([name, *cells]).split()
+    markdown = tabular.as_markdown(sheet).splitlines()
+    assert markdown[0] == "| Metric | simclr | care | random encoder | raw pixels | chance |"
+    assert markdown[1].count("---:") == len(sheet.columns)
+    for line, row in zip(markdown[2:], sheet.rows, strict=False):
+        assert [cell.strip() for cell in line.strip("|").split("|")] == list(row)
 
 
-def test_markdown(results):
-    assert tabular.as_markdown(tabular.comparison_table(results, ["knn", "r2_hue"])) == (
-        "| Metric | simclr | care | random encoder | raw pixels | chance |\n"
-        "|---|---:|---:|---:|---:|---:|\n"
-        "| kNN accuracy ↑ | 71.2 ± 0.4% | 72.0% | 31.0% | 28.0% | 12.5% |\n"
-        "| R² of hue ↑ | – | 0.810 | – | – | – |\n"
-        "\n"
-        "shapes, step 1200. ↑ higher is better, ↓ lower is better, "
-        "± one standard deviation over seeds or augmentations.\n"
-    )
+def test_a_spread_over_trainings_is_told_from_one_within_a_training(results):
+    trainings = [result({"knn": (value, 0.004)}, pixels={"knn": 0.2}) for value in (0.6, 0.7, 0.8)]
+    several = tabular.merged(trainings)
+    knn = several["encoders"]["trained"]["knn"]
+    assert knn == {"value": pytest.approx(0.7), "sd": pytest.approx(0.1), "n": 3, "trainings": 3}
+    assert several["encoders"]["pixels"]["knn"]["value"] == 0.2  # the same for all: no spread
+    table = tabular.comparison_table({"care": several, "simclr": results["simclr"]}, ["knn"])
+    [[_, care, simclr, *_floors]] = table.sheet().rows
+    assert (care, simclr) == ("70.0 ± 10.0%", "71.2 (0.4)%")
+    assert "± one standard deviation over 3 trainings" in table.notes[0]
+    assert "(in brackets)" in table.notes[0] and "of one training" in table.notes[0]
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_column():
+    config = {"train": {"steps": 3}, "model": {"encoder": "a"}}
+    other = {"train": {"steps": 4}, "model": {"encoder": "a"}}
+    configs = {
+        **{f"care, seed {s}": {**config, "seed": s} for s in range(3)},
+        "simclr_seed0": {**other, "seed": 0}, "simclr_seed1": {**other, "seed": 1},
+        "alone": {"seed": 0},
+    }  # fmt: skip
+    assert tabular.by_seed(configs) == {
+        "care": [f"care, seed {s}" for s in range(3)],
+        "simclr": ["simclr_seed0", "simclr_seed1"],
+        "alone": ["alone"],
+    }
+    # Names without a common stem are all said; a stem that is another run's name is not taken.
+    assert tabular.by_seed({"a": {"seed": 0}, "b": {"seed": 1}}) == {"a, b": ["a", "b"]}
+    taken = {"x": other, "x_0": {**config, "seed": 0}, "x_1": {**config, "seed": 1}}
+    assert tabular.by_seed(taken) == {"x": ["x"], "x_0, x_1": ["x_0", "x_1"]}
+
+
+def test_a_short_table_shows_the_measurements_of_the_roles_in_use():
+    measured = ["r2_hue", "gamma", "effective_rank", "rotation_residual", "invariance_error",
+                "order_accuracy_amid_rotate", "magnitude_r2_rotate", "order_accuracy_amid_hue",
+                "change_r2_hue", "knn"]  # fmt: skip
+    ordered = tabular.headlines(measured, [{"rotate": "ordered", "hue": "off"}])
+    assert ordered == ["knn", "order_accuracy_amid_rotate", "magnitude_r2_rotate"]
+    rotational = tabular.headlines(measured, [{"hue": "rotational"}])
+    # γ and the unexplained share lead, never without effective rank and invariance.
+    assert rotational == ["knn", "gamma", "rotation_residual", "invariance_error", "effective_rank"]
+    assert "change_r2_hue" in tabular.headlines(measured, [{"hue": "predicted"}])
+    assert tabular.headlines(measured, []) == rotational
 
 
 def test_markdown_survives_a_bar_in_a_name():
-    text = tabular.as_markdown(tabular.comparison_table({"a|b": result({"knn": 0.5})}))
+    text = tabular.as_markdown(tabular.comparison_table({"a|b": result({"knn": 0.5})}).sheet())
     assert text.splitlines()[0] == "| Metric | a\\|b |"
 
 
 def test_csv_holds_the_same_numbers_to_the_last_bit(results):
     results["simclr"]["encoders"]["trained"]["knn"]["value"] = 1 / 3
     table = tabular.comparison_table(results)
-    rows = list(csv.DictReader(io.StringIO(tabular.as_csv(table))))
+    rows = list(csv.DictReader(io.StringIO(tabular.as_csv(table.sheet()))))
     assert [row["metric"] for row in rows] == [row.metric for row in table.rows]
     assert [row["better"] for row in rows] == ["higher", "lower", "higher"]
     for written, row in zip(rows, table.rows, strict=True):
@@ -120,7 +157,7 @@ def test_a_floor_that_is_nan_in_all_runs_has_one_column():
     table = tabular.comparison_table(runs)
     assert table.columns == ("a", "b", "random encoder")
     assert math.isnan(table.rows[0].cells[2].value)
-    assert "nan" in tabular.as_text(table)
+    assert "nan" in tabular.as_text(table.sheet())
 
 
 def test_a_run_may_be_called_like_a_floor():
@@ -137,11 +174,11 @@ def test_many_runs_stay_within_the_width_and_lose_nothing():
         )
         for i in range(12)
     }
-    text = tabular.as_text(tabular.comparison_table(runs))
-    assert max(map(len, text.splitlines())) < 100
+    text = tabular.as_text(tabular.comparison_table(runs).sheet())
+    assert max(map(len, text.splitlines())) <= 80
     for i in range(12):
-        assert f"{10 + i:.1f} ± 1.0%" in text
-    narrow = tabular.as_text(tabular.comparison_table(runs), width=60)
+        assert f"{10 + i:.1f} (1.0)%" in text
+    narrow = tabular.as_text(tabular.comparison_table(runs).sheet(), width=60)
     assert max(map(len, narrow.splitlines())) <= 60
 
 
@@ -161,9 +198,9 @@ def test_notes_name_what_differs_and_what_was_skipped():
     ("name", "value", "sd", "text"),
     [
         ("knn", 0.5, None, "50.0%"),
-        ("knn", 0.5, 0.0, "50.0 ± 0.0%"),
-        ("wahba", 12.0, 0.4, "12.0 ± 0.40"),
-        ("wahba", 123.4, 11.0, "123 ± 11"),
+        ("knn", 0.5, 0.0, "50.0 (0.0)%"),
+        ("wahba", 12.0, 0.4, "12.0 (0.40)"),
+        ("wahba", 123.4, 11.0, "123 (11)"),
         ("gram_error", 4.1234e-6, None, "4.12e-06"),
         ("gamma_dropped", 12345, None, "12,345"),
         ("gamma", float("nan"), 0.1, "nan"),
@@ -173,7 +210,7 @@ def test_notes_name_what_differs_and_what_was_skipped():
 )
 def test_numbers_as_they_are_printed(name, value, sd, text):
     table = tabular.comparison_table({"a": result({"knn": 0.5} | {name: (value, sd)})}, [name])
-    assert tabular.as_markdown(table).splitlines()[2].split(" | ")[1].rstrip(" |") == text
+    assert tabular.as_markdown(table.sheet()).splitlines()[2].split(" | ")[1].rstrip(" |") == text
 
 
 @pytest.mark.parametrize(

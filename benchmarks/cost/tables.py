@@ -5,7 +5,7 @@ from typing import Any
 
 from cost import roofline
 from cost.roofline import Counts, Prediction
-from eqssl_jax.tabular.lines import markdown_line
+from eqssl_jax.tabular.writers import markdown_line
 
 Records = Mapping[str, Mapping[str, Mapping[str, Any]]]  # by recipe, then by point
 

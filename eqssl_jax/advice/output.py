@@ -15,13 +15,13 @@ def write(advice: Mapping[str, Any], base: Candidate, workdir: Path) -> None:
     table = tabular.advice_table(advice)
     warning = advice.get("warning", "")
     (workdir / "advice.md").write_text(
-        tabular.as_markdown(table) + (f"\n{warning}\n" if warning else "")
+        tabular.as_markdown(table.sheet()) + (f"\n{warning}\n" if warning else "")
     )
-    (workdir / "advice.csv").write_text(tabular.as_csv(table))
+    (workdir / "advice.csv").write_text(tabular.as_csv(table.sheet()))
     figures.advice(advice, workdir / "advice.png")
     (workdir / "roles.py").write_text(roles_text(advice, base))
     write_json(workdir / "advice.json", advice)
-    print("\n" + tabular.as_text(table) + "\n\n" + roles_text(advice, base))
+    print("\n" + tabular.as_text(table.sheet()) + "\n\n" + roles_text(advice, base))
     if warning:
         print(f"Mind: {warning}\n")
     print(f"All of it: {workdir / 'advice.md'}. The figure: {workdir / 'advice.png'}")

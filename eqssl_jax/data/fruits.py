@@ -1,13 +1,17 @@
 """Fruits-360: fruit filmed on a turntable, with the angle of every photograph."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from eqssl_jax.data import folder, manifest
+import numpy as np
+from jaxtyping import Bool, Float
+
+from eqssl_jax.data import folder, manifest, partition
 from eqssl_jax.data.base import Split
 
 _COLUMNS = ("path", "split", "variety", "axis", "approx_angle_deg")
+GUARD = 15.0  # degrees: no training frame of the same turn is nearer to a validation frame
 
 
 def read_fruits(
@@ -31,8 +35,8 @@ def read_fruits(
 
     Angles compare within a sequence only: each begins anywhere. Numbers of sequences follow the
     sorted (variety, axis) of the whole manifest, whatever `varieties` are taken. The split is that
-    of the manifest: train shows the first three quarters of every turn, test the last. "validation"
-    is carved from train at random: its angles lie between those of train, unlike those of test.
+    of the manifest: train shows the first three quarters of every turn, test the last. For
+    "validation" see `hold_out_arcs`.
 
     Args:
       directory: see above.
@@ -68,6 +72,57 @@ def read_fruits(
     return folder.read_described(
         _images(directory), described, size=size, corrupt=corrupt, classes=varieties
     )
+
+
+def hold_out_arcs(splits: Mapping[str, Split], fraction: float) -> tuple[dict[str, Split], str]:
+    """The splits with "validation", the last arc of each turn in train, and a note on what it cost.
+
+    Neighbouring frames of a turn are nearly one picture (7° to 11° apart), so frames chosen at
+    random would be known from training. Of each turn's n training frames the last
+    max(1, round(fraction · n)) by angle go to validation, and those within 15° of one of them to
+    neither. At 0.1 that is an arc of about 20° to 45°. Test frames may be nearer: they follow the
+    arc. Without a "validation" at fraction 0.
+
+    Raises:
+      ValueError: if the fraction is not in [0, 1), or leaves a turn no frame to train on.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"validation must be a fraction in [0, 1), found {fraction}.")
+    if fraction == 0:
+        return dict(splits), ""
+    train = splits["train"]
+    angle = np.degrees(np.asarray(train.factors["turntable"], np.float64))
+    turns = np.asarray(train.factors["sequence"])
+    held, near = np.zeros(train.size, bool), np.zeros(train.size, bool)
+    for turn in np.unique(turns):
+        frames = np.flatnonzero(turns == turn)
+        frames = frames[np.argsort(angle[frames], kind="stable")]
+        count = max(1, round(fraction * len(frames)))
+        arc = frames[-count:]
+        held[arc] = True
+        near[frames] = _within(angle[frames], angle[arc], GUARD)
+        if near[frames].all():
+            raise ValueError(
+                f"validation={fraction} leaves turn {turn:.0f} no frame to train on: of its "
+                f"{len(frames)} training frames, {count} are held out and the others lie within "
+                f"{GUARD:.0f}° of them. Lower config.data.validation, or raise the limit."
+            )
+    kept = np.flatnonzero(~near).astype(np.int32)
+    validation = partition.subset(train, np.flatnonzero(held).astype(np.int32))
+    between = int(np.sum(near & ~held))
+    note = (
+        f"validation: the last arc of each turn; {between} training frames within {GUARD:.0f}° of "
+        f"it are left out"
+    )
+    return {**splits, "train": partition.subset(train, kept), "validation": validation}, note
+
+
+def _within(
+    angles: Float[np.ndarray, " n"], of: Float[np.ndarray, " m"], limit: float
+) -> Bool[np.ndarray, " n"]:
+    """Whether each angle lies less than `limit` from one of others, all in degrees."""
+    gap = np.abs(angles[:, None] - of[None, :]) % 360.0
+    return (np.minimum(gap, 360.0 - gap) < limit).any(axis=1)
 
 
 def _images(directory: Path) -> Path:

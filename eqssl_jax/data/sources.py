@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from eqssl_jax.data import arrays, checks, partition, pipeline, proteins, readers, shapes
+from eqssl_jax.data import arrays, checks, fruits, partition, pipeline, proteins, readers, shapes
 from eqssl_jax.data.base import Dataset, Split
 
 # Published per-channel statistics of the training images.
@@ -145,7 +145,11 @@ def finish(
 ) -> Dataset:
     """From the streamed splits of a source to a `Dataset`: check, carve, place, measure."""
     classes = checks.classes(name, splits, classes)
-    splits = partition.with_validation(splits, validation, _TOGETHER.get(name))
+    if name == "fruits360":
+        splits, note = fruits.hold_out_arcs(splits, validation)
+        notes = "; ".join(text for text in (notes, note) if text)
+    else:
+        splits = partition.with_validation(splits, validation, _TOGETHER.get(name))
     checks.trainable(name, splits["train"], classes)
     if "unlabeled" in splits:
         splits["unlabeled"] = partition.concatenate(splits["unlabeled"], splits["train"])

@@ -11,12 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from eqssl_jax.encoders import resnet
+from eqssl_jax.encoders import outside, resnet, vit
 from eqssl_jax.encoders.conv import Conv, implementation
 from eqssl_jax.encoders.convnet import ConvNet
 from eqssl_jax.encoders.deepset import DeepSet
 from eqssl_jax.encoders.heads import MLP, check_widths
 from eqssl_jax.encoders.norm import BatchNorm
+from eqssl_jax.encoders.sown import sown
+from eqssl_jax.encoders.vit import DEFAULT, ViTSettings
+from eqssl_jax.names import is_outside, resolve
 
 # Each is called with stem, conv and norm and gives a module that is called with (x, views, train).
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
@@ -27,6 +30,7 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnet50": resnet.resnet50,
     "deepset": partial(DeepSet, (64, 128), (128, 128)),
 }
+NAMES: dict[str, Any] = ENCODERS | dict.fromkeys(vit.SIZES)
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -36,18 +40,21 @@ class Network(NamedTuple):
     Attributes:
       init: `init(key, (H, W, C))`, for clouds `init(key, (P, 4))`, gives
         {"params": {"encoder", "projector"}, "batch_stats": …}.
-      apply: `apply(params, batch_stats, images, *, views=1, train)` gives
+      apply: `apply(params, batch_stats, images, *, views=1, train, key=None)` gives
         ((features [M, F], embeddings [M, D]), batch_stats). Images are [M, H, W, C] in [0, 1], the
         outputs float32, embeddings not normalised. M = N·V for N images in `views` = V views with
         index n·V + v; in training each view has its own BatchNorm statistics. `batch_stats` comes
-        back moved if `train`, as it was if not.
+        back moved if `train`, as it was if not. `key` is for encoders that draw in training
+        (stochastic depth, dropout); without it they draw nothing.
       inner: `inner(params, batch_stats, images)` is what `layers` gives; None where only features
         and embeddings are known.
+      stochastic: whether `apply` takes a key.
     """
 
     init: Callable[[Key[Array, ""], tuple[int, ...]], PyTree]
     apply: Callable[..., tuple[tuple[Float[Array, "m f"], Float[Array, "m d"]], PyTree]]
     inner: Callable[..., dict[str, Float[Array, "m h"]]] | None = None
+    stochastic: bool = False
 
     def encode(
         self, params: PyTree, batch_stats: PyTree, images: Float[Array, "m h w c"]
@@ -58,11 +65,11 @@ class Network(NamedTuple):
     def layers(
         self, params: PyTree, batch_stats: PyTree, images: Float[Array, "m h w c"]
     ) -> dict[str, Float[Array, "m h"]]:
-        """What every layer of the frozen network says, from the first to the last.
+        """The output of every layer of the frozen network, from the first to the last.
 
-        "stem", "layer1", "layer2", … (stages, as means over positions), "features" (which is the
-        last stage), "projector1", … (hidden layers, after ReLU) and "embedding"; float32. Without
-        a projector the embedding is the features again.
+        "stem", "layer1", "layer2", … (stages of a ResNet, blocks of a vision transformer, as means
+        over positions), "features", "projector1", … (hidden layers, after ReLU) and "embedding";
+        float32. Without a projector the embedding is the features again.
         """
         if self.inner is not None:
             return self.inner(params, batch_stats, images)
@@ -97,41 +104,37 @@ def build(
     std: Sequence[float],
     compute_dtype: str = "float32",
     conv: str = "auto",
+    vit: ViTSettings = DEFAULT,
     bn_momentum: float = 0.9,
     bn_epsilon: float = 1e-5,
 ) -> Network:
     """A network: normalisation (x − mean) / std, encoder, projector.
 
     Args:
-      encoder: conv_tiny, resnet_tiny, resnet18, resnet34 or resnet50 for images, deepset for
-        point clouds [P, 4].
-      stem: cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool);
-        conv_tiny and deepset have no choice.
+      encoder: conv_tiny, resnet_tiny, resnet18, resnet34, resnet50, vit_tiny, vit_small or vit_base
+        for images, deepset for point clouds [P, 4]; or `module:attribute`, see `outside`.
+      stem: cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool); of ResNets alone.
       projector: widths of its layers, the last is the embedding's; () for none.
       projector_batch_norm: BatchNorm after every hidden layer of the projector.
       projector_bias: a bias in the projector's last layer.
       mean, std: of each channel, for values in [0, 1].
       compute_dtype: float32 or bfloat16; parameters, BatchNorm statistics and outputs stay float32.
-      conv: how convolutions are computed: auto, xla or patches (see `models.conv`).
+      conv: how convolutions are computed: auto, xla or patches (see `encoders.conv`).
+      vit: settings of vision transformers.
       bn_momentum: what running averages keep at each update; PyTorch's momentum is one minus it.
       bn_epsilon: added to the variance.
 
     Raises:
       ValueError: for a name that is none of the above, or a mean and std that do not fit.
     """
-    _choose("encoder", encoder, ENCODERS)
     _choose("stem", stem, resnet.STEMS)
     _choose("compute_dtype", compute_dtype, DTYPES)
-    mean, std = _channels(mean, std)
     dtype = DTYPES[compute_dtype]
     norm = partial(BatchNorm, momentum=bn_momentum, epsilon=bn_epsilon)
-    module = _EncoderProjector(
-        encoder=ENCODERS[encoder](
-            stem=stem,
-            conv=partial(Conv, dtype=dtype, convolve=implementation(conv)),
-            norm=norm,
-        ),
-        projector=MLP(
+    make = partial(Conv, dtype=dtype, convolve=implementation(conv))
+    return assemble(
+        _encoder(encoder, stem=stem, conv=make, norm=norm, dtype=dtype, settings=vit),
+        MLP(
             check_widths("projector", projector),
             batch_norm=projector_batch_norm,
             bias=projector_bias,
@@ -141,15 +144,38 @@ def build(
         mean=mean,
         std=std,
     )
-    return _pure(module)
+
+
+def _encoder(
+    name: str, *, stem: str, conv: Any, norm: Any, dtype: Any, settings: ViTSettings
+) -> nn.Module:
+    value = resolve(name, "encoder", NAMES, setting="config.model.encoder")
+    if is_outside(name):
+        return outside.wrap(value, name)
+    if name in vit.SIZES:
+        return vit.build(name, settings, dtype)
+    return value(stem=stem, conv=conv, norm=norm)
+
+
+def assemble(
+    encoder: nn.Module, projector: MLP | None = None, *, mean: Sequence[float], std: Sequence[float]
+) -> Network:
+    """A network of flax modules: normalisation (x − mean) / std, encoder, projector (None: none).
+
+    Raises:
+      ValueError: for a mean and std that do not fit.
+    """
+    mean, std = _channels(mean, std)
+    return _pure(_EncoderProjector(encoder, projector or MLP(()), mean, std))
 
 
 def _pure(module: _EncoderProjector) -> Network:
     # Compiled, the forward pass that flax runs for the shapes is left out. It runs once: on CPU,
     # where XLA takes five times longer to compile it well, it is compiled fast instead.
     quick = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
-    plain = partial(module.init, train=False)
+    plain = partial(module.init_with_output, train=False)
     compiled = jax.jit(plain, compiler_options=quick)
+    foreign = isinstance(module.encoder, outside.Outside)
 
     def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
         if shape[-1] != len(module.mean):
@@ -159,7 +185,10 @@ def _pure(module: _EncoderProjector) -> Network:
             )
         # Compiler options are for outermost programs; inside another (eval_shape) there is no use.
         start = plain if isinstance(key, jax.core.Tracer) else compiled
-        variables = start(key, jnp.zeros((1, *shape), jnp.float32))
+        images = jax.random.uniform(key, (1, *shape)) if foreign else jnp.zeros((1, *shape))
+        outputs, variables = start(key, images)
+        if foreign:
+            outside.check_variables(variables, outputs[0], module.encoder.title)
         empty: dict[str, Any] = {"encoder": {}, "projector": {}}
         return {
             "params": empty | variables["params"],
@@ -173,17 +202,22 @@ def _pure(module: _EncoderProjector) -> Network:
         *,
         views: int = 1,
         train: bool,
+        key: Key[Array, ""] | None = None,
     ) -> tuple[tuple[Float[Array, "m f"], Float[Array, "m d"]], PyTree]:
         variables = {"params": params, "batch_stats": batch_stats}
         if not train:
             outputs: Any = module.apply(variables, images, train=False)
             return outputs, batch_stats
+        draws = {} if key is None else {"dropout": key, vit.DROP_PATH: key}
         outputs, moved = module.apply(
-            variables, images, views=views, train=True, mutable=["batch_stats"]
+            variables, images, views=views, train=True, mutable=["batch_stats"], rngs=draws
         )
         return outputs, moved.get("batch_stats", batch_stats)
 
-    return Network(init, apply, partial(_layers, module))
+    draws = foreign or (
+        isinstance(module.encoder, vit.ViT) and module.encoder.settings.drop_path > 0
+    )
+    return Network(init, apply, partial(_layers, module), draws)
 
 
 def _layers(
@@ -199,16 +233,14 @@ def _layers(
     )
     (features, embeddings), seen = outputs[0], outputs[1].get("intermediates", {})
     # Ordered: jit would hand back a plain dict sorted by name.
-    found: dict[str, Array] = OrderedDict()
-    for i, x in enumerate(seen.get("encoder", {}).get("layers", ())):
-        found[f"layer{i}" if i else "stem"] = jnp.mean(x.astype(jnp.float32), axis=(1, 2))
-    found["features"] = features
+    layers = OrderedDict(sown(seen.get("encoder", {}), images.shape[0]))
+    layers["features"] = features
     hidden = seen.get("projector", {})
     for i in range(1, len(module.projector.widths)):
         before = hidden.get(f"bn{i}", hidden[f"dense{i}"])["__call__"][0]
-        found[f"projector{i}"] = nn.relu(before).astype(jnp.float32)
-    found["embedding"] = embeddings
-    return found
+        layers[f"projector{i}"] = nn.relu(before).astype(jnp.float32)
+    layers["embedding"] = embeddings
+    return layers
 
 
 def _choose(name: str, value: str, choices: Sequence[str] | dict[str, Any]) -> None:

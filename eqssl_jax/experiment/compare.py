@@ -9,15 +9,29 @@ import numpy as np
 from eqssl_jax import figures, tabular
 
 
-def compare(results: Mapping[str, Any], workdir: Path) -> None:
-    """Print a short table; write the figure, and the whole table as Markdown and CSV."""
-    measured = {metric for result in results.values() for metric in result["encoders"]["trained"]}
-    short = [metric for metric in tabular.HEADLINES if metric in measured]
-    table = tabular.comparison_table(results)
-    print("\n" + tabular.as_text(tabular.comparison_table(results, metrics=short)))
-    (workdir / "comparison.md").write_text(tabular.as_markdown(table))
-    (workdir / "comparison.csv").write_text(tabular.as_csv(table))
-    figures.comparison(results, workdir / "comparison.png", metrics=short)
+def compare(
+    results: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]], workdir: Path
+) -> None:
+    """Print a short table; write the figure, and the whole table as Markdown and CSV.
+
+    Runs that differ only in their seed are one column, with ± over trainings.
+
+    Args:
+      results: run -> evaluation result.
+      configs: run -> its resolved config, as plain values.
+      workdir: where comparison.md, .csv, .png go.
+    """
+    groups = tabular.by_seed({run: configs[run] for run in results})
+    columns = {
+        name: tabular.merged([results[run] for run in runs]) for name, runs in groups.items()
+    }
+    table = tabular.comparison_table(columns)
+    roles = [configs[run].get("roles", {}) for run in results]
+    short = tabular.headlines([row.metric for row in table.rows], roles)
+    print("\n" + tabular.as_text(tabular.comparison_table(columns, metrics=short).sheet()))
+    (workdir / "comparison.md").write_text(tabular.as_markdown(table.sheet()))
+    (workdir / "comparison.csv").write_text(tabular.as_csv(table.sheet()))
+    figures.comparison(columns, workdir / "comparison.png", metrics=short)
     curves = {
         run: np.asarray(result["trajectories"]["trained"][0])
         for run, result in results.items()

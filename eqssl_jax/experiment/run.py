@@ -86,4 +86,4 @@ def run(config: ConfigDict, workdir: Path) -> None:
         results[name] = json.loads(path.read_text())
         print(f"{name}: evaluation in {path}", flush=True)
     write_json(workdir / "comparison.json", results)
-    compare(results, workdir)
+    compare(results, {name: plain(run.config) for name, run in built.items()}, workdir)

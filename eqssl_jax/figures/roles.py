@@ -17,7 +17,7 @@ from eqssl_jax.figures.style import (
     run_styles,
     save,
 )
-from eqssl_jax.tabular.evidence import (
+from eqssl_jax.tabular.advice import (
     LABEL_FREE,
     ROLES,
     UNDECIDED,
@@ -55,7 +55,7 @@ def advice(advice: Advice, path: str | Path) -> None:
     bar behind those of the first panel spans all their intervals.
 
     Args:
-      advice: see `eqssl_jax.tabular.evidence`; labels may be missing altogether.
+      advice: see `eqssl_jax.tabular.advice`; labels may be missing altogether.
       path: the PNG to write.
 
     Raises:

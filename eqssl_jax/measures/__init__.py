@@ -1,6 +1,7 @@
 """What did it learn? Measurements of frozen encoders."""
 
 from eqssl_jax.measures.budget import PRESETS, Settings, settings
+from eqssl_jax.measures.checks import TooFew
 from eqssl_jax.measures.classes.care_probe import care_probe
 from eqssl_jax.measures.classes.knn import knn_accuracy
 from eqssl_jax.measures.classes.probe import Probe, linear_probe
@@ -13,13 +14,15 @@ from eqssl_jax.measures.order.study import LadderStudy, ladder_study
 from eqssl_jax.measures.order.turns import TurnOrder, turn_order_accuracy
 from eqssl_jax.measures.regression.change import Changes, change_r2
 from eqssl_jax.measures.regression.factors import factor_r2, r2, ridge
-from eqssl_jax.measures.retrieval.neighbours import (
-    NeighbourChange,
+from eqssl_jax.measures.retrieval.colour import (
+    Followed,
     hue_distance,
     hue_draw,
-    neighbour_change,
-    neighbours,
+    hue_followed,
+    mean_hues,
+    trained_shift,
 )
+from eqssl_jax.measures.retrieval.neighbours import NeighbourChange, neighbour_change, neighbours
 from eqssl_jax.measures.retrieval.ranking import (
     chance_reciprocal_rank,
     hits_at,
@@ -28,6 +31,7 @@ from eqssl_jax.measures.retrieval.ranking import (
     reciprocal_rank,
     target_ranks,
 )
+from eqssl_jax.measures.rotation.composition import composition_error, held_out_composition
 from eqssl_jax.measures.rotation.displacement import DisplacementGain, displacement_gain
 from eqssl_jax.measures.rotation.forms import (
     FormChange,
@@ -40,7 +44,6 @@ from eqssl_jax.measures.rotation.forms import (
 )
 from eqssl_jax.measures.rotation.study import RotationStudy, rotation_study, wahba_study
 from eqssl_jax.measures.rotation.wahba import (
-    composition_error,
     effective_rank,
     gram_error,
     held_out_wahba,
@@ -67,6 +70,7 @@ __all__ = [
     "Drawn",
     "Encode",
     "Features",
+    "Followed",
     "FormChange",
     "FormGramError",
     "LadderStudy",
@@ -78,6 +82,7 @@ __all__ = [
     "Settings",
     "Steering",
     "SteeringStudy",
+    "TooFew",
     "TurnOrder",
     "axis_error",
     "care_probe",
@@ -97,16 +102,19 @@ __all__ = [
     "form_gram_error",
     "gram_error",
     "group_factor",
+    "held_out_composition",
     "held_out_wahba",
     "hits_at",
     "hue_distance",
     "hue_draw",
+    "hue_followed",
     "invariance_error",
     "kendall_tau",
     "knn_accuracy",
     "ladder_study",
     "linear_map",
     "linear_probe",
+    "mean_hues",
     "neighbour_change",
     "neighbours",
     "order_accuracy",
@@ -129,6 +137,7 @@ __all__ = [
     "steering_study",
     "subset",
     "target_ranks",
+    "trained_shift",
     "trajectories",
     "turn_order_accuracy",
     "wahba",

@@ -20,7 +20,8 @@ class Settings(NamedTuple):
         that of the views that are compared.
       augmentations, pairs, rotation_images, pair_images, gamma_floor: see `rotation_study`.
       neighbours, queries, hue_shift: nearest neighbours of so many test images before and after
-        their hue is shifted by so many turns; 0 queries leave it out.
+        their hue is shifted by so many turns; 0 queries leave it out. A shift of 0 takes the
+        largest that the recipe itself draws, up to a third of a turn (`colour.trained_shift`).
       axis_turns: rotations of each point cloud for `axis.turned`; only for data sets of clouds.
       trajectory_clouds, trajectory_steps: see `trajectories.trajectories`; likewise.
       ladder_rungs, ladder_images: see `ladder_study`; 0 images leave it out.
@@ -51,7 +52,7 @@ class Settings(NamedTuple):
     gamma_floor: float = 1e-8
     neighbours: int = 5
     queries: int = 1000
-    hue_shift: float = 1 / 3
+    hue_shift: float = 0.0
     ladder_rungs: int = 8
     ladder_images: int = 1000
     steering_draws: int = 0

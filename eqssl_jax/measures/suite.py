@@ -11,10 +11,10 @@ from eqssl_jax.data.base import Dataset
 from eqssl_jax.measures import values as measures
 from eqssl_jax.measures.budget import Settings
 from eqssl_jax.measures.clouds import clouds
-from eqssl_jax.measures.features import Encode, Features, Layers, extract
+from eqssl_jax.measures.features import Encode, Features, Layers, extract, subset
 from eqssl_jax.measures.order import ordered
 from eqssl_jax.measures.order.ordered import Spectrum
-from eqssl_jax.measures.retrieval.neighbours import hue_draw
+from eqssl_jax.measures.retrieval.colour import hue_draw, trained_shift
 from eqssl_jax.measures.rotation.study import RotationStudy, rotation_study
 from eqssl_jax.measures.steering import steered
 from eqssl_jax.measures.values import Found, Retrieved
@@ -96,7 +96,15 @@ def evaluate(
     studies = _studies(models, dataset, split, transform, key, settings)
     ladders = ordered.studies(encoders, layers, dataset, split, transform, key, settings)
     steerings = steered.studies(models, dataset, split, transform, key, settings)
+    if settings.queries and not settings.hue_shift:
+        settings = settings._replace(hue_shift=trained_shift(transform))
     hue = hue_draw(transform, settings.hue_shift) if settings.queries else None
+    hue = hue if settings.hue_shift else None
+    too_small = (
+        settings.neighbours > subset(dataset.splits["train"].size, settings.train_images).size
+    )
+    hue = None if too_small else hue
+    hues = measures.hues(dataset.splits, split, settings) if hue is not None else {}
     found: dict[str, Found] = {}
     retrieved: dict[str, Retrieved] = {}
     curves: dict[str, np.ndarray] = {}
@@ -112,10 +120,10 @@ def evaluate(
             steered.steered(steerings, name),
         ]
         if hue is None:
-            parts.append(_no_retrieval(settings))
+            parts.append(_no_retrieval(settings, too_small))
         else:
             part, retrieved[name] = measures.retrieval(
-                encode, dataset.splits, split, features, transform, hue, settings
+                encode, dataset.splits, split, features, transform, hue, hues, settings
             )
             parts.append(part)
         if dataset.clouds:
@@ -129,7 +137,8 @@ def evaluate(
         "chance": measures.chance(dataset, split)
         | ordered.chance(found)
         | steered.chance(steerings)
-        | clouds.chance(found),
+        | clouds.chance(found)
+        | _hue_chance(retrieved),
         "skipped": _skipped(found),
         "settings": {**settings._asdict(), "seeds": list(settings.seeds), "split": split},
         "spectrum": {name: ordered.plain(study) for name, study in ladders.items()},
@@ -192,9 +201,17 @@ def _features(encode: Encode | Layers, dataset: Dataset, settings: Settings) -> 
     }
 
 
-def _no_retrieval(settings: Settings) -> Found:
-    why = "the transformation has no hue" if settings.queries else "left out: queries is 0"
-    return measures.no_retrieval(why)
+def _no_retrieval(settings: Settings, too_small: bool) -> Found:
+    why = (
+        "the transformation never shifts the hue" if settings.queries else "left out: queries is 0"
+    )
+    few = f"fewer training images than neighbours={settings.neighbours}"
+    return measures.no_retrieval(few if too_small and settings.queries else why)
+
+
+def _hue_chance(retrieved: Mapping[str, Retrieved]) -> dict[str, float]:
+    known = [one.chance for one in retrieved.values() if np.isfinite(one.chance)]
+    return {"retrieved_hue_followed": known[0]} if known else {}
 
 
 def _skipped(found: Mapping[str, Found]) -> dict[str, str]:

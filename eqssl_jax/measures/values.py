@@ -9,12 +9,14 @@ from jaxtyping import Int
 
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.measures.budget import Settings
+from eqssl_jax.measures.checks import TooFew
 from eqssl_jax.measures.classes.care_probe import care_probe
 from eqssl_jax.measures.classes.knn import knn_accuracy
 from eqssl_jax.measures.classes.probe import Probe, linear_probe
 from eqssl_jax.measures.features import Encode, Features, Layers, extract, subset
 from eqssl_jax.measures.regression.factors import factor_r2
-from eqssl_jax.measures.retrieval.neighbours import hue_distance, neighbour_change
+from eqssl_jax.measures.retrieval.colour import hue_distance, hue_followed, hues_of
+from eqssl_jax.measures.retrieval.neighbours import neighbour_change
 from eqssl_jax.measures.rotation.study import RotationStudy
 from eqssl_jax.transforms.base import Params, Transform
 
@@ -44,24 +46,30 @@ def classes(
     labels = _labels(features, dataset)
     if not {"train", held_out} <= set(labels):
         return Found(skipped=dict.fromkeys(names, f"{dataset.name} has no labels"))
-    count, bank = len(dataset.classes), features["train"].features
-    accuracy = knn_accuracy(
-        bank,
-        labels["train"],
-        features[held_out].features,
-        labels[held_out],
-        k=min(settings.knn_neighbours, len(bank)),
-        temperature=settings.knn_temperature,
-        classes=count,
-    )
-    values = {"knn": number(accuracy, n=len(labels[held_out]))}
+    if len(np.unique(np.concatenate([labels["train"], labels[held_out]]))) < 2:
+        return Found(skipped=dict.fromkeys(names, "all images are of one class"))
+    count, bank, k = len(dataset.classes), features["train"].features, settings.knn_neighbours
+    values, skipped = {}, {}
+    if k > len(bank):
+        skipped["knn"] = f"{len(bank)} training images, and knn_neighbours is {k}: set it lower"
+    else:
+        accuracy = knn_accuracy(
+            bank,
+            labels["train"],
+            features[held_out].features,
+            labels[held_out],
+            k=k,
+            temperature=settings.knn_temperature,
+            classes=count,
+        )
+        values["knn"] = number(accuracy, n=len(labels[held_out]))
     if not {"validation", "test"} <= set(labels):
         why = "a probe is chosen on labelled validation images and tested on others: no test split"
-        return Found(values, dict.fromkeys(names[1:], why))
+        return Found(values, skipped | dict.fromkeys(names[1:], why))
     splits = ("train", "validation", "test")
     arrays = [part for name in splits for part in (features[name].features, labels[name])]
     probe = linear_probe(*arrays, classes=count, seeds=settings.seeds, steps=settings.probe_steps)
-    return _probed(values, "probe", probe)
+    return merge([Found(values, skipped), _probed({}, "probe", probe)])
 
 
 def care(
@@ -94,7 +102,10 @@ def factors(features: Mapping[str, Features], splits: Mapping[str, Split]) -> Fo
     """ "r2_hue", …: see `factor_r2`."""
     if not {"train", "validation", "test"} <= set(features):
         return Found(skipped={"r2": "factors are chosen on validation and tested on test images"})
-    found = factor_r2(features, splits)
+    try:
+        found = factor_r2(features, splits)
+    except TooFew as reason:
+        return Found(skipped={"r2": str(reason)})
     if not found:
         return Found(skipped={"r2": "the data set knows neither hue, angle nor size"})
     sizes = {name: len(f.indices) for name, f in features.items()}
@@ -123,11 +134,29 @@ def rotations(study: RotationStudy, settings: Settings) -> Found:
 
 
 class Retrieved(NamedTuple):
-    """Indices into "train" of the neighbours of each query, [Q, k], before and after."""
+    """Indices into "train" of the neighbours of each query, [Q, k], before and after.
+
+    `chance` is that of "retrieved_hue_followed", NaN without hues.
+    """
 
     queries: Int[np.ndarray, " q"]
     before: Int[np.ndarray, "q k"]
     after: Int[np.ndarray, "q k"]
+    chance: float = float("nan")
+
+
+RETRIEVAL = ("neighbour_overlap", "neighbour_rank", "retrieved_hue_followed",
+             "retrieved_hue_distance", "retrieved_hue_distance_before")  # fmt: skip
+
+
+def hues(splits: Mapping[str, Split], held_out: str, settings: Settings) -> dict[str, np.ndarray]:
+    """Hues of the images that are searched and of those that ask, by split, NaN for all others."""
+    limits = {"train": settings.train_images, held_out: None}
+    chosen = {name: subset(splits[name].size, limit) for name, limit in limits.items()}
+    measured = {name: np.full(splits[name].size, np.nan) for name in limits}
+    for name, rows in chosen.items():
+        measured[name][rows] = hues_of(splits[name], rows, batch=settings.batch)
+    return measured
 
 
 def retrieval(
@@ -137,10 +166,12 @@ def retrieval(
     features: Mapping[str, Features],
     transform: Transform,
     hue: Params,
+    hues: Mapping[str, np.ndarray],
     settings: Settings,
 ) -> tuple[Found, Retrieved]:
-    """ "neighbour_overlap", "neighbour_rank"; with known hues also their mean distances in turns:
-    "retrieved_hue_distance" after the shift (from the shifted hue), and "…_before" it.
+    """ "neighbour_overlap", "neighbour_rank", "retrieved_hue_followed" (see `hue_followed`), and
+    mean distances of hues in turns: "retrieved_hue_distance" after the shift (from the shifted
+    hue), and "…_before" it.
     """
     bank, known = features["train"], features[held_out]
     rows = subset(len(known.indices), settings.queries)
@@ -153,31 +184,31 @@ def retrieval(
         unit(known.embeddings[rows]),
         unit(shifted.embeddings),
         unit(bank.embeddings),
-        k=min(settings.neighbours, len(bank.indices)),
+        k=settings.neighbours,
     )
     before, after = bank.indices[change.before], bank.indices[change.after]
     values = {
         "neighbour_overlap": number(change.overlap, n=len(rows)),
         "neighbour_rank": number(change.rank, n=len(rows)),
     }
-    skipped = {}
-    distances = ("retrieved_hue_distance", "retrieved_hue_distance_before")
-    if "hue" in splits["train"].factors and "hue" in splits[held_out].factors:
-        hues, stored = (np.asarray(splits[s].factors["hue"]) for s in (held_out, "train"))
-        asked = hues[queries]
-        there = hue_distance(asked + settings.hue_shift, stored[after])
-        values[distances[0]] = number(there, n=len(rows))
-        values[distances[1]] = number(hue_distance(asked, stored[before]), n=len(rows))
-    else:
-        skipped = dict.fromkeys(distances, "the data set does not know the hue of its images")
-    return Found(values, skipped), Retrieved(queries, before, after)
+    asked, stored = (hues[name][rows] for name, rows in ((held_out, queries), ("train", after)))
+    names = RETRIEVAL[2:]
+    if not (np.isfinite(asked)[:, None] & np.isfinite(stored)).any():
+        skipped = dict.fromkeys(names, "no image has a hue: none is known, and pixels show none")
+        return Found(values, skipped), Retrieved(queries, before, after)
+    followed = hue_followed(asked, settings.hue_shift, stored, hues["train"][bank.indices])
+    there = hue_distance(asked + settings.hue_shift, stored)
+    values |= {
+        names[0]: number(followed.share, n=followed.queries),
+        names[1]: number(there, n=followed.queries),
+        names[2]: number(hue_distance(asked, hues["train"][before]), n=followed.queries),
+    }
+    return Found(values), Retrieved(queries, before, after, followed.chance)
 
 
 def no_retrieval(why: str) -> Found:
     """The same names, all missing."""
-    names = ("neighbour_overlap", "neighbour_rank", "retrieved_hue_distance",
-             "retrieved_hue_distance_before")  # fmt: skip
-    return Found(skipped=dict.fromkeys(names, why))
+    return Found(skipped=dict.fromkeys(RETRIEVAL, why))
 
 
 def chance(dataset: Dataset, held_out: str) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """CARE's objective: augmentations act on embeddings as rotations, or as another linear group."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from eqssl_jax.objectives.forms import Form, check_form
@@ -22,7 +24,10 @@ def orthogonal_equivariance(
     images (the equation L_equi).
 
     Args:
-      z1, z2: unit embeddings; within a group, all rows of one view share one augmentation.
+      z1, z2: embeddings of length 1 (`objectives.unit`); within a group, all rows of one view share
+        one augmentation. Lengths are checked where values are known, to 1 %; compiled code cannot.
+        They are not normalised here: longer rows would enter with the fourth power of their length,
+        and the diagonal, which then matters, is left out.
       groups: how many groups are *compared*; how many distinct augmentations are *drawn* is the
         business of `views.grouped`, and the authors' code keeps the two apart (one draw, many
         groups) where the paper's algorithm does not.
@@ -31,8 +36,8 @@ def orthogonal_equivariance(
     belong to it. The diagonal is left out: it is 1 for unit embeddings.
 
     Raises:
-      ValueError: if the shapes differ, or N is not a multiple of `groups` with at least two images
-        in each.
+      ValueError: if the shapes differ, N is not a multiple of `groups` with at least two images in
+        each, or rows are not finite or not of length 1.
 
     Source: Gupta, Robinson, Lim, Villar, Jegelka 2024, arXiv:2306.13924.
 
@@ -41,7 +46,10 @@ def orthogonal_equivariance(
     >>> float(orthogonal_equivariance(z, z[:, ::-1]))  # a permutation of the axes is orthogonal
     0.0
     """
-    return _gram_match(z1, z2, groups, None, diagonal=False)
+    loss = _gram_match(z1, z2, groups, None, diagonal=False)
+    for name, z in (("z1", z1), ("z2", z2)):
+        _check_unit(name, z)
+    return loss
 
 
 def form_equivariance(
@@ -91,6 +99,18 @@ def form_equivariance(
     """
     check_form(form, z1.shape[-1])
     return _gram_match(z1, z2, groups, form, diagonal=diagonal)
+
+
+def _check_unit(name: str, z: Float[Array, "n d"]) -> None:
+    if isinstance(z, jax.core.Tracer):
+        return
+    lengths = np.linalg.norm(np.asarray(z, np.float32), axis=1)
+    if not np.all(np.abs(lengths - 1) < 0.01):  # NaN too
+        raise ValueError(
+            f"orthogonal_equivariance() compares embeddings of length 1, and rows of {name} have "
+            f"lengths from {lengths.min():.4g} to {lengths.max():.4g}: normalise them with "
+            f"eqssl_jax.objectives.unit()."
+        )
 
 
 def _gram_match(

@@ -8,7 +8,8 @@ from eqssl_jax.figures.curves import series_of
 from eqssl_jax.page.markup import tag
 from eqssl_jax.page.runs import SCORE, Run, evaluated
 from eqssl_jax.page.svg import LEVELS, line_class, panel, swatch
-from eqssl_jax.tabular.metrics import HEADLINES, TITLES, describe, measured
+from eqssl_jax.tabular.headlines import headlines
+from eqssl_jax.tabular.metrics import TITLES, describe, measured
 
 FIRST, LAST = ("loss", SCORE), ("gradient_norm", "learning_rate")  # curves
 
@@ -37,9 +38,11 @@ def over_training(runs: Sequence[Run]) -> list[Element]:
     """The headlines of the runs that were evaluated at several steps; dotted lines are floors."""
     courses = {run.name: found for run in runs if len(found := evaluated(run)) > 1}
     panels = {}
-    for name in HEADLINES:
+    results = [result for steps in courses.values() for result in steps.values()]
+    names = {name for result in results for name in measured(result, "trained")}
+    for name in headlines(names, [run.config.get("roles") or {} for run in runs]):
         series = {run: series_of(_rows(found, name), name) for run, found in courses.items()}
-        levels = _floors([result for found in courses.values() for result in found.values()], name)
+        levels = _floors(results, name)
         panels[describe(name).title] = (name, series, levels)
     return _panels(runs, panels)
 

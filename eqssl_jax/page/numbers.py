@@ -6,17 +6,17 @@ from xml.etree.ElementTree import Element
 
 from eqssl_jax.page.html_tables import html_table
 from eqssl_jax.page.markup import tag
-from eqssl_jax.tabular.metrics import (
-    FAMILIES,
-    HEADLINES,
-    HIGHER,
-    arrow,
-    describe,
-    measured,
-    member,
-    show,
+from eqssl_jax.tabular.headlines import headlines
+from eqssl_jax.tabular.metrics import FAMILIES, HIGHER, describe, measured, member
+from eqssl_jax.tabular.tables import (
+    Cell,
+    Results,
+    Row,
+    Table,
+    cell_text,
+    comparison_table,
+    title,
 )
-from eqssl_jax.tabular.tables import Cell, Results, Row, Table, comparison_table
 
 GROUPS = {
     "Classes": ("knn", "probe_", "care_probe_"),
@@ -25,34 +25,36 @@ GROUPS = {
     "Known factors": ("r2_",),
 }
 FEW = 12  # measurements; more are folded under the headlines
+LEAST = 3  # trainings of every run: of fewer none is called the best
 MARK = (
-    "Bold: ahead of every other column by more than two standard deviations of the difference, "
-    "counting the spread over seeds or augmentations and, for accuracies, the sampling of the test "
-    "images. It says nothing about other seeds of training."
+    f"Bold: ahead of every other column by more than two standard deviations of the difference, "
+    f"counting the spread over trainings and, for accuracies, the sampling of the test images. "
+    f"Nothing is bold where a run has fewer than {LEAST} trainings."
 )
 
 
-def number_tables(results: Results) -> list[Element]:
+def number_tables(results: Results, roles: Sequence[Mapping[str, str]] = ()) -> list[Element]:
     """The headlines of evaluated runs beside their floors, then everything in a fold.
 
     Args:
       results: run name -> evaluation result with at least one number of its trained encoder.
+      roles: of each run the role of every part.
     """
     table = comparison_table(results)
     names = [row.metric for row in table.rows]
-    short = [name for name in HEADLINES if name in names] or names
+    short = headlines(names, roles) or names
     notes = [tag("p", note, class_="note") for note in table.notes]
     if len(results) > 1:
         notes.insert(0, tag("p", MARK, class_="note"))
     if len(names) <= FEW:
         return [_table("What was measured", table, results), *notes]
-    headlines = _table("In short", comparison_table(results, short), results)
+    shortened = _table("In short", comparison_table(results, short), results)
     whole = tag(
         "details",
         tag("summary", f"All {len(names)} measurements"),
         _table("All measurements", table, results, grouped=True),
     )
-    return [headlines, whole, *notes]
+    return [shortened, whole, *notes]
 
 
 def clearly_best(
@@ -65,7 +67,8 @@ def clearly_best(
 ) -> int | None:
     """Which of the first `runs` cells is better than every other by two sd of the difference.
 
-    None where there is no such cell, no other run, no direction, or a spread that is not known.
+    None where there is no such cell, no other run, no direction, a run of fewer than LEAST
+    trainings, or a spread that is not known.
 
     Args:
       metric: its name says which way is better.
@@ -76,7 +79,8 @@ def clearly_best(
     """
     better = describe(metric).better
     known = {i: cell for i, cell in enumerate(cells) if _finite(cell.value)}
-    if better is None or sum(i < runs for i in known) < 2:
+    trained = [cell for i, cell in known.items() if i < runs]
+    if better is None or len(trained) < 2 or any(cell.trainings < LEAST for cell in trained):
         return None
     sign = 1 if better == HIGHER else -1
     best = max((i for i in known if i < runs), key=lambda i: sign * (known[i].value or 0.0))
@@ -108,7 +112,7 @@ def _table(caption: str, table: Table, results: Results, *, grouped: bool = Fals
     exact = [i for i, name in enumerate(table.columns) if i >= runs and name.startswith("chance")]
     body: dict[str, list[tuple[str, list[Element]]]] = {}
     for row in table.rows:
-        heading = f"{describe(row.metric).title} {arrow(row.metric)}".rstrip()
+        heading = title(row.metric)
         best = clearly_best(row.metric, row.cells, runs=runs, images=images, exact=exact)
         cells = _cells(row, best)
         body.setdefault(_group(row.metric) if grouped else "", []).append((heading, cells))
@@ -123,9 +127,9 @@ def _images(result: Mapping[str, object]) -> int | None:
 
 def _cells(row: Row, best: int | None) -> list[Element]:
     return [
-        tag("td", tag("strong", show(row.metric, *cell)), title="clearly the best")
+        tag("td", tag("strong", cell_text(row.metric, cell)), title="clearly the best")
         if i == best
-        else tag("td", show(row.metric, *cell), title=_exact(cell))
+        else tag("td", cell_text(row.metric, cell), title=_exact(cell))
         for i, cell in enumerate(row.cells)
     ]
 

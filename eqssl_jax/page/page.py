@@ -11,6 +11,7 @@ from eqssl_jax.page.numbers import number_tables
 from eqssl_jax.page.runs import Run, evaluated
 from eqssl_jax.page.settings import commands, environments, settings
 from eqssl_jax.page.summary import remarks, summary
+from eqssl_jax.tabular import by_seed, merged
 
 FEW = 3  # runs that are named in the title
 
@@ -77,11 +78,15 @@ def _figure_steps(runs: Sequence[Run]) -> list[Element]:
 
 
 def _numbers(runs: Sequence[Run]) -> list[Element]:
-    """The table of each run's latest evaluation."""
+    """The latest evaluation of each run; runs that differ in their seed alone are one column."""
     latest = {run.name: found[max(found)] for run in runs if (found := evaluated(run))}
     if not latest:
         text = "No run has been evaluated yet: python -m eqssl_jax.eval --workdir=…"
         return [tag("p", text, class_="note")]
     missing = [run.name for run in runs if run.name not in latest]
     note = [tag("p", f"Not evaluated yet: {', '.join(missing)}.", class_="note")] if missing else []
-    return [*number_tables(latest), *note]
+    by_name = {run.name: run for run in runs if run.name in latest}
+    groups = by_seed({name: run.config for name, run in by_name.items()})
+    columns = {name: merged([latest[run] for run in members]) for name, members in groups.items()}
+    roles = [run.config.get("roles") or {} for run in by_name.values()]
+    return [*number_tables(columns, roles), *note]

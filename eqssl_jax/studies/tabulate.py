@@ -7,10 +7,9 @@ from typing import Any, TypeAlias
 from ml_collections import ConfigDict
 
 from eqssl_jax import tabular
-from eqssl_jax.studies import outcome
 from eqssl_jax.studies.base import DataChoice, Outcome, Study
 from eqssl_jax.studies.choose import Chosen
-from eqssl_jax.tabular import Cell, beside, published
+from eqssl_jax.tabular import Cell, beside, cell_of, published
 
 _SMALL = (
     "Ours are NOT comparable with the published numbers: another encoder, other data or far fewer "
@@ -35,17 +34,21 @@ def tabulate(
     by_run: dict[str, list[Any]] = {}
     for one, found in outcomes:
         by_run.setdefault(one.name, []).append(found.last())
-    results = {name: outcome.merged(found) for name, found in by_run.items()}
+    results = {name: tabular.merged(found) for name, found in by_run.items()}
     notes = _notes(study, scale, outcomes)
     if study.published:
         cells = _cells(study, shown)
         compared = compare(study, results, cells, notes)
-        return beside.as_text(compared), beside.as_markdown(compared), beside.as_csv(compared)
+        return _written(compared.sheet())
     measured = {metric for result in results.values() for metric in result["encoders"]["trained"]}
     metrics = [metric for metric in study.metrics if metric in measured]
     table = tabular.comparison_table(results, metrics=metrics)
     table = table._replace(notes=(f"{study.title}", *table.notes, *notes))
-    return tabular.as_text(table), tabular.as_markdown(table), tabular.as_csv(table)
+    return _written(table.sheet())
+
+
+def _written(sheet: tabular.Sheet) -> tuple[str, str, str]:
+    return tabular.as_text(sheet), tabular.as_markdown(sheet), tabular.as_csv(sheet)
 
 
 def compare(
@@ -53,11 +56,15 @@ def compare(
 ) -> beside.Beside:
     """Ours beside the published table: of the study's metrics, the first that all runs measured."""
     metric = next(
-        (m for m in study.metrics if all(_cell(r, m).value is not None for r in results.values())),
+        (
+            name
+            for name in study.metrics
+            if all(cell_of(result, name).value is not None for result in results.values())
+        ),
         study.metrics[-1],
     )
     ours = {
-        cell: _cell(results[run], metric) if run in results else Cell()
+        cell: cell_of(results[run], metric) if run in results else Cell()
         for cell, run in cells.items()
     }
     floors = [
@@ -74,17 +81,13 @@ def _cells(study: Study, shown: Sequence[Chosen]) -> dict[tuple[str, str], str]:
     return {cell: run for cell, run in study.cells.items() if run in names}
 
 
-def _cell(result: Mapping[str, Any], metric: str, encoder: str = "trained") -> Cell:
-    found = result["encoders"].get(encoder, {}).get(metric, {})
-    return Cell(found.get("value"), found.get("sd"))
-
-
 def _floors(column: str, metric: str, results: Sequence[Mapping[str, Any]]) -> str:
     """What an untrained encoder, the pixels and guessing reach, in a line."""
     found: dict[str, dict[str, None]] = {}
     for result in results:
         floors = {
-            title: _cell(result, metric, encoder).value for encoder, title in tabular.FLOORS.items()
+            title: cell_of(result, metric, encoder).value
+            for encoder, title in tabular.FLOORS.items()
         }
         for title, value in {**floors, "chance": result["chance"].get(metric)}.items():
             if value is not None:
@@ -104,24 +107,27 @@ def _notes(study: Study, scale: str, outcomes: Outcomes) -> list[str]:
         notes.insert(0, f"Ours are NOT comparable with the published numbers: {others}.")
     trainings = Counter(one.name for one, _ in outcomes)
     if study.published:
-        notes.append(f"± of ours: one standard deviation over {_over(trainings)}.")
-    elif max(trainings.values()) > 1:
-        notes.append(f"± over {_over(trainings)}.")
+        notes.append(
+            f"Ours: ± one standard deviation over trainings, (in brackets) over probe seeds of one "
+            f"training; {_counted(trainings)}."
+        )
+    elif len(set(trainings.values())) > 1:
+        notes.append(f"Trainings: {_counted(trainings)}.")
     return [*notes, *study.notes]
 
 
-def _over(trainings: Mapping[str, int]) -> str:
-    """What ± is over, by how many trainings each run has.
+def _counted(trainings: Mapping[str, int]) -> str:
+    """How many trainings each run has.
 
-    >>> _over({"simclr": 3, "care": 1})
-    '3 trainings of simclr; the seeds of the probe, of one training of care'
+    >>> _counted({"simclr": 3, "care": 1})
+    '3 trainings of simclr; 1 training of care'
     """
     counts = sorted(set(trainings.values()), reverse=True)
     parts = []
     for count in counts:
         runs = ", ".join(name for name, n in trainings.items() if n == count)
-        many = f"{count} trainings" if count > 1 else "the seeds of the probe, of one training"
-        parts.append(f"{many} of {runs}" if len(counts) > 1 else many)
+        many = f"{count} training{'s' * (count > 1)}"
+        parts.append(f"{many} of {runs}" if len(counts) > 1 else f"{many} of each")
     return "; ".join(parts)
 
 

@@ -1,15 +1,12 @@
 """Our numbers beside published ones: a block for each data set, a line for each method."""
 
-import csv
-import io
-import textwrap
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from eqssl_jax.tabular.lines import aligned_line, markdown_line
 from eqssl_jax.tabular.metrics import MISSING, describe
 from eqssl_jax.tabular.published import Entry, Published
 from eqssl_jax.tabular.tables import Cell
+from eqssl_jax.tabular.writers import Sheet
 
 _HEADINGS = ("ours", "published", "ours − published")
 _COLUMNS = ("column", "row", "metric", "ours", "ours sd", "published", "published sd",
@@ -37,6 +34,13 @@ class Beside(NamedTuple):
     metric: str
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
+
+    def sheet(self) -> Sheet:
+        """The numbers written out, in percent; in a CSV shares are fractions."""
+        rows = [(line.column, line.row, *_texts(line)) for line in self.lines]
+        records = [_COLUMNS, *(_record(self.metric, line) for line in self.lines)]
+        title = f"{describe(self.metric).title}, %"
+        return Sheet(("Data", "Method"), _HEADINGS, rows, self.notes, records, title)
 
 
 def beside(
@@ -72,51 +76,12 @@ def beside(
     return Beside(metric, lines, (*notes, source, *_footnotes(lines)))
 
 
-def as_text(table: Beside, *, width: int = 99) -> str:
-    """For a terminal."""
-    stub = max(len(name) for line in table.lines for name in (line.row, line.column))
-    texts = [_texts(line) for line in table.lines]
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *texts, strict=True)]
-    rule = "─" * (stub + sum(widths) + 2 * len(widths))
-    parts = [_title(table)]
-    for column, lines in _blocks(table).items():
-        heading = aligned_line(column, stub, _HEADINGS, widths)
-        body = [aligned_line(line.row, stub, _texts(line), widths) for line in lines]
-        parts.append("\n".join([heading, rule, *body]))
-    notes = [line for note in table.notes for line in textwrap.wrap(note, width)]
-    return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
-
-
-def as_markdown(table: Beside) -> str:
-    """For a page: one table, its first column the data set."""
-    lines = [
-        markdown_line("Data", "Method", *_HEADINGS),
-        "|---|---|---:|---:|---:|",
-        *(markdown_line(line.column, line.row, *_texts(line)) for line in table.lines),
-    ]
-    return "\n\n".join([_title(table), "\n".join(lines), *table.notes]) + "\n"
-
-
-def as_csv(table: Beside) -> str:
-    """For other programs: a line for each cell; shares as fractions, empty where missing."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for line in table.lines:
-        found = line.published
-        theirs = (found.value, found.sd) if found else (None, None)
-        words = (found.origin, found.reason) if found else ("", "not reported")
-        writer.writerow(
-            [line.column, line.row, table.metric, *line.ours, *theirs, line.difference(), *words]
-        )
-    return text.getvalue()
-
-
-def _blocks(table: Beside) -> dict[str, list[Line]]:
-    found: dict[str, list[Line]] = {}
-    for line in table.lines:
-        found.setdefault(line.column, []).append(line)
-    return found
+def _record(metric: str, line: Line) -> list[Any]:
+    published = line.published
+    theirs = (published.value, published.sd) if published else (None, None)
+    words = (published.origin, published.reason) if published else ("", "not reported")
+    ours = (line.ours.value, line.ours.sd)
+    return [line.column, line.row, metric, *ours, *theirs, line.difference(), *words]
 
 
 def _texts(line: Line) -> tuple[str, str, str]:
@@ -125,25 +90,23 @@ def _texts(line: Line) -> tuple[str, str, str]:
     published = _percent(theirs.value, theirs.sd) if theirs else MISSING
     gap = line.difference()
     return (
-        _percent(*line.ours),
+        _percent(line.ours.value, line.ours.sd, within=line.ours.trainings == 1),
         published + mark,
         MISSING if gap is None else f"{100 * gap:+.2f}".replace("-", "−"),
     )
 
 
-def _percent(value: float | None, sd: float | None) -> str:
-    """As papers print it, with two decimals.
+def _percent(value: float | None, sd: float | None, *, within: bool = False) -> str:
+    """As papers print it, with two decimals; in brackets a spread within one training.
 
-    >>> _percent(0.9192, 0.0012)
-    '91.92 ± 0.12'
+    >>> _percent(0.9192, 0.0012), _percent(0.9192, 0.0012, within=True)
+    ('91.92 ± 0.12', '91.92 (0.12)')
     """
     if value is None:
         return MISSING
-    return f"{100 * value:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}")
-
-
-def _title(table: Beside) -> str:
-    return f"{describe(table.metric).title}, %"
+    if sd is None:
+        return f"{100 * value:.2f}"
+    return f"{100 * value:.2f} " + (f"({100 * sd:.2f})" if within else f"± {100 * sd:.2f}")
 
 
 def _footnotes(lines: Sequence[Line]) -> list[str]:

@@ -1,6 +1,8 @@
-"""One number from the evaluations of several trainings that differ in their seed."""
+"""Several trainings that differ in their seed alone: which they are, and their numbers together."""
 
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,8 +18,8 @@ class Spread(NamedTuple):
 
     Attributes:
       value: mean over trainings; NaN where none has the number.
-      sd: over trainings where there are two or more, else the evaluation's own (over probe seeds or
-        augmentations); NaN where there is none.
+      sd: over trainings (ddof 1) where there are two or more, else the evaluation's own (over probe
+        seeds or augmentations); NaN where there is none.
       trainings: how many have the number.
     """
 
@@ -29,24 +31,80 @@ class Spread(NamedTuple):
 def over_seeds(results: Sequence[Result], encoder: str, metric: str) -> Spread:
     """One metric of one encoder ("trained", "random", "pixels") or of "chance", over trainings.
 
-    >>> one = {"encoders": {"trained": {"knn": {"value": 0.5, "sd": None, "n": 9}}}}
-    >>> over_seeds([one], "trained", "knn")
+    >>> result = {"encoders": {"trained": {"knn": {"value": 0.5, "sd": None, "n": 9}}}}
+    >>> over_seeds([result], "trained", "knn")
     Spread(value=0.5, sd=nan, trainings=1)
     """
-    found = []
+    numbers = []
     for result in results:
-        one = measured(result, encoder).get(metric) or {}
+        number = measured(result, encoder).get(metric) or {}
         if encoder == "chance":
-            one = {"value": result.get("chance", {}).get(metric)}
-        value, sd = one.get("value"), one.get("sd")
+            number = {"value": result.get("chance", {}).get(metric)}
+        value, sd = number.get("value"), number.get("sd")
         if value is not None and math.isfinite(value):
-            found.append((float(value), math.nan if sd is None else float(sd)))
-    if not found:
+            numbers.append((float(value), math.nan if sd is None else float(sd)))
+    if not numbers:
         return Spread(math.nan, math.nan, 0)
-    if len(found) == 1:
-        return Spread(*found[0], 1)
-    values = [value for value, _ in found]
+    if len(numbers) == 1:
+        return Spread(*numbers[0], 1)
+    values = [value for value, _ in numbers]
     return Spread(float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
+
+
+def merged(results: Sequence[Result]) -> Result:
+    """One evaluation from those of several trainings: means, and ± over the trainings.
+
+    A number stays only if every training has it; its "n" stays that of one training, "trainings" is
+    how many it is a mean of. A floor on which all trainings agree (pixels) stays as it is.
+
+    >>> knn = merged([{"encoders": {"trained": {"knn": {"value": v, "sd": None, "n": 9}}}}
+    ...               for v in (0.5, 0.7)])["encoders"]["trained"]["knn"]
+    >>> {key: round(value, 4) for key, value in knn.items()}
+    {'value': 0.6, 'sd': 0.1414, 'n': 9, 'trainings': 2}
+    """
+    first = results[0]
+    if len(results) == 1:
+        return first
+    encoders: dict[str, dict[str, Any]] = {}
+    for encoder, metrics in first["encoders"].items():
+        if encoder != "trained" and all(measured(r, encoder) == metrics for r in results):
+            encoders[encoder] = dict(metrics)
+            continue
+        spreads = {metric: over_seeds(results, encoder, metric) for metric in metrics}
+        encoders[encoder] = {
+            metric: {**metrics[metric], **spread._asdict()}
+            for metric, spread in spreads.items()
+            if spread.trainings == len(results)
+        }
+    return {**first, "encoders": encoders}
+
+
+def by_seed(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Runs that differ in nothing but their seed, under one name: {name: its runs}.
+
+    Args:
+      configs: the resolved config of each run, as plain values.
+
+    >>> care, byol = {"weight": 0.1}, {"weight": 0.0}
+    >>> by_seed({"care_0": {**care, "seed": 0}, "care_1": {**care, "seed": 1}, "byol": byol})
+    {'care': ['care_0', 'care_1'], 'byol': ['byol']}
+    """
+    groups: dict[str, list[str]] = {}
+    for run, config in configs.items():
+        rest = {key: value for key, value in config.items() if key != "seed"}
+        groups.setdefault(json.dumps(rest, sort_keys=True), []).append(run)
+    named: dict[str, list[str]] = {}
+    for runs in groups.values():
+        if len({configs[run].get("seed") for run in runs}) < len(runs):  # equal runs: no seeds
+            named |= {run: [run] for run in runs}
+            continue
+        ends = re.compile(r"[-_ ,/]*(seed)?[-_ ]*\d+$")
+        stems = {ends.sub("", run) for run in runs}
+        name = stems.pop() if len(stems) == 1 else ""
+        if len(runs) == 1 or not name or name in named or name in configs:
+            name = runs[0] if len(runs) == 1 else ", ".join(runs)
+        named[name] = runs
+    return named
 
 
 def what_bars_are(spreads: Sequence[Spread]) -> str:
@@ -55,9 +113,9 @@ def what_bars_are(spreads: Sequence[Spread]) -> str:
     >>> what_bars_are([Spread(0.5, 0.1, 3)])
     '± 1 sd over 3 trainings'
     """
-    drawn = [one.trainings for one in spreads if math.isfinite(one.sd)]
-    several = sorted({n for n in drawn if n > 1})
+    counts = [spread.trainings for spread in spreads if math.isfinite(spread.sd)]
+    several = sorted({n for n in counts if n > 1})
     if not several:
-        return "± 1 sd over augmentations or probe seeds" if drawn else ""
+        return "± 1 sd over augmentations or probe seeds" if counts else ""
     most = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
-    return f"± 1 sd over {most} trainings{', or within one' if 1 in drawn else ''}"
+    return f"± 1 sd over {most} trainings{', or within one' if 1 in counts else ''}"

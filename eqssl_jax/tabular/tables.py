@@ -2,21 +2,40 @@
 
 An evaluation result is what evaluation writes to `eval/<step>.json`:
 `{"step", "dataset", "encoders": {encoder: {metric: {"value", "sd", "n"}}}, "chance", "skipped"}`.
+Results of several trainings that `seeds.merged` put together also say "trainings" of each number.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from eqssl_jax.tabular.metrics import FLOORS, TITLES, check_results, describe, in_order, measured
+from eqssl_jax.tabular.metrics import (
+    FLOORS,
+    TITLES,
+    arrow,
+    check_results,
+    describe,
+    in_order,
+    measured,
+    show,
+)
+from eqssl_jax.tabular.writers import Sheet
 
 Results = Mapping[str, Mapping[str, Any]]
 
 
 class Cell(NamedTuple):
-    """One measurement; `sd` is None where there is only one number, `value` where there is none."""
+    """One measurement.
+
+    Attributes:
+      value: None where there is none.
+      sd: over trainings where there are several, else over probe seeds or augmentations of the one
+        training; None where there is only one number.
+      trainings: how many trainings `value` is a mean of.
+    """
 
     value: float | None = None
     sd: float | None = None
+    trainings: int = 1
 
 
 class Row(NamedTuple):
@@ -32,6 +51,37 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+
+    def sheet(self) -> Sheet:
+        """The numbers written out; in a CSV metric, better, and value and sd of every column."""
+        pairs = [heading for name in self.columns for heading in (name, f"{name} sd")]
+        records: list[list[Any]] = [["metric", "better", *pairs]]
+        for row in self.rows:
+            numbers = [number for cell in row.cells for number in (cell.value, cell.sd)]
+            records.append([row.metric, describe(row.metric).better, *numbers])
+        rows = [
+            (title(row.metric), *(cell_text(row.metric, cell) for cell in row.cells))
+            for row in self.rows
+        ]
+        return Sheet(("Metric",), self.columns, rows, self.notes, records)
+
+
+def title(metric: str) -> str:
+    """The title of a metric with the direction that is better."""
+    return f"{describe(metric).title} {arrow(metric)}".rstrip()
+
+
+def cell_text(metric: str, cell: Cell) -> str:
+    """A number with "± sd" over trainings, or with "(sd)" where the spread is within one training.
+
+    >>> cell_text("knn", Cell(0.712, 0.004, 3)), cell_text("knn", Cell(0.712, 0.004))
+    ('71.2 ± 0.4%', '71.2 (0.4)%')
+    """
+    text = show(metric, cell.value, cell.sd)
+    if cell.trainings > 1 or " ± " not in text:
+        return text
+    value, spread = text.split(" ± ")
+    return f"{value} ({spread.removesuffix('%')}){'%' * spread.endswith('%')}"
 
 
 def comparison_table(results: Results, metrics: Sequence[str] | None = None) -> Table:
@@ -51,8 +101,8 @@ def comparison_table(results: Results, metrics: Sequence[str] | None = None) -> 
     if metrics is None:
         metrics = in_order(name for result in results.values() for name in _names(result))
     columns = list(_cells(results, "trained", metrics).items())
-    for encoder, title in TITLES.items():
-        columns += _shared(title, _cells(results, encoder, metrics))
+    for encoder, heading in TITLES.items():
+        columns += _shared(heading, _cells(results, encoder, metrics))
     names, cells = zip(*columns, strict=True)
     rows = tuple(Row(m, row) for m, row in zip(metrics, zip(*cells, strict=True), strict=True))
     return Table(names, rows, _notes(results, rows))
@@ -60,48 +110,64 @@ def comparison_table(results: Results, metrics: Sequence[str] | None = None) -> 
 
 def _names(result: Mapping[str, Any]) -> list[str]:
     """The metrics a result has a number for, whichever encoder it is of."""
-    encoders = ("trained", *FLOORS)
     return [
         name
-        for encoder in encoders
-        for name, found in measured(result, encoder).items()
-        if found.get("value") is not None
+        for encoder in ("trained", *FLOORS)
+        for name, number in measured(result, encoder).items()
+        if number.get("value") is not None
     ]
+
+
+def cell_of(result: Mapping[str, Any], metric: str, encoder: str = "trained") -> Cell:
+    """The cell of one metric of one encoder, or of "chance"."""
+    if encoder == "chance":
+        return Cell(result.get("chance", {}).get(metric))
+    number = measured(result, encoder).get(metric) or {}
+    return Cell(number.get("value"), number.get("sd"), number.get("trainings", 1))
 
 
 def _cells(results: Results, encoder: str, metrics: Sequence[str]) -> dict[str, list[Cell]]:
     """By run, the cells of one encoder or of chance."""
-    if encoder == "chance":
-        chances = {run: result.get("chance", {}) for run, result in results.items()}
-        return {run: [Cell(chance.get(m)) for m in metrics] for run, chance in chances.items()}
-    cells = {}
-    for run, result in results.items():
-        found = [measured(result, encoder).get(m) or {} for m in metrics]
-        cells[run] = [Cell(one.get("value"), one.get("sd")) for one in found]
-    return cells
+    return {
+        run: [cell_of(result, metric, encoder) for metric in metrics]
+        for run, result in results.items()
+    }
 
 
-def _shared(title: str, cells: Mapping[str, list[Cell]]) -> list[tuple[str, list[Cell]]]:
+def _shared(heading: str, cells: Mapping[str, list[Cell]]) -> list[tuple[str, list[Cell]]]:
     """One column if all runs that have the floor agree, else one for each of them."""
-    known = {
+    filled = {
         run: column for run, column in cells.items() if any(c.value is not None for c in column)
     }
-    distinct = {repr(column): column for column in known.values()}  # repr: NaN equals NaN
+    distinct = {repr(column): column for column in filled.values()}  # repr: NaN equals NaN
     if len(distinct) == 1:
-        return [(title, next(iter(distinct.values())))]
-    return [(f"{title} ({run})", column) for run, column in known.items()]
+        return [(heading, next(iter(distinct.values())))]
+    return [(f"{heading} ({run})", column) for run, column in filled.items()]
 
 
 def _notes(results: Results, rows: Sequence[Row]) -> tuple[str, ...]:
-    legend = ["↑ higher is better", "↓ lower is better"]
-    if any(cell.value is not None and cell.sd is not None for row in rows for cell in row.cells):
-        legend.append("± one standard deviation over seeds or augmentations")
     where = {run: _where(result) for run, result in results.items()}
     if len(set(where.values())) == 1:
         origin = next(iter(where.values()))
     else:
         origin = "; ".join(f"{run}: {place}" for run, place in where.items())
-    return (f"{origin}. {', '.join(legend)}.", *_skipped(results))
+    legend = ", ".join(["↑ higher is better", "↓ lower is better", *_spreads(rows)])
+    return (f"{origin}. {legend}.", *_skipped(results))
+
+
+def _spreads(rows: Sequence[Row]) -> list[str]:
+    """What ± and brackets are, where they stand."""
+    spread = [cell for row in rows for cell in row.cells if None not in (cell.value, cell.sd)]
+    counts = sorted({cell.trainings for cell in spread if cell.trainings > 1})
+    words = []
+    if counts:
+        many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        words.append(f"± one standard deviation over {many} trainings")
+    if any(cell.trainings == 1 for cell in spread):
+        words.append(
+            "(in brackets) one standard deviation over probe seeds or augmentations of one training"
+        )
+    return words
 
 
 def _where(result: Mapping[str, Any]) -> str:

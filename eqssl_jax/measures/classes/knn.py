@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from eqssl_jax.measures.checks import TooFew, check_finite
+
 _SIMILARITIES = 2**24  # entries of one chunk's similarity matrix: 64 MB
 
 
@@ -33,8 +35,8 @@ def knn_accuracy(
       classes: number of classes; None takes the largest bank label plus one.
 
     Raises:
-      ValueError: for k outside 1 … N, τ ≤ 0, shapes that do not match, or labels outside the
-        classes.
+      ValueError: for k outside 1 … N (`TooFew`), τ ≤ 0, shapes that do not match, labels outside
+        the classes, or features that are not finite.
 
     Source: the monitor of Wu et al. 2018 (arXiv:1805.01978), as used by Gupta et al. 2024
     (arXiv:2306.13924).
@@ -105,9 +107,10 @@ def _check(
     if not len(queries):
         raise ValueError("There is no query to classify: the query set is empty.")
     if not 1 <= k <= len(bank):
-        raise ValueError(
+        raise TooFew(
             f"k must lie in 1 … {len(bank)}, the size of the bank, found k={k}: lower k or enlarge "
             f"the bank."
         )
+    check_finite(bank=bank, queries=queries)
     if temperature <= 0:
         raise ValueError(f"The temperature must be positive, found {temperature}.")

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from eqssl_jax.measures.checks import TooFew, check_finite
+
 Rows = Float[Array | np.ndarray, "n h"]
 Labels = Int[Array | np.ndarray, " n"]
 
@@ -75,7 +77,7 @@ def linear_probe(
 
     Raises:
       ValueError: for empty seeds or candidates, steps < 1, shapes that do not match, labels outside
-        0 … classes − 1, or features that are not finite.
+        0 … classes − 1, features that are not finite, or labels of a single class (`TooFew`).
 
     Source: the protocol of Kornblith et al. 2019 (arXiv:1805.08974), with a minibatch solver.
     """
@@ -254,5 +256,10 @@ def _check(
         if not len(y) or y.min() < 0 or y.max() >= classes:
             found = f"{y.min()} … {y.max()}" if len(y) else "no example"
             raise ValueError(f"Labels of {name} must lie in 0 … {classes - 1}, found {found}.")
-        if not np.isfinite(x).all():
-            raise ValueError(f"Features of {name} hold NaN or infinite values.")
+        check_finite(**{f"{name}_x": x})
+    present = np.unique(np.concatenate([y for _, y in splits.values()]))
+    if len(present) < 2:
+        raise TooFew(
+            f"All labels of train, validation and test are {present[0]}: one class leaves a probe "
+            f"nothing to tell apart. Take examples of two classes or more."
+        )

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
+from eqssl_jax.measures.checks import TooFew, check_finite
+
 Ladders = Float[Array | np.ndarray, "v n d"]
 Magnitudes = Float[Array | np.ndarray, "v n"]
 
@@ -97,7 +99,7 @@ def _pairs(distance: Float[np.ndarray, "a n"]) -> Float[np.ndarray, "pairs n"]:
 
 def _some(values: np.ndarray, magnitude: Magnitudes) -> np.ndarray:
     if not len(values):
-        raise ValueError(
+        raise TooFew(
             f"No ladder has an order: all magnitudes of all {np.shape(magnitude)[1]} images are 0, "
             f"so every draw was the identity. Take a stronger transformation, or more images."
         )
@@ -110,8 +112,7 @@ def _check_ladders(z: np.ndarray, s: np.ndarray) -> None:
             f"Ladders need embeddings [V, N, D] with magnitudes [V, N] and V ≥ 3 rungs, found "
             f"{z.shape} and {s.shape}."
         )
-    if not (np.isfinite(z).all() and np.isfinite(s).all()):
-        raise ValueError("Embeddings or magnitudes of the ladders hold NaN or infinite values.")
+    check_finite(magnitude=s.T, **{f"z of rung {v}": rung for v, rung in enumerate(z)})
     rising = np.all(np.diff(s, axis=0) > 0, axis=0) | np.all(s == 0, axis=0)
     if not rising.all():
         image = int(np.argmin(rising))

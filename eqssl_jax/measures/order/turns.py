@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from eqssl_jax.measures.checks import TooFew, check_finite
+
 _SAME_ANGLE = 1e-5  # radians; float32 angles that are equal differ by less once they are wrapped
 
 
@@ -45,7 +47,7 @@ def turn_order_accuracy(
     """
     found = sequence_orders(z, angle, sequence, window=window)
     if not len(found):
-        raise ValueError(
+        raise TooFew(
             f"No sequence has three frames within {window:.3g} radians of each other: "
             f"{len(np.asarray(angle))} frames in {len(np.unique(sequence))} sequences. Take more "
             f"frames, or a wider window."
@@ -101,8 +103,7 @@ def _check_turns(z: np.ndarray, angle: np.ndarray, sequence: np.ndarray, window:
         )
     if not 0 < window <= np.pi:
         raise ValueError(f"The window must lie in (0, π] radians, found {window}.")
-    if not np.isfinite(z).all():
-        raise ValueError("Embeddings hold NaN or infinite values: the encoder diverged.")
+    check_finite(z=z)
     missing = int(np.sum(~np.isfinite(angle)))
     if missing:
         raise ValueError(

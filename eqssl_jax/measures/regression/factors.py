@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from eqssl_jax.data.base import Split
+from eqssl_jax.measures.checks import TooFew, check_finite
 from eqssl_jax.measures.features import Features
 
 Rows = Float[Array | np.ndarray, "n h"]
@@ -35,7 +36,8 @@ def r2(target: Rows, prediction: Rows, *, average: str = "joint") -> float:
         (scikit-learn's).
 
     Raises:
-      ValueError: for shapes that differ, an unknown average, or targets without variance.
+      ValueError: for shapes that differ, an unknown average, values that are not finite, or
+        targets without variance (`TooFew`).
 
     >>> r2([0.0, 1.0, 2.0], [0.0, 1.0, 1.0])
     0.5
@@ -48,12 +50,13 @@ def r2(target: Rows, prediction: Rows, *, average: str = "joint") -> float:
         )
     if average not in ("joint", "per_dimension"):
         raise ValueError(f"r2() takes average 'joint' or 'per_dimension', found {average!r}.")
+    check_finite(target=t, prediction=p)
     t, p = t.reshape(len(t), -1), p.reshape(len(p), -1)
     axis = None if average == "joint" else 0
     total = np.sum((t - t.mean(axis=axis)) ** 2, axis=axis)
     # Asked of the values: a rounded mean leaves equal ones a variance of about 1e-31.
     if np.any(np.ptp(t, axis=axis) == 0):
-        raise ValueError(
+        raise TooFew(
             f"R² is not defined for targets without variance: all {len(t)} values of a dimension "
             f"are equal. Take more examples, or leave this factor out."
         )
@@ -88,7 +91,8 @@ def ridge(
       l2: candidates for λ > 0.
 
     Raises:
-      ValueError: for shapes that do not match, or candidates that are not positive.
+      ValueError: for shapes that do not match, values that are not finite, or candidates that are
+        not positive.
     """
     return ridges(x, y, validation_x, validation_y, [np.shape(y)[-1]], l2)[0]
 
@@ -147,6 +151,7 @@ def ridges(
             f"Regression needs [N, H] features and [N, D] targets, found {x.shape} with {y.shape} "
             f"and, for validation, {vx.shape} with {vy.shape}."
         )
+    check_finite(x=x, y=y, validation_x=vx, validation_y=vy)
     if not len(l2) or min(l2) <= 0:
         raise ValueError(f"The L2 candidates must be positive, found {tuple(l2)}.")
     groups = np.split(np.arange(y.shape[1]), np.cumsum(widths)[:-1])

@@ -1,15 +1,14 @@
 """Nearest neighbours, and whether they change when the colour of the query does."""
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from eqssl_jax.transforms.base import Params, Transform
+from eqssl_jax.measures.checks import TooFew, check_finite
 
 Rows = Float[Array | np.ndarray, "n d"]
 
@@ -39,15 +38,16 @@ def neighbours(queries: Rows, bank: Rows, *, k: int = 5) -> Int[np.ndarray, "q k
     [[1, 0]]
 
     Raises:
-      ValueError: for k outside 1 … N, or widths that differ.
+      ValueError: for k outside 1 … N (`TooFew`), widths that differ, or values that are not finite.
     """
     shapes = np.shape(queries), np.shape(bank)
     if len(shapes[0]) != 2 or len(shapes[1]) != 2 or shapes[0][1] != shapes[1][1]:
         raise ValueError(f"Queries and bank must be [Q, D] and [N, D], found {shapes}.")
     if not 1 <= k <= shapes[1][0]:
-        raise ValueError(f"k must lie in 1 … {shapes[1][0]}, the size of the bank, found k={k}.")
+        raise TooFew(f"k must lie in 1 … {shapes[1][0]}, the size of the bank, found k={k}.")
     if not shapes[0][0]:
         raise ValueError("There is no query: the query set is empty.")
+    check_finite(queries=queries, bank=bank)
     # From the middle of the bank: distances stay, and float32 keeps the digits that tell them.
     middle = np.asarray(bank, np.float32).mean(axis=0)
     chunk = max(1, min(shapes[0][0], _DISTANCES // shapes[1][0]))
@@ -73,42 +73,6 @@ def neighbour_change(before: Rows, after: Rows, bank: Rows, *, k: int = 5) -> Ne
     found = one[:, :1] == two  # [Q, k]
     rank = np.where(found.any(axis=1), found.argmax(axis=1), k)
     return NeighbourChange(float(np.mean(shared / (2 * k - shared))), float(rank.mean()), one, two)
-
-
-def hue_distance(query: Float[np.ndarray, " q"], retrieved: Float[np.ndarray, "q k"]) -> float:
-    """Mean circular distance between the hues of queries and of what they retrieved, in turns.
-
-    In [0, ½]. Unrelated, uniform hues are ¼ apart on average.
-
-    >>> hue_distance(np.array([0.95]), np.array([[0.05, 0.85]])).__round__(6)
-    0.1
-    """
-    gap = np.abs(np.asarray(query)[:, None] - np.asarray(retrieved)) % 1.0
-    return float(np.mean(np.minimum(gap, 1 - gap)))
-
-
-def hue_draw(transform: Transform, shift: float) -> Params | None:
-    """The draw that shifts the hue by `shift` turns and does nothing else; None if it cannot.
-
-    The hue is looked for by name in the transformation's parameters.
-    """
-    found = []
-
-    def replace(params: Mapping[str, Any]) -> Params:
-        out: dict[str, Any] = {}
-        for name, value in params.items():
-            if isinstance(value, Mapping):
-                out[name] = replace(value)
-            elif name == "hue":
-                found.append(name)
-                # The first one only: two of them would shift twice.
-                out[name] = jnp.full_like(value, shift) if len(found) == 1 else value
-            else:
-                out[name] = value
-        return out
-
-    draw = replace(transform.identity)
-    return draw if found else None
 
 
 @partial(jax.jit, static_argnames=("k", "chunk"))

@@ -7,6 +7,8 @@ which is the target; `target_ranks` gives its place, and the rest are means over
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from eqssl_jax.measures.checks import check_finite
+
 Scores = Float[Array | np.ndarray, "q c"]
 Ranks = Float[Array | np.ndarray, " q"]
 
@@ -43,8 +45,7 @@ def target_ranks(
             f"Targets must lie in 0 … {score.shape[1] - 1}, the columns of the scores, found "
             f"{target.min()} … {target.max()}."
         )
-    if not np.isfinite(score).all():
-        raise ValueError("Scores hold NaN or infinite values: the encoder diverged.")
+    check_finite(scores=score)
     own = np.take_along_axis(score, target[:, None], axis=1)  # [Q, 1]
     better = np.sum(score - own > tie, axis=1)
     equal = np.sum(np.abs(score - own) <= tie, axis=1)
@@ -153,4 +154,5 @@ def _same(retrieved: Array | np.ndarray, target: Array | np.ndarray) -> tuple[np
             f"Parameters of what was retrieved and of the targets must both be [Q, K], found "
             f"{one.shape} and {two.shape}."
         )
+    check_finite(retrieved=one, target=two)
     return one, two

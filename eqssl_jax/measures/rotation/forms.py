@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import sqrtm
 
-from eqssl_jax.measures.rotation.wahba import Rows, _pair
+from eqssl_jax.measures.checks import TooFew
+from eqssl_jax.measures.rotation.wahba import Rows, paired
 from eqssl_jax.objectives.forms import Form, check_form, stabiliser
 
 Matrix = Float[np.ndarray, "d d"]
@@ -58,9 +59,9 @@ def form_gram_error(z: Rows, z_a: Rows, form: Form) -> FormGramError:
     >>> form_gram_error(z, z @ squeeze, np.array([[0, 1], [-1, 0]])).mean_square
     0.0
     """
-    z, z_a = _pair(z, z_a)
+    z, z_a = paired(z, z_a)
     if len(z) < 2:
-        raise ValueError(f"A Gram error needs at least 2 examples, found {len(z)}.")
+        raise TooFew(f"A Gram error compares pairs of images and needs at least 2, found {len(z)}.")
     check_form(form, z.shape[1])
     b, between = np.asarray(form, np.float64), ~np.eye(len(z), dtype=bool)
     gram, gram_a = (x @ b @ x.T for x in (z, z_a))
@@ -75,10 +76,10 @@ def linear_map(z: Rows, z_a: Rows) -> Matrix:
     Raises:
       ValueError: for n ≤ d: so few points are always mapped without error.
     """
-    z, z_a = _pair(z, z_a)
+    z, z_a = paired(z, z_a)
     n, d = z.shape
     if n <= d:
-        raise ValueError(
+        raise TooFew(
             f"{n} examples do not determine a linear map of {d} dimensions: use more than {d} "
             f"images, or embeddings of fewer dimensions."
         )
@@ -122,7 +123,7 @@ def form_change(z: Rows, z_a: Rows, form: Form, *, seed: int = 0) -> FormChange:
     Raises:
       ValueError: as the functions above, for half of the images.
     """
-    z, z_a = _pair(z, z_a)
+    z, z_a = paired(z, z_a)
     order = np.random.default_rng(seed).permutation(len(z))
     fit, test = order[: (len(z) + 1) // 2], order[(len(z) + 1) // 2 :]
     a, b = linear_map(z[fit], z_a[fit]), np.asarray(form, np.float64)

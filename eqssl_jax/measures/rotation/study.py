@@ -1,7 +1,7 @@
 """The rotation measures of several encoders over the same images and random augmentations."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from eqssl_jax.data.base import Split
+from eqssl_jax.measures.checks import TooFew
 from eqssl_jax.measures.features import Encode, Layers, extract_views, subset
+from eqssl_jax.measures.rotation import composition
 from eqssl_jax.measures.rotation import wahba as rotation
 from eqssl_jax.transforms.base import Transform
 
@@ -21,8 +23,9 @@ class RotationStudy(NamedTuple):
       measures: "wahba", "wahba_per_root_n", "wahba_held_out_per_root_n", "rotation_residual",
         "gamma", "gamma_dropped", "gram_error", "invariance_error", "cosine_variance" (of cos(f(x),
         f(a(x))) over images): float64 [A]; "positive_cosine" (mean over images): [A // 2];
-        "composition_error", "composition_relative", "composition_on_data": [P]; "effective_rank":
-        [1]. Those that need more images than there are dimensions are absent when there are fewer.
+        "composition_held_out", "composition_residual", "composition_error",
+        "composition_relative", "composition_on_data": [P]; "effective_rank": [1]. Those that need
+        more images (two, or more than there are dimensions) are absent when there are fewer.
       cosines: cos(f(x), f(a(x))), [A, n].
       skipped: name of each absent measure and the reason.
       positive_cosines: cos(f(a(x)), f(a'(x))) of two independent augmentations, the positive pairs
@@ -39,7 +42,10 @@ class RotationStudy(NamedTuple):
 
 
 _WAHBA = ("wahba", "wahba_per_root_n", "rotation_residual")
+_ALL_PAIRS = ("gamma", "gamma_dropped", "gram_error")
 _COMPOSITION = ("composition_error", "composition_relative", "composition_on_data")
+_HELD_OUT = ("wahba_held_out_per_root_n",)
+_COMPOSITION_HELD_OUT = ("composition_held_out", "composition_residual")
 
 
 def wahba_study(
@@ -122,32 +128,37 @@ def _measure(
     z: Float[np.ndarray, "v n d"], augmentations: int, pairs: int, pair_images: int, floor: float
 ) -> RotationStudy:
     still, single, double = z[0], z[1 : augmentations + 1], z[augmentations + 1 :]
-    some = subset(len(still), pair_images)
-    measures = _all_pairs(still[some], single[:, some], floor)
-    measures["invariance_error"] = [rotation.invariance_error(still, after) for after in single]
-    measures["effective_rank"] = [rotation.effective_rank(still)]
+    n, d = still.shape
+    skipped: dict[str, str] = {}
+    measures: dict[str, list[float]] = {}
+
+    def measure(names: tuple[str, ...], needed: int, take: Callable[[], dict]) -> None:
+        why = "two images" if needed == 2 else f"more than {needed - 1} images, for embeddings "
+        why += "" if needed == 2 else f"of dimension {d}"
+        try:
+            measures.update(take() if n >= needed else {})
+        except TooFew as reason:
+            skipped.update(dict.fromkeys(names, str(reason)))
+        if n < needed:
+            skipped.update(dict.fromkeys(names, f"needs {why}; found {n}"))
+
+    some = subset(n, pair_images)
+    measure(_ALL_PAIRS, 2, lambda: _all_pairs(still[some], single[:, some], floor))
+    moved = [rotation.invariance_error(still, after) for after in single]
+    measures["invariance_error"] = moved
+    measure(("effective_rank",), 2, lambda: {"effective_rank": [rotation.effective_rank(still)]})
     cosines = np.einsum("nd,and->an", still, single)
     paired = np.einsum("pnd,pnd->pn", *(single[i : augmentations // 2 * 2 : 2] for i in (0, 1)))
     measures["cosine_variance"] = list(cosines.var(axis=1))
-    skipped: dict[str, str] = {}
     if len(paired):
         measures["positive_cosine"] = list(paired.mean(axis=1))
     else:
         skipped["positive_cosine"] = "a pair needs two augmentations"
-    n, d = still.shape
-    few = f"needs more than {d} images, the dimension of the embeddings; found {n}"
-    if n > d:
-        fits = [rotation.wahba(still, after) for after in single]
-        measures |= _fitted(fits, measures["invariance_error"], n)
-        if pairs:
-            measures |= _composed(still, fits, double)
-    else:
-        skipped |= dict.fromkeys((*_WAHBA, *(_COMPOSITION if pairs else ())), few)
-    if (n + 1) // 2 > d:
-        held_out = [rotation.held_out_wahba(still, after) for after in single]
-        measures["wahba_held_out_per_root_n"] = held_out
-    else:
-        skipped["wahba_held_out_per_root_n"] = few.replace(f"than {d}", f"than {2 * d}")
+    names = _WAHBA + (_COMPOSITION if pairs else ())
+    measure(names, d + 1, lambda: _fitted(still, single, double, moved))
+    measure(_HELD_OUT, 2 * d + 1, lambda: {_HELD_OUT[0]: _other_half(still, single)})
+    if pairs:
+        measure(_COMPOSITION_HELD_OUT, 2 * d + 1, lambda: _held_out(still, single, double))
     arrays = {name: np.asarray(found, float) for name, found in measures.items()}
     return RotationStudy(
         arrays, cosines, skipped, paired, z[: augmentations + 1] if d == 2 else None
@@ -165,30 +176,46 @@ def _all_pairs(still: np.ndarray, single: np.ndarray, floor: float) -> dict[str,
     }
 
 
-def _fitted(fits: list[rotation.Wahba], moved: list[float], n: int) -> dict[str, list[float]]:
-    per_root_n = [fit.error / float(np.sqrt(n)) for fit in fits]
-    return {
+def _fitted(
+    still: np.ndarray, single: np.ndarray, double: np.ndarray, moved: list[float]
+) -> dict[str, list[float]]:
+    """What rotations tell that are fitted on all images."""
+    fits = [rotation.wahba(still, after) for after in single]
+    per_root_n = [fit.error / float(np.sqrt(len(still))) for fit in fits]
+    found = {
         "wahba": [fit.error for fit in fits],
         "wahba_per_root_n": per_root_n,
         "rotation_residual": [
             w**2 / m if m > 0 else float("nan") for w, m in zip(per_root_n, moved, strict=True)
         ],
     }
-
-
-def _composed(
-    still: np.ndarray, fits: list[rotation.Wahba], double: np.ndarray
-) -> dict[str, list[float]]:
-    found = [
-        rotation.compose(
+    composed = [
+        composition.compose(
             still, fits[p].rotation, fits[p + 1].rotation, rotation.wahba(still, after).rotation
         )
         for p, after in enumerate(double)
     ]
+    if not composed:
+        return found
+    return found | {
+        "composition_error": [c.error for c in composed],
+        "composition_relative": [c.relative for c in composed],
+        "composition_on_data": [c.on_data for c in composed],
+    }
+
+
+def _other_half(still: np.ndarray, single: np.ndarray) -> list[float]:
+    return [rotation.held_out_wahba(still, after) for after in single]
+
+
+def _held_out(still: np.ndarray, single: np.ndarray, double: np.ndarray) -> dict[str, list[float]]:
+    found = [
+        composition.held_out_composition(still, single[p], single[p + 1], after)
+        for p, after in enumerate(double)
+    ]
     return {
-        "composition_error": [c.error for c in found],
-        "composition_relative": [c.relative for c in found],
-        "composition_on_data": [c.on_data for c in found],
+        "composition_held_out": [c.gap for c in found],
+        "composition_residual": [c.residual for c in found],
     }
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
+from eqssl_jax.measures.checks import TooFew, check_finite
+
 Rows = Float[Array | np.ndarray, "n d"]
 Rotation = Float[np.ndarray, "d d"]
 
@@ -35,20 +37,6 @@ class GramError(NamedTuple):
     authors: float
 
 
-class Composition(NamedTuple):
-    """‖R_ba − R_b R_a‖_F; divided by √(2d); and the same as seen by the embeddings.
-
-    Attributes:
-      error: the Frobenius norm, in [0, 2√d].
-      relative: error / √(2d): 1 is what two unrelated random rotations give.
-      on_data: ‖(R_ba − R_b R_a) F‖_F / ‖F‖_F: directions without data carry no weight.
-    """
-
-    error: float
-    relative: float
-    on_data: float
-
-
 def wahba(f: Rows, f_a: Rows) -> Wahba:
     """Fit the one rotation that takes embeddings before an augmentation to those after it.
 
@@ -63,7 +51,7 @@ def wahba(f: Rows, f_a: Rows) -> Wahba:
       `Wahba(rotation, error)`, float64.
 
     Raises:
-      ValueError: for shapes that differ, n ≤ d, or values that are not finite.
+      ValueError: for shapes that differ, n ≤ d (`TooFew`), or values that are not finite.
 
     Source: Wahba 1965; Gupta et al. 2024 (arXiv:2306.13924).
 
@@ -74,10 +62,10 @@ def wahba(f: Rows, f_a: Rows) -> Wahba:
     >>> bool(np.allclose(rotation, quarter)), error < 1e-12
     (True, True)
     """
-    f, f_a = _pair(f, f_a)
+    f, f_a = paired(f, f_a)
     n, d = f.shape
     if n <= d:
-        raise ValueError(
+        raise TooFew(
             f"{n} examples do not determine a rotation of {d} dimensions, and its error would be "
             f"too small. Use more than {d} images, or embeddings of fewer dimensions."
         )
@@ -95,7 +83,7 @@ def held_out_wahba(f: Rows, f_a: Rows, *, seed: int = 0) -> float:
     Raises:
       ValueError: as `wahba`, for half of the images.
     """
-    f, f_a = _pair(f, f_a)
+    f, f_a = paired(f, f_a)
     order = np.random.default_rng(seed).permutation(len(f))
     fit, test = order[: (len(f) + 1) // 2], order[(len(f) + 1) // 2 :]
     rotation = wahba(f[fit], f_a[fit]).rotation
@@ -108,7 +96,7 @@ def rotation_residual(f: Rows, f_a: Rows) -> float:
     0: the augmentation acts as a rotation; 1: the best rotation is no better than none. NaN for an
     exactly invariant encoder (0/0).
     """
-    f, f_a = _pair(f, f_a)
+    f, f_a = paired(f, f_a)
     change = float(np.sum((f - f_a) ** 2))
     return wahba(f, f_a).error ** 2 / change if change > 0 else float("nan")
 
@@ -131,13 +119,15 @@ def relative_rotational_equivariance(
       `Gamma(gamma, dropped)`; gamma is NaN when every pair was dropped.
 
     Raises:
-      ValueError: for shapes that differ, fewer than 2 examples, or a negative floor.
+      ValueError: for shapes that differ, a negative floor, or fewer than 2 examples (`TooFew`).
 
     Source: Gupta et al. 2024 (arXiv:2306.13924).
     """
-    z, z_a = _pair(z, z_a)
-    if len(z) < 2 or floor < 0:
-        raise ValueError(f"γ needs 2 examples and a floor ≥ 0, found {len(z)} and floor={floor}.")
+    z, z_a = paired(z, z_a)
+    if floor < 0:
+        raise ValueError(f"γ needs a floor ≥ 0, found floor={floor}.")
+    if len(z) < 2:
+        raise TooFew(f"γ compares pairs of images and needs at least 2, found {len(z)}.")
     moved = np.sum((z_a - z) ** 2, axis=1)  # [n]
     total, kept = 0.0, 0
     for start in range(0, len(z), chunk):
@@ -161,10 +151,10 @@ def gram_error(z: Rows, z_a: Rows) -> GramError:
     Raises:
       ValueError: for shapes that differ or fewer than 2 examples.
     """
-    z, z_a = _pair(z, z_a)
+    z, z_a = paired(z, z_a)
     n = len(z)
     if n < 2:
-        raise ValueError(f"A Gram error needs at least 2 examples, found {n}.")
+        raise TooFew(f"A Gram error compares pairs of images and needs at least 2, found {n}.")
     # ‖G − G_a‖² = ‖ZᵀZ‖² − 2‖ZᵀZ_a‖² + ‖Z_aᵀZ_a‖² would cancel; the matrix in pieces does not.
     total = 0.0
     for start in range(0, n, 512):
@@ -177,49 +167,30 @@ def gram_error(z: Rows, z_a: Rows) -> GramError:
 
 def invariance_error(z: Rows, z_a: Rows) -> float:
     """How far an augmentation moves an embedding, mean_i ‖z_i − z_a,i‖²; [0, 4] for unit ones."""
-    z, z_a = _pair(z, z_a)
+    z, z_a = paired(z, z_a)
     return float(np.mean(np.sum((z - z_a) ** 2, axis=1)))
-
-
-def composition_error(
-    f: Rows,
-    f_a: Rows,
-    f_b: Rows,
-    f_ba: Rows,
-) -> Composition:
-    """Whether rotations compose as augmentations do: ‖R_ba − R_b R_a‖_F.
-
-    R_a is fitted (`wahba`) from f to f_a, R_b from f to f_b, R_ba from f to f_ba, all on the same
-    images. Where embeddings do not span R^d, R is arbitrary in the directions without data, which
-    `error` counts in full and `on_data` does not.
-
-    Args:
-      f, f_a, f_b, f_ba: embeddings of x, a(x), b(x) and b(a(x)), [n, d], n > d.
-
-    Raises:
-      ValueError: as `wahba`.
-
-    Source: the law R_{a'∘a} = R_a' R_a of Gupta et al. 2024 (arXiv:2306.13924).
-    """
-    return compose(f, *(wahba(f, after).rotation for after in (f_a, f_b, f_ba)))
-
-
-def compose(f: Rows, r_a: Rotation, r_b: Rotation, r_ba: Rotation) -> Composition:
-    """`composition_error` of rotations that are already fitted."""
-    f64 = np.asarray(f, np.float64)
-    gap = r_ba - r_b @ r_a
-    error = float(np.linalg.norm(gap))
-    on_data = float(np.linalg.norm(f64 @ gap.T) / np.linalg.norm(f64))
-    return Composition(error, error / float(np.sqrt(2 * f64.shape[1])), on_data)
 
 
 def effective_rank(z: Rows) -> float:
     """exp(entropy of the normalised squared singular values of Z), in [1, d].
 
-    Read beside W: a collapsed encoder is rotated onto itself perfectly.
+    Read beside W: a collapsed encoder is rotated onto itself perfectly. Rows are not centred: n
+    images have a rank of at most n.
+
+    Raises:
+      ValueError: for embeddings that are not [n, d] or not finite; `TooFew` for fewer than 2
+        examples, or if all are 0.
+
     Source: after Roy and Vetterli 2007, on squared singular values.
     """
     z64 = np.asarray(z, np.float64)
+    if z64.ndim != 2:
+        raise ValueError(f"An effective rank is of embeddings [n, d], found shape {z64.shape}.")
+    check_finite(z=z64)
+    if len(z64) < 2:
+        raise TooFew(f"The effective rank of {len(z64)} image says nothing: it needs at least 2.")
+    if not z64.any():
+        raise TooFew("An effective rank needs embeddings of a length, and all of these are 0.")
     values = np.maximum(np.linalg.eigvalsh(z64.T @ z64), 0)
     share = values[values > 0] / values.sum()
     return float(np.exp(-np.sum(share * np.log(share))))
@@ -230,13 +201,13 @@ def _square_distances(z: np.ndarray, rows: np.ndarray, start: int) -> np.ndarray
     return norms[rows][:, None] + norms[None, start:] - 2 * z[rows] @ z[start:].T
 
 
-def _pair(f: Rows, f_a: Rows) -> tuple[np.ndarray, np.ndarray]:
+def paired(f: Rows, f_a: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Both in float64, of one shape [n, d] and finite."""
     one, two = np.asarray(f, np.float64), np.asarray(f_a, np.float64)
     if one.ndim != 2 or one.shape != two.shape:
         raise ValueError(
             f"Embeddings before and after must both be [n, d] with rows as examples, found "
             f"{one.shape} and {two.shape}."
         )
-    if not (np.isfinite(one).all() and np.isfinite(two).all()):
-        raise ValueError("Embeddings hold NaN or infinite values: the encoder diverged.")
+    check_finite(**{"The embedding before": one, "The embedding after": two})
     return one, two

@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from eqssl_jax.data.base import Split
 from eqssl_jax.measures.features import Encode, Layers
-from eqssl_jax.measures.rotation.wahba import compose, wahba
+from eqssl_jax.measures.rotation.composition import compose
+from eqssl_jax.measures.rotation.wahba import wahba
 from eqssl_jax.measures.steering.basis import basis, magnitude, restricted
 from eqssl_jax.measures.steering.retrieval import among_images, among_views
 from eqssl_jax.measures.steering.steering import (

@@ -9,11 +9,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from eqssl_jax.tabular.metrics import MISSING, describe, show
+from eqssl_jax.tabular.tables import title
+from eqssl_jax.tabular.writers import Sheet
+
 Advice = Mapping[str, Any]
 ROLES = ("invariant", "ordered", "rotational", "predicted", "off")
 WITH_LABELS = ("probe_top1", "knn")
 LABEL_FREE = ("order_accuracy_amid", "order_accuracy", "magnitude_r2", "info_nce", "natural")
 UNDECIDED = "no clear difference"
+MARK = "✓"
 
 
 class Evidence(NamedTuple):
@@ -50,9 +55,23 @@ class AdviceTable(NamedTuple):
     verdicts: tuple[Verdict, ...]
     floor: Mapping[str, float]
 
+    def sheet(self) -> Sheet:
+        """The evidence written out; in a CSV also the ends of intervals and their n."""
+        numbers = [f"{m}{end}" for m in self.metrics for end in ("", " low", " high", " n")]
+        records: list[list[Any]] = [["transformation", "role", "advised", *numbers]]
+        rows = []
+        for row in self.rows:
+            values = [number for cell in row.cells for number in cell]
+            records.append([row.part, row.role, "yes" if row.advised else "no", *values])
+            texts = [interval(m, cell) for m, cell in zip(self.metrics, row.cells, strict=True)]
+            rows.append((row.part, f"{MARK} {row.role}" if row.advised else row.role, *texts))
+        notes = [*map(_reason, self.verdicts), *_legend(self.floor)]
+        columns = tuple(map(title, self.metrics))
+        return Sheet(("Transformation", "Role"), columns, rows, notes, records)
+
 
 def advice_table(advice: Advice) -> AdviceTable:
-    """The evidence by transformation and role; print it with `as_text`, `as_markdown`, `as_csv`.
+    """The evidence by transformation and role; `sheet` writes it out.
 
     Columns are the metrics with at least one number: the deciding one first, then those that need
     labels, then those that do not.
@@ -144,3 +163,32 @@ def _evidence(found: Mapping[str, Any] | None, part: str, role: str, metric: str
             f"and [{low}, {high}]."
         )
     return Evidence(value, low, high, (found or {}).get("n"))
+
+
+def interval(metric: str, cell: Evidence) -> str:
+    """A value with its interval, as the metric's format says.
+
+    >>> interval("knn", Evidence(0.612, 0.589, 0.634, 3)), interval("knn", Evidence())
+    ('61.2% [58.9, 63.4]', '–')
+    """
+    if cell.value is None:
+        return MISSING
+    if cell.low is None or cell.high is None:
+        return show(metric, cell.value)
+    low, high = (show(metric, bound).removesuffix("%") for bound in (cell.low, cell.high))
+    return f"{show(metric, cell.value)} [{low}, {high}]"
+
+
+def _reason(verdict: Verdict) -> str:
+    reason = f" – {verdict.reason}" if verdict.reason else ""
+    return f"{verdict.part}: {verdict.role or UNDECIDED}{reason}"
+
+
+def _legend(floor: Mapping[str, float]) -> list[str]:
+    notes = [
+        f"{MARK} advised role, [low, high] its interval, ↑ higher is better, ↓ lower is better."
+    ]
+    if floor:
+        floors = [f"{describe(m).title} {show(m, value)}" for m, value in floor.items()]
+        notes.append(f"Floor: {'; '.join(floors)}.")
+    return notes

@@ -1,0 +1,109 @@
+"""Encoders from outside the package: flax modules that need not know of views."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from eqssl_jax.names import check_call
+
+CONTRACT = "a flax.linen module that is called as module(images [M, H, W, C], train=…) -> [M, F]"
+
+
+class Outside(nn.Module):
+    """A module called as `module(images, train=…)`, as encoders here are called.
+
+    Where it keeps BatchNorm statistics, every view has a forward of its own, in the order of the
+    views: a view then has its own statistics, and the running averages move once a view. Otherwise
+    all views share one forward. Images come normalised by the mean and std of the data.
+
+    Attributes:
+      module: of the user.
+      title: what its config calls it, `module:attribute`.
+
+    Raises:
+      ValueError: for an output that is not [M, F].
+    """
+
+    module: nn.Module
+    title: str
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "m h w c"], *, views: int = 1, train: bool
+    ) -> Float[Array, "m f"]:
+        if not train or views == 1 or not self.has_variable("batch_stats", "module"):
+            return self._features(x, train)
+        split = x.reshape(-1, views, *x.shape[1:])  # image by image, hence whole on devices
+        each = [self._features(split[:, v], train) for v in range(views)]
+        return jnp.stack(each, axis=1).reshape(x.shape[0], -1)
+
+    def _features(self, x: Float[Array, "m h w c"], train: bool) -> Float[Array, "m f"]:
+        y: Any = self.module(x, train=train)
+        shape, dtype = getattr(y, "shape", None), getattr(y, "dtype", None)
+        floating = dtype is not None and jnp.issubdtype(dtype, jnp.floating)
+        if (
+            shape is None
+            or len(shape) != 2
+            or shape[0] != x.shape[0]
+            or not shape[1]
+            or not floating
+        ):
+            what = f"{dtype} of shape {shape}" if shape is not None else f"a {type(y).__name__}"
+            raise ValueError(
+                f"The encoder {self.title} gives {what} for images {x.shape}; features of shape "
+                f"({x.shape[0]}, F) in floating point were expected, one row an image: take the "
+                f"mean over positions, and return the features alone."
+            )
+        return y.astype(jnp.float32)
+
+
+def wrap(value: Any, name: str) -> Outside:
+    """The encoder that a name of a config stands for.
+
+    Args:
+      value: a flax.linen module, its class, or a function without required arguments that returns
+        one.
+      name: what the config calls it.
+
+    Raises:
+      ValueError: for anything else, with what was found.
+    """
+    subject = f"config.model.encoder = {name!r}"
+    if not isinstance(value, nn.Module):
+        check_call(value, subject, f"{CONTRACT}, its class, or a function without arguments")
+        try:
+            value = value()
+        except Exception as error:
+            raise ValueError(
+                f"{subject} cannot be made: {type(error).__name__}: {error}"
+            ) from error
+    if not isinstance(value, nn.Module):
+        raise ValueError(f"{subject} gives a {type(value).__name__}, but it must be {CONTRACT}.")
+    # Bound through the class: a module of flax has to be set up before its own call is looked at.
+    call = type(value).__call__
+    check_call(
+        call, f"The call of {subject}", f"(images, train=…) of {CONTRACT}", value, 0, train=True
+    )
+    return Outside(value, name)
+
+
+def check_variables(variables: Any, features: Float[Array, "m f"], title: str) -> None:
+    """Refuse variables that training would not carry, and features that are not finite.
+
+    Raises:
+      ValueError: naming the encoder and what was found.
+    """
+    others = sorted(set(variables) - {"params", "batch_stats"})
+    if others:
+        raise ValueError(
+            f"The encoder {title} keeps variables under {others}; a run carries 'params' and "
+            f"'batch_stats' alone, and would forget them."
+        )
+    if not isinstance(features, jax.core.Tracer) and not bool(jnp.isfinite(features).all()):
+        raise ValueError(
+            f"The encoder {title} gives features that are not finite (NaN or infinite) for random "
+            f"images at its first weights: look for a division by zero or a root of 0 in it."
+        )
