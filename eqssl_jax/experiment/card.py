@@ -63,8 +63,8 @@ def jax_code(shape: tuple[int, ...]) -> str:
     """Python that runs the exported program with JAX alone."""
     return "\n".join(
         (
-            "import jax, numpy as np",
-            'program = jax.export.deserialize(open("encoder.jax", "rb").read())',
+            "import pathlib, jax, numpy as np",
+            'program = jax.export.deserialize(pathlib.Path("encoder.jax").read_bytes())',
             f"images = np.zeros((5, {', '.join(map(str, shape))}), np.float32)  # in [0, 1]",
             "features, embeddings = program.call(images)",
         )
@@ -140,7 +140,7 @@ def _numbers(workdir: Path, step: int) -> str:
     said = (
         "One training: ± is a spread over probes or draws where there is one, not over trainings."
     )
-    return f"{tabular.as_markdown(table).rstrip()}\n\n{said}"
+    return f"{tabular.as_markdown(table.sheet()).rstrip()}\n\n{said}"
 
 
 def _licence(licence: str, data: str) -> str:

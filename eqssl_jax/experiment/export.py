@@ -108,14 +108,21 @@ def _write(
     (folder / program.DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
     code = ""
     if len(about.input_shape) == 3:
-        sizes = {"shape": about.input_shape, "mean": about.mean, "std": about.std}
-        code = torch_code(model.encoder, model.stem, _vit(model), **sizes)
+        code = torch_code(
+            model.encoder,
+            model.stem,
+            _vit(model),
+            shape=about.input_shape,
+            mean=about.mean,
+            std=about.std,
+        )
     card = model_card(run, workdir, name=name, licence=licence, files=files, torch_code=code)
     (folder / CARD).write_text(card, encoding="utf-8")
 
 
 def _vit(model: Any) -> ViTSettings:
-    return ViTSettings(**{field: model.vit[field] for field in ViTSettings._fields})
+    given = model.get("vit", {})
+    return ViTSettings(**{field: given[field] for field in ViTSettings._fields if field in given})
 
 
 def _description(
