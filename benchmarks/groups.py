@@ -38,7 +38,7 @@ def embeddings(run: Setup, folder: Path, draws: int, images: int) -> dict[str, n
     found = measures.extract_views(
         encoders, run.dataset.splits["test"], run.recipe, views, batch=256, limit=images
     )
-    place = objectives.GEOMETRIES[run.config.objectives.geometry].place
+    place = objectives.GEOMETRIES[run.config.model.geometry].place
     return {name: np.asarray(place(z)) for name, z in found.items()}
 
 
@@ -77,7 +77,7 @@ def main() -> None:
         run = setup(read_config(folder), training=False)
         found = embeddings(run, folder, args.draws, args.images)
         if found:
-            rows = tables.setdefault(run.config.objectives.geometry, {})
+            rows = tables.setdefault(run.config.model.geometry, {})
             rows |= {folder.name: found["trained"], "untrained": found["untrained"]}
     for geometry, rows in tables.items():
         report(rows, geometry)

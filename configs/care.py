@@ -8,9 +8,11 @@ of 0.01, everywhere one shared draw for all groups instead of one a group, on Im
 and rate 0.4 instead of 512 and 0.8. `folder` and `arrays` also need --config.data.directory.
 
 What differs from the paper all the same: a tenth of the training images goes to validation (so an
-epoch has fewer steps; --config.data.validation changes it); imagenet100 is read as the central
-256 × 256 pixels, which random crops are taken from; and there the crop of the equivariance views is
-the centre, as in the authors' code, so its role "rotational" has nothing to draw.
+epoch has fewer steps; --config.data.validation changes it); random crops of
+imagenet100 are taken from the central 256 × 256 pixels, not from the whole image; there the crop of
+the equivariance views is the centre, as in the authors' code, so its role "rotational" has nothing
+to draw; and one process compares 4 groups of 32 images, where the authors' script, on four GPUs
+that each draw for themselves, compares 16 groups of 8.
 
 Published linear-probe top-1 of CARE-SimCLR, ResNet-50, ± over 3 probe seeds (Gupta et al. 2024,
 arXiv:2306.13924, Table 1): CIFAR-10 91.92 ± 0.12, CIFAR-100 68.05 ± 0.28, STL-10 84.64 ± 0.29,

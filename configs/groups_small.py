@@ -14,13 +14,14 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import presets
 
-HYPERBOLOID = {"geometry": "hyperboloid"}
+HYPERBOLOID = {"model": {"geometry": "hyperboloid"}}
+SIMCLR = {"objectives": {"equivariance": {"weight": 0.0}}}
 RUNS = {
-    "simclr": {"equivariance": {"weight": 0.0}},
+    "simclr": SIMCLR,
     "euclidean": {},
-    "lorentz": {**HYPERBOLOID, "equivariance": {"form": "minkowski"}},
-    "symplectic": {"equivariance": {"form": "symplectic"}},
-    "simclr_hyperbolic": {**HYPERBOLOID, "equivariance": {"weight": 0.0}},
+    "lorentz": {**HYPERBOLOID, "objectives": {"equivariance": {"form": "minkowski"}}},
+    "symplectic": {"objectives": {"equivariance": {"form": "symplectic"}}},
+    "simclr_hyperbolic": {**HYPERBOLOID, **SIMCLR},
 }
 
 
@@ -49,5 +50,5 @@ def get_config() -> ConfigDict:
             "queries": 0,
         }
     )
-    config.runs = ConfigDict({name: {"objectives": changes} for name, changes in RUNS.items()})
+    config.runs = ConfigDict(RUNS)
     return config.lock()

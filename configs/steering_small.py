@@ -10,7 +10,7 @@ the whole recipe. `benchmarks/steering.py` measures steering alone. Results: doc
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import presets
+from eqssl_jax import methods, presets
 
 OBJECTIVES = {
     "simclr": {"equivariance": {"weight": 0.0}},
@@ -22,6 +22,7 @@ SEEDS = (0, 1)
 
 def get_config() -> ConfigDict:
     config = presets.with_care(presets.factored("shapes"))
+    config.objectives.uniformity = ConfigDict(methods.entry("uniformity", weight=0.0))
     config.model.encoder = "conv_tiny"
     # Few dimensions, since an evaluation of the fit costs d³; more images than dimensions.
     config.model.projector = (256, 16)

@@ -7,14 +7,12 @@ instant.
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from eqssl_jax.settings import (
     Schema,
-    Setting,
     check,
     choice,
     defaults,
@@ -33,100 +31,6 @@ ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
 WIDEST = 65_536  # of a layer
 LARGEST_IMAGE = 4096  # side in pixels
 
-
-def _weight(default: float, doc: str = "in the sum of all objectives; 0 leaves it out") -> Setting:
-    return number(default, doc, low=0, high=1e6)
-
-
-def _temperature(default: float, doc: str = "of the softmax over similarities") -> Setting:
-    return number(default, doc, low=1e-4, high=1e4)
-
-
-def _images() -> Setting:
-    return whole(0, "only the first so many images of the batch; 0: all", high=2**20)
-
-
-# What each objective can be told, by the name of its group in config.objectives.
-OBJECTIVES: Mapping[str, Schema] = {
-    "info_nce": dict(weight=_weight(1.0), temperature=_temperature(0.5)),
-    # The two parts of InfoNCE, for ablations.
-    "alignment": dict(weight=_weight(0.0), temperature=_temperature(0.5)),
-    "uniformity": dict(weight=_weight(0.0), temperature=_temperature(0.5)),
-    "moco": dict(  # MoCo-v2
-        weight=_weight(0.0),
-        temperature=_temperature(0.2),
-        queue=whole(4096, "keys of earlier batches", low=1, high=2**24),
-        symmetric=flag(False, "True: either view is a query, at twice the cost"),
-    ),
-    "byol": dict(
-        weight=_weight(0.0),
-        hidden=wholes((4096,), "widths of the predictor's hidden layers", low=1, high=WIDEST),
-    ),
-    "barlow_twins": dict(
-        weight=_weight(0.0),
-        off_diagonal=number(5e-3, "λ of the off-diagonal part", low=0, high=1e6),
-    ),
-    "vicreg": dict(
-        weight=_weight(0.0),
-        invariance=number(25.0, "weight of the distance of views", low=0, high=1e6),
-        variance=number(25.0, "weight of the spread of each dimension", low=0, high=1e6),
-        covariance=number(1.0, "weight of the covariances", low=0, high=1e6),
-    ),
-    "equimod": dict(  # a prediction of each view's embedding, beside any of the above
-        weight=_weight(0.0),
-        temperature=_temperature(0.2),
-        projector=wholes(
-            (2048, 2048, 128), "widths of its own projector", low=1, high=WIDEST, least=1, most=16
-        ),
-        parameters=whole(
-            128, "width that the parameters of a draw are brought to", low=1, high=WIDEST
-        ),
-    ),
-    # The next three count only where a part of the recipe has the role.
-    "equivariance": dict(  # rotational
-        weight=_weight(0.1, "CARE's λ, at the authors' scale"),
-        splits=whole(16, "groups of images", low=1, high=2**20),
-        views=choice(
-            "own",
-            "own: two more views; contrast: those that InfoNCE compares, shared",
-            ("own", "contrast"),
-        ),
-        form=choice(
-            "euclidean",
-            "what a group's views keep, and so how augmentations act: euclidean (rotations) and "
-            "symplectic on the sphere, minkowski (Lorentz maps) on the hyperboloid",
-            ("euclidean", "minkowski", "symplectic"),
-        ),
-        variant=choice(
-            "paper", "paper: a draw per group; code: one draw for all groups", ("paper", "code")
-        ),
-        reference=choice(
-            "augmented",
-            "augmented: two draws; identity: a draw and no draw",
-            ("augmented", "identity"),
-        ),
-        images=_images(),
-        recipe=text("", "another recipe for these views; '': the same", longest=200),
-        recipe_options=free("options of that recipe, by name"),
-    ),
-    "order": dict(  # ordered, one loss for each such part
-        weight=_weight(1.0),
-        rungs=whole(4, "views on a ladder", low=3, high=256),
-        spacing=choice(
-            "random",
-            "random: drawn for each image; even: from identity to draw",
-            ("random", "even"),
-        ),
-        form=choice("hinge", "of the loss", ("hinge", "listwise")),
-        margin=number(0.5, "hinge: distance asked for each unit of magnitude", low=0, high=1e4),
-        temperature=_temperature(0.1, "listwise"),
-        images=_images(),
-    ),
-    "prediction": dict(  # predicted, one head for each part
-        weight=_weight(1.0),
-        hidden=wholes((512, 512), "widths of the head's hidden layers", low=1, high=WIDEST),
-    ),
-}
 
 SCHEMA: Schema = {
     "seed": whole(0, "of weights, order of images, and draws"),
@@ -159,7 +63,8 @@ SCHEMA: Schema = {
     "model": dict(
         encoder=text(
             "resnet18",
-            "conv_tiny, resnet_tiny, resnet18, resnet34, resnet50; deepset (clouds)",
+            "conv_tiny, resnet_tiny, resnet18, resnet34, resnet50, vit_tiny, vit_small, vit_base; "
+            "deepset (clouds); or module:attribute, a flax module called as (images, train=…)",
             longest=200,
             empty=False,
         ),
@@ -180,11 +85,24 @@ SCHEMA: Schema = {
         compute_dtype=choice(
             "float32", "of the encoder; parameters and losses stay float32", ("float32", "bfloat16")
         ),
+        vit=dict(  # of vision transformers alone
+            patch=whole(4, "side of a patch in pixels; 16 is usual at 224 px", low=1, high=256),
+            pool=choice("cls", "features: the class token, or the patches' mean", ("cls", "mean")),
+            registers=whole(0, "tokens beside the class token (arXiv:2309.16588)", high=1024),
+            layer_scale=number(
+                0.0, "start of a factor on each residual branch; 0: none", low=0, high=10
+            ),
+            drop_path=number(
+                0.0, "stochastic depth: its rate in the last block, growing from 0", low=0, below=1
+            ),
+            heads=whole(0, "of attention; 0: as the name of the encoder says", high=1024),
+        ),
         joint_views=flag(
             False,
             "True: one BatchNorm over all views; False: each its own; heads (BYOL, EquiMod): each",
         ),
         conv=choice("auto", "how convolutions are computed", ("auto", "xla", "patches")),
+        geometry=choice("sphere", "where methods compare embeddings", ("sphere", "hyperboloid")),
     ),
     "recipe": dict(
         name=text("simclr_cifar", "of the augmentations", longest=200, empty=False),
@@ -194,20 +112,17 @@ SCHEMA: Schema = {
     # are shared as their role says ("auto").
     "roles": free("a role for each part of the recipe", choice("invariant", "", ROLES)),
     "role_weights": free(
-        "a factor on a part's own objective (ordered, predicted)", _weight(1.0, "")
+        "a factor on a part's own objective (ordered, predicted)",
+        number(1.0, "", low=0, high=1e6),
     ),
     "sharing": free(
         "what two contrast views see of a part",
-        choice("auto", "", ("auto", "independent", "shared", "rest")),
+        choice("auto", "", ("auto", "independent", "shared", "fixed")),
     ),
-    "objectives": {
-        "geometry": choice(
-            "sphere",
-            "where contrastive losses and the Gram match see embeddings",
-            ("sphere", "hyperboloid"),
-        ),
-        **OBJECTIVES,
-    },
+    # Entries of methods by name: `method` is a built-in one or module:attribute (the name of the
+    # entry, if it is missing), `weight` a factor in the sum; the rest is in the card, which
+    # checks it (`methods.resolved`).
+    "objectives": free("an entry for each method, e.g. info_nce=dict(method='simclr', weight=1.0)"),
     "target": dict(  # the moving average of the network that MoCo and BYOL compare to
         momentum=number(
             0.99,
@@ -251,13 +166,19 @@ SCHEMA: Schema = {
     ),
     "knn": dict(  # the monitor on the validation split
         neighbours=whole(200, "that vote", low=1, high=10**7),
-        temperature=_temperature(0.5, "of the votes"),
+        temperature=number(0.5, "of the votes", low=1e-4, high=1e4),
         bank=whole(10_000, "images of train that are neighbours", low=1, high=10**7),
         queries=whole(2_000, "images of validation", low=1, high=10**7),
     ),
     "evaluation": dict(
         preset=choice("full", "quick: budgets for a laptop", ("full", "quick")),
         options=free("any budget of the preset, by name"),
+        recipe=text(
+            "",
+            "whose effect on embeddings is measured; '': that of CARE's views, if they have one of "
+            "their own, or that of all views",
+            longest=200,
+        ),
     ),
     "advice": dict(  # python -m eqssl_jax.advise
         roles=names(("invariant", "ordered", "off"), "tried for every part", ROLES, least=1),

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import presets
 from eqssl_jax.advice.candidates import SHARINGS, candidates, gates
-from eqssl_jax.method import Role, build_recipe, resolve
+from eqssl_jax.methods import Role, build_recipe, resolve
 
 
 def small(**changes):
@@ -43,7 +43,8 @@ def test_the_base_comes_first_and_every_other_role_of_every_part_follows():
 def test_a_candidate_differs_from_the_base_in_its_part_alone():
     base, *others = found(advice__roles=("rotational", "ordered", "predicted", "off"))
     sharing = {
-        "rotational": "independent", "ordered": "shared", "predicted": "independent", "off": "rest",
+        "rotational": "independent", "ordered": "shared", "predicted": "independent",
+        "off": "fixed",
     }  # fmt: skip
     for one in others:
         part, role = one.changed
@@ -84,7 +85,7 @@ def test_gates_are_the_tables_as_numbers():
     config = small(roles__hue="predicted", roles__crop="rotational", roles__rotate="ordered")
     with config.unlocked():
         config.role_weights.hue, config.role_weights.rotate = 0.25, 2.0
-        config.sharing.crop = "rest"
+        config.sharing.crop = "fixed"
         config.advice.roles = ("invariant", "ordered", "off", "rotational", "predicted")
     tables = [
         one.table

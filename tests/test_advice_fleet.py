@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from tiny_advice import BATCH, equal, tiny
 
-from eqssl_jax.advice.candidates import candidates, gates
+from eqssl_jax.advice.candidates import candidates, gated_method, gates
 from eqssl_jax.advice.fleet import fleet, keep, pick
-from eqssl_jax.advice.gated import gated_method
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training.step import make_step
 

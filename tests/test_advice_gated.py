@@ -1,4 +1,4 @@
-"""Roles as numbers give the views and weights that `method.build` gives, part by part."""
+"""Roles as numbers give the views and weights that `methods.build` gives, part by part."""
 
 import functools
 
@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from eqssl_jax import method, presets
-from eqssl_jax.advice.candidates import gates
-from eqssl_jax.advice.gated import gated_method
-from eqssl_jax.method import ROLES, build_recipe, resolve
+from eqssl_jax import methods, presets
+from eqssl_jax.advice.candidates import gated_method, gates
+from eqssl_jax.methods import ROLES, build_recipe, resolve
 from eqssl_jax.objectives.base import Views
 
 IMAGES, SPLITS = 12, 3
@@ -20,10 +19,10 @@ KEY = jax.random.key(5)
 TABLES = {
     "invariant": {},
     "one ordered": {"rotate": ("ordered", "auto"), "hue": ("off", "auto")},
-    "two ordered": {"hue": ("ordered", "rest"), "crop": ("ordered", "auto")},
+    "two ordered": {"hue": ("ordered", "fixed"), "crop": ("ordered", "auto")},
     "rotational": {"crop": ("rotational", "auto"), "hue": ("rotational", "shared")},
     "all": {
-        "rotate": ("ordered", "shared"), "crop": ("rotational", "rest"),
+        "rotate": ("ordered", "shared"), "crop": ("rotational", "fixed"),
         "hue": ("predicted", "auto"),
     },
 }  # fmt: skip
@@ -40,6 +39,7 @@ def settings(table, **changes):
     config.objectives.equivariance.splits = SPLITS
     config.objectives.prediction.hidden = (4,)
     config.objectives.order.images = 0
+    config.objectives.alignment = ConfigDict(methods.entry("alignment", weight=0.0))
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return config
 
@@ -48,7 +48,7 @@ def both(config):
     """The static method, the gated one, and the table."""
     recipe = build_recipe(config.recipe.name, config.recipe.options)
     table = resolve(config, recipe)
-    return method.build(config), gated(config, recipe, numbers(table)), table
+    return methods.build(config), gated(config, recipe, numbers(table)), table
 
 
 def numbers(table):
@@ -102,11 +102,11 @@ def test_contrast_views_share_what_the_table_says(table):
     for part, line in roles.items():
         seen = [v for (p, _), v in kinds(found.params, recipe.identity).items() if p == part]
         equal, still = all(s[0] for s in seen), all(s[2] for s in seen)
-        expected = {"independent": (False, False), "shared": (True, False), "rest": (True, True)}
+        expected = {"independent": (False, False), "shared": (True, False), "fixed": (True, True)}
         assert (equal, still) == expected[line.sharing], part
     assert found.magnitude is None
     if table in ("all", "rotational"):
-        spec = method.build(config).views["contrast"]
+        spec = methods.build(config).views["contrast"]
         static = drawn(spec)
         assert kinds(static.params, recipe.identity) == kinds(found.params, recipe.identity)
         for tree in (jax.tree.map(np.shape, (static, found)), jax.tree.map(_type, (static, found))):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from eqssl_jax import figures
+from eqssl_jax.figures import sheets
 from eqssl_jax.figures.style import PALETTE, new_figure, run_styles, spans_decades
 
 
@@ -24,65 +25,93 @@ def has_colour(picture, colour):
     return bool((picture == np.asarray(wanted)).all(axis=-1).any())
 
 
-def enlarged(image, factor):
-    """Bytes of an image in [0, 1], as the sheet shows them."""
-    return np.rint(image * 255).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
-
-
-def places(picture, tile):
-    """Top left corners at which a tile stands, pixel by pixel."""
-    height, width = tile.shape[:2]
-    start = min(width, 30)  # enough to find the few candidates
-    first_rows = np.lib.stride_tricks.sliding_window_view(picture[..., 0], start, axis=1)
-    corners = np.argwhere((first_rows == tile[0, :start, 0]).all(axis=-1))
-    found = [(int(y), int(x)) for y, x in corners]
-    return [
-        (y, x) for y, x in found if np.array_equal(picture[y : y + height, x : x + width], tile)
-    ]
-
-
 @pytest.fixture
 def images():
     return np.random.default_rng(0).uniform(size=(3, 2, 8, 8, 3)).astype(np.float32)
 
 
-def test_a_contact_sheet_holds_every_pixel_of_every_view(images, tmp_path):
+@pytest.fixture
+def sheets_drawn(monkeypatch):
+    """The sheets of images drawn in a test, as they were when they were saved."""
+    drawn, save = [], sheets.save
+    monkeypatch.setattr(sheets, "save", lambda f, path: (save(f, path), drawn.append(f)))
+    return drawn
+
+
+def tiles(axes, size):
+    """The images of one picture of a sheet, [rows, columns, h, w, 3], without their gaps."""
+    picture = np.asarray(axes.images[0].get_array())
+    gap = max(1, round(sheets.GAP * size))
+    rows, columns = ((length + gap) // (size + gap) for length in picture.shape[:2])
+    found = [
+        [picture[y * (size + gap) :, x * (size + gap) :][:size, :size] for x in range(columns)]
+        for y in range(rows)
+    ]
+    return np.asarray(found)
+
+
+def test_a_contact_sheet_holds_every_pixel_of_every_view(images, tmp_path, sheets_drawn):
     path = tmp_path / "new" / "views.png"
     figures.views_sheet(images, ["original", "contrast", "contrast"], path)
-    picture = read(path)
-    found = [[places(picture, enlarged(images[v, n], 14)) for n in range(2)] for v in range(3)]
-    assert all(len(at) == 1 for column in found for at in column)
-    tops = [[at[0][0] for at in column] for column in found]
-    lefts = [[at[0][1] for at in column] for column in found]
-    assert tops[0] == tops[1] == tops[2] and tops[0][0] < tops[0][1]  # a row for each image
-    assert all(len(set(column)) == 1 for column in lefts)  # a column for each view
-    assert lefts[1][0] - lefts[0][0] > lefts[2][0] - lefts[1][0]  # apart between headings
-    assert (picture[: tops[0][0] - 10] < 128).any()  # the headings
+    assert read(path).min() < 128
+    first, second = sheets_drawn[0].axes
+    assert [axes.get_title() for axes in (first, second)] == ["original", "contrast"]
+    np.testing.assert_array_equal(tiles(first, 8), images[:1].swapaxes(0, 1))
+    np.testing.assert_array_equal(tiles(second, 8), images[1:].swapaxes(0, 1))
+    assert all(axes.images[0].get_interpolation() == "nearest" for axes in (first, second))
 
 
-def test_grey_images_and_large_ones(tmp_path):
+def test_grey_images_and_large_ones(tmp_path, sheets_drawn):
     grey = np.random.default_rng(0).uniform(size=(1, 1, 8, 8, 1))
     figures.views_sheet(grey, ["original"], tmp_path / "grey.png")
-    assert places(read(tmp_path / "grey.png"), enlarged(grey[0, 0].repeat(3, -1), 14))
+    np.testing.assert_array_equal(tiles(sheets_drawn[0].axes[0], 8)[0, 0], grey[0, 0].repeat(3, -1))
     blocks = np.random.default_rng(0).uniform(size=(1, 1, 150, 150, 3))
     large = blocks.repeat(2, 2).repeat(2, 3)  # 300 pixels: halved by averaging
     figures.views_sheet(large, ["original"], tmp_path / "large.png")
-    assert places(read(tmp_path / "large.png"), enlarged(blocks[0, 0], 1))
+    np.testing.assert_allclose(tiles(sheets_drawn[1].axes[0], 150)[0, 0], blocks[0, 0])
 
 
-def test_neighbours_stand_in_order(tmp_path):
+def test_neighbours_stand_in_order_for_every_run(tmp_path, sheets_drawn):
     rng = np.random.default_rng(1)
     query, changed = rng.uniform(size=(2, 3, 8, 8, 3))
-    before, after = rng.uniform(size=(2, 3, 5, 8, 8, 3))
-    figures.neighbours(query, changed, before, after, tmp_path / "strip.png", title="care")
-    picture = read(tmp_path / "strip.png")
-    for q in range(3):
-        row = [query[q], *before[q], changed[q], *after[q]]
-        at = [places(picture, enlarged(image, 14)) for image in row]
-        assert all(len(found) == 1 for found in at)
-        tops, lefts = zip(*(found[0] for found in at), strict=True)
-        assert len(set(tops)) == 1
-        assert list(lefts) == sorted(lefts)
+    near = rng.uniform(size=(2, 2, 3, 5, 8, 8, 3))
+    before, after = ({"simclr": part[0], "care": part[1]} for part in near)
+    note = {"neighbour_overlap": {"value": 0.6}, "neighbour_rank": {"value": 1.0}}
+    results = {"care": {"encoders": {"trained": note, "random": note}}}
+    path = tmp_path / "strip.png"
+    figures.neighbours(query, changed, before, after, path, results=results)
+    grid = np.reshape(sheets_drawn[0].axes, (2, 4))
+    for line, run in zip(grid, before, strict=True):
+        assert line[0].get_ylabel() == run
+        wanted = (query[:, None], before[run], changed[:, None], after[run])
+        for axes, images in zip(line, wanted, strict=True):
+            np.testing.assert_array_equal(tiles(axes, 8), images)
+    assert [axes.get_title() for axes in grid[0]][::2] == ["query", "colour\nchanged"]
+    assert grid[1][0].get_xlabel().endswith("first neighbour 1.0 (random encoder: 0.60, 1.0)")
+    assert not grid[0][0].get_xlabel()
+    assert figures.neighbour_note({}) == ""
+    # Bytes are drawn like the same numbers in [0, 1].
+    bytes_ = [np.rint(x * 255).astype(np.uint8) for x in (query, changed)]
+    figures.neighbours(*bytes_, before, after, tmp_path / "bytes.png")
+    drawn = tiles(sheets_drawn[1].axes[0], 8)[:, 0]
+    np.testing.assert_allclose(drawn, bytes_[0] / 255, atol=1e-6)
+
+
+def test_ladders_stand_in_rising_order_beside_their_names(tmp_path, sheets_drawn):
+    rng = np.random.default_rng(0)
+    images = {
+        "rotate": rng.uniform(size=(3, 2, 8, 8, 3)),
+        "a transformation of a long name": rng.uniform(size=(3, 1, 8, 8, 1)),
+    }
+    figures.ladders(images, [0.0, 0.5, 1.0], tmp_path / "new" / "ladders.png")
+    assert len(sheets_drawn[0].axes) == 2
+    for axes, (name, ladder) in zip(sheets_drawn[0].axes, images.items(), strict=True):
+        assert " ".join(axes.get_ylabel().split()) == name
+        wanted = np.broadcast_to(ladder.swapaxes(0, 1), (*ladder.shape[1::-1], 8, 8, 3))
+        np.testing.assert_array_equal(tiles(axes, 8), wanted)
+    top = sheets_drawn[0].axes[0]
+    assert [label.get_text() for label in top.get_xticklabels()] == ["s = 0", "s = 0.5", "s = 1"]
+    assert list(np.diff(top.get_xticks())) == [9, 9]  # over the middles of tiles of 8 and a gap
 
 
 def test_images_that_cannot_be_drawn_are_refused(images, tmp_path):
@@ -97,10 +126,16 @@ def test_images_that_cannot_be_drawn_are_refused(images, tmp_path):
         with pytest.raises(ValueError, match=r"in \[0, 1\]"):
             figures.views_sheet(wrong, ["original"] * 3, path)
     queries, near = images[0], images[:, :2].swapaxes(0, 1)
-    with pytest.raises(ValueError, match="equal shapes"):
-        figures.neighbours(queries, queries[:1], near, near, path)
-    with pytest.raises(ValueError, match=r"\[Q, k, H, W, C\] for queries"):
-        figures.neighbours(queries[:1], queries[:1], near, near, path)
+    for wrong, message in (
+        ((queries, queries, {}, {}), "before and after"),
+        ((queries, queries, {"a": near}, {"b": near}), "before and after"),
+        ((queries, queries[:1], {"a": near}, {"a": near}), "changed queries"),
+        ((queries[:1], queries[:1], {"a": near}, {"a": near}), "'a' must be"),
+        ((queries, queries, {"a": near}, {"a": near[:, :1]}), "'a' must be"),
+        ((queries * 2, queries, {"a": near}, {"a": near}), r"in \[0, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            figures.neighbours(*wrong, path)
     assert not path.exists()
 
 

@@ -8,7 +8,6 @@ from PIL import Image
 
 from eqssl_jax import figures
 from eqssl_jax.figures import circles as circles_module
-from eqssl_jax.figures import course
 from eqssl_jax.figures.style import PALETTE
 from eqssl_jax.tabular import seeds
 
@@ -197,11 +196,11 @@ def test_measures_over_training(tmp_path):
     }
     picture = twice(lambda path: figures.measures_over_training(runs, path), tmp_path)
     assert has_colour(picture, PALETTE[0]) and has_colour(picture, PALETTE[1])
-    assert course._left_out(runs) == "← lower is better; at most 0.3 of pairs left out"
-    steps = course._over_steps(runs["simclr"], "gamma")
+    assert over_training._left_out(runs) == "← lower is better; at most 0.3 of pairs left out"
+    steps = over_training._over_steps(runs["simclr"], "gamma")
     assert [step for step, _ in steps] == [0, 10, 20]
     assert [one.value for _, one in steps] == pytest.approx([0.6, 0.45, 0.25])
-    assert [step for step, _ in course._over_steps(runs["care"], "gamma")] == [0, 20]
+    assert [step for step, _ in over_training._over_steps(runs["care"], "gamma")] == [0, 20]
     one = {"care": {20: [result({"positive_cosine": 0.5})]}}
     figures.measures_over_training(one, tmp_path / "one.png", metrics=["positive_cosine"])
     for nothing in ({}, {"care": {}}, {"care": {10: [result({"gamma": NAN})]}}):
@@ -212,7 +211,7 @@ def test_measures_over_training(tmp_path):
 @pytest.mark.parametrize("count", [1, 7])
 def test_a_legend_of_many_runs_leaves_the_panel_its_room(tmp_path, monkeypatch, count):
     kept = []
-    monkeypatch.setattr(course, "save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(over_training, "save", lambda figure, path: kept.append(figure))
     one = result({"positive_cosine": 0.5})
     runs = {f"L_inv + L_unif + L_equi {i}": {10: [one], 20: [one]} for i in range(count)}
     figures.measures_over_training(runs, tmp_path / "a.png", metrics=["positive_cosine"])
@@ -228,9 +227,9 @@ def test_weight_sweep(tmp_path):
 
     sweep = {0: at([0.5, 0.52]), 0.1: at([0.6, 0.61]), 0.01: at([NAN, 0.55]), 1: at([0.4])}
     picture = twice(lambda path: figures.weight_sweep(sweep, path), tmp_path)
-    assert has_colour(picture, course._SHADE)
+    assert has_colour(picture, over_training._SHADE)
     figures.weight_sweep(sweep, tmp_path / "plain.png", published=None)
-    assert not has_colour(read(tmp_path / "plain.png"), course._SHADE)
+    assert not has_colour(read(tmp_path / "plain.png"), over_training._SHADE)
     figures.weight_sweep({0.1: at([0.5])}, tmp_path / "one.png", metrics=["knn"])
     figures.weight_sweep({0.0: at([0.5]), 1: []}, tmp_path / "gap.png", metrics=["knn"])
     for wrong, message in (
@@ -245,7 +244,7 @@ def test_weight_sweep(tmp_path):
 
 def test_zero_stands_apart_and_no_line_leads_to_it(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(course, "save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(over_training, "save", lambda figure, path: drawn.append(figure))
     sweep = {w: [result({"knn": 0.5 + w})] for w in (0, 0.001, 0.01, 0.1)}
     figures.weight_sweep(sweep, tmp_path / "x.png", metrics=["knn"])
     axes = drawn[0].axes[0]
@@ -307,69 +306,3 @@ def test_positive_histograms(tmp_path):
         figures.positive_histograms({}, tmp_path / "never.png")
     with pytest.raises(ValueError, match="'a' must lie in"):
         figures.positive_histograms({"a": np.full((2, 5), 1.5)}, tmp_path / "never.png")
-
-
-# Figures 9 and 21 --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def strips():
-    rng = np.random.default_rng(1)
-    query, changed = rng.integers(0, 256, size=(2, 3, 8, 8, 3)).astype(np.uint8)
-    near = rng.integers(0, 256, size=(4, 3, 5, 8, 8, 3)).astype(np.uint8)
-    before, after = ({"simclr": near[i], "care": near[i + 1]} for i in (0, 2))
-    return query, changed, before, after
-
-
-def tiles_at(picture, tile):
-    """Top left corners at which an image stands, enlarged as on the page."""
-    large = tile.repeat(14, 0).repeat(14, 1)
-    rows = np.lib.stride_tricks.sliding_window_view(picture[..., 0], 30, axis=1)
-    corners = np.argwhere((rows == large[0, :30, 0]).all(axis=-1))
-    return [(y, x) for y, x in corners if np.array_equal(picture[y : y + 112, x : x + 112], large)]
-
-
-def test_retrieval_blocks(strips, tmp_path):
-    query, changed, before, after = strips
-    note = {"neighbour_overlap": {"value": 0.6}, "neighbour_rank": {"value": 1.0}}
-    results = {"care": {"encoders": {"trained": note, "random": note}}}
-
-    def draw(path):
-        figures.retrieval_blocks(query, changed, before, after, path, results=results)
-
-    picture = twice(draw, tmp_path)
-    for q in range(3):
-        asked, moved = tiles_at(picture, query[q]), tiles_at(picture, changed[q])
-        assert len(asked) == len(moved) == 2  # in the block of each method
-        for block, method in enumerate(before):
-            first = [tiles_at(picture, image) for image in before[method][q]]
-            second = [tiles_at(picture, image) for image in after[method][q]]
-            assert all(len(found) == 1 for found in (*first, *second))
-            tops, lefts = zip(
-                asked[block], *(f[0] for f in first), moved[block], *(s[0] for s in second),
-                strict=True,
-            )  # fmt: skip
-            assert len(set(tops)) == 1 and list(lefts) == sorted(lefts)
-    floats = [x / np.float32(255) for x in (query, changed)]
-    figures.retrieval_blocks(*floats, before, after, tmp_path / "floats.png", results=results)
-    assert (read(tmp_path / "floats.png") == picture).all()
-    assert figures.neighbour_note(results["care"]).endswith(
-        "first neighbour 1.0 (random encoder: 0.60, 1.0)"
-    )
-    assert figures.neighbour_note({}) == ""
-
-
-def test_retrieval_blocks_refuse(strips, tmp_path):
-    query, changed, before, after = strips
-    path = tmp_path / "never.png"
-    for wrong, message in (
-        ((query, changed, {}, {}), "before and after"),
-        ((query, changed, before, {"care": after["care"]}), "before and after"),
-        ((query[:2], changed[:2], before, after), "'simclr' must be"),
-        ((query, changed[:2], before, after), "changed queries"),
-        ((query, changed, before, {k: v[:, :3] for k, v in after.items()}), "'simclr' must be"),
-        ((query * 2.0, changed, before, after), r"in \[0, 1\]"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            figures.retrieval_blocks(*wrong, path)
-    assert not path.exists()

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqssl_jax import method, presets
+from eqssl_jax import methods, presets
 from eqssl_jax.data import partition
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.experiment import assess
@@ -351,11 +351,11 @@ def test_a_run_gives_the_probe_the_views_of_its_config(monkeypatch):
     )
     assess.evaluate(run, {}, {}, {})
     [(measured, more)] = given
-    views = method.build_recipe(config.recipe.name, config.recipe.options)
+    views = methods.build_recipe(config.recipe.name, config.recipe.options)
     assert more["probe_transform"] is views
     assert measured is run.recipe is not views
     assess.evaluate(run, {}, {"care_recipe": "crop_flip"}, {})
-    assert given[1][1]["probe_transform"] is method.build_recipe("crop_flip", {"size": 224})
+    assert given[1][1]["probe_transform"] is methods.build_recipe("crop_flip", {"size": 224})
 
 
 def test_bad_input_is_named(dataset):

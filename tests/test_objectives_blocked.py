@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cost.collectives import collectives
 
-from eqssl_jax.method.losses import contrast_loss
+from eqssl_jax.methods.simclr import contrast_loss
 from eqssl_jax.objectives import (
     Views,
     blocked,

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from eqssl_jax import method, presets
+from eqssl_jax import methods, presets
 from eqssl_jax.config import differences, load, plain
 from eqssl_jax.experiment.run import expand
-from eqssl_jax.method import resolve
+from eqssl_jax.methods import resolve
 from eqssl_jax.objectives import Views
 from eqssl_jax.training.checks import check_batch
-from eqssl_jax.training.plan import _groups, _role
+from eqssl_jax.training.plan import _groups, _role, _view_set
 from eqssl_jax.training.setup import setup
 from eqssl_jax.transforms import recipes
 
@@ -30,6 +30,8 @@ def small(**changes):
     config.train.batch_size, config.objectives.equivariance.splits = 16, 4
     config.optimizer.warmup_epochs = 0.0
     config.train.steps = 8
+    for key, entry in changes.pop("add", {}).items():
+        config.objectives[key] = ConfigDict(entry)
     config.lock()
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return config
@@ -48,7 +50,7 @@ def test_the_small_config_itself_is_fine():
         ({"objectives__equivariance__splits": 5}, r"splits = 5 equal groups.*e\.g\. 15"),
         ({"objectives__equivariance__splits": 0}, "splits is 0; it must"),
         ({"objectives__equivariance__splits": 16}, "two or more"),
-        ({"objectives__equivariance__images": 32}, "compares 32 of 16 images"),
+        ({"objectives__equivariance__images": 32}, "equivariance compares 32 of 16 images"),
         (
             {"objectives__equivariance__variant": "papre"},
             "'papre'; it must be one of 'paper', 'code'",
@@ -56,33 +58,23 @@ def test_the_small_config_itself_is_fine():
         ({"objectives__equivariance__weight": -0.1}, "weight is -0.1; .* at least 0"),
         ({"objectives__equivariance__reference": "none"}, "one of 'augmented', 'identity'"),
         ({"objectives__info_nce__temperature": 0.0}, "temperature is 0.0"),
-        ({"objectives__equivariance__views": "shared"}, "views is 'shared'"),
         (
             {
-                "objectives__equivariance__views": "contrast",
-                "objectives__equivariance__reference": "identity",
+                "add": {"equivariance": {"method": "two_view_care", "splits": 4}},
+                "sharing__crop": "shared",
             },
-            "with reference 'augmented'",
+            "config.sharing.crop is 'shared'. Set it to 'auto'",
         ),
-        (
-            {"objectives__equivariance__views": "contrast", "sharing__crop": "shared"},
-            r"not 'auto' for \['crop'\]",
-        ),
-        ({"objectives__moco__weight": 1.0, "objectives__moco__queue": 0}, "queue is 0"),
-        (
-            {"objectives__moco__weight": 1.0, "objectives__moco__temperature": 0.0},
-            "moco.temperature is 0.0",
-        ),
-        ({"objectives__byol__weight": 1.0, "target__momentum": 1.5}, r"target\.momentum is 1\.5"),
-        (
-            {"objectives__vicreg__weight": 1.0, "objectives__vicreg__variance": -1.0},
-            r"vicreg\.variance is -1\.0",
-        ),
-        (
-            {"objectives__equimod__weight": 1.0, "objectives__equimod__projector": ()},
-            r"projector is \(\)",
-        ),
-        ({"recipe__name": "simclr"}, "no recipe; choose from"),
+        ({"add": {"moco": {"queue": 0}}}, "queue is 0"),
+        ({"add": {"moco": {"temperature": 0.0}}}, "moco.temperature is 0.0"),
+        ({"add": {"moco": {"tau": 0.1}}}, "objectives.moco has no setting 'tau'"),
+        ({"add": {"dino": {"weight": 1.0}}}, "dino.method is 'dino', and there is no method"),
+        ({"add": {"mine": {"method": "math:pi"}}}, "mine.method is 'math:pi', which is of type"),
+        ({"add": {"mine": {"method": "nowhere:card"}}}, "the module nowhere cannot be imported"),
+        ({"add": {"byol": {}}, "target__momentum": 1.5}, r"target\.momentum is 1\.5"),
+        ({"add": {"vicreg": {"variance": -1.0}}}, r"vicreg\.variance is -1\.0"),
+        ({"add": {"equimod": {"projector": ()}}}, r"projector is \(\)"),
+        ({"recipe__name": "simclr"}, "no recipe of that name: choose from"),
         (
             {"roles__crop": "invariance"},
             r"roles\.crop is 'invariance'; .* 'invariant', 'rotational'",
@@ -104,19 +96,25 @@ def test_the_small_config_itself_is_fine():
         ({"knn__neighbours": 0}, "knn.neighbours is 0"),
         ({"evaluation__preset": "qick"}, "preset is 'qick'"),
         ({"seed": -1}, "seed is -1"),
-        ({"roles__crop": "ordered", "sharing__crop": "independent"}, "contradict each other.*rest"),
+        (
+            {"roles__crop": "ordered", "sharing__crop": "independent"},
+            "contradict each other.*fixed",
+        ),
         ({"roles__crop": "invariant", "sharing__crop": "shared"}, "contradict.*ask for the invar"),
-        ({"roles__crop": "predicted", "sharing__crop": "rest"}, "contradict.*not differ"),
+        ({"roles__crop": "predicted", "sharing__crop": "fixed"}, "contradict.*not differ"),
         ({"roles__crop": "off", "sharing__crop": "shared"}, "contradict.*no view"),
         ({"sharing__crop": "both"}, "sharing.crop is 'both'; .*'auto'"),
         ({"roles__crop": "ordered", "role_weights__crop": -1.0}, "role_weights.crop is -1.0"),
         ({"role_weights__crop": 2.0}, "crop is rotational and has no obj.*equivariance.weight"),
-        ({"roles__crop": "invariant", "role_weights__crop": 2.0}, "info_nce.weight"),
+        ({"roles__crop": "invariant", "role_weights__crop": 2.0}, "weight of its entry"),
         ({"objectives__order__rungs": 2}, "rungs is 2; it must be a whole number from 3"),
         ({"objectives__order__form": "triplet"}, "'hinge', 'listwise'"),
         ({"objectives__order__spacing": "log"}, "'random', 'even'"),
         ({"objectives__order__margin": -0.5}, "margin is -0.5; .* at least 0"),
-        ({"objectives__order__images": 17}, "order.images is 17"),
+        (
+            {"roles__rotate": "ordered", "objectives__order__images": 17},
+            "ladder_rotate is of 17 images",
+        ),
         ({"objectives__order__margin": float("nan")}, "margin is nan"),
         ({"objectives__order__weight": float("nan")}, "order.weight is nan"),
         ({"roles__crop": "ordered", "role_weights__crop": float("nan")}, "crop is nan"),
@@ -140,7 +138,7 @@ def test_a_setting_of_the_recipe_that_does_not_exist():
     config = small()
     with config.unlocked():
         config.recipe.options.blurr = 3
-    with pytest.raises(ValueError, match=r"does not fit the recipe shapes.*blurr"):
+    with pytest.raises(ValueError, match=r"recipe\.options has no setting 'blurr'"):
         setup(config)
 
 
@@ -176,7 +174,7 @@ def test_ordered_without_a_magnitude_is_refused_with_what_has_one():
 
 def test_predicted_without_anything_that_varies_is_refused():
     with pytest.raises(ValueError, match="'predicted', but its draws never differ"):
-        method.build(presets_with_still_crop())
+        methods.build(presets_with_still_crop())
 
 
 def presets_with_still_crop():
@@ -193,7 +191,7 @@ def test_roles_become_view_sets_and_objectives():
         roles__brightness="off", roles__flip="predicted", role_weights__rotate=0.5,
         role_weights__hue=0.25, objectives__equivariance__splits=4,
     )  # fmt: skip
-    built = method.build(config)
+    built = methods.build(config)
     weights = {name: weight for name, (weight, _) in built.objectives.items()}
     assert weights == {
         "info_nce": 1.0, "equivariance": 0.1, "order_rotate": 0.5, "prediction_flip": 1.0,
@@ -221,16 +219,16 @@ def test_roles_become_view_sets_and_objectives():
 
 
 @pytest.mark.parametrize(
-    ("sharing", "expected"), [("shared", "equal"), ("rest", "rest"), ("auto", "differ")]
+    ("sharing", "expected"), [("shared", "equal"), ("fixed", "fixed"), ("auto", "differ")]
 )
 def test_sharing_of_a_rotational_part(sharing, expected):
     config = factored(roles__hue="rotational", objectives__equivariance__splits=4)
     with config.unlocked():
         config.sharing.hue = sharing
-    spec = method.build(config).views["contrast"]
+    spec = methods.build(config).views["contrast"]
     first, second = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["hue"]["hue"]
     found = "equal" if (first == second).all() else "differ"
-    assert ("rest" if not first.any() else found) == expected
+    assert ("fixed" if not first.any() else found) == expected
 
 
 def seen(embeddings, features=None, **more):
@@ -239,7 +237,7 @@ def seen(embeddings, features=None, **more):
 
 
 def test_the_order_objective_looks_at_directions_not_lengths():
-    built = method.build(factored(roles__rotate="ordered"))
+    built = methods.build(factored(roles__rotate="ordered"))
     loss = built.objectives["order_rotate"][1].loss
     z = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32)
     s = jnp.broadcast_to(jnp.linspace(0, 1, 4)[:, None], (4, 6))
@@ -254,7 +252,7 @@ def test_the_prediction_objective_reads_differences_from_either_order_of_the_vie
     config = factored(roles__brightness="predicted", recipe__options__brightness=0.3)
     with config.unlocked():
         config.objectives.prediction.hidden = ()
-    built = method.build(config)
+    built = methods.build(config)
     objective = built.objectives["prediction_brightness"][1]
     recipe = built.views["contrast"].transform
     draws = built.views["contrast"].pattern.draw(jax.random.key(0), recipe, 4000)
@@ -275,15 +273,15 @@ def test_the_prediction_objective_reads_differences_from_either_order_of_the_vie
 
 
 def test_a_ladder_costs_its_rungs_and_no_more():
-    built = method.build(factored(roles__rotate="ordered", objectives__order__images=0))
+    built = methods.build(factored(roles__rotate="ordered", objectives__order__images=0))
     views_of = {name: spec.pattern.views for name, spec in built.views.items()}
     assert views_of == {"contrast": 2, "ladder_rotate": 4}  # V rungs and the two of the contrast
 
 
 def test_weight_zero_leaves_an_objective_out():
-    built = method.build(factored(roles__rotate="ordered", role_weights__rotate=0.0))
+    built = methods.build(factored(roles__rotate="ordered", role_weights__rotate=0.0))
     assert set(built.objectives) == {"info_nce"}
-    built = method.build(factored(roles__rotate="predicted", objectives__info_nce__weight=0.0))
+    built = methods.build(factored(roles__rotate="predicted", objectives__info_nce__weight=0.0))
     assert (set(built.views), set(built.objectives)) == ({"contrast"}, {"prediction_rotate"})
 
 
@@ -294,10 +292,17 @@ def test_the_plan_says_what_every_role_does():
     )  # fmt: skip
     run = setup(config)
     lines = {part: _role(part, line, run) for part, line in resolve(config, run.recipe).items()}
-    assert lines["rotate"] == "ordered: shared by the contrast views; order_rotate × 1"
-    assert lines["hue"].endswith("prediction_hue has weight 0")
-    assert lines["crop"] == "off: not in the contrast views"
-    assert lines["flip"] == "invariant: independent in the contrast views"
+    assert lines["rotate"] == "ordered; order_rotate × 1"
+    assert lines["hue"] == "predicted; prediction_hue has weight 0"
+    assert lines["crop"] == "off"
+    assert lines["flip"] == "invariant"
+    contrast = _view_set(run, "contrast")
+    assert contrast.startswith("2 views of 16 images: ")
+    assert "rotate drawn for each image, shared by its views" in contrast
+    assert "crop at its identity" in contrast
+    assert "brightness, contrast, saturation, hue drawn for each image and each view" in contrast
+    ladder = _view_set(run, "ladder_rotate")
+    assert "rotate drawn for each image, approached in 4 steps from its identity" in ladder
 
 
 def test_the_plan_says_whether_groups_of_care_lie_whole_on_devices():
@@ -305,10 +310,10 @@ def test_the_plan_says_whether_groups_of_care_lie_whole_on_devices():
     run = setup(factored(**changes))  # on the eight devices of these tests
     batch = run.config.train.batch_size
     text = f"8 of {batch // 8} images, 1 whole on each device"
-    assert _groups(run) == {"groups of CARE": text}
+    assert _groups(run) == {"groups of equivariance": text}
     with run.config.unlocked():
         run.config.objectives.equivariance.splits = 4
-    assert "not whole on 8 devices" in _groups(run)["groups of CARE"]
+    assert "not whole on 8 devices" in _groups(run)["groups of equivariance"]
     assert _groups(setup(factored())) == {}
 
 
@@ -357,25 +362,25 @@ def test_every_config_loads_for_every_variant_and_builds_its_method():
         if path.stem in ("order", "care_order", "advise"):
             for dataset in presets.FACTORED:
                 config = module.get_config(dataset)
-                built = method.build(config)
+                built = methods.build(config)
                 check_batch(config, built, devices=1)
                 assert ("order_rotate" in built.objectives) == (path.stem != "advise")
                 assert ("equivariance" in built.objectives) == (path.stem == "care_order")
             continue
         if path.stem == "proteins":
             for name, weights in presets.PROTEIN_METHODS.items():
-                assert set(method.build(module.get_config(name)).objectives) == set(weights)
+                assert set(methods.build(module.get_config(name)).objectives) == set(weights)
             continue
         if path.stem not in (*presets.BASES, "care", "care_two_views", "equimod"):
             expanded = expand(module.get_config())
             assert len(expanded) >= 2
             for config in expanded.values():
-                assert method.build(config).objectives
+                assert methods.build(config).objectives
             continue
         values = [f"{dataset},{v}" for dataset in ("cifar10", "imagenet100") for v in VALUES]
         for variant in (*presets.DATASETS, *values):
             config = module.get_config(variant)
-            built = method.build(config)
+            built = methods.build(config)
             check_batch(config, built, devices=1)
             assert ("equivariance" in built.objectives) == path.stem.startswith("care")
             assert ("equimod" in built.objectives) == (path.stem == "equimod")
@@ -404,7 +409,7 @@ def test_care_is_added_to_any_base_method_by_one_word(base):
         assert {new for _, new in changed.values()} - {"rotational"} <= {
             "care_imagenet_equivariant", 128,
         }  # fmt: skip
-        built = method.build(both)
+        built = methods.build(both)
         weight = 0.01 if (base, dataset) == ("moco", "imagenet100") else presets.WEIGHTS[dataset]
         assert built.objectives["equivariance"][0] == (
             weight if isinstance(weight, float) else weight["paper"][0]
@@ -461,9 +466,7 @@ def test_overrides_of_runs_that_do_not_exist():
     config = small()
     with config.unlocked():
         config.runs = ConfigDict({"a": {"objectives": {"equivarance": {"weight": 1.0}}}})
-    with pytest.raises(
-        ValueError, match=r"config\.runs\.a\.objectives has no setting 'equivarance': did you mean"
-    ):
+    with pytest.raises(ValueError, match=r"runs\.a does not fit.*equivarance.*no method of that"):
         expand(config)
 
 

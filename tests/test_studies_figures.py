@@ -143,7 +143,7 @@ GIVEN = {
     ("loss_ablation", "ablation_bars"): {0: evaluations_of},
     ("loss_ablation", "measures_over_training"): {0: steps_of},
     ("loss_ablation", "positive_histograms"): {0: array("positive_cosines")},
-    ("retrieval", "retrieval_blocks"): {2: array("before_images"), 3: array("after_images")},
+    ("retrieval", "neighbours"): {2: array("before_images"), 3: array("after_images")},
     ("proteins", "ablation_bars"): {0: evaluations_of},
     ("proteins", "trajectories"): {
         0: lambda of: np.asarray(of[0].last()["trajectories"]["trained"][0])
@@ -178,7 +178,7 @@ def test_every_run_is_drawn_under_its_own_title(name, function, tmp_path, monkey
         first = next(iter(trainings.values()))[0].arrays[6]
         assert set(more["floors"]) == {"random", "pixels"}
         np.testing.assert_equal(more["floors"]["random"]["wahba"], first["wahba/random"])
-    if function == "retrieval_blocks":
+    if function == "neighbours":
         assert more["results"] == {run: of[0].last() for run, of in trainings.items()}
 
 

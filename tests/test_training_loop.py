@@ -10,13 +10,16 @@ import jax
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 from tiny_tfds import prepare
 from toys import linear_network
 from toys import recipe as toy_recipe
 
-from eqssl_jax import data, method, views
+from eqssl_jax import data, methods, presets, views
 from eqssl_jax.config import base, plain
-from eqssl_jax.method import Method, bases
+from eqssl_jax.methods import Method
+from eqssl_jax.methods.byol import byol_loss
+from eqssl_jax.methods.moco import moco_loss
 from eqssl_jax.objectives import Objective, info_nce, unit
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training import inputs as training_inputs
@@ -129,14 +132,15 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch):
 def moco_and_byol() -> Method:
     """A method whose state has everything: a queue, a target network that slows down, a head."""
     config = base()
-    config.objectives.moco.queue, config.objectives.byol.hidden = 20, (8,)
     config.target.final = 1.0
+    queue = ConfigDict({"queue": 20, "symmetric": False, "temperature": 0.2})
     objectives = {
-        name: (1.0, bases.objective(name, config, toy_recipe())) for name in ("moco", "byol")
+        "moco": (1.0, moco_loss(queue)),
+        "byol": (1.0, byol_loss(ConfigDict({"hidden": (8,)}))),
     }
     sets = {"contrast": views.ViewSpec(toy_recipe(), views.independent(2))}
     built = Method(sets, objectives, target_views=("contrast",))
-    return method.scheduled(built, config, steps=12)
+    return methods.scheduled(built, config, steps=12)
 
 
 def test_queue_target_and_head_are_resumed_bit_for_bit(tmp_path, monkeypatch):
@@ -374,10 +378,10 @@ def test_roles_decide_what_the_views_share():
     """From the config's roles to the draws of both view sets."""
     config = base()
     config.roles = {"crop": "rotational", "jitter": "rotational", "blur": "off"}
-    config.objectives.equivariance.weight = 0.1
+    config.objectives = presets.objectives(simclr={})
     config.objectives.equivariance.splits = 4
     config.lock()
-    built = method.build(config)
+    built = methods.build(config)
     drawn = {
         name: spec.pattern.draw(jax.random.key(0), spec.transform, 8).params
         for name, spec in built.views.items()
@@ -387,16 +391,17 @@ def test_roles_decide_what_the_views_share():
     heights = np.asarray(drawn["equivariance"]["crop"]["height"])
     assert np.array_equal(heights[:, ::2], heights[:, 1::2])  # shared in pairs: 4 groups of 8
     assert len(np.unique(heights)) == 8  # 4 groups x 2 views
-    assert not np.any(drawn["equivariance"]["flip"]["flip"])  # invariant: at rest here
+    assert not np.any(drawn["equivariance"]["flip"]["flip"])  # invariant: at its identity here
     assert len(np.unique(drawn["contrast"]["crop"]["height"])) == 16
 
 
 def test_the_authors_variant_draws_once_and_compares_in_groups():
     config = base()
     config.roles = {"crop": "rotational"}
+    config.objectives = presets.objectives(simclr={})
     config.objectives.equivariance.update({"weight": 0.1, "splits": 4, "variant": "code"})
     config.lock()
-    spec = method.build(config).views["equivariance"]
+    spec = methods.build(config).views["equivariance"]
     heights = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["crop"]["height"]
     assert len(np.unique(heights)) == 2  # one for each view
 

@@ -10,7 +10,7 @@ import pytest
 from toys import linear_network, normed_network, read, recipe
 
 from eqssl_jax import views
-from eqssl_jax.method import Method
+from eqssl_jax.methods import Method
 from eqssl_jax.objectives import Objective, info_nce, orthogonal_equivariance, unit
 from eqssl_jax.training.forward import forward
 from eqssl_jax.training.mesh import make_mesh, replicated

@@ -38,8 +38,8 @@ def rows(leaf):
         views.grouped(2, 3),
         views.grouped(2, 3, reference="identity"),
         views.ladder(3),
-        views.still(3),
-        views.mix(views.independent(3), rotate=views.ladder(3), flip=views.still(3)),
+        views.fixed(3),
+        views.mix(views.independent(3), rotate=views.ladder(3), flip=views.fixed(3)),
     ],
 )
 def test_every_pattern_draws_leaves_of_views_by_images(pattern):
@@ -114,14 +114,14 @@ def test_ladder_holds_discrete_parameters_as_drawn():
 
 def test_still_is_the_identity_everywhere():
     x = jax.random.uniform(KEY, (4, 6, 6, 3))
-    params, magnitude = draw(views.still(2), 4)
+    params, magnitude = draw(views.fixed(2), 4)
     assert magnitude is None
     np.testing.assert_array_equal(render(params, x), jnp.stack([x, x]))
 
 
 def test_mix_shares_each_part_in_its_own_way():
     pattern = views.mix(
-        views.independent(2), rotate=views.paired(2), flip=views.still(2), jitter=views.grouped(2)
+        views.independent(2), rotate=views.paired(2), flip=views.fixed(2), jitter=views.grouped(2)
     )
     params, magnitude = draw(pattern, 8)
     assert magnitude is None
@@ -129,7 +129,7 @@ def test_mix_shares_each_part_in_its_own_way():
     np.testing.assert_array_equal(angle[0], angle[1])
     assert len(np.unique(angle)) == 8 and len(np.unique(hue)) == 4
     assert not np.any(params["flip"]["flip"])
-    plain = draw(views.mix(views.independent(2), rotate=views.still(2)), 8).params
+    plain = draw(views.mix(views.independent(2), rotate=views.fixed(2)), 8).params
     assert len(np.unique(plain["jitter"]["hue"])) == 16
 
 
@@ -139,7 +139,7 @@ def test_mix_passes_on_the_one_ladder():
     np.testing.assert_array_equal(magnitude[0], np.zeros(4))
     np.testing.assert_array_equal(params["rotate"]["angle"][0], np.zeros(4))
     np.testing.assert_array_equal(params["jitter"]["hue"][0], params["jitter"]["hue"][2])
-    base = views.mix(views.ladder(3, spacing="even"), flip=views.still(3))
+    base = views.mix(views.ladder(3, spacing="even"), flip=views.fixed(3))
     assert draw(base, 4).magnitude.shape == (3, 4)
 
 
@@ -159,15 +159,15 @@ def test_render_equals_a_loop():
     [
         (lambda: views.independent(0), "at least one view"),
         (lambda: views.paired(0), "at least one view"),
-        (lambda: views.still(-1), "at least one view"),
+        (lambda: views.fixed(-1), "at least one view"),
         (lambda: views.grouped(2, 0), "at least one view"),
         (lambda: views.grouped(0), "at least one group"),
         (lambda: views.grouped(2, reference="first"), "reference"),
         (lambda: views.ladder(1), "2 rungs"),
         (lambda: views.ladder(3, spacing="log"), "spacing"),
-        (lambda: views.mix(views.independent(2), flip=views.still(3)), "number of views"),
+        (lambda: views.mix(views.independent(2), flip=views.fixed(3)), "number of views"),
         (lambda: views.grouped(3).draw(KEY, CHAIN, 8), "equal groups"),
-        (lambda: views.mix(views.paired(2), zoom=views.still(2)).draw(KEY, CHAIN, 2), "zoom"),
+        (lambda: views.mix(views.paired(2), zoom=views.fixed(2)).draw(KEY, CHAIN, 2), "zoom"),
         (
             lambda: views.mix(views.ladder(2), flip=views.ladder(2)).draw(KEY, CHAIN, 2),
             "one ladder",

@@ -6,9 +6,9 @@ import optax
 from toys import linear_network
 from toys import recipe as toy_recipe
 
-from eqssl_jax import data
+from eqssl_jax import data, presets
 from eqssl_jax.config import base
-from eqssl_jax.method import Method
+from eqssl_jax.methods import Method
 from eqssl_jax.training.mesh import make_mesh, replicated
 from eqssl_jax.training.optimizer import permissive
 from eqssl_jax.training.setup import Setup
@@ -25,6 +25,7 @@ def tiny(**changes) -> Setup:
     dataset = data.from_arrays(images, labels, images[:24], labels[:24], validation=0.25)
     config = base()
     config.train.batch_size = BATCH
+    config.objectives = presets.objectives(simclr={})
     config.objectives.equivariance.splits = 4
     config.objectives.prediction.hidden = (4,)
     config.objectives.order.rungs = 3

@@ -13,7 +13,7 @@ import optax
 from ml_collections import ConfigDict
 from toys import normed_network, read
 
-from eqssl_jax import method, presets
+from eqssl_jax import methods, presets
 from eqssl_jax.training.mesh import make_mesh, rows, spread
 from eqssl_jax.training.optimizer import permissive
 from eqssl_jax.training.state import init_state
@@ -39,14 +39,23 @@ def build(*names: str):
     )  # fmt: skip
     # Barlow Twins' sum over D² entries takes larger steps, in which rounding errors grow.
     weights = {"barlow_twins": 0.02}
-    config.objectives.info_nce.weight = 0.0
-    for name in set(names) - {"care"}:
-        config.objectives[name].weight = weights.get(name, 1.0)
+    small = {
+        "moco": {"queue": 24},
+        "byol": {"hidden": (8,)},
+        "equimod": {"projector": (8, 6), "parameters": 5},
+    }
+    config.objectives = presets.objectives(
+        **{
+            {"info_nce": "simclr"}.get(name, name): {
+                "weight": weights.get(name, 1.0),
+                **small.get(name, {}),
+            }
+            for name in names
+            if name != "care"
+        }
+    )
     config.objectives.equivariance.splits = 4
-    config.objectives.moco.queue = 24
-    config.objectives.byol.hidden = (8,)
-    config.objectives.equimod.projector, config.objectives.equimod.parameters = (8, 6), 5
-    return method.build(config)
+    return methods.build(config)
 
 
 def train(

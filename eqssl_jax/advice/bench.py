@@ -10,6 +10,7 @@ from eqssl_jax import views
 from eqssl_jax.data import partition
 from eqssl_jax.data.base import Split
 from eqssl_jax.measures import subset
+from eqssl_jax.methods import find
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.transforms.base import Params, Transform
 
@@ -62,11 +63,18 @@ def bench(run: Setup) -> Bench:
         transform=run.recipe,
         draws=_draws(run.recipe, measured.size),
         batch=min(run.config.train.batch_size, measured.size),
-        temperature=run.config.objectives.info_nce.temperature,
+        temperature=_temperature(run),
         images=settings.ladder_images,
         rungs=settings.rungs,
         classes=len(run.dataset.classes) if labelled else 0,
     )
+
+
+def _temperature(run: Setup) -> float:
+    """That of the SimCLR the candidates train, or of SimCLR's card."""
+    entries = run.config.objectives.values()
+    trained = [values.temperature for values in entries if values.method == "simclr"]
+    return float(trained[0] if trained else find("simclr").settings["temperature"].default)
 
 
 def check_images(run: Setup) -> None:

@@ -1,5 +1,6 @@
 """Which tables of roles are compared: the config's own, and each of its roles changed in turn."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -8,11 +9,9 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from eqssl_jax import views
-from eqssl_jax.method import ROLES, Role, resolve
-from eqssl_jax.method.roles import INDEPENDENT, REST, SHARED
+from eqssl_jax.methods import ROLES, Line, Method, Role, assemble, resolve
+from eqssl_jax.methods.roles import SHARINGS
 from eqssl_jax.transforms.base import Transform
-
-SHARINGS = (INDEPENDENT, SHARED, REST)
 
 
 class Candidate(NamedTuple):
@@ -30,7 +29,7 @@ class Gates(NamedTuple):
     """Tables of roles as numbers, so that one program serves them all; K candidates, P parts.
 
     Attributes:
-      sharing: what the contrast views see of a part, an index of `SHARINGS`, [K, P].
+      sharing: what the contrast views see of a part, an index of `methods.roles.SHARINGS`, [K, P].
       off: 1 where the part is off, else 0, [K, P].
       order, turning, prediction: weight of the part's own objective, 0 without the role, [K, P].
     """
@@ -92,3 +91,28 @@ def gates(tables: list[dict[str, Role]]) -> Gates:
         weights("rotational"),
         weights("predicted"),
     )
+
+
+def gated_method(
+    config: ConfigDict, recipe: Transform, gate: Gates, used: Collection[tuple[str, str]]
+) -> Method:
+    """The method of one table, given as numbers [P] that may be traced.
+
+    `used` are the (part, role) of all tables; roles that none has are left out. A weight of 0
+    leaves a loss without effect but not without cost, and the running averages of BatchNorm see the
+    view sets of all roles, also under tables without them.
+    """
+    by_role = {
+        "rotational": gate.turning,
+        "ordered": gate.order,
+        "predicted": gate.prediction,
+        "off": gate.off,
+    }
+    lines = {
+        part: Line(
+            gate.sharing[i],
+            {role: numbers[i] for role, numbers in by_role.items() if (part, role) in used},
+        )
+        for i, part in enumerate(recipe.identity)
+    }
+    return assemble(config, recipe, lines)

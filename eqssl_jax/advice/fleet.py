@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from eqssl_jax.advice.candidates import Candidate, Gates, gates
-from eqssl_jax.advice.gated import gated_method
-from eqssl_jax.method import Method
+from eqssl_jax.advice.candidates import Candidate, Gates, gated_method, gates
+from eqssl_jax.methods import Method
 from eqssl_jax.training.mesh import replicated
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState, init_state

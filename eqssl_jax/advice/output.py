@@ -6,7 +6,7 @@ from typing import Any
 
 from eqssl_jax import figures, tabular
 from eqssl_jax.advice.candidates import Candidate
-from eqssl_jax.method import ROLES
+from eqssl_jax.methods import ROLES
 from eqssl_jax.training.workdir import write_json
 
 

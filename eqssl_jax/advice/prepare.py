@@ -4,11 +4,13 @@ import jax
 from ml_collections import ConfigDict
 
 from eqssl_jax.advice.bench import check_images
-from eqssl_jax.advice.candidates import Candidate, candidates, gates
-from eqssl_jax.advice.gated import CONTRASTS, gated_method
-from eqssl_jax.method import bases
+from eqssl_jax.advice.candidates import Candidate, candidates, gated_method, gates
+from eqssl_jax.methods.entries import OF_ROLES
+from eqssl_jax.settings import LARGEST
 from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.setup import Setup, setup
+
+CONTRASTS = ("simclr", "alignment", "uniformity")  # what candidates are trained with
 
 
 def prepare(config: ConfigDict) -> tuple[Setup, list[Candidate]]:
@@ -17,14 +19,15 @@ def prepare(config: ConfigDict) -> tuple[Setup, list[Candidate]]:
     Raises:
       ValueError: for settings or data that cannot work.
     """
-    run = setup(config)
+    run = setup(config, roles=config.advice.roles)
+    config = run.config  # checked, in the types of its settings
     check(run)
     check_images(run)
     tables = candidates(config, run.recipe)
     used = {(part, line.role) for one in tables for part, line in one.table.items()}
     first = jax.tree.map(lambda leaf: leaf[0], gates([tables[0].table]))
     # Roles that are tried may need what the config's own do not, such as a batch of equal groups.
-    check_batch(config, gated_method(config, run.recipe, first, used), run.mesh.size)
+    check_batch(run.config, gated_method(run.config, run.recipe, first, used), run.mesh.size)
     return run, tables
 
 
@@ -34,41 +37,40 @@ def check(run: Setup) -> None:
     Raises:
       ValueError: naming the setting.
     """
-    least = {"seeds": 2, "most": 2, "train_images": 10, "held_out_images": 8}
-    for name, value in {**least, "ladder_images": 2, "rungs": 3}.items():
-        if run.config.advice[name] < value:
-            raise ValueError(
-                f"config.advice.{name} is {run.config.advice[name]}; it must be at least {value}."
-            )
-    if not 0 < run.config.advice.confidence < 1:
+    seed, seeds = run.config.seed, run.config.advice.seeds
+    if seed + seeds > LARGEST:
         raise ValueError(
-            f"config.advice.confidence is {run.config.advice.confidence}; it must lie in (0, 1)."
+            f"config.seed is {seed} and config.advice.seeds {seeds}: the last seed must be below "
+            f"{LARGEST}."
         )
     if run.split.load is not None:
         raise ValueError(
             "Advice trains many encoders on data that lives on the device, and this data is "
             "streamed: set --config.data.on_device=always, or make images smaller (data.size)."
         )
-    others = sorted(set(run.method.objectives) & (set(bases.NAMES) - set(CONTRASTS)))
-    if others or run.config.objectives.equivariance.views != "own":
+    entries = run.config.objectives
+    others = [f"{key} ({values.method})" for key, values in entries.items() if _other(values)]
+    if others:
         raise ValueError(
-            f"Advice compares roles under {', '.join(CONTRASTS)} with equivariance.views 'own'; "
-            f"this config trains {', '.join(others) or 'those'} with views "
-            f"{run.config.objectives.equivariance.views!r}: set the weights of others to 0."
+            f"Advice compares roles under {', '.join(CONTRASTS)}, with the usual objectives of "
+            f"roles; this config trains {', '.join(others)}: set their weights to 0."
         )
-    if run.config.objectives.equivariance.recipe:
+    if recipes := [key for key, values in entries.items() if values.get("recipe")]:
         raise ValueError(
-            f"Advice gives each part of one recipe its role, and "
-            f"config.objectives.equivariance.recipe = "
-            f"{run.config.objectives.equivariance.recipe!r} is a second one: set it to ''."
+            f"Advice gives each part of one recipe its role, and config.objectives.{recipes[0]}"
+            f".recipe = {entries[recipes[0]].recipe!r} is a second one: set it to ''."
         )
-    asked = run.config.objectives
-    if (asked.geometry, asked.equivariance.form) != ("sphere", "euclidean"):
+    forms = {values.form for values in entries.values() if values.method == "care"}
+    if run.config.model.geometry != "sphere" or forms - {"euclidean"}:
         raise ValueError(
-            f"Advice compares encoders on the unit sphere, and config.objectives.geometry is "
-            f"{asked.geometry!r}, config.objectives.equivariance.form {asked.equivariance.form!r}: "
-            f"set them to 'sphere' and 'euclidean'."
+            f"Advice compares encoders on the unit sphere, and config.model.geometry is "
+            f"{run.config.model.geometry!r}, config.objectives.equivariance.form "
+            f"{', '.join(map(repr, forms)) or 'not set'}: set them to 'sphere' and 'euclidean'."
         )
+
+
+def _other(values: ConfigDict) -> bool:
+    return values.weight > 0 and values.method not in (*CONTRASTS, *OF_ROLES.values())
 
 
 def decided_by(run: Setup) -> str:

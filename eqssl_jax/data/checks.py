@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from eqssl_jax.data.base import Split
+from eqssl_jax.data.options import RANGES
+from eqssl_jax.settings import accept
 
 
 def classes(name: str, splits: Mapping[str, Split], classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -77,9 +79,11 @@ def arguments(
 
 
 def options(name: str, options: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Refuse options that the data set `name` does not have."""
+    """Refuse options that the data set `name` does not have, and values out of their range."""
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(
             f"The data set {name!r} has no options {unknown}; it knows {list(known) or 'none'}."
         )
+    for key, value in options.items():
+        accept(f"config.data.options.{key}", value, RANGES[key])

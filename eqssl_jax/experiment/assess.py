@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from eqssl_jax import measures, method
+from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
@@ -107,9 +107,9 @@ def evaluate(
     settings = measures.settings(preset, **budgets)
     # CARE's own recipe, where it has one, is of what is measured; a probe sees the views of all,
     # or a recipe of its own.
-    views = method.build_recipe(config.recipe.name, config.recipe.options)
+    views = methods.build_recipe(config.recipe.name, config.recipe.options)
     if settings.care_recipe:
-        views = method.build_recipe(settings.care_recipe, {"size": run.dataset.image_shape[0]})
+        views = methods.build_recipe(settings.care_recipe, {"size": run.dataset.image_shape[0]})
     # A key of its own, the same for every run: all encoders meet the same augmentations.
     return measures.evaluate(
         encoders,

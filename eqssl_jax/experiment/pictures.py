@@ -10,7 +10,6 @@ import numpy as np
 
 from eqssl_jax import figures, views
 from eqssl_jax.measures import Arrays
-from eqssl_jax.training.forward import draw_views
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.setup import Setup
 
@@ -43,7 +42,7 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
 
 
 def draw_ladders(run: Setup, path: Path) -> None:
-    """Two images along the ladder of every part that has one; all else at rest."""
+    """Two images along the ladder of every part that has one; all else at the identity."""
     parts = views.ladder_parts(run.recipe)
     if not parts:
         return
@@ -51,11 +50,11 @@ def draw_ladders(run: Setup, path: Path) -> None:
     walked, magnitudes = {}, np.linspace(0, 1, RUNGS)
     for i, part in enumerate(parts):
         ladder = views.ladder(RUNGS, spacing="even")
-        pattern = views.mix(views.still(RUNGS), **{part: ladder})
+        pattern = views.mix(views.fixed(RUNGS), **{part: ladder})
         key = jax.random.fold_in(jax.random.key(run.config.seed), i)
         draws = pattern.draw(key, run.recipe, len(images))
         walked[part] = np.clip(views.render(run.recipe, draws.params, images), 0, 1)
-    figures.ladders(walked, [""] * len(parts), magnitudes, path)
+    figures.ladders(walked, magnitudes, path)
 
 
 def draw_trajectories(arrays: Arrays, path: Path) -> None:
@@ -87,21 +86,27 @@ def draw_spectra(arrays: Arrays, folder: Path, step: int) -> None:
 
 
 def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
-    """[1 + V, N, H, W, C]: the first images of the validation split and every view of them."""
+    """[1 + V, N, H, W, C]: the first images of the validation split and every view of them.
+
+    They are drawn as the first of a whole batch, so that they share draws as in training.
+    """
     split = run.dataset.splits.get("validation", run.split)
-    groups = run.config.objectives.equivariance.splits
-    count = max(SHOWN, groups * 2) if "equivariance" in run.method.objectives else SHOWN
-    images = read(split, np.arange(count) % split.size)
-    examples = jax.jit(lambda key, x: draw_views(run.method, key, x)[1])(
-        jax.random.key(run.config.seed), images
-    )
-    shown = [_fit(np.asarray(images), next(iter(examples.values())).shape[2:])]
+    images = read(split, np.arange(min(SHOWN, split.size)))
+    batch = run.config.train.batch_size
+    seen: dict[str, np.ndarray] = {}
+    for i, (name, spec) in enumerate(run.method.views.items()):
+        key = jax.random.fold_in(jax.random.key(run.config.seed), i)
+        drawn = spec.pattern.draw(key, spec.transform, spec.images or batch).params
+        first = jax.tree.map(lambda leaf: leaf[:, : len(images)], drawn)
+        count = len(jax.tree.leaves(first)[0][0])
+        seen[name] = np.asarray(views.render(spec.transform, first, images[:count]))
+    shown = [_fit(np.asarray(images), next(iter(seen.values())).shape[2:])]
     titles = ["original"]
-    for name, seen in examples.items():
-        shown += list(np.asarray(seen))
-        titles += [name] * seen.shape[0]
-    least = min(SHOWN, *(len(one) for one in shown))  # a set may be of few images
-    return np.clip(np.stack([one[:least] for one in shown]), 0, 1), titles
+    for name, rendered in seen.items():
+        shown += list(rendered)
+        titles += [name] * len(rendered)
+    least = min(len(row) for row in shown)  # a set may be of few images
+    return np.clip(np.stack([row[:least] for row in shown]), 0, 1), titles
 
 
 def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
@@ -118,9 +123,10 @@ def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
     figures.neighbours(
         np.asarray(images),
         np.clip(np.asarray(changed), 0, 1),
-        pictures(arrays.before["trained"]),
-        pictures(arrays.after["trained"]),
+        {"": pictures(arrays.before["trained"])},
+        {"": pictures(arrays.after["trained"])},
         path,
+        change="hue changed",
     )
 
 

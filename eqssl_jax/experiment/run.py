@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from eqssl_jax import methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
@@ -32,11 +33,12 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
         own = ConfigDict(config.to_dict())
         own.runs = ConfigDict()
         own.lock()
+        own.objectives.unlock()  # a run may have objectives that the others have not
         try:
             own.update(overrides)
-        except (KeyError, AttributeError, TypeError) as error:
+            expanded[name] = methods.resolved(checked(own))
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"config.runs.{name} does not fit the config: {error}") from None
-        expanded[name] = checked(own)
     return expanded
 
 

@@ -98,7 +98,7 @@ def read_arrays(path: Path) -> Stored:
 
 
 def same_queries(runs: Mapping[str, Stored]) -> dict[str, Any]:
-    """Queries and what the trained encoder of each run retrieved, for `figures.retrieval_blocks`.
+    """Queries and what the trained encoder of each run retrieved, for `figures.neighbours`.
 
     Returns:
       Its arguments by name: "query", "changed", and "before" and "after" by run.

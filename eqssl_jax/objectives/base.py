@@ -84,3 +84,8 @@ def unit(z: Float[Array, "*batch d"], *, epsilon: float = 1e-12) -> Float[Array,
     square = jnp.sum(z * z, axis=-1, keepdims=True)
     # The floor is inside the root: the derivative of sqrt at 0 is infinite.
     return z / jnp.sqrt(jnp.maximum(square, epsilon**2))
+
+
+def mean_cosine(a: Float[Array, "n d"], b: Float[Array, "n d"]) -> Float[Array, ""]:
+    """The mean of aᵢᵀbᵢ; of unit vectors, their mean cosine."""
+    return jnp.mean(jnp.sum(a * b, axis=1))

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from xml.etree.ElementTree import Element
 
-from eqssl_jax.page.courses import over_training, training
 from eqssl_jax.page.gallery import figures
 from eqssl_jax.page.markup import markup, tag
 from eqssl_jax.page.numbers import number_tables
 from eqssl_jax.page.runs import Run, evaluated
 from eqssl_jax.page.settings import commands, environments, settings
 from eqssl_jax.page.summary import remarks, summary
+from eqssl_jax.page.training import over_training, training
 from eqssl_jax.tabular import by_seed, merged
 
 FEW = 3  # runs that are named in the title

@@ -5,21 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from eqssl_jax.figures.curves import series_of
+from eqssl_jax.methods import Card, find
 from eqssl_jax.tabular.metrics import measured, show
 
 SCORE = "validation_knn"
-OBJECTIVES = {
-    "info_nce": "InfoNCE",
-    "equivariance": "CARE's Gram match",
-    "order": "order preservation",
-    "prediction": "prediction of parameters",
-    "moco": "MoCo",
-    "byol": "BYOL",
-    "barlow_twins": "Barlow Twins",
-    "vicreg": "VICReg",
-    "equimod": "EquiMod",
-}
-ROLE_OF = {"equivariance": "rotational", "order": "ordered", "prediction": "predicted"}
 
 
 class Run(NamedTuple):
@@ -55,27 +44,38 @@ def _has(run: Run, step: int) -> bool:
     return bool(measured(run.evaluations[step], "trained"))
 
 
-def objectives(config: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """(name, weight) of what is trained: weight above 0, and a part with the role it needs."""
+def objectives(config: Mapping[str, Any]) -> list[tuple[str, Card | None, float]]:
+    """(key, card, weight) of what is trained: weight above 0, and a part with the role it needs.
+
+    The card is None if it is not to be found any more, as in a module that is gone.
+    """
     roles = set((config.get("roles") or {}).values())
-    return [
-        (name, settings["weight"])
-        for name, settings in (config.get("objectives") or {}).items()
-        if isinstance(settings, Mapping)
-        and settings.get("weight", 0) > 0
-        and (name not in ROLE_OF or ROLE_OF[name] in roles)
-    ]
+    trained = []
+    for key, entry in (config.get("objectives") or {}).items():
+        if isinstance(entry, Mapping) and entry.get("weight", 0) > 0:
+            card = _card(str(entry.get("method", key)))
+            if not card or not card.role or card.role in roles:
+                trained.append((key, card, entry["weight"]))
+    return trained
+
+
+def _card(name: str) -> Card | None:
+    try:
+        return find(name)
+    except ValueError:
+        return None
 
 
 def method_words(config: Mapping[str, Any]) -> str:
     """What is asked of the embedding.
 
-    >>> method_words({"objectives": {"info_nce": {"weight": 1.0}, "byol": {"weight": 0.3}}})
-    'InfoNCE + 0.3 · BYOL'
+    >>> objectives = {"info_nce": {"method": "simclr", "weight": 1.0}, "byol": {"weight": 0.3}}
+    >>> method_words({"objectives": objectives})
+    'SimCLR + 0.3 · BYOL'
     """
     terms = [
-        (f"{weight:g} · " if weight != 1 else "") + OBJECTIVES.get(name, name.replace("_", " "))
-        for name, weight in objectives(config)
+        (f"{weight:g} · " if weight != 1 else "") + (card.title if card else key.replace("_", " "))
+        for key, card, weight in objectives(config)
     ]
     return " + ".join(terms) or "no objective"
 
@@ -89,8 +89,8 @@ def roles_words(config: Mapping[str, Any]) -> str:
     by_role: dict[str, list[str]] = {}
     for part, role in (config.get("roles") or {}).items():
         by_role.setdefault(str(role), []).append(part)
-    active = {ROLE_OF.get(name) for name, _ in objectives(config)}
-    idle = set(ROLE_OF.values()) - active
+    active = {card.role for _, card, _ in objectives(config) if card}
+    idle = {"rotational", "ordered", "predicted"} - active
     return "; ".join(
         f"{role}{' (weight 0)' if role in idle else ''}: {', '.join(parts)}"
         for role, parts in by_role.items()

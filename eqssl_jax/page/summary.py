@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from eqssl_jax.page.courses import named
 from eqssl_jax.page.html_tables import html_table
 from eqssl_jax.page.markup import tag
 from eqssl_jax.page.runs import (
@@ -19,6 +18,7 @@ from eqssl_jax.page.runs import (
     steps_words,
     validation,
 )
+from eqssl_jax.page.training import named
 from eqssl_jax.tabular.metrics import measured, show
 
 

@@ -5,11 +5,13 @@ A config is one line: `presets.method("moco", "cifar10,care")`.
 
 from eqssl_jax.presets.bases import BASES, method, with_base, with_equimod
 from eqssl_jax.presets.care import (
+    IMAGENET_PROBE,
     OWN_WEIGHT,
     SHAPES_VIEWS,
     VIEWS,
     WEIGHTS,
     contrastive,
+    objectives,
     two_views,
     with_care,
 )
@@ -22,6 +24,7 @@ __all__ = [
     "COLOURS",
     "DATASETS",
     "FACTORED",
+    "IMAGENET_PROBE",
     "OWN_WEIGHT",
     "PROTEIN_METHODS",
     "SHAPES_VIEWS",
@@ -31,6 +34,7 @@ __all__ = [
     "contrastive",
     "factored",
     "method",
+    "objectives",
     "parse",
     "protein_overrides",
     "proteins",

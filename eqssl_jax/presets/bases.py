@@ -14,6 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from eqssl_jax import methods
 from eqssl_jax.presets.care import contrastive, two_views, with_care
 from eqssl_jax.presets.variants import parse
 
@@ -84,8 +85,9 @@ def with_base(config: ConfigDict, base: str, values: str = "paper") -> ConfigDic
     """
     if base not in BASES:
         raise ValueError(f"The base method {base!r} is unknown: choose from {', '.join(BASES)}.")
-    config.objectives.info_nce.weight = 0.0
-    config.objectives["info_nce" if base == "simclr" else base].weight = 1.0
+    del config.objectives["info_nce"]
+    key = "info_nce" if base == "simclr" else base
+    config.objectives[key] = ConfigDict(methods.entry(base))
     if base == "moco" and config.data.name in MOCO_WEIGHTS:
         care = config.objectives.equivariance
         care.weight, care.splits = MOCO_WEIGHTS[config.data.name]
@@ -100,7 +102,7 @@ def with_base(config: ConfigDict, base: str, values: str = "paper") -> ConfigDic
 
 def with_equimod(config: ConfigDict) -> ConfigDict:
     """EquiMod beside the base method, λ 1: Devillers and Lefort 2023, arXiv:2211.01244."""
-    config.objectives.equimod.weight = 1.0
+    config.objectives.equimod = ConfigDict(methods.entry("equimod"))
     if config.data.name in SMALL:
         config.objectives.equimod.projector, config.objectives.equimod.parameters = (256, 64), 32
     return config
@@ -119,8 +121,10 @@ def _equimod_training(config: ConfigDict, base: str) -> None:
     config.model.projector = (2048, 2048, 128) if base == "simclr" else (4096, 256)
     optimizer = config.optimizer
     optimizer.name, optimizer.learning_rate = "lars", EQUIMOD_RATES[base]
+    optimizer.trust, optimizer.clip = 1e-3, False
     optimizer.weight_decay, optimizer.schedule, optimizer.warmup_epochs = 1e-6, "cosine", 10.0
-    config.objectives.info_nce.temperature = 0.5
+    if base == "simclr":
+        config.objectives.info_nce.temperature = 0.5
     if base == "byol":
         config.target.momentum, config.target.final = 0.996, 1.0
 

@@ -5,7 +5,7 @@ import math
 from ml_collections import ConfigDict
 
 from eqssl_jax.config import base
-from eqssl_jax.presets.care import SHAPES_SIZES
+from eqssl_jax.presets.care import SHAPES_SIZES, objectives
 from eqssl_jax.presets.variants import set_roles
 
 # Sets for recipes with a role for every factor (`factored`).
@@ -49,6 +49,7 @@ def factored(dataset: str) -> ConfigDict:
     config.train.epochs = 60.0
     optimizer = config.optimizer
     optimizer.learning_rate, optimizer.schedule, optimizer.warmup_epochs = 2e-3, "cosine", 1.0
+    config.objectives = objectives(simclr={})
     # The images of a ladder: a quarter of the batch costs as much as one more view of all of it.
     config.objectives.order.images = 32
     if dataset == "shapes":

@@ -8,6 +8,7 @@ import math
 
 from ml_collections import ConfigDict
 
+from eqssl_jax import methods
 from eqssl_jax.config import base
 
 # Weights of the objectives, and the role of the rotation.
@@ -56,7 +57,14 @@ def proteins(method: str) -> ConfigDict:
     config.sharing = ConfigDict({"rotate": "auto"})
     config.model.encoder = "deepset"
     config.model.projector, config.model.projector_batch_norm = (64, 16), False
-    config.objectives.equivariance.splits = 4
+    config.objectives = ConfigDict(
+        {
+            "info_nce": methods.entry("simclr"),
+            "alignment": methods.entry("alignment"),
+            "uniformity": methods.entry("uniformity"),
+            "equivariance": methods.entry("care", splits=4),
+        }
+    )
     config.train.batch_size = 64
     config.train.epochs = 400.0
     config.train.save_every, config.train.log_every = 1000, 100

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import presets
+from eqssl_jax import methods, presets
 from eqssl_jax.studies import figures, scales
 from eqssl_jax.studies.base import DataChoice, Runs, Study
 from eqssl_jax.studies.methods import simclr
@@ -21,10 +21,11 @@ def _ablation(scale: str, data: DataChoice) -> Runs:
     runs = {}
     for name in COMBINATIONS:
         config = scales.config("cifar10", presets.with_care, scale, data)
-        config.objectives.info_nce.weight = 0.0
+        del config.objectives["info_nce"]
         chosen = name.split("_")
         for part in ("inv", "unif"):
-            config.objectives[_PARTS[part]].weight = float(part in chosen)
+            if part in chosen:
+                config.objectives[_PARTS[part]] = ConfigDict(methods.entry(_PARTS[part]))
         if "equi" not in chosen:
             config.objectives.equivariance.weight = 0.0
         _every_step(config, scale)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from eqssl_jax import methods
 from eqssl_jax.studies.base import DataChoice, Study
 
 
@@ -86,7 +87,7 @@ def choose(
 def _seeded(name: str, config: ConfigDict, seed: int) -> Chosen:
     own = ConfigDict(config.to_dict())
     own.seed = seed
-    return Chosen(name, seed, own.lock())
+    return Chosen(name, seed, methods.resolved(own))
 
 
 def _split(

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from eqssl_jax import data
+from eqssl_jax import data, methods
 from eqssl_jax.config import plain
 from eqssl_jax.studies.devices import DEVICES, UTILISATION
 from eqssl_jax.training.plan import step_flops
@@ -126,22 +126,19 @@ def _shape(config: ConfigDict) -> str:
     Weights count as on or off. The number of groups is left out: 4 for 16 changes the FLOPs of
     the smallest encoder by less than a thousandth.
     """
-    found = plain(config)
-    weights = {}
-    geometry = found["objectives"].pop("geometry")
-    for name, settings in found["objectives"].items():
-        weights[name] = {**settings, "weight": settings["weight"] > 0, "splits": 0}
-        weights[name].pop("temperature", None)
+    values = plain(methods.resolved(config))
     parts = {
-        "model": found["model"],
-        "recipe": [found["recipe"]["name"], found["recipe"]["options"].get("size")],
-        "roles": found["roles"],
-        "geometry": geometry,
-        "objectives": {name: one for name, one in weights.items() if one["weight"]},
-        "image": found["data"]["size"],
-        "options": found["data"]["options"],  # such as the points of a cloud
-        "batch": found["train"]["batch_size"],
-        "optimizer": found["optimizer"]["name"],
+        "model": values["model"],
+        "recipe": [values["recipe"]["name"], values["recipe"]["options"].get("size")],
+        "roles": values["roles"],
+        "objectives": {
+            key: {**entry, "weight": entry["weight"] > 0, "splits": 0, "temperature": 0}
+            for key, entry in values["objectives"].items()
+        },
+        "image": values["data"]["size"],
+        "options": values["data"]["options"],  # such as the points of a cloud
+        "batch": values["train"]["batch_size"],
+        "optimizer": values["optimizer"]["name"],
     }
     return json.dumps(parts, sort_keys=True)
 

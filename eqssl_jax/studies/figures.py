@@ -100,7 +100,7 @@ def retrieval(trainings: Trainings, stem: Path) -> list[Path]:
     path = _named(stem, "neighbours")
     results = {run: trainings[run][0].last() for run in asked}
     found = same_queries(asked)
-    figures.retrieval_blocks(
+    figures.neighbours(
         found["query"], found["changed"], found["before"], found["after"], path, results=results
     )
     return [path]

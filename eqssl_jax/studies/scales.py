@@ -76,16 +76,6 @@ _EVALUATION: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ),
 }
 
-# Gupta et al. 2024 (arXiv:2306.13924), appendix; the views are those of He et al. 2020.
-_IMAGENET_PROBE: Mapping[str, Any] = {
-    "care_optimizer": "sgd",
-    "care_epochs": 60,
-    "care_batch": 128,
-    "care_rate": 30.0,
-    "care_decay": 0.0,
-    "care_recipe": "crop_flip",
-}
-
 
 def check(scale: str) -> None:
     """Refuse a scale that does not exist.
@@ -154,17 +144,13 @@ def config(
         own.model.encoder = encoder
         if size:
             own.data.size = own.recipe.options.size = size
-        if dataset == "imagenet100":
-            # CARE has a recipe of its own there. Without a rotational part it only says which
-            # augmentations the rotation measures are of: the same for all methods.
-            own.objectives.equivariance.recipe = "care_imagenet_equivariant"
     else:
         _shrink(own, SMALL if scale == "small" else SMOKE, scale)
     if data.name:
         own.data.name, own.data.directory, own.data.split = *data, "train"
     preset, options = _EVALUATION[scale]
     if scale == "paper" and dataset == "imagenet100":
-        options = {**options, **_IMAGENET_PROBE}
+        options = {**options, **presets.IMAGENET_PROBE}
     own.evaluation.preset, own.evaluation.options = preset, ConfigDict(dict(options))
     return own
 

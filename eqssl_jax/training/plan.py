@@ -7,7 +7,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from eqssl_jax.method import Role, build_recipe, resolve
+from eqssl_jax import views
+from eqssl_jax.methods import Role, build_recipe, find, resolve
+from eqssl_jax.training.checks import compared_groups
 from eqssl_jax.training.setup import Setup, build_network
 from eqssl_jax.training.step import compile_step, make_step
 
@@ -18,12 +20,8 @@ def plan(run: Setup) -> dict[str, str]:
     """Every fact of the plan by name, as text. Compiles nothing; for that see `costs`."""
     state = jax.eval_shape(run.init)
     batch, config = run.config.train.batch_size, run.config
-    sets = {
-        name: f"{spec.pattern.views} views of {spec.images or batch} images"
-        + (", also for the target network" if name in run.method.target_views else "")
-        for name, spec in run.method.views.items()
-    }
-    views = sum(_encoded(run, name) * (s.images or batch) for name, s in run.method.views.items())
+    sets = {name: _view_set(run, name) for name in run.method.views}
+    encoded = sum(_encoded(run, name) * (s.images or batch) for name, s in run.method.views.items())
     roles = resolve(config, build_recipe(config.recipe.name, config.recipe.options))
     counts = {
         f"parameters of the {part}": f"{size(tree):,}"
@@ -47,7 +45,7 @@ def plan(run: Setup) -> dict[str, str]:
         "optimizer": f"{config.optimizer.name}, rate {config.optimizer.learning_rate:g} "
         f"({config.optimizer.schedule}), weight decay {config.optimizer.weight_decay:g}",
         "steps": f"{run.steps:,} of {batch} images, {run.steps_per_epoch:,} an epoch",
-        "forwards per step": f"{views:,} images",
+        "forwards per step": f"{encoded:,} images",
         "devices": f"{run.mesh.size} × {run.mesh.devices.flat[0].device_kind}; "
         f"each holds the whole state and a part of the batch",
         **_groups(run),
@@ -56,19 +54,16 @@ def plan(run: Setup) -> dict[str, str]:
 
 
 def _groups(run: Setup) -> dict[str, str]:
-    """Whether the groups of CARE lie whole on devices: if not, their embeddings are exchanged."""
-    if "equivariance" not in run.method.objectives:
-        return {}
-    config, devices = run.config, run.mesh.size
-    groups = config.objectives.equivariance.splits
-    compared = run.method.views[run.method.objectives["equivariance"][1].names()[0]]
-    images = compared.images or config.train.batch_size
-    text = f"{groups} of {images // groups} images"
-    if groups % devices == 0 and images == config.train.batch_size:
-        return {"groups of CARE": f"{text}, {groups // devices} whole on each device"}
-    return {
-        "groups of CARE": f"{text}; not whole on {devices} devices, which exchange their embeddings"
-    }
+    """Whether groups that are compared lie whole on devices: if not, embeddings are exchanged."""
+    facts = {}
+    for name, groups, images in compared_groups(run.config, run.method):
+        text = f"{groups} of {images // groups} images"
+        if groups % run.mesh.size == 0 and images == run.config.train.batch_size:
+            text += f", {groups // run.mesh.size} whole on each device"
+        else:
+            text += f"; not whole on {run.mesh.size} devices, which exchange their embeddings"
+        facts[f"groups of {name}"] = text
+    return facts
 
 
 def costs(run: Setup) -> dict[str, str]:
@@ -85,20 +80,27 @@ def costs(run: Setup) -> dict[str, str]:
     }
 
 
+def _view_set(run: Setup, name: str) -> str:
+    """How many views of how many images, and who shares a draw in them."""
+    spec = run.method.views[name]
+    images = spec.images or run.config.train.batch_size
+    shared: dict[str, list[str]] = {}
+    for part, words in views.describe(spec.pattern, spec.transform.identity, images).items():
+        shared.setdefault(words, []).append(part)
+    text = f"{spec.pattern.views} views of {images} images: "
+    text += "; ".join(f"{', '.join(parts)} {words}" for words, parts in shared.items())
+    return text + ("; also for the target network" if name in run.method.target_views else "")
+
+
 def _role(part: str, line: Role, run: Setup) -> str:
     """What a part of the recipe is for, in one line."""
-    shared = {"independent": "independent in", "shared": "shared by", "rest": "not in"}
-    names = {
-        "rotational": "equivariance",
-        "ordered": f"order_{part}",
-        "predicted": f"prediction_{part}",
-    }
-    text = f"{line.role}: {shared[line.sharing]} the contrast views"
-    name = names.get(line.role)
-    if name is None:
-        return text
-    weighted = run.method.objectives.get(name)
-    return f"{text}; " + (f"{name} × {weighted[0]:g}" if weighted else f"{name} has weight 0")
+    texts = []
+    for key, values in run.config.objectives.items():
+        if find(values.method).role == line.role:
+            weighted = run.method.objectives.get(key) or run.method.objectives.get(f"{key}_{part}")
+            name = key if key in run.method.objectives else f"{key}_{part}"
+            texts.append(f"{name} × {weighted[0]:g}" if weighted else f"{name} has weight 0")
+    return "; ".join([line.role, *texts])
 
 
 def _encoded(run: Setup, name: str) -> int:

@@ -2,9 +2,9 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,17 +14,16 @@ from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
-from eqssl_jax import data, encoders, method
+from eqssl_jax import data, encoders, methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders import Network
-from eqssl_jax.method import Method
+from eqssl_jax.methods import Method
 from eqssl_jax.training.checks import (
     check_batch,
     check_budget,
     check_inputs,
     check_measurements,
-    check_reading,
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.optimizer import learning_rate, optimizer
@@ -105,16 +104,18 @@ def setup(
     training: bool = True,
     dataset: Dataset | None = None,
     workdir: Path | None = None,
+    roles: Collection[str] = (),
 ) -> Setup:
     """Load the data and build network, method and optimiser.
 
     Args:
-      config: see `config.base`.
+      config: see `config.base`; its objectives become those in use (`methods.resolved`).
       training: False leaves out what only training needs to hold on this machine: a batch that its
         devices can share.
       dataset: stands in for the data of the config, to plan without it.
       workdir: of the run. If it was trained before, its network normalises by the statistics of
         the images that it was trained on, not by those of the data as they are now.
+      roles: whose objectives are kept although no part has them, for advice.
 
     Raises:
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
@@ -122,11 +123,10 @@ def setup(
     """
     config = checked(config)
     mesh = make_mesh()
-    config = with_absolute_paths(config)
-    built = method.build(config)
+    config = with_absolute_paths(methods.resolved(config, roles=roles))
+    built = methods.build(config)
     check_batch(config, built, mesh.size if training else 1)
     check_measurements(config)
-    check_reading(config)
     dataset = dataset or load_dataset(config)
     check_inputs(config, dataset)
     if config.data.split not in dataset.splits:
@@ -151,7 +151,7 @@ def setup(
         )
     steps = train.steps or round(train.epochs * steps_per_epoch)
     check_budget(config, steps)
-    built = method.scheduled(built, config, steps)
+    built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
@@ -218,10 +218,6 @@ def load_dataset(config: ConfigDict) -> Dataset:
 def _dataset(settings: str) -> Dataset:
     chosen = json.loads(settings)
     on_device: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
-    if chosen["on_device"] not in on_device:
-        raise ValueError(
-            f"config.data.on_device is {chosen['on_device']!r}; choose from {list(on_device)}."
-        )
     return data.load(
         name=chosen["name"],
         directory=chosen["directory"] or None,
@@ -237,17 +233,19 @@ def _dataset(settings: str) -> Dataset:
 def at_view_size(dataset: Dataset, config: ConfigDict) -> Dataset:
     """The data set as the recipe's identity shows it, if views have another size than images.
 
-    An encoder is evaluated at the resolution it was trained at: whole images, resized.
+    An encoder is evaluated at the resolution it was trained at: on whole images, resized, or as
+    the identity of config.evaluation.recipe shows them (ImageNet's centre crop).
     """
-    recipe = method.build_recipe(config.recipe.name, config.recipe.options)
+    name, options = _seen_recipe(config)
+    recipe = methods.build_recipe(name, options, "config.evaluation.recipe")
     image = jax.ShapeDtypeStruct(dataset.image_shape, "float32")
     shape = jax.eval_shape(recipe.apply, recipe.identity, image).shape
     if shape == tuple(dataset.image_shape):
         return dataset
-    options = json.dumps(plain(config)["recipe"]["options"], sort_keys=True)
+    seen = name, json.dumps(options, sort_keys=True)
     splits = {
-        name: split._replace(read=_resized(split.read, config.recipe.name, options))
-        for name, split in dataset.splits.items()
+        split_name: split._replace(read=_resized(split.read, *seen))
+        for split_name, split in dataset.splits.items()
     }
     return dataset._replace(image_shape=shape, splits=splits)
 
@@ -257,7 +255,7 @@ def at_view_size(dataset: Dataset, config: ConfigDict) -> Dataset:
 def _resized(
     read: Callable[[PyTree, Array], Array], recipe: str, options: str
 ) -> Callable[[PyTree, Array], Array]:
-    transform = method.build_recipe(recipe, json.loads(options))
+    transform = methods.build_recipe(recipe, json.loads(options))
 
     def resized(pool: PyTree, inputs: Array) -> Array:
         return jax.vmap(functools.partial(transform.apply, transform.identity))(read(pool, inputs))
@@ -266,11 +264,20 @@ def _resized(
 
 
 def measured_recipe(config: ConfigDict) -> Transform:
-    """The recipe of the equivariance views if it has its own, else that of all views."""
-    own = config.objectives.equivariance
-    if own.recipe:
-        return method.build_recipe(own.recipe, own.recipe_options)
-    return method.build_recipe(config.recipe.name, config.recipe.options)
+    """The recipe of config.evaluation if it names one, else that of an objective (CARE's views)
+    that has one of its own, else that of all views."""
+    for values in config.objectives.values():
+        if values.get("recipe") and not config.evaluation.recipe:
+            return methods.build_recipe(values.recipe, values.recipe_options)
+    return methods.build_recipe(*_seen_recipe(config), "config.evaluation.recipe")
+
+
+def _seen_recipe(config: ConfigDict) -> tuple[str, dict[str, Any]]:
+    """Name and options of the recipe whose identity evaluation sees images through."""
+    options = plain(config)["recipe"]["options"]
+    if not config.evaluation.recipe:
+        return config.recipe.name, options
+    return config.evaluation.recipe, {"size": options["size"]} if "size" in options else {}
 
 
 def build_network(
@@ -291,6 +298,7 @@ def build_network(
         std=tuple(std),
         compute_dtype=model.compute_dtype,
         conv=conv or model.conv,
+        vit=encoders.ViTSettings(**model.vit),
     )
 
 

@@ -8,7 +8,7 @@ from jax.sharding import SingleDeviceSharding
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
-from eqssl_jax import method
+from eqssl_jax import methods
 from eqssl_jax.encoders import Network
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.optimizer import optimizer
@@ -76,7 +76,7 @@ def open_run(workdir: Path, step: int | str = "latest") -> StoredRun:
 def _abstract_state(config: ConfigDict, network: Network, trained_on: Provenance) -> TrainState:
     """Shapes of a state of the run, computed without weights or data."""
     # Neither a schedule nor the length of the training changes a shape.
-    built = method.scheduled(method.build(config), config, 1)
+    built = methods.scheduled(methods.build(config), config, 1)
     update = optimizer(config.optimizer, lambda step: 0.0)
     state = jax.eval_shape(
         lambda: init_state(

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import __version__
 from eqssl_jax.config import differences, load, plain
+from eqssl_jax.methods.stored import converted
 
 # Settings that no trained number depends on: a run may go on with others.
 FREE = (
@@ -125,7 +126,7 @@ def read_config(workdir: Path) -> ConfigDict:
             f"training was started with."
         )
     try:
-        return load(json.loads(path.read_text(encoding="utf-8")))
+        return load(converted(json.loads(path.read_text(encoding="utf-8"))))
     except ValueError as error:  # no JSON, no text, or no config
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or train in another --workdir."

@@ -6,24 +6,29 @@ A pattern decides only how parameters are drawn; applying them is always the sam
 | pattern          | one draw per ...                       | serves                              |
 |------------------|----------------------------------------|-------------------------------------|
 | `independent(v)` | image and view                         | InfoNCE and other invariances       |
-| `grouped(g)`     | group of images and view               | CARE's Gram match                   |
-| `ladder(rungs)`  | image, walked from identity to the draw| order preservation, sweeps          |
+| `grouped(...)`   | group of images and view               | CARE's Gram match, pairs of images  |
+| `ladder(rungs)`  | image, approached from the identity    | order preservation, sweeps          |
 | `paired(v)`      | image, shared by its views             | what must not become an invariance  |
-| `still(v)`       | (always the identity)                  | what a view set leaves out          |
-| `mix(base, ...)` | as each named part says                | a role for each transformation      |
-| `choose(i, ...)` | as pattern number i says               | many roles in one compiled program  |
+| `fixed(v)`       | (always the identity)                  | what a view set leaves out          |
+| `mix(base, ...)` | as the pattern of each named part      | a role for each transformation      |
+| `choose(i, ...)` | as pattern number i                    | many roles in one compiled program  |
+
+Who shares a draw in a pattern, of whatever author, is told in words by `describe`.
 """
 
 from eqssl_jax.views.base import Draws, Pattern, ViewSpec, render
+from eqssl_jax.views.description import describe
 from eqssl_jax.views.ladders import ladder, ladder_parts
 from eqssl_jax.views.mixing import choose, mix
-from eqssl_jax.views.sharing import grouped, independent, paired, still
+from eqssl_jax.views.sharing import fixed, grouped, independent, paired
 
 __all__ = [
     "Draws",
     "Pattern",
     "ViewSpec",
     "choose",
+    "describe",
+    "fixed",
     "grouped",
     "independent",
     "ladder",
@@ -31,5 +36,4 @@ __all__ = [
     "mix",
     "paired",
     "render",
-    "still",
 ]

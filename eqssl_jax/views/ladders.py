@@ -39,12 +39,12 @@ def ladder(rungs: int, *, spacing: str = "random") -> Pattern:
         else:
             s = jnp.sort(jax.random.uniform(key_rungs, (rungs, count)), axis=0)
 
-        def interpolate(leaf: Array, rest: Array) -> Array:
+        def interpolate(leaf: Array, identity: Array) -> Array:
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 return jnp.broadcast_to(leaf[None], (rungs, *leaf.shape))
             along = s.reshape(rungs, count, *[1] * (leaf.ndim - 1))
-            rest = jnp.asarray(rest)[(None,) * (along.ndim - jnp.ndim(rest))]
-            return rest + along * (leaf[None] - rest)
+            start = jnp.asarray(identity)[(None,) * (along.ndim - jnp.ndim(identity))]
+            return start + along * (leaf[None] - start)
 
         params = jax.tree.map(interpolate, drawn, transform.identity)
         return Draws(params, s * _moves(drawn, transform.identity, count)[None])
@@ -53,7 +53,7 @@ def ladder(rungs: int, *, spacing: str = "random") -> Pattern:
 
 
 def ladder_parts(transform: Transform) -> tuple[str, ...]:
-    """The parts of a chain that have a magnitude: a number in their draw that is not at rest.
+    """The parts of a chain that have a magnitude: a number in their draw that can differ.
 
     >>> from eqssl_jax import transforms as t
     >>> ladder_parts(t.chain(flip=t.horizontal_flip(), turn=t.rotate(), same=t.hue(0.0)))
@@ -69,9 +69,9 @@ def _moving() -> Callable[..., dict[str, Bool[Array, ""]]]:
     quick = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
 
     def moving(key: Key[Array, ""], identity: Params, *, sample: Callable) -> dict[str, Array]:
-        count = 64  # draws: `maybe` leaves many at rest
+        count = 64  # draws: `maybe` leaves many at the identity
         drawn = jax.vmap(sample)(jax.random.split(key, count))
-        return {name: _moves(drawn[name], rest, count).any() for name, rest in identity.items()}
+        return {name: _moves(drawn[name], part, count).any() for name, part in identity.items()}
 
     return jax.jit(moving, static_argnames="sample", compiler_options=quick)
 
@@ -79,8 +79,8 @@ def _moving() -> Callable[..., dict[str, Bool[Array, ""]]]:
 def _moves(drawn: Params, identity: Params, count: int) -> Float[Array, " n"]:
     """1 for each draw with a number that differs from the identity's, else 0."""
     moved = jnp.zeros((count,), bool)
-    for leaf, rest in zip(jax.tree.leaves(drawn), jax.tree.leaves(identity), strict=True):
+    for leaf, start in zip(jax.tree.leaves(drawn), jax.tree.leaves(identity), strict=True):
         if jnp.issubdtype(leaf.dtype, jnp.floating):
-            differs = leaf != jnp.asarray(rest)[None]
+            differs = leaf != jnp.asarray(start)[None]
             moved |= differs.reshape(count, -1).any(axis=1)
     return moved.astype(jnp.float32)

@@ -9,7 +9,7 @@ from eqssl_jax.views.base import Draws, Pattern
 
 
 def mix(base: Pattern, **parts: Pattern) -> Pattern:
-    """Share the draws of a chain as `base` says, those of named parts as their own pattern says.
+    """Share the draws of a chain as `base` does, those of named parts as their own pattern does.
 
     >>> from eqssl_jax import views
     >>> views.mix(views.independent(2), rotate=views.paired(2)).views
@@ -20,8 +20,8 @@ def mix(base: Pattern, **parts: Pattern) -> Pattern:
         (when drawing) if the transformation has no part of that name.
     """
     if any(part.views != base.views for part in parts.values()):
-        found = {"base": base.views} | {name: part.views for name, part in parts.items()}
-        raise ValueError(f"mix() needs the same number of views everywhere, found {found}.")
+        counts = {"base": base.views} | {name: part.views for name, part in parts.items()}
+        raise ValueError(f"mix() needs the same number of views everywhere, found {counts}.")
 
     def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
         missing = sorted(set(parts) - set(transform.identity))
@@ -50,6 +50,7 @@ def choose(which: Int[Array, ""] | int, *patterns: Pattern) -> Pattern:
     """One of several patterns, by a number that may differ between the copies of a vmap.
 
     All of them draw from the same key and one result is taken, so a number costs no compilation.
+    A plain number is the pattern of that number itself.
 
     Raises:
       ValueError: without patterns, if they differ in their number of views, or for a ladder (its
@@ -61,15 +62,18 @@ def choose(which: Int[Array, ""] | int, *patterns: Pattern) -> Pattern:
             f"{[pattern.views for pattern in patterns]}."
         )
 
+    if isinstance(which, int):
+        return patterns[which]
+
     def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
         drawn = [pattern.draw(key, transform, count) for pattern in patterns]
-        if any(one.magnitude is not None for one in drawn):
+        if any(draws.magnitude is not None for draws in drawn):
             raise ValueError("choose() takes no ladders.")
 
         def take(*leaves: Array) -> Array:
             return jnp.stack(leaves)[which]
 
-        return Draws(jax.tree.map(take, *(one.params for one in drawn)))
+        return Draws(jax.tree.map(take, *(draws.params for draws in drawn)))
 
     return Pattern(patterns[0].views, draw)
 

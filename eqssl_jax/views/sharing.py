@@ -30,45 +30,68 @@ def paired(views: int = 2) -> Pattern:
     return Pattern(views, draw)
 
 
-def grouped(groups: int, views: int = 2, *, reference: str = "augmented") -> Pattern:
-    """One draw for each of `groups` equal, contiguous chunks of the batch, and for each view.
+def grouped(
+    groups: int | None = None,
+    views: int = 2,
+    *,
+    size: int | None = None,
+    reference: str = "augmented",
+) -> Pattern:
+    """One draw for each group of neighbouring images, and for each view.
 
     Args:
-      groups: how many distinct draws a view holds; the batch size must be a multiple of it.
+      groups: how many groups of equal size a batch is cut into; it must be a multiple of them.
       views: how many views.
+      size: images in a group, in place of `groups`: for any number of images, of which the last
+        group may hold fewer. 2 makes pairs that share their draws (STL: Yu et al. 2024,
+        arXiv:2501.08712).
       reference: "augmented" draws every view; "identity" leaves the first view untransformed
         (the un-augmented Gram matrix of CARE's equation, Gupta et al. 2024, arXiv:2306.13924).
 
     Raises:
-      ValueError: for groups < 1, an unknown reference, or (when drawing) a batch that is not a
-        multiple of `groups`.
+      ValueError: for neither or both of `groups` and `size`, a number below 1, an unknown
+        reference, or (when drawing) a batch that is not a multiple of `groups`.
     """
     check_views("grouped", views)
-    if groups < 1:
-        raise ValueError(f"grouped() needs at least one group, found groups={groups}.")
+    if (groups is None) == (size is None):
+        raise ValueError(
+            f"grouped() takes the number of groups or the size of a group, found groups={groups} "
+            f"and size={size}."
+        )
+    if (groups or size or 0) < 1:
+        raise ValueError(
+            f"grouped() needs at least one group of one image, found groups={groups}, size={size}."
+        )
     if reference not in ("augmented", "identity"):
         raise ValueError(
             f"grouped() takes reference 'augmented' or 'identity', found {reference!r}."
         )
 
     def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
-        if count % groups:
-            raise ValueError(
-                f"grouped({groups}) cannot cut a batch of {count} images into equal groups: "
-                f"use a batch size that is a multiple of {groups}, or another number of groups."
-            )
-        keys = jax.random.split(key, (views, groups))
+        length = size or _equal_length(groups or 1, count)
+        keys = jax.random.split(key, (views, -(-count // length)))
         drawn = jax.vmap(jax.vmap(transform.sample))(keys)  # [V, G, ...]
         if reference == "identity":
-            drawn = jax.tree.map(lambda leaf, rest: leaf.at[0].set(rest), drawn, transform.identity)
-        return Draws(jax.tree.map(lambda leaf: jnp.repeat(leaf, count // groups, axis=1), drawn))
+            drawn = jax.tree.map(
+                lambda leaf, identity: leaf.at[0].set(identity), drawn, transform.identity
+            )
+        return Draws(jax.tree.map(lambda x: jnp.repeat(x, length, axis=1)[:, :count], drawn))
 
     return Pattern(views, draw)
 
 
-def still(views: int = 2) -> Pattern:
+def _equal_length(groups: int, count: int) -> int:
+    if count % groups:
+        raise ValueError(
+            f"grouped({groups}) cannot cut a batch of {count} images into equal groups: "
+            f"use a batch size that is a multiple of {groups}, or another number of groups."
+        )
+    return count // groups
+
+
+def fixed(views: int = 2) -> Pattern:
     """The identity in every view."""
-    check_views("still", views)
+    check_views("fixed", views)
 
     def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
         del key

@@ -46,6 +46,27 @@ def knn_accuracy(
     >>> knn_accuracy(bank, labels, np.array([[2.0, 1], [1, 3]]), labels, k=1)
     1.0
     """
+    predicted = knn_classes(
+        bank, bank_labels, queries, query_labels, k=k, temperature=temperature, classes=classes
+    )
+    return float(np.mean(predicted == np.asarray(query_labels)))
+
+
+def knn_classes(
+    bank: Float[Array | np.ndarray, "n h"],
+    bank_labels: Int[Array | np.ndarray, " n"],
+    queries: Float[Array | np.ndarray, "q h"],
+    query_labels: Int[Array | np.ndarray, " q"],
+    *,
+    k: int = 200,
+    temperature: float = 0.5,
+    classes: int | None = None,
+) -> Int[np.ndarray, " q"]:
+    """The class that the neighbours of each query vote for; arguments as of `knn_accuracy`.
+
+    Raises:
+      ValueError: as `knn_accuracy`.
+    """
     labels = np.asarray(bank_labels)
     _check(bank, labels, queries, np.asarray(query_labels), k, temperature)
     classes = int(labels.max()) + 1 if classes is None else classes
@@ -64,7 +85,7 @@ def knn_accuracy(
         classes=classes,
         chunk=chunk,
     )
-    return float(np.mean(np.asarray(predicted) == np.asarray(query_labels)))
+    return np.asarray(predicted)
 
 
 @partial(jax.jit, static_argnames=("k", "classes", "chunk"))

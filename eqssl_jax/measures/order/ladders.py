@@ -47,7 +47,7 @@ def draw_ladders(
 ) -> Ladders:
     """Ladders of every part; the last of `counts` is the held-out split.
 
-    Clean, they are draws of `views.mix(views.still(V), part=views.ladder(V, spacing="even"))`; amid
+    Clean, they are draws of `views.mix(views.fixed(V), part=views.ladder(V, spacing="even"))`; amid
     other changes, of the same with `views.independent(V)`. The ladder of a part is the same in
     both, and the draws of the others are the same whichever part walks: numbers then differ by what
     they compare, not by their draws.

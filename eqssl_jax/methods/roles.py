@@ -16,38 +16,53 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from eqssl_jax import views
 from eqssl_jax.transforms.base import Transform
-from eqssl_jax.views import Pattern, ViewSpec
+from eqssl_jax.views import Pattern
 
-INDEPENDENT, SHARED, REST = "independent", "shared", "rest"
+SHARINGS = INDEPENDENT, SHARED, FIXED = ("independent", "shared", "fixed")
 
 # Role -> what the contrast views may see of it, the usual one first.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "invariant": (INDEPENDENT,),
-    "rotational": (INDEPENDENT, SHARED, REST),
-    "ordered": (SHARED, REST),
+    "rotational": (INDEPENDENT, SHARED, FIXED),
+    "ordered": (SHARED, FIXED),
     "predicted": (INDEPENDENT,),
-    "off": (REST,),
+    "off": (FIXED,),
 }
 # Roles whose parts each have an objective, which `config.role_weights` can weigh.
 WEIGHTED = ("ordered", "predicted")
 
 
 class Role(NamedTuple):
-    """One line of the table.
+    """One line of the table, in words.
 
     Attributes:
       role: a key of `ROLES`.
-      sharing: what the two contrast views see: "independent", "shared" or "rest".
+      sharing: what the two contrast views see: "independent", "shared" or "fixed".
       weight: factor on the objective that this part has for itself.
     """
 
     role: str
     sharing: str
     weight: float = 1.0
+
+
+class Line(NamedTuple):
+    """One line of the table as numbers, which may be traced: so one program serves many tables.
+
+    Attributes:
+      sharing: what the two contrast views see, an index of `SHARINGS`.
+      weights: by role, the factor on the objective that the part has for itself; a role that is
+        missing is one that the part never has, a traced 0 one that it has not in this table.
+    """
+
+    sharing: int | Int[Array, ""]
+    weights: Mapping[str, float | Float[Array, ""]]
 
 
 def resolve(config: ConfigDict, recipe: Transform) -> dict[str, Role]:
@@ -78,19 +93,14 @@ def resolve(config: ConfigDict, recipe: Transform) -> dict[str, Role]:
     return table
 
 
-def parts(table: Mapping[str, Role], role: str) -> list[str]:
-    """The parts with a role, in the order of the recipe."""
-    return [part for part, line in table.items() if line.role == role]
-
-
-def check_contrast(table: Mapping[str, Role], *, compared: bool) -> None:
+def check_contrast(lines: Mapping[str, Line]) -> None:
     """Two views that are compared must be able to differ.
 
     Raises:
-      ValueError: if the views are compared and no part is drawn independently.
+      ValueError: if no part is drawn independently.
     """
-    if compared and not any(line.sharing == INDEPENDENT for line in table.values()):
-        named = ", ".join(f"{part} {line.role}" for part, line in table.items())
+    if all(isinstance(line.sharing, int) and line.sharing for line in lines.values()):
+        named = ", ".join(f"{part} {'/'.join(line.weights)}" for part, line in lines.items())
         raise ValueError(
             f"Both contrast views of an image would be the same, since no part of the recipe is "
             f"drawn independently ({named}): make at least one part invariant, rotational or "
@@ -98,52 +108,62 @@ def check_contrast(table: Mapping[str, Role], *, compared: bool) -> None:
         )
 
 
+def lines(table: Mapping[str, Role]) -> dict[str, Line]:
+    """The table as the builder reads it: numbers by part."""
+    return {
+        part: Line(SHARINGS.index(entry.sharing), {entry.role: entry.weight})
+        for part, entry in table.items()
+    }
+
+
+def parts_with(lines: Mapping[str, Line], role: str) -> list[str]:
+    """The parts that have a role, or may have it where weights are traced."""
+    return [part for part, line in lines.items() if role in line.weights]
+
+
+def is_zero(weight: float | Array) -> bool:
+    """Whether a weight is known to be 0 before anything is computed."""
+    return isinstance(weight, int | float) and weight == 0
+
+
+def amount(weight: float | Array) -> int | Array:
+    """1 where the role is given, else 0: a number of `views.choose`."""
+    return int(weight > 0) if isinstance(weight, int | float) else (weight > 0).astype(jnp.int32)
+
+
+def strength(lines: Mapping[str, Line], role: str) -> float | Array:
+    """1 if any part has the role, else 0."""
+    weights = [lines[part].weights[role] for part in parts_with(lines, role)]
+    if all(isinstance(weight, int | float) for weight in weights):
+        return float(any(weight > 0 for weight in weights))
+    return jnp.any(jnp.stack([jnp.asarray(weight) for weight in weights]) > 0).astype(jnp.float32)
+
+
 def contrast_pattern(
-    table: Mapping[str, Role], others: Mapping[str, Pattern] = MappingProxyType({})
+    lines: Mapping[str, Line], others: Mapping[str, Pattern] = MappingProxyType({})
 ) -> Pattern:
     """Two views of each image, whose draws are independent, shared or left out part by part.
 
-    `others` are the patterns of parts that are shared in a way of their own.
+    `others` are the patterns of parts that a method shares in its own way.
     """
-    kinds = {SHARED: views.paired(2), REST: views.still(2)}
-    special = {part: kinds[line.sharing] for part, line in table.items() if line.sharing in kinds}
+    kinds = views.independent(2), views.paired(2), views.fixed(2)
+    special = {
+        part: views.choose(line.sharing, *kinds)
+        for part, line in lines.items()
+        if not is_zero(line.sharing)
+    }
     return views.mix(views.independent(2), **{**special, **others})
-
-
-def ladder_views(
-    part: str,
-    table: Mapping[str, Role],
-    recipe: Transform,
-    *,
-    rungs: int,
-    spacing: str,
-    images: int,
-) -> ViewSpec:
-    """A ladder of one part; all else is drawn once for each image, so that only the part changes.
-
-    What is off stays at rest.
-    """
-    still = {other: views.still(rungs) for other in parts(table, "off")}
-    ladder = views.ladder(rungs, spacing=spacing)
-    pattern = views.mix(views.paired(rungs), **still, **{part: ladder})
-    return ViewSpec(recipe, pattern, images or None, joint=True)
-
-
-def rotational_views(
-    turning: list[str], recipe: Transform, shared: Pattern, images: int
-) -> ViewSpec:
-    """Views whose rotational parts are shared within groups; other parts stay at the identity."""
-    rest = {part: views.still(shared.views) for part in recipe.identity if part not in turning}
-    return ViewSpec(recipe, views.mix(shared, **rest), images or None)
 
 
 def _sharing(part: str, role: str, sharing: str) -> str:
     allowed = ROLES[role]
     if sharing == "auto":
         return allowed[0]
-    if sharing not in (INDEPENDENT, SHARED, REST):
+    if sharing not in SHARINGS:
+        renamed = " ('rest' is now called 'fixed')" if sharing == "rest" else ""
         raise ValueError(
-            f"config.sharing.{part} is {sharing!r}; choose from auto, independent, shared and rest."
+            f"config.sharing.{part} is {sharing!r}; choose from auto, {', '.join(SHARINGS)}"
+            f"{renamed}."
         )
     if sharing not in allowed:
         why = {
@@ -167,8 +187,8 @@ def _weight(part: str, role: str, weight: float) -> float:
         setting = {
             "rotational": "all rotational parts turn together: weigh them by "
             "config.objectives.equivariance.weight",
-            "invariant": "the contrast weighs all parts alike: see "
-            "config.objectives.info_nce.weight, or the strength of the part in the recipe",
+            "invariant": "the contrast weighs all parts alike: see the weight of its entry in "
+            "config.objectives, or the strength of the part in the recipe",
             "off": "it has no objective",
         }[role]
         raise ValueError(
@@ -179,7 +199,7 @@ def _weight(part: str, role: str, weight: float) -> float:
 
 
 def _check_magnitudes(table: Mapping[str, Role], recipe: Transform) -> None:
-    ordered = parts(table, "ordered")
+    ordered = [part for part, line in table.items() if line.role == "ordered"]
     if not ordered:
         return
     able = views.ladder_parts(recipe)

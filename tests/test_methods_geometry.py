@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqssl_jax import method, objectives, presets
+from eqssl_jax import methods, objectives, presets
 from eqssl_jax.advice.prepare import check
 from eqssl_jax.objectives import GEOMETRIES, Views
 
@@ -14,7 +14,7 @@ def config(geometry="sphere", form="euclidean", *, care=True, **changes):
     made = presets.factored("shapes")
     made = presets.with_care(made) if care else made
     made.model.projector = (16, 6)
-    made.objectives.geometry, made.objectives.equivariance.form = geometry, form
+    made.model.geometry, made.objectives.equivariance.form = geometry, form
     made.objectives.equivariance.splits = 2
     for key, value in changes.items():
         *path, last = key.split("__")
@@ -35,7 +35,7 @@ def seen(seed=0) -> Views:
     [("sphere", "euclidean"), ("sphere", "symplectic"), ("hyperboloid", "minkowski")],
 )
 def test_objectives_are_those_of_the_geometry_and_the_form(geometry, form):
-    built = method.build(config(geometry, form)).objectives
+    built = methods.build(config(geometry, form)).objectives
     place, similarity, _ = GEOMETRIES[geometry]
     z1, z2 = place(seen().embeddings)
     matrix = objectives.FORMS[form](z1.shape[1])
@@ -52,7 +52,7 @@ def test_objectives_are_those_of_the_geometry_and_the_form(geometry, form):
 
 def test_forms_and_geometries_are_different_losses():
     values = [
-        float(method.build(config(*chosen)).objectives["equivariance"][1].loss((), seen())[0])
+        float(methods.build(config(*chosen)).objectives["equivariance"][1].loss((), seen())[0])
         for chosen in (("sphere",), ("sphere", "symplectic"), ("hyperboloid", "minkowski"))
     ]
     assert len({round(v, 3) for v in values}) == 3
@@ -61,40 +61,41 @@ def test_forms_and_geometries_are_different_losses():
 @pytest.mark.parametrize("form", ["euclidean", "minkowski"])
 def test_without_a_gram_match_its_form_does_not_matter(form):
     for changes in ({"care": False}, {"objectives__equivariance__weight": 0.0}):
-        built = method.build(config("hyperboloid", form, **changes))
+        built = methods.build(config("hyperboloid", form, **changes))
         assert list(built.objectives) == ["info_nce"]
 
 
 def test_prediction_reads_features_in_any_geometry():
-    built = method.build(config("hyperboloid", care=False, roles__rotate="predicted"))
+    built = methods.build(config("hyperboloid", care=False, roles__rotate="predicted"))
     assert list(built.objectives) == ["info_nce", "prediction_rotate"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "changes", "message"),
     [
-        (("ball",), {}, "geometry is 'ball'; choose from sphere, hyperboloid"),
-        (("sphere", "lorentz"), {}, "form is 'lorentz'; choose from euclidean, minkowski, symp"),
+        (("ball",), {}, "geometry is 'ball'"),
+        (
+            ("sphere", "lorentz"),
+            {},
+            "form is 'lorentz'; it must be one of 'euclidean', 'minkowski', 'symp",
+        ),
         (("sphere", "minkowski"), {}, "do not fit.*geometry to 'hyperboloid'"),
         (("hyperboloid",), {}, "do not fit.*geometry to 'sphere', or the form to 'minkowski'"),
         (("hyperboloid", "symplectic"), {}, "do not fit"),
         (("sphere", "symplectic"), {"model__projector": (16, 5)}, "ends in 5: let it end in 6"),
-        (("hyperboloid",), {"care": False, "roles__rotate": "ordered"}, "order_rotate compares"),
+        (("hyperboloid",), {"care": False, "roles__rotate": "ordered"}, "order compares"),
     ],
 )
 def test_contradictions(arguments, changes, message):
     with pytest.raises(ValueError, match=message):
-        method.build(config(*arguments, **changes))
+        methods.build(config(*arguments, **changes))
 
 
 def test_advice_is_for_the_sphere():
     from types import SimpleNamespace
 
     def run(*chosen):
-        built = SimpleNamespace(objectives={})
-        return SimpleNamespace(
-            config=config(*chosen), split=SimpleNamespace(load=None), method=built
-        )
+        return SimpleNamespace(config=config(*chosen), split=SimpleNamespace(load=None))
 
     for chosen in (("hyperboloid", "minkowski"), ("sphere", "symplectic")):
         with pytest.raises(ValueError, match="unit sphere"):

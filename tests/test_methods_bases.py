@@ -8,9 +8,11 @@ import pytest
 from ml_collections import ConfigDict
 from toys import linear_network, normed_network, read
 
-from eqssl_jax import method, presets
-from eqssl_jax.method import bases
-from eqssl_jax.objectives import Views, moco, unit
+from eqssl_jax import methods, presets
+from eqssl_jax.methods.byol import byol_loss
+from eqssl_jax.methods.equimod import _parameter_moments
+from eqssl_jax.methods.moco import moco_loss
+from eqssl_jax.objectives import Views, moco, parameter_vector, unit
 from eqssl_jax.training.forward import draw_views
 from eqssl_jax.training.mesh import make_mesh, replicated
 from eqssl_jax.training.optimizer import permissive
@@ -30,15 +32,21 @@ def config(*names: str, **changes) -> ConfigDict:
     for table in (found.roles, found.role_weights, found.sharing):
         for part in ("rotate", "brightness", "contrast", "saturation"):
             del table[part]
-    found.objectives.info_nce.weight = 0.0
-    for name in set(names) - {"care"}:
-        found.objectives[name].weight = 1.0
-    if "care" in names:
+    small = {
+        "info_nce": ("simclr", {}),
+        "moco": ("moco", {"queue": 24}),
+        "byol": ("byol", {"hidden": (8,)}),
+        "equimod": ("equimod", {"projector": (8, 6), "parameters": 5}),
+        "care": ("care", {"splits": 4}),
+        "two_views": ("two_view_care", {"splits": 4}),
+    }
+    found.objectives = ConfigDict()
+    for name in names:
+        card, settings = small.get(name, (name, {}))
+        key = "equivariance" if name in ("care", "two_views") else name
+        found.objectives[key] = ConfigDict(methods.entry(card, **settings))
+    if {"care", "two_views"} & set(names):
         found = presets.with_care(found)
-    found.objectives.equivariance.splits = 4
-    found.objectives.moco.queue = 24
-    found.objectives.byol.hidden = (8,)
-    found.objectives.equimod.projector, found.objectives.equimod.parameters = (8, 6), 5
     found.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return found
 
@@ -76,19 +84,19 @@ def forwards(built) -> int:
 
 def test_nothing_is_encoded_that_no_loss_reads():
     moco_alone = config("moco")
-    assert forwards(method.build(moco_alone)) == 2 * BATCH  # a query and a key
-    assert forwards(method.build(config("moco", objectives__moco__symmetric=True))) == 4 * BATCH
-    assert forwards(method.build(config("moco", "care"))) == 4 * BATCH
-    assert forwards(method.build(config("moco", "alignment"))) == 4 * BATCH
-    assert forwards(method.build(config("byol"))) == 4 * BATCH
-    assert forwards(method.build(config("info_nce", "equimod"))) == 3 * BATCH
-    assert forwards(method.build(config("info_nce", "care"))) == 4 * BATCH
-    two = config("info_nce", "care", objectives__equivariance__views="contrast")
-    assert forwards(method.build(two)) == 2 * BATCH
+    assert forwards(methods.build(moco_alone)) == 2 * BATCH  # a query and a key
+    assert forwards(methods.build(config("moco", objectives__moco__symmetric=True))) == 4 * BATCH
+    assert forwards(methods.build(config("moco", "care"))) == 4 * BATCH
+    assert forwards(methods.build(config("moco", "alignment"))) == 4 * BATCH
+    assert forwards(methods.build(config("byol"))) == 4 * BATCH
+    assert forwards(methods.build(config("info_nce", "equimod"))) == 3 * BATCH
+    assert forwards(methods.build(config("info_nce", "care"))) == 4 * BATCH
+    two = config("info_nce", "two_views")
+    assert forwards(methods.build(two)) == 2 * BATCH
 
 
 def test_two_view_care_shares_the_draws_of_the_contrast_views_in_groups():
-    built = method.build(config("info_nce", "care", objectives__equivariance__views="contrast"))
+    built = methods.build(config("info_nce", "two_views"))
     assert list(built.views) == ["contrast"]
     assert built.objectives["equivariance"][1].names() == ("contrast",)
     drawn, _ = draw_views(built, jax.random.key(0), POOL[:BATCH])
@@ -100,16 +108,16 @@ def test_two_view_care_shares_the_draws_of_the_contrast_views_in_groups():
 
 
 def test_two_view_care_leaves_other_parts_independent():
-    mixed = config("info_nce", "care", objectives__equivariance__views="contrast")
+    mixed = config("info_nce", "two_views")
     mixed.roles.hue = "invariant"
-    drawn, _ = draw_views(method.build(mixed), jax.random.key(0), POOL[:BATCH])
+    drawn, _ = draw_views(methods.build(mixed), jax.random.key(0), POOL[:BATCH])
     assert len(np.unique(np.asarray(drawn["contrast"].params["hue"]["hue"]))) == 2 * BATCH
     assert len(np.unique(np.asarray(drawn["contrast"].params["crop"]["top"]))) == 8
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_the_queue_holds_keys_of_the_target_network(symmetric):
-    built = method.build(config("moco", objectives__moco__symmetric=symmetric))
+    built = methods.build(config("moco", objectives__moco__symmetric=symmetric))
     built = built._replace(momentum=lambda step: jnp.ones(()))  # the target stays as it started
     network = linear_network()
     # Two steps: by the second, the online network has moved away from the target.
@@ -148,16 +156,16 @@ def test_symmetric_moco_is_the_mean_of_both_ways():
     settings = config("moco").objectives.moco
     seen = views()._replace(memory=unit(jax.random.normal(jax.random.key(5), (7, 4))))
     q, k = unit(seen.embeddings), unit(seen.target)
-    one, _ = bases.moco_loss(settings).loss((), seen)
+    one, _ = moco_loss(settings).loss((), seen)
     np.testing.assert_allclose(one, moco(q[0], k[1], seen.memory), rtol=1e-6)
     settings.symmetric = True
-    both, _ = bases.moco_loss(settings).loss((), seen)
+    both, _ = moco_loss(settings).loss((), seen)
     other = moco(q[1], k[0], seen.memory)
     np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-6)
 
 
 def test_byol_is_zero_when_each_view_predicts_the_other():
-    objective = bases.byol_loss(config("byol", objectives__byol__hidden=()).objectives.byol)
+    objective = byol_loss(config("byol", objectives__byol__hidden=()).objectives.byol)
     seen = views()
     head = {"dense1": {"kernel": jnp.eye(4), "bias": jnp.zeros(4)}}
     assert jax.tree.map(jnp.shape, objective.init(jax.random.key(0), seen)) == jax.tree.map(
@@ -173,7 +181,7 @@ def test_byol_is_zero_when_each_view_predicts_the_other():
 def test_equimod_predicts_from_the_original_and_the_draw():
     """Against a loop with the head's own matrices; and the draw matters."""
     asked = config("info_nce", "equimod")
-    built = method.build(asked)
+    built = methods.build(asked)
     objective, recipe = built.objectives["equimod"][1], built.views["contrast"].transform
     keys = jax.random.split(jax.random.key(3), (2, 6))
     params = jax.vmap(jax.vmap(recipe.sample))(keys)
@@ -194,8 +202,8 @@ def test_equimod_predicts_from_the_original_and_the_draw():
         hidden = np.maximum(hidden * bn["scale"] + bn["bias"], 0)
         return normed(hidden @ head["project"]["dense2"]["kernel"])
 
-    mean, std = bases._parameter_moments(recipe.sample)
-    vector = np.asarray(bases.objectives.parameter_vector(params)) - np.asarray(mean)
+    mean, std = _parameter_moments(recipe.sample)
+    vector = np.asarray(parameter_vector(params)) - np.asarray(mean)
     vector = vector / np.asarray(std)
     still, gain, predictions, truths = project(original.features[0]), 0.0, [], []
     for v in range(2):
@@ -221,18 +229,18 @@ def test_equimod_predicts_from_the_original_and_the_draw():
 
 def test_the_momentum_rises_along_half_a_cosine():
     asked = config("byol", target__momentum=0.9, target__final=1.0)
-    built = method.scheduled(method.build(asked), asked, steps=10)
+    built = methods.scheduled(methods.build(asked), asked, steps=10)
     found = [float(built.momentum(jnp.int32(step))) for step in (0, 5, 10, 20)]
     np.testing.assert_allclose(found, [0.9, 0.95, 1.0, 1.0], atol=1e-6)
     constant = config("moco")
-    built = method.scheduled(method.build(constant), constant, steps=10)
+    built = methods.scheduled(methods.build(constant), constant, steps=10)
     np.testing.assert_allclose(built.momentum(jnp.int32(7)), 0.99, rtol=1e-6)
     plain = config("info_nce")
-    assert method.scheduled(method.build(plain), plain, steps=10).momentum is None
+    assert methods.scheduled(methods.build(plain), plain, steps=10).momentum is None
 
 
 def test_methods_without_a_target_are_told_so():
     seen = views()._replace(target=None)
     with pytest.raises(ValueError, match="byol needs a target network"):
-        objective = bases.byol_loss(config("byol").objectives.byol)
+        objective = byol_loss(config("byol").objectives.byol)
         objective.loss(objective.init(jax.random.key(0), seen), seen)

@@ -1,35 +1,39 @@
-"""The target network of MoCo and BYOL: which views it sees, and how slowly it follows."""
+"""The target network, as of MoCo and BYOL: which views it sees, and how slowly it follows."""
 
 import math
+from collections.abc import Iterable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from eqssl_jax.method.base import Method
-from eqssl_jax.method.bases import TARGETED
+from eqssl_jax.methods.base import Method
+from eqssl_jax.objectives.base import Views
 
 
-def with_target(method: Method, config: ConfigDict) -> Method:
-    """The method with a target network if one of its objectives needs it.
+def target_embeddings(name: str, seen: Views) -> Float[Array, "v n d"]:
+    """What the target network makes of a view set.
 
-    MoCo alone, not symmetric, asks view 0 of the online network and view 1 of the target: the
-    other halves are not computed.
+    Raises:
+      ValueError: without a target network.
+    """
+    if seen.target is None:
+        raise ValueError(f"The method {name} needs a target network, and there is none.")
+    return seen.target
+
+
+def with_target(method: Method, config: ConfigDict, readers: Iterable[str]) -> Method:
+    """The method with a target network, which sees the view sets of the objectives `readers`.
 
     Raises:
       ValueError: for a momentum out of [0, 1].
     """
-    if not set(TARGETED) & set(method.objectives):
-        return method
     for name in ("momentum", "final"):
         if not 0 <= config.target[name] <= 1:
             raise ValueError(f"config.target.{name} is {config.target[name]}; it lies in [0, 1].")
-    readers = [name for name, (_, one) in method.objectives.items() if "contrast" in one.names()]
-    sets = dict(method.views)
-    if readers == ["moco"] and not config.objectives.moco.symmetric:
-        sets["contrast"] = sets["contrast"]._replace(online=(0,), target=(1,))
+    names = dict.fromkeys(n for key in readers for n in method.objectives[key][1].names())
     # Until the length of training is known: `scheduled`.
-    return scheduled(method._replace(views=sets, target_views=("contrast",)), config, steps=1)
+    return scheduled(method._replace(target_views=tuple(names)), config, steps=1)
 
 
 def scheduled(method: Method, config: ConfigDict, steps: int) -> Method:

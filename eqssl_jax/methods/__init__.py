@@ -1,0 +1,30 @@
+"""What is being trained? One file for each method: its card; roles and cards become a `Method`."""
+
+from eqssl_jax.methods.base import Method
+from eqssl_jax.methods.build import assemble, build
+from eqssl_jax.methods.card import Addition, Card, Context, on_contrast
+from eqssl_jax.methods.entries import cards, entry, find, resolved, role_entries
+from eqssl_jax.methods.recipe import build_recipe
+from eqssl_jax.methods.roles import ROLES, Line, Role, resolve
+from eqssl_jax.methods.target import scheduled
+
+__all__ = [
+    "ROLES",
+    "Addition",
+    "Card",
+    "Context",
+    "Line",
+    "Method",
+    "Role",
+    "assemble",
+    "build",
+    "build_recipe",
+    "cards",
+    "entry",
+    "find",
+    "on_contrast",
+    "resolve",
+    "resolved",
+    "role_entries",
+    "scheduled",
+]

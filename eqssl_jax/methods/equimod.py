@@ -1,0 +1,105 @@
+"""EquiMod: from an image's own embedding and the parameters of a view, predict the view's."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
+from ml_collections import ConfigDict
+
+from eqssl_jax import encoders, objectives, views
+from eqssl_jax.methods.card import DRAWS, WIDEST, Addition, Card, Context, temperature, widths
+from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
+from eqssl_jax.settings import whole
+from eqssl_jax.transforms.base import Params, Transform
+from eqssl_jax.views import ViewSpec
+
+SAMPLES = 4096  # draws over which parameters are standardised
+
+
+def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
+    """EquiMod: from an image's own embedding and the parameters of a view, predict the view's.
+
+    With y a projection of the features by a head of its own, y_0 of the original image, y_t of
+    view t and p_t the parameters of its draw, standardised over many draws,
+
+        ŷ_t = BN(W [y_0; V p_t]),   L = InfoNCE of all (ŷ_t, y_t), t = 1, 2, in one batch.
+
+    So the other view of the same image is among the negatives: a y that forgets the view would
+    have to tell apart what is the same, and this is what keeps y from becoming invariant.
+
+    Source: Devillers and Lefort 2023, arXiv:2211.01244. p comes straight from the draw: all its
+    numbers, phases of cyclic ones as (cos, sin); where the authors add flags of what was applied,
+    the draw says so by itself.
+    """
+    mean, std = _parameter_moments(recipe.sample)
+    dimension = values.projector[-1]
+    project = encoders.mlp(tuple(values.projector), last_batch_norm=True)
+    embed = encoders.mlp((values.parameters,))
+    predict = encoders.mlp((dimension,), last_batch_norm=True)
+
+    def init(key: Key[Array, ""], seen: Views, original: Views) -> PyTree:
+        del original
+        keys = jax.random.split(key, 3)
+        return {
+            "project": project.init(keys[0], seen.features.shape[-1]),
+            "embed": embed.init(keys[1], mean.shape[0]),
+            "predict": predict.init(keys[2], dimension + values.parameters),
+        }
+
+    def loss(head: PyTree, seen: Views, original: Views) -> tuple[Float[Array, ""], Metrics]:
+        y = project.apply(head["project"], seen.features)  # [2, N, D]
+        y_0 = project.apply(head["project"], original.features)  # [1, N, D]
+        shape = (1,) * (y.ndim - 1) + mean.shape
+        p = objectives.parameter_vector(seen.params)
+        p = (p - mean.reshape(shape)) / std.reshape(shape)
+        given = jnp.concatenate(
+            [jnp.broadcast_to(y_0, y.shape), embed.apply(head["embed"], p)], axis=-1
+        )
+        predicted, true = unit(predict.apply(head["predict"], given)), unit(y)
+        rows = (-1, y.shape[-1])  # both views in one batch, [2N, D]
+        value = objectives.info_nce(
+            predicted.reshape(rows), true.reshape(rows), temperature=values.temperature
+        )
+        # What predicting gains over taking the original for the view.
+        gain = jnp.mean(jnp.sum((predicted - unit(y_0)) * true, axis=-1))
+        return value, {"equimod_gain": gain}
+
+    return Objective(("contrast", "original"), loss, init)
+
+
+@functools.cache
+def _parameter_moments(
+    sample: Callable[[Key[Array, ""]], Params],
+) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+    """Mean and standard deviation of the parameters of many draws (1 where nothing varies)."""
+    keys = jax.random.split(jax.random.key(0), (1, SAMPLES))
+    drawn = jax.jit(jax.vmap(jax.vmap(sample)))(keys)
+    vectors = objectives.parameter_vector(drawn)[0]  # [draws, K]
+    std = vectors.std(axis=0)
+    return vectors.mean(axis=0), jnp.where(std > 1e-6, std, 1.0)
+
+
+def build(values: ConfigDict, context: Context) -> Addition:
+    """Beside a base method: the contrast views, and the image itself."""
+    original = ViewSpec(context.recipe, views.fixed(1))
+    sets = {"contrast": context.contrast, "original": original}
+    loss = equimod_loss(values, context.recipe)
+    return Addition(sets, {context.key: (values.weight, loss)})
+
+
+CARD = Card(
+    name="equimod",
+    title="EquiMod",
+    source="Devillers and Lefort 2023, arXiv:2211.01244",
+    settings={
+        "temperature": temperature(0.2),
+        "projector": widths((2048, 2048, 128), "of the layers of its own projector", least=1),
+        "parameters": whole(128, "width that a draw's parameters get", low=1, high=WIDEST),
+    },
+    build=build,
+    needs=(DRAWS,),
+    compares=False,
+    published="EquiMod-SimCLR",
+)
