@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from eqssl_jax import __version__, method, tabular
+from eqssl_jax import __version__, methods, tabular
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.stored import StoredRun
 
@@ -103,7 +103,7 @@ def _data(run: StoredRun) -> str:
 
 def _training(run: StoredRun) -> str:
     config = run.config
-    objectives = method.build(config).objectives
+    objectives = methods.build(config).objectives
     optimizer = config.optimizer
     facts = {
         "Encoder": f"{config.model.encoder}, projector {tuple(config.model.projector)}, "
@@ -118,10 +118,10 @@ def _training(run: StoredRun) -> str:
 
 
 def _roles(run: StoredRun) -> str:
-    recipe = method.build_recipe(run.config.recipe.name, run.config.recipe.options)
+    recipe = methods.build_recipe(run.config.recipe.name, run.config.recipe.options)
     lines = ["| Transformation | Role | The contrast views see |", "|---|---|---|"]
-    seen = {"independent": "independent draws", "shared": "one draw for both", "rest": "nothing"}
-    for part, role in method.resolve(run.config, recipe).items():
+    seen = {"independent": "independent draws", "shared": "one draw for both", "fixed": "nothing"}
+    for part, role in methods.resolve(run.config, recipe).items():
         lines.append(f"| {part} | {role.role} | {seen.get(role.sharing, role.sharing)} |")
     return "\n".join(lines)
 

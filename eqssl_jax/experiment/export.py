@@ -111,18 +111,13 @@ def _write(
         code = torch_code(
             model.encoder,
             model.stem,
-            _vit(model),
+            ViTSettings(**model.vit),
             shape=about.input_shape,
             mean=about.mean,
             std=about.std,
         )
     card = model_card(run, workdir, name=name, licence=licence, files=files, torch_code=code)
     (folder / CARD).write_text(card, encoding="utf-8")
-
-
-def _vit(model: Any) -> ViTSettings:
-    given = model.get("vit", {})
-    return ViTSettings(**{field: given[field] for field in ViTSettings._fields if field in given})
 
 
 def _description(
