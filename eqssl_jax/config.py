@@ -27,6 +27,10 @@ from eqssl_jax.settings import (
     wholes,
 )
 
+# Words after the colon of a config of a paper: `presets.parse`, and --help.
+DATASETS = ("cifar10", "cifar100", "stl10", "imagenet100", "shapes", "folder", "arrays")
+VALUES = ("paper", "authors", "solo", "equimod_recipe")
+ADDITIONS = ("care", "equimod", "two_views")
 ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
 WIDEST = 65_536  # of a layer
 LARGEST_IMAGE = 4096  # side in pixels
@@ -173,6 +177,7 @@ SCHEMA: Schema = {
     "evaluation": dict(
         preset=choice("full", "quick: budgets for a laptop", ("full", "quick")),
         options=free("any budget of the preset, by name"),
+        measures=names((), "of your own beside those of the package: cards, module:attribute"),
         recipe=text(
             "",
             "whose effect on embeddings is measured; '': that of CARE's views, if they have one of "

@@ -35,6 +35,9 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
         own.lock()
         own.objectives.unlock()  # a run may have objectives that the others have not
         try:
+            for key, entry in overrides.get("objectives", {}).items():
+                if "method" in entry and key in own.objectives:
+                    del own.objectives[key]  # the settings of another method are others
             own.update(overrides)
             expanded[name] = methods.resolved(checked(own))
         except (KeyError, AttributeError, TypeError, ValueError) as error:
