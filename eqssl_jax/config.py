@@ -86,6 +86,9 @@ SCHEMA: Schema = {
             most=16,
         ),
         projector_batch_norm=flag(True, "BatchNorm after every hidden layer of the projector"),
+        projector_last_batch_norm=flag(
+            False, "BatchNorm without scale and shift after the projector's last layer"
+        ),
         compute_dtype=choice(
             "float32", "of the encoder; parameters and losses stay float32", ("float32", "bfloat16")
         ),
