@@ -41,12 +41,16 @@ SCHEMA: Schema = {
     "data": dict(
         name=text(
             "cifar10",
-            "a TFDS name, or imagenet100, shapes, arrays, folder",
+            "a TFDS name, or imagenet100, shapes, arrays, folder, …; or module:function",
             longest=200,
             empty=False,
         ),
         directory=text("", "the file or folder of arrays and folder, the data_dir of TFDS"),
-        size=whole(0, "images are resized to size × size; 0 keeps them", high=LARGEST_IMAGE),
+        size=whole(
+            0,
+            "images are stored so large; 0: as they are, or as views if they must be",
+            high=LARGEST_IMAGE,
+        ),
         split=text(
             "train", "what is trained on: train, or unlabeled (STL-10)", longest=200, empty=False
         ),
@@ -180,6 +184,7 @@ SCHEMA: Schema = {
     "evaluation": dict(
         preset=choice("full", "quick: budgets for a laptop", ("full", "quick")),
         options=free("any budget of the preset, by name"),
+        measures=names((), "of your own beside those of the package: cards, module:attribute"),
         recipe=text(
             "",
             "whose effect on embeddings is measured; '': that of CARE's views, if they have one of "

@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.measures import settings
+from eqssl_jax.measures import cards, settings
 from eqssl_jax.methods import Method, build_recipe
 from eqssl_jax.names import is_outside
 from eqssl_jax.settings import LARGEST
@@ -78,7 +78,9 @@ def check_measurements(config: ConfigDict) -> None:
     Raises:
       ValueError: naming the setting.
     """
-    chosen = settings(config.evaluation.preset, **plain(config)["evaluation"]["options"])
+    evaluation = plain(config)["evaluation"]
+    measured = cards(evaluation["measures"])
+    chosen = settings(evaluation["preset"], cards=measured, **evaluation["options"])
     if chosen.care_recipe:
         build_recipe(chosen.care_recipe, {"size": 32})  # evaluation gives it that of the views
 
