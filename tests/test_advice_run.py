@@ -259,7 +259,10 @@ def test_the_advised_roles_are_a_config_that_can_be_pasted():
         ({"advice__held_out": "train"}, r"config\.advice\.held_out = 'train'"),
         ({"advice__held_out_images": 4}, r"config\.advice\.held_out_images is 4"),
         ({"advice__roles": ("rotate",)}, r"config\.advice\.roles is .*rotate"),
-        ({"objectives__equivariance__recipe": "factors"}, r"equivariance\.recipe = 'factors'"),
+        (
+            {"advice__roles": ("rotational",), "objectives__equivariance__recipe": "factors"},
+            r"equivariance\.recipe = 'factors'",
+        ),
         (
             {"advice__roles": ("rotational",), "objectives__equivariance__splits": 3},
             r"equivariance\.splits = 3 equal groups",
