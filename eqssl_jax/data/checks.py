@@ -7,7 +7,7 @@ import numpy as np
 
 from eqssl_jax.data.base import Split
 from eqssl_jax.data.options import RANGES
-from eqssl_jax.settings import accept
+from eqssl_jax.settings import accept, shown
 
 
 def classes(name: str, splits: Mapping[str, Split], classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -83,7 +83,8 @@ def options(name: str, options: Mapping[str, Any], known: tuple[str, ...]) -> No
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(
-            f"The data set {name!r} has no options {unknown}; it knows {list(known) or 'none'}."
+            f"The data set {shown(name)} (config.data.name) has no options {unknown}; it knows "
+            f"{list(known) or 'none'}."
         )
     for key, value in options.items():
         accept(f"config.data.options.{key}", value, RANGES[key])

@@ -147,7 +147,7 @@ def _encode(
 def _progress() -> Progress:
     """A line for each split on a terminal; nothing elsewhere."""
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     return Progress(
         *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
     )

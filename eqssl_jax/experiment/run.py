@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -29,17 +30,26 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
     if not config.runs:
         return {"": config}
     expanded = {}
-    for name, overrides in config.runs.items():
-        own = ConfigDict(config.to_dict())
-        own.runs = ConfigDict()
-        own.lock()
-        own.objectives.unlock()  # a run may have objectives that the others have not
+    values = config.to_dict() | {"runs": {}}
+    for name, overrides in config.to_dict()["runs"].items():
         try:
-            own.update(overrides)
-            expanded[name] = methods.resolved(checked(own))
-        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            # Of plain values: a ConfigDict would bring True to 1.0 before anything can refuse it.
+            own = checked(ConfigDict(_merged(values, overrides)))
+            expanded[name] = methods.resolved(own)
+        except ValueError as error:
             raise ValueError(f"config.runs.{name} does not fit the config: {error}") from None
     return expanded
+
+
+def _merged(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """The values with overrides in place, group by group."""
+    merged = dict(values)
+    for name, value in overrides.items():
+        group = merged.get(name)
+        if isinstance(group, dict) and isinstance(value, dict):
+            value = _merged(group, value)
+        merged[name] = value
+    return merged
 
 
 def show_plans(config: ConfigDict) -> None:

@@ -75,7 +75,15 @@ def check_measurements(config: ConfigDict) -> None:
     Raises:
       ValueError: naming the setting.
     """
-    chosen = settings(config.evaluation.preset, **plain(config)["evaluation"]["options"])
+    try:
+        chosen = settings(config.evaluation.preset, **plain(config)["evaluation"]["options"])
+    except ValueError as error:
+        raise ValueError(f"config.evaluation.options does not fit: {error}") from None
+    parts = (*build_recipe(config.recipe.name, config.recipe.options).identity, "all")
+    if unknown := [part for part in chosen.steering_parts if part not in parts]:
+        raise ValueError(
+            f"config.evaluation.options.steering_parts names {unknown}; choose from {list(parts)}."
+        )
     if chosen.care_recipe:
         build_recipe(chosen.care_recipe, {"size": 32})  # evaluation gives it that of the views
 

@@ -116,7 +116,7 @@ def show(facts: dict[str, str], title: str) -> None:
     table = Table(title=title, show_header=False)
     for name, text in facts.items():
         table.add_row(name, text)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # names and paths of the user as they are
 
 
 def size(tree: object) -> int:
