@@ -94,8 +94,8 @@ def mutate(argv: list[str], binary: str, most: int, tally: mutations.Tally) -> l
     """Try everything on one config; command lines worth trying for real."""
     config = mutations.parsed(argv)
     dataset = None
-    if config.data.name in ("imagenet100", "cifar10"):
-        pixels = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3)).astype(np.uint8)
+    if config.data.name == "imagenet100":
+        pixels = np.random.default_rng(0).integers(0, 256, (60, 256, 256, 3)).astype(np.uint8)
         dataset = data.from_arrays(pixels, np.arange(60) % 3, pixels[:9], np.arange(9) % 3)
     mutations.before_a_run(config, binary, dataset=dataset)
     tries = [

@@ -11,6 +11,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from eqssl_jax import overrides
+from eqssl_jax.config import ADDITIONS, DATASETS, VALUES
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resumes it.")
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
@@ -20,7 +21,13 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 def planned() -> tuple[Any, Any]:
     """The flags --config and --dry_run, of every binary that asks for them; defined once."""
     return (
-        config_flags.DEFINE_config_file("config", None, "The config file, e.g. configs/care.py."),
+        config_flags.DEFINE_config_file(
+            "config",
+            None,
+            "The config file, e.g. configs/care.py:cifar10. After a colon, configs of papers take "
+            f"a data set ({', '.join(DATASETS)}), and after commas any of {', '.join(ADDITIONS)} "
+            f"and one source of values ({', '.join(VALUES)}).",
+        ),
         flags.DEFINE_bool("dry_run", False, "Print what would be done and stop."),
     )
 

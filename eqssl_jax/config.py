@@ -29,6 +29,10 @@ from eqssl_jax.settings import (
     wholes,
 )
 
+# Words after the colon of a config of a paper: `presets.parse`, and --help.
+DATASETS = ("cifar10", "cifar100", "stl10", "imagenet100", "shapes", "folder", "arrays")
+VALUES = ("paper", "authors", "solo", "equimod_recipe")
+ADDITIONS = ("care", "equimod", "two_views")
 ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
 WIDEST = 65_536  # of a layer
 LARGEST_IMAGE = 4096  # side in pixels
@@ -38,12 +42,20 @@ SCHEMA: Schema = {
     "seed": whole(0, "of weights, order of images, and draws"),
     "data": dict(
         name=where(
-            text("cifar10", "a TFDS name, or imagenet100, shapes, arrays, folder", longest=200),
+            text(
+                "cifar10",
+                "a TFDS name, or imagenet100, shapes, arrays, folder, …; or module:function",
+                longest=200,
+            ),
             lambda name: re.fullmatch(r"[\w./:,=+-]+", name) is not None,
             "a name of letters, digits and . / : , = + -",
         ),
         directory=text("", "the file or folder of arrays and folder, the data_dir of TFDS"),
-        size=whole(0, "images are resized to size × size; 0 keeps them", high=LARGEST_IMAGE),
+        size=whole(
+            0,
+            "images are stored so large; 0: as they are, or as views if they must be",
+            high=LARGEST_IMAGE,
+        ),
         split=text(
             "train", "what is trained on: train, or unlabeled (STL-10)", longest=200, empty=False
         ),
@@ -64,7 +76,8 @@ SCHEMA: Schema = {
     "model": dict(
         encoder=text(
             "resnet18",
-            "conv_tiny, resnet_tiny, resnet18, resnet34, resnet50; deepset (clouds)",
+            "conv_tiny, resnet_tiny, resnet18, resnet34, resnet50, vit_tiny, vit_small, vit_base; "
+            "deepset (clouds); or module:attribute, a flax module called as (images, train=…)",
             longest=200,
             empty=False,
         ),
@@ -84,6 +97,18 @@ SCHEMA: Schema = {
         projector_batch_norm=flag(True, "BatchNorm after every hidden layer of the projector"),
         compute_dtype=choice(
             "float32", "of the encoder; parameters and losses stay float32", ("float32", "bfloat16")
+        ),
+        vit=dict(  # of vision transformers alone
+            patch=whole(4, "side of a patch in pixels; 16 is usual at 224 px", low=1, high=256),
+            pool=choice("cls", "features: the class token, or the patches' mean", ("cls", "mean")),
+            registers=whole(0, "tokens beside the class token (arXiv:2309.16588)", high=1024),
+            layer_scale=number(
+                0.0, "start of a factor on each residual branch; 0: none", low=0, high=10
+            ),
+            drop_path=number(
+                0.0, "stochastic depth: its rate in the last block, growing from 0", low=0, below=1
+            ),
+            heads=whole(0, "of attention; 0: as the name of the encoder says", high=1024),
         ),
         joint_views=flag(
             False,
@@ -161,6 +186,7 @@ SCHEMA: Schema = {
     "evaluation": dict(
         preset=choice("full", "quick: budgets for a laptop", ("full", "quick")),
         options=free("any budget of the preset, by name"),
+        measures=names((), "of your own beside those of the package: cards, module:attribute"),
         recipe=text(
             "",
             "whose effect on embeddings is measured; '': that of CARE's views, if they have one of "

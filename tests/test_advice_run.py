@@ -16,6 +16,8 @@ from eqssl_jax.advice.output import roles_text
 from eqssl_jax.advice.prepare import decided_by
 from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
+from eqssl_jax.training.loop import LOCK
+from eqssl_jax.training.workdir import locked
 
 # The package's name `run` is this file's module, not a function of it.
 run_file = importlib.import_module("eqssl_jax.advice.run")
@@ -80,6 +82,38 @@ def test_started_again_it_trains_nothing_and_says_the_same(whole, monkeypatch):
         monkeypatch.setattr(run_file, name, None)
     assert start(folder) == advice
     assert (folder / "advice.json").read_bytes() == written
+
+
+def test_a_damaged_file_is_named_and_measured_anew_once_it_is_removed(whole, tmp_path):
+    folder = shutil.copytree(whole[0], tmp_path / "copy")
+    path = folder / "seed_1/round_1/evidence.json"
+    text = path.read_text()
+    for damaged in (text[:-40], "[1]", '{"base": 3}'):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match=rf"{path} is damaged .*remove it"):
+            start(folder)
+    path.unlink()
+    assert start(folder) == whole[1] and path.read_text() == text
+
+
+def test_a_second_process_in_the_workdir_is_refused(tmp_path):
+    with locked(tmp_path, LOCK), pytest.raises(OSError, match="Another process is at work on"):
+        start(tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_a_damaged_checkpoint_has_another_before_it(whole, tmp_path, capsys):
+    folder = shutil.copytree(whole[0], tmp_path / "copy")
+    place = folder / "seed_0/round_1"
+    assert sorted(path.name for path in (place / "checkpoints").iterdir()) == ["2", "4"]
+    for path in (place / "checkpoints/4").rglob("*"):
+        if path.is_file() and path.stat().st_size > 200:
+            path.write_bytes(path.read_bytes()[:-50] + bytes(50))
+    expected = (place / "evidence.json").read_text()
+    (place / "evidence.json").unlink()
+    assert start(folder) == whole[1]
+    assert "checkpoint of step 4" in capsys.readouterr().err and (place / "damaged").is_dir()
+    assert (place / "evidence.json").read_text() == expected
 
 
 class Killed(Exception):

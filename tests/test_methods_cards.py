@@ -142,6 +142,25 @@ def test_a_method_from_outside_shares_draws_as_it_says(outside):
         assert len(np.unique(leaf)) == 2 * 4
 
 
+def test_a_recipe_from_outside(outside, tmp_path):
+    (tmp_path / "my_views.py").write_text(
+        "from eqssl_jax import transforms as t\n"
+        "def gentle(size=16, angle=0.1):\n"
+        "    turn, hue = t.rotate(angle), t.hue(0.1)\n"
+        "    return t.chain(crop=t.random_resized_crop(size), rotate=turn, hue=hue)\n"
+        "def nothing():\n"
+        "    return 3\n"
+    )
+    options = {"size": 16, "angle": 0.2}
+    made = methods.build_recipe("my_views:gentle", options)
+    assert set(made.identity) == {"crop", "rotate", "hue"}
+    assert methods.build_recipe("my_views:gentle", options) is made  # compiled once
+    with pytest.raises(ValueError, match=r"my_views:gentle takes \(size=16, angle=0.1\)"):
+        methods.build_recipe("my_views:gentle", {"angel": 0.2})
+    with pytest.raises(ValueError, match="'my_views:nothing', which returned int"):
+        methods.build_recipe("my_views:nothing", {})
+
+
 @pytest.mark.slow
 def test_a_method_from_outside_is_trained(outside, tmp_path):
     run(outside.lock(), tmp_path / "run")

@@ -102,9 +102,11 @@ def evaluate(
 ) -> tuple[Result, measures.Arrays]:
     """All metrics of several encoders on the data and recipe of one run."""
     config = run.config
-    budgets = {**plain(config)["evaluation"]["options"], **options}
-    preset = budgets.pop("preset", config.evaluation.preset)
-    settings = measures.settings(preset, **budgets)
+    evaluation = plain(config)["evaluation"]
+    budgets = {**evaluation["options"], **options}
+    preset = budgets.pop("preset", evaluation["preset"])
+    cards = measures.cards(evaluation["measures"])
+    settings = measures.settings(preset, cards=cards, **budgets)
     # CARE's own recipe, where it has one, is of what is measured; a probe sees the views of all,
     # or a recipe of its own.
     views = methods.build_recipe(config.recipe.name, config.recipe.options)
@@ -117,6 +119,7 @@ def evaluate(
         run.recipe,
         jax.random.key(2),
         settings=settings,
+        cards=cards,
         layers=layers,
         probe_transform=views,
     )

@@ -1,6 +1,7 @@
 """From a config to a finished workdir: one run, or several that are compared."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import methods
 from eqssl_jax.config import checked, plain
+from eqssl_jax.data.description import describe, size_notice
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training import processes
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.plan import costs, plan, show
-from eqssl_jax.training.setup import setup
+from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.workdir import write_json
 
 
@@ -29,6 +31,7 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
     config = checked(config)
     if not config.runs:
         return {"": config}
+    methods.resolved(config)  # refuses wrong entries, also those that every run replaces
     expanded = {}
     values = config.to_dict() | {"runs": {}}
     for name, overrides in config.to_dict()["runs"].items():
@@ -42,11 +45,11 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
 
 
 def _merged(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """The values with overrides in place, group by group."""
+    """The values with overrides in place, group by group; another method has its own settings."""
     merged = dict(values)
     for name, value in overrides.items():
         group = merged.get(name)
-        if isinstance(group, dict) and isinstance(value, dict):
+        if isinstance(group, dict) and isinstance(value, dict) and "method" not in value:
             value = _merged(group, value)
         merged[name] = value
     return merged
@@ -57,8 +60,28 @@ def show_plans(config: ConfigDict) -> None:
     for name, own in expand(config).items():
         built = setup(own)
         show(plan(built), f"Plan {name}".strip())
+        _print_notice(built)
         print("Compiling one step, to count its FLOPs and memory ...", flush=True)
         show(costs(built), f"Costs {name}".strip())
+
+
+def _show_data(runs: Mapping[str, Setup]) -> None:
+    """Print what each run is trained on; runs on the same data share it."""
+    shown: list[dict[str, str]] = []
+    for name, built in runs.items():
+        stored = built.dataset._replace(image_shape=built.stored_shape)
+        facts = describe(stored, built.dataset.image_shape)
+        if facts not in shown:
+            shown.append(facts)
+            show(facts, f"Data {name}".strip())
+            _print_notice(built)
+
+
+def _print_notice(built: Setup) -> None:
+    stored = built.dataset._replace(image_shape=built.stored_shape)
+    notice = size_notice(stored, built.dataset.image_shape)
+    if notice:
+        print(notice, flush=True)
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -80,6 +103,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     built = processes.together(
         lambda: {name: setup(own, workdir=workdir / name) for name, own in runs.items()}
     )
+    if processes.first():
+        _show_data(built)
     print("Compiling the first step (half a minute and more on a CPU) ...", flush=True)
     if list(runs) == [""]:
         train(built[""], workdir)

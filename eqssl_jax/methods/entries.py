@@ -35,13 +35,13 @@ def find(name: str, setting: str = "") -> Card:
     Raises:
       ValueError: for a name that is neither, or an attribute that is no `Card`.
     """
-    found = _builtin(name) or names.resolve(name, "method", cards(), setting=setting)
-    if not isinstance(found, Card):
+    card = _builtin(name) or names.resolve(name, "method", cards(), setting=setting)
+    if not isinstance(card, Card):
         raise ValueError(
-            f"{setting or 'the method'} is {name!r}, which is of type {type(found).__name__}: it "
+            f"{setting or 'the method'} is {name!r}, which is of type {type(card).__name__}: it "
             f"must be an eqssl_jax.methods.Card."
         )
-    return found
+    return card
 
 
 def schema(card: Card) -> settings.Schema:

@@ -85,9 +85,9 @@ def with_base(config: ConfigDict, base: str, values: str = "paper") -> ConfigDic
     """
     if base not in BASES:
         raise ValueError(f"The base method {base!r} is unknown: choose from {', '.join(BASES)}.")
-    del config.objectives["info_nce"]
-    key = "info_nce" if base == "simclr" else base
-    config.objectives[key] = ConfigDict(methods.entry(base))
+    if base != "simclr":
+        del config.objectives["info_nce"]
+        config.objectives[base] = ConfigDict(methods.entry(base))
     if base == "moco" and config.data.name in MOCO_WEIGHTS:
         care = config.objectives.equivariance
         care.weight, care.splits = MOCO_WEIGHTS[config.data.name]

@@ -1,10 +1,18 @@
 """Optimisers and learning-rate schedules, with PyTorch's meaning of weight decay stated."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
+
+# Parameters that are added to tokens or are tokens, under our names and others' usual ones.
+TOKENS = (
+    *("cls", "registers", "positions"),
+    *("cls_token", "reg_token", "mask_token", "pos_embed", "pos_embedding"),
+)
 
 
 def learning_rate(config: ConfigDict, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
@@ -53,7 +61,8 @@ def optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTra
       being `trust`; with `clip`, by min(η‖θ‖ / ‖g + wd·θ‖, rate) times it, so that the rate is a
       bound, as solo-learn has it
 
-    `decay` says which parameters decay: "all", as in PyTorch, or "kernels" (rank two and more).
+    `decay` says which parameters decay: "all", as in PyTorch, or "kernels": those of rank two and
+    more, but not position embeddings, class tokens and registers.
 
     Raises:
       ValueError: for an unknown name, unknown `decay`, a negative weight decay, or a trust
@@ -128,5 +137,10 @@ def _clipped(trust: float, schedule: optax.Schedule) -> optax.GradientTransforma
 
 
 def kernels(params: PyTree) -> PyTree:
-    """True for weights of rank two and more, False for biases and normalisation parameters."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    """True for weights of rank two and more; False for biases, normalisations and `TOKENS`."""
+
+    def is_kernel(path: tuple[Any, ...], leaf: Array) -> bool:
+        name = str(getattr(path[-1], "key", "")) if path else ""
+        return leaf.ndim > 1 and name not in TOKENS
+
+    return jax.tree_util.tree_map_with_path(is_kernel, params)

@@ -211,7 +211,18 @@ def load_dataset(config: ConfigDict) -> Dataset:
     """The data set of config.data; runs that share it share the arrays."""
     settings = plain(config)["data"]
     settings = {key: settings[key] for key in settings if key not in ("workers", "buffered")}
+    settings["views"] = _view_side(config)
     return _dataset(json.dumps(settings, sort_keys=True))
+
+
+def _view_side(config: ConfigDict) -> int | None:
+    """The side of square views whatever the size of the images, as crops make them; else None."""
+    if config.data.name in ("shapes", "proteins"):
+        return None
+    recipe = methods.build_recipe(config.recipe.name, config.recipe.options)
+    image = jax.ShapeDtypeStruct((67, 71, 3), "float32")
+    height, width, _ = jax.eval_shape(recipe.apply, recipe.identity, image).shape
+    return height if height == width else None
 
 
 @functools.lru_cache(maxsize=1)
@@ -226,6 +237,7 @@ def _dataset(settings: str) -> Dataset:
         validation=chosen["validation"],
         on_device=on_device[chosen["on_device"]],
         corrupt=chosen["corrupt"],
+        views=chosen["views"],
         **chosen["options"],
     )
 
@@ -298,6 +310,7 @@ def build_network(
         std=tuple(std),
         compute_dtype=model.compute_dtype,
         conv=conv or model.conv,
+        vit=encoders.ViTSettings(**model.vit),
     )
 
 

@@ -25,6 +25,8 @@ from eqssl_jax.training.state import TrainState
 Inputs = np.ndarray | jax.Array  # K batches of indices or of images, [K, B, ...]
 Metrics = dict[str, Any]  # numbers by name
 Step = Callable[[TrainState, PyTree, Array], tuple[TrainState, Metrics]]
+# Folded into the key of a step for what the encoder draws; draws of views are numbered from 0.
+ENCODER = 2**31 - 1
 
 
 def make_step(
@@ -36,10 +38,10 @@ def make_step(
 ) -> Step:
     """`step(state, pool, inputs) -> (state, metrics)` for one batch: pure, and not jitted yet."""
 
-    def evaluate(params: PyTree, state: TrainState, drawn: Any, examples: Any) -> Any:
+    def evaluate(params: PyTree, state: TrainState, drawn: Any, examples: Any, key: Any) -> Any:
         online = {name: select_views(x, method.views[name].online) for name, x in examples.items()}
         outputs, stats = forward(
-            network, params["network"], state.batch_stats, online, method=method
+            network, params["network"], state.batch_stats, online, method=method, key=key
         )
         target, target_stats = _target_outputs(network, method, state, examples)
         seen = {
@@ -64,10 +66,12 @@ def make_step(
 
     def step(state: TrainState, pool: PyTree, inputs: Array) -> tuple[TrainState, Metrics]:
         images = read(pool, inputs)
-        drawn, examples = draw_views(method, jax.random.fold_in(root, state.step), images)
+        key = jax.random.fold_in(root, state.step)
+        drawn, examples = draw_views(method, key, images)
+        drops = jax.random.fold_in(key, ENCODER) if network.stochastic else None
         (total, (metrics, seen, stats, target_stats)), gradient = jax.value_and_grad(
             evaluate, has_aux=True
-        )(state.params, state, drawn, examples)
+        )(state.params, state, drawn, examples, drops)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": total, **metrics, "gradient_norm": optax.tree.norm(gradient)}
