@@ -1,6 +1,7 @@
 """How a binary ends: one paragraph for a mistake of the user, a traceback for one of ours."""
 
 import functools
+import os
 import sys
 import textwrap
 from collections.abc import Callable
@@ -17,6 +18,11 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resu
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
+def workdir() -> str:
+    """The folder of --workdir, with ~ for the user's own folder; "" without the flag."""
+    return os.path.expanduser(WORKDIR.value or "")
+
+
 @functools.cache
 def planned() -> tuple[Any, Any]:
     """The flags --config and --dry_run, of every binary that asks for them; defined once."""
@@ -30,6 +36,11 @@ def planned() -> tuple[Any, Any]:
         ),
         flags.DEFINE_bool("dry_run", False, "Print what would be done and stop."),
     )
+
+
+def overridden() -> list[str]:
+    """The settings of the config that flags have changed, by their dotted names."""
+    return list(config_flags.get_override_values(flags.FLAGS["config"]))
 
 
 def run_config(
@@ -50,7 +61,7 @@ def run_config(
         if dry_run.value:
             plan(config.value)
         else:
-            run(config.value, WORKDIR.value or "")
+            run(config.value, workdir())
 
     run_command(action, argv)
 

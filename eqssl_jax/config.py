@@ -65,6 +65,12 @@ SCHEMA: Schema = {
             0, "of streamed data: processes that decode; 0: threads of this one", high=256
         ),
         buffered=whole(4, "of streamed data: batches read ahead", low=1, high=1024),
+        changed=choice(
+            "refuse",
+            "of a run that goes on or is evaluated: whether other data than it was trained on are "
+            "taken as they are (accept)",
+            ("refuse", "accept"),
+        ),
         seed=whole(0, "which images are rendered (shapes); apart from the seed of training"),
         options=free("arguments of one source, e.g. train_size of shapes"),
     ),
@@ -161,6 +167,12 @@ SCHEMA: Schema = {
         batch_size=whole(256, "images in a step", low=2, high=2**20),
         epochs=number(400.0, "passes over the images", low=0, high=1e6),
         steps=whole(0, "if positive, the budget in steps instead of epochs"),
+        init_from=text(
+            "",
+            "WORKDIR, WORKDIR@best or WORKDIR@STEP of a run, or FILE.safetensors, whose weights "
+            "are the start",
+        ),
+        init_parts=choice("encoder", "what init_from gives", ("encoder", "encoder_and_projector")),
         steps_per_dispatch=whole(
             10,
             "steps in one program when data is on a device that is no CPU",

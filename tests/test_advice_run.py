@@ -16,7 +16,7 @@ from eqssl_jax.advice.output import roles_text
 from eqssl_jax.advice.prepare import decided_by
 from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
-from eqssl_jax.training.loop import LOCK
+from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.workdir import locked
 
 # The package's name `run` is this file's module, not a function of it.

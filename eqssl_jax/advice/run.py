@@ -24,7 +24,8 @@ from eqssl_jax.advice.prepare import decided_by, prepare
 from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
-from eqssl_jax.training.loop import LOCK, check_finite
+from eqssl_jax.training.loop import check_finite
+from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.state import TrainState

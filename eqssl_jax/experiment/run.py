@@ -1,7 +1,7 @@
 """From a config to a finished workdir: one run, or several that are compared."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import jax
@@ -14,6 +14,7 @@ from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training import processes
 from eqssl_jax.training.loop import train
+from eqssl_jax.training.notes import batch_note
 from eqssl_jax.training.plan import costs, plan, show
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.workdir import write_json
@@ -47,14 +48,20 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
     return expanded
 
 
-def show_plans(config: ConfigDict) -> None:
-    """Print what every run of the config would do."""
+def show_plans(config: ConfigDict, *, overridden: Collection[str] = ()) -> None:
+    """Print what every run of the config would do; `overridden`: settings changed by flags."""
     for name, own in expand(config).items():
         built = setup(own)
         show(plan(built), f"Plan {name}".strip())
         _print_notice(built)
+        _say_batch(built, overridden)
         print("Compiling one step, to count its FLOPs and memory ...", flush=True)
         show(costs(built), f"Costs {name}".strip())
+
+
+def _say_batch(run: Setup, overridden: Collection[str]) -> None:
+    if "train.batch_size" in overridden and processes.first():
+        print(batch_note(run.config, run.method), flush=True)
 
 
 def _show_data(runs: Mapping[str, Setup]) -> None:
@@ -76,10 +83,11 @@ def _print_notice(built: Setup) -> None:
         print(notice, flush=True)
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) -> None:
     """Train; with several runs, also evaluate each and compare them.
 
     A single run is trained only: `python -m eqssl_jax.eval` evaluates it, during training or after.
+    Settings in `overridden` were changed by flags; where more follows from one, it is said.
 
     Raises:
       ValueError, OSError, FloatingPointError: as `training.setup.setup` and `training.loop.train`.
@@ -97,6 +105,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     )
     if processes.first():
         _show_data(built)
+    _say_batch(next(iter(built.values())), overridden)
     print("Compiling the first step (half a minute and more on a CPU) ...", flush=True)
     if list(runs) == [""]:
         train(built[""], workdir)
