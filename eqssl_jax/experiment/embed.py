@@ -57,6 +57,8 @@ def embed(
     folder, _ = run_folder(source, step)
     config = read_config(folder) if (folder / "checkpoints").is_dir() else None
     dataset = dataset_for(encoder, config, folder, images, directory, size, corrupt)
+    for reason, count in dataset.left_out.items():
+        print(f"{dataset.name}: {count:,} {reason} left out.", flush=True)
     if dataset.notes:
         print(f"{dataset.name}: {dataset.notes}.", flush=True)
     total = sum(split.size for split in dataset.splits.values())
