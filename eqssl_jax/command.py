@@ -94,11 +94,13 @@ def parsed(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]
     """
     entries = [argument for argument in argv if overrides.is_entry(argument)]
     argv = [argument for argument in argv if argument not in entries]
-    sys.argv = argv  # where ml_collections looks for settings
+    given, sys.argv = sys.argv, argv  # where ml_collections looks for settings
     try:
         left = values(argv)
     except Exception as error:  # whatever the code of a config file raises
         raise ValueError(overrides.mistake(argv) or _reason(error, argv)) from error
+    finally:
+        sys.argv = given
     if "config" in values and values["config"].value is not None:
         config = values["config"].value
         if not isinstance(config, ConfigDict):  # ml_collections keeps an error of reading it

@@ -7,6 +7,7 @@ instant.
 """
 
 import json
+import re
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -23,6 +24,7 @@ from eqssl_jax.settings import (
     numbers,
     shown,
     text,
+    where,
     whole,
     wholes,
 )
@@ -39,11 +41,14 @@ LARGEST_IMAGE = 4096  # side in pixels
 SCHEMA: Schema = {
     "seed": whole(0, "of weights, order of images, and draws"),
     "data": dict(
-        name=text(
-            "cifar10",
-            "a TFDS name, or imagenet100, shapes, arrays, folder, …; or module:function",
-            longest=200,
-            empty=False,
+        name=where(
+            text(
+                "cifar10",
+                "a TFDS name, or imagenet100, shapes, arrays, folder, …; or module:function",
+                longest=200,
+            ),
+            lambda name: re.fullmatch(r"[\w./:,=+-]+", name) is not None,
+            "a name of letters, digits and . / : , = + -",
         ),
         directory=text("", "the file or folder of arrays and folder, the data_dir of TFDS"),
         size=whole(
@@ -96,6 +101,9 @@ SCHEMA: Schema = {
             most=16,
         ),
         projector_batch_norm=flag(True, "BatchNorm after every hidden layer of the projector"),
+        projector_last_batch_norm=flag(
+            False, "BatchNorm without scale and shift after the projector's last layer"
+        ),
         compute_dtype=choice(
             "float32", "of the encoder; parameters and losses stay float32", ("float32", "bfloat16")
         ),
@@ -217,11 +225,10 @@ SCHEMA: Schema = {
         train_images=whole(
             2048, "of the training split, for the probe and as neighbours", low=10, high=10**7
         ),
-        held_out=text(
+        held_out=choice(
             "validation",
             "the split of every number; test: to check the advice itself",
-            longest=200,
-            empty=False,
+            ("validation", "test"),
         ),
         held_out_images=whole(1024, "of it", low=8, high=10**7),
         ladder_images=whole(128, "of it, for ladders", low=2, high=10**7),
@@ -245,6 +252,8 @@ def checked(config: ConfigDict) -> ConfigDict:
     """
     values = check(config.to_dict(), SCHEMA)
     for name, overrides in values["runs"].items():
+        if {"/", "\\"} & set(name):
+            raise ValueError(f"config.runs has a run {shown(name)}; its name is that of a folder.")
         values["runs"][name] = check(overrides, SCHEMA, f"config.runs.{name}", partial=True)
     return ConfigDict(values).lock()
 

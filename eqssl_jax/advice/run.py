@@ -62,13 +62,12 @@ def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
                 f"Another process is at work on the advice in {workdir}: wait until it has ended, "
                 f"or use another --workdir."
             )
-        return _advise(config, workdir, run, tables)
+        return _advise(workdir, run, tables)
 
 
-def _advise(
-    config: ConfigDict, workdir: Path, run: Setup, tables: list[Candidate]
-) -> dict[str, Any]:
+def _advise(workdir: Path, run: Setup, tables: list[Candidate]) -> dict[str, Any]:
     metric = decided_by(run)
+    config = run.config  # complete, as folders hold it
     # Folders with checkpoints refuse another config, before it replaces that of the whole.
     for folder in sorted(workdir.glob("seed_*/round_*")):
         claim(folder, config)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -31,21 +32,28 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
     config = checked(config)
     if not config.runs:
         return {"": config}
+    methods.resolved(config)  # refuses wrong entries, also those that every run replaces
     expanded = {}
-    for name, overrides in config.runs.items():
-        own = ConfigDict(config.to_dict())
-        own.runs = ConfigDict()
-        own.lock()
-        own.objectives.unlock()  # a run may have objectives that the others have not
+    values = config.to_dict() | {"runs": {}}
+    for name, overrides in config.to_dict()["runs"].items():
         try:
-            for key, entry in overrides.get("objectives", {}).items():
-                if "method" in entry and key in own.objectives:
-                    del own.objectives[key]  # the settings of another method are others
-            own.update(overrides)
-            expanded[name] = methods.resolved(checked(own))
-        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            # Of plain values: a ConfigDict would bring True to 1.0 before anything can refuse it.
+            own = checked(ConfigDict(_merged(values, overrides)))
+            expanded[name] = methods.resolved(own)
+        except ValueError as error:
             raise ValueError(f"config.runs.{name} does not fit the config: {error}") from None
     return expanded
+
+
+def _merged(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """The values with overrides in place, group by group; another method has its own settings."""
+    merged = dict(values)
+    for name, value in overrides.items():
+        group = merged.get(name)
+        if isinstance(group, dict) and isinstance(value, dict) and "method" not in value:
+            value = _merged(group, value)
+        merged[name] = value
+    return merged
 
 
 def show_plans(config: ConfigDict, *, overridden: Collection[str] = ()) -> None:

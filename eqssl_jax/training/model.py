@@ -22,6 +22,7 @@ def build_network(
         stem=model.stem,
         projector=tuple(model.projector),
         projector_batch_norm=model.projector_batch_norm,
+        projector_last_batch_norm=model.projector_last_batch_norm,
         mean=tuple(mean),
         std=tuple(std),
         compute_dtype=model.compute_dtype,
