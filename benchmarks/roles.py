@@ -11,6 +11,7 @@ Prints Markdown; run by hand.
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 from eqssl_jax.advice.check import agreement, regrets
@@ -31,9 +32,12 @@ def main() -> None:
     args = parser.parse_args()
     small, large = evidence(args.advice), evidence(args.real)
     found = agreement(small, large)
+    interval = f"90 % interval {found.low:.2f} … {found.high:.2f}"
+    if math.isnan(found.low):
+        interval = "no interval: all in order, and so few candidates bound nothing"
     print(
         f"Spearman's ρ over {len(found.candidates)} candidates: {found.correlation:.2f} "
-        f"(90 % interval {found.low:.2f} … {found.high:.2f}); {len(small)} seeds of small, "
+        f"({interval}); {len(small)} seeds of small, "
         f"{len(large)} of large trainings.\n\n| candidate | small | large |\n|---|---|---|"
     )
     for name, a, b in zip(found.candidates, found.small, found.large, strict=True):

@@ -14,9 +14,9 @@ from pathlib import Path
 import jax
 
 from eqssl_jax import figures
-from eqssl_jax.experiment.assess import run_folders
-from eqssl_jax.measures import settings
-from eqssl_jax.measures.steering import steered
+from eqssl_jax.experiment.reopen import run_folders
+from eqssl_jax.measures import evaluate, settings
+from eqssl_jax.measures.steering.steering import CARD
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.workdir import read_config, write_json
@@ -49,18 +49,26 @@ def measure(folder: Path, args: argparse.Namespace) -> None:
             steering_images=args.images,
             steering_parts=(part,),
         )
-        key = jax.random.key(2)  # as in an evaluation
-        found = steered.studies(encoders, run.dataset, "test", run.recipe, key, budget)
+        result, _ = evaluate(
+            encoders,
+            run.dataset,
+            run.recipe,
+            jax.random.key(2),  # as in an evaluation
+            settings=budget,
+            cards=(CARD,),
+        )
         for encoder in encoders:
-            numbers = steered.steered(found, encoder)
-            plain = steered.plain(found, encoder)
+            plain = result["steering"].get(encoder, {})
             path = folder / f"steering_{part}_{encoder}"
             seconds = round(time.time() - start, 1)
-            write_json(path.with_suffix(".json"), {"numbers": numbers.values, "seconds": seconds,
-                       "skipped": numbers.skipped, **plain})  # fmt: skip
+            numbers = result["encoders"][encoder]
+            write_json(
+                path.with_suffix(".json"),
+                {"numbers": numbers, "seconds": seconds, "skipped": result["skipped"], **plain},
+            )
             if plain:
                 figures.steering(plain, path.with_suffix(".png"))
-            shown = {name: round(v["value"], 3) for name, v in numbers.values.items()}
+            shown = {name: round(found["value"], 3) for name, found in numbers.items()}
             print(folder.name, encoder, part, f"{seconds} s", json.dumps(shown), flush=True)
 
 

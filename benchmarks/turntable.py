@@ -21,6 +21,13 @@ def unit(z: np.ndarray) -> np.ndarray:
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
 
 
+def _shown(values: np.ndarray) -> str:
+    """Mean and sample standard deviation over trainings, and how many these are."""
+    if len(values) < 2:
+        return f"{values.mean():.3f} (n = 1)"
+    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f} (n = {len(values)})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, required=True, help="workdir of the advice")
@@ -44,9 +51,7 @@ def main() -> None:
                     for z in (found.features, found.embeddings)
                 ]
                 rows.append(order)
-            shown = [
-                f"{m:.3f} ± {s:.3f}" for m, s in zip(np.mean(rows, 0), np.std(rows, 0), strict=True)
-            ]
+            shown = [_shown(np.array(column)) for column in zip(*rows, strict=True)]
             print(f"| {name} | {split} | {shown[0]} | {shown[1]} |", flush=True)
 
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import studies
-from eqssl_jax.config import plain
+from eqssl_jax import methods, studies
 
 
 def get_config(variant: str = "lambda_sweep,smoke") -> ConfigDict:
@@ -25,24 +24,27 @@ def get_config(variant: str = "lambda_sweep,smoke") -> ConfigDict:
         raise ValueError(
             f"{name} has a column for each data set: python -m eqssl_jax.tables --table={name}"
         )
-    runs = study.runs(scale or "small", studies.parse_data(data))
+    chosen = study.runs(scale or "small", studies.parse_data(data))
+    runs = {run.replace(".", "_"): methods.resolved(config) for run, config in chosen.items()}
     config = ConfigDict(next(iter(runs.values())).to_dict())
-    config.runs = ConfigDict(
-        {
-            run.replace(".", "_"): _changes(plain(config), plain(own), own)
-            for run, own in runs.items()
-        }
-    )
+    config.runs = ConfigDict({run: _changes(config, other) for run, other in runs.items()})
     return config.lock()
 
 
-def _changes(old: dict[str, Any], new: dict[str, Any], own: Any) -> dict[str, Any]:
+def _changes(first: ConfigDict, other: ConfigDict) -> dict[str, Any]:
     """What has to be set to come from the first run's config to another's, nested alike."""
-    found: dict[str, Any] = {}
-    for key, value in new.items():
-        if isinstance(value, dict):
-            if inside := _changes(old[key], value, own[key]):
-                found[key] = inside
-        elif value != old[key]:
-            found[key] = own[key]
-    return found
+    changes: dict[str, Any] = {}
+    for key, value in other.items():
+        if key == "objectives":
+            changes[key] = _entries(first.objectives.to_dict(), value.to_dict())
+        elif isinstance(value, ConfigDict) and key in first:
+            changes[key] = _changes(first[key], value)
+        elif key not in first or value != first[key]:
+            changes[key] = value
+    return {key: value for key, value in changes.items() if value != {}}
+
+
+def _entries(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Entries of methods that are others, and weight 0 for those that a run has not."""
+    changed = {key: entry for key, entry in other.items() if entry != first.get(key)}
+    return changed | {key: {"weight": 0.0} for key in first if key not in other}

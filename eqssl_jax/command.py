@@ -1,25 +1,46 @@
 """How a binary ends: one paragraph for a mistake of the user, a traceback for one of ours."""
 
 import functools
+import os
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
+
+from eqssl_jax import overrides
+from eqssl_jax.config import ADDITIONS, DATASETS, VALUES
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resumes it.")
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+
+
+def workdir() -> str:
+    """The folder of --workdir, with ~ for the user's own folder; "" without the flag."""
+    return os.path.expanduser(WORKDIR.value or "")
 
 
 @functools.cache
 def planned() -> tuple[Any, Any]:
     """The flags --config and --dry_run, of every binary that asks for them; defined once."""
     return (
-        config_flags.DEFINE_config_file("config", None, "The config file, e.g. configs/care.py."),
+        config_flags.DEFINE_config_file(
+            "config",
+            None,
+            "The config file, e.g. configs/care.py:cifar10. After a colon, configs of papers take "
+            f"a data set ({', '.join(DATASETS)}), and after commas any of {', '.join(ADDITIONS)} "
+            f"and one source of values ({', '.join(VALUES)}).",
+        ),
         flags.DEFINE_bool("dry_run", False, "Print what would be done and stop."),
     )
+
+
+def overridden() -> list[str]:
+    """The settings of the config that flags have changed, by their dotted names."""
+    return list(config_flags.get_override_values(flags.FLAGS["config"]))
 
 
 def run_config(
@@ -40,24 +61,23 @@ def run_config(
         if dry_run.value:
             plan(config.value)
         else:
-            run(config.value, WORKDIR.value or "")
+            run(config.value, workdir())
 
     run_command(action, argv)
 
 
 def start(main: Callable[[list[str]], None]) -> None:
-    """`app.run`, with one paragraph instead of a traceback for a setting that does not exist."""
+    """`app.run`, with one paragraph instead of a traceback for what flags or the config have wrong.
+
+    Raises:
+      SystemExit: with status 2 for a flag, a setting or a config file that cannot be used.
+    """
 
     def parse(argv: list[str]) -> list[str]:
         try:
-            return flags.FLAGS(argv)
-        except (flags.Error, KeyError, AttributeError, TypeError, ValueError, OSError) as error:
-            text = str(error.args[0] if error.args else error)
-            if "Traceback" in text:  # an error in the config file: its last line says which
-                text = text.strip().splitlines()[-1].strip().removeprefix("ValueError: ")
-            if isinstance(error, KeyError | AttributeError):
-                text = _unknown_setting(text, argv)
-            _complain(text)
+            return parsed(argv)
+        except (ValueError, flags.Error) as error:
+            _complain(str(error))
             if "--debug" in argv:
                 raise
             raise SystemExit(2) from None
@@ -65,31 +85,58 @@ def start(main: Callable[[list[str]], None]) -> None:
     app.run(main, flags_parser=parse)
 
 
-def _unknown_setting(text: str, argv: list[str]) -> str:
-    """ml_collections names only the last part of a key: find the flag that it came from.
+def parsed(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
+    """Parse flags, and the settings of a config among them; what is left of `argv`.
 
-    >>> _unknown_setting("'nme' Did you mean 'name'?", ["x", "--config.data.nme=a"])
-    "The config has no setting for --config.data.nme=a. 'nme': did you mean 'name'?"
-    >>> _unknown_setting("'flip'", ["x", "--config.roles.flip=ordered"])[-39:]
-    'this config: --dry_run lists its parts.'
+    Raises:
+      ValueError: for a setting or a config file that cannot be used.
+      flags.Error: for another flag.
     """
-    text = " ".join(text.replace("\\n", " ").replace("\\'", "'").split()).strip("\"'")
-    name = text.split("'")[0].split()[0]
-    flag = next((arg for arg in argv if arg.startswith("--config.") and name in arg), f"{name!r}")
-    known = text.replace(" Did you mean", ": did you mean").strip()
-    hint = f" '{known}" if "did you mean" in known else ""
-    if flag.startswith(("--config.roles.", "--config.role_weights.", "--config.sharing.")):
-        hint += (
-            f" There is no part {name!r} in the recipe of this config: --dry_run lists its parts."
+    entries = [argument for argument in argv if overrides.is_entry(argument)]
+    argv = [argument for argument in argv if argument not in entries]
+    given, sys.argv = sys.argv, argv  # where ml_collections looks for settings
+    try:
+        left = values(argv)
+    except Exception as error:  # whatever the code of a config file raises
+        raise ValueError(overrides.mistake(argv) or _reason(error, argv)) from error
+    finally:
+        sys.argv = given
+    if "config" in values and values["config"].value is not None:
+        config = values["config"].value
+        if not isinstance(config, ConfigDict):  # ml_collections keeps an error of reading it
+            raise ValueError(_unread(argv))
+        overrides.add(config, overrides.overrides(entries))
+    return left
+
+
+def _unread(argv: list[str]) -> str:
+    name = next((arg for arg in argv if arg.startswith("--config=")), "--config")
+    path = Path(name.removeprefix("--config=").partition(":")[0])
+    if not path.is_file():
+        return (
+            f"{name}: there is no config file {str(path)!r}; those of this project lie in configs/."
         )
-    if flag.startswith("--config.objectives."):
-        hint += (
-            " A command line changes the objectives that the config file holds: those of its "
-            "method and of the roles. For another method take its own config, e.g. "
-            "configs/byol.py, or write the entry into a config file: config.objectives.byol = "
-            "ConfigDict(methods.entry('byol', weight=1.0))."
-        )
-    return f"The config has no setting for {flag}.{hint}"
+    return f"{name}: the file gives no config; its get_config() must return a ConfigDict."
+
+
+def _reason(error: Exception, argv: list[str]) -> str:
+    """One line for an error while flags were read, naming the config file if its code raised it."""
+    text = str(error.args[0] if error.args else error)
+    if isinstance(error, flags.Error) and "Traceback" not in text:
+        return text
+    if "Traceback" in text:  # ml_collections hands on the whole of it
+        text = text.strip().splitlines()[-1].strip().removeprefix("ValueError: ")
+    else:
+        text = f"{type(error).__name__}: {error}"
+    name = next((arg for arg in argv if arg.startswith("--config=")), "--config")
+    if "get_config() takes 0" in text:
+        return f"{name}: this config has no variants: leave out the colon and what follows it."
+    if isinstance(error, KeyError | AttributeError):
+        missing = text.split("'")[1] if "'" in text else text
+        for path, value in overrides.overrides(argv):
+            if missing in path:
+                return f"{name} has no {missing!r}, for --config.{'.'.join(path)}={value}."
+    return f"{name} cannot be read: {text} (--debug shows where)."
 
 
 def run_command(action: Callable[[], None], argv: list[str]) -> None:

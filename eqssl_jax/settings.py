@@ -13,17 +13,18 @@ not fit with one paragraph: the setting, the value that was found, and what is a
 >>> check({"rate": float("nan"), "sizes": (8,)}, schema)
 Traceback (most recent call last):
     ...
-ValueError: config.rate is nan; it must be a finite number above 0, e.g. 0.1.
+ValueError: config.rate is nan; it must be a finite float32 number above 0, e.g. 0.1.
 """
 
 import difflib
 import itertools
 import numbers as kinds
 from collections.abc import Callable, Collection, Mapping, Sequence
-from math import inf, isfinite
+from math import inf
 from typing import Any, NamedTuple
 
 LARGEST = 2**31 - 1  # whole numbers become int32 in compiled programs
+SMALLEST, GREATEST = 1.18e-38, 3.4e38  # of the normal float32 numbers above 0
 _SHOWN = 80  # characters of a value that a message repeats
 
 Schema = Mapping[str, Any]  # of Setting, Free and Schema
@@ -64,7 +65,7 @@ def number(
     below: float | None = None,
     zero: str = "",
 ) -> Setting:
-    """A finite number in [low, high]; `above` and `below` are bounds that are not allowed.
+    """A float32 number in [low, high]; `above` and `below` are bounds that are not allowed.
 
     `zero` says what 0 means where it is allowed beside that range.
     """
@@ -76,7 +77,9 @@ def number(
         inside &= (above is None or value > above) and (below is None or value < below)
         return inside or (bool(zero) and value == 0)
 
-    allowed = f"a finite number{_bounds(low, high, above, below)}" + (zero and f", or 0: {zero}")
+    allowed = f"a finite float32 number{_bounds(low, high, above, below)}" + (
+        zero and f", or 0: {zero}"
+    )
     return _setting(default, doc, allowed, fits, float)
 
 
@@ -158,6 +161,19 @@ def names(
     """Several different words, from `options` if any are given."""
     item = choice("", "", options) if options else text("", "", longest=200, empty=False)
     return _several(default, doc, item, "different names", least, most, False, repeated=False)
+
+
+def either(first: Setting, second: Setting) -> Setting:
+    """What one of two settings allows; default and meaning are those of the first."""
+
+    def fits(value: Any) -> bool:
+        return first.wrong(value) is None or second.wrong(value) is None
+
+    def convert(value: Any) -> Any:
+        return (second if first.wrong(value) else first).convert(value)
+
+    allowed = f"{first.allowed}, or {second.allowed}"
+    return _setting(first.default, first.doc, allowed, fits, convert)
 
 
 def also(setting: Setting, value: Any, meaning: str) -> Setting:
@@ -247,6 +263,28 @@ def check(
     }
 
 
+def find(schema: Schema, path: Sequence[str], prefix: str = "config") -> Any:
+    """The setting or group that a path of names leads to; None below a free group.
+
+    Raises:
+      ValueError: for a name that a group does not have.
+    """
+    entry: Any = schema
+    for name in path:
+        if isinstance(entry, Free):
+            entry = entry.each if isinstance(entry.each, Setting) else None
+        elif isinstance(entry, Mapping) and name in entry:
+            entry = entry[name]
+        elif isinstance(entry, Mapping):
+            raise ValueError(f"{prefix} has no setting {shown(name)}: {_hint(name, entry)}")
+        elif entry is None:
+            return None
+        else:
+            raise ValueError(f"{prefix} has no settings below it, such as {shown(name)}.")
+        prefix = f"{prefix}.{name}"
+    return entry
+
+
 def shown(value: Any) -> str:
     """A value as a message repeats it: on one line, without control characters, and short.
 
@@ -299,7 +337,7 @@ def _plain(value: Any, name: str) -> Any:
     elif _is_number(value):
         return float(value)
     raise ValueError(
-        f"{name} is {shown(value)}; it must be a finite number, a whole number of at most "
+        f"{name} is {shown(value)}; it must be a finite float32 number, a whole number of at most "
         f"{LARGEST:,}, a text of printable characters, True, False, None, or several of these."
     )
 
@@ -354,10 +392,11 @@ def _is_whole(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     if not isinstance(value, kinds.Real) or isinstance(value, bool):
         return False
-    try:
-        return isfinite(float(value))
-    except OverflowError:  # of a whole number beyond the range of floats
-        return False
+    if value == 0:
+        return True
+    # Nothing that a compiled program would turn into 0 or infinity. NaN compares false.
+    size: Any = abs(value)
+    return bool(SMALLEST <= size <= GREATEST)
 
 
 def _is_text(value: Any, longest: int) -> bool:

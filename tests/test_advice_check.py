@@ -22,6 +22,7 @@ def test_equal_and_opposite_rankings():
     up = [0.1, 0.2, 0.3, 0.4, 0.5]
     same = agreement(evidence(up), evidence([v**2 for v in up]))
     assert (same.correlation, same.candidates) == (pytest.approx(1), NAMES)
+    assert np.isnan([same.low, same.high]).all()  # a bootstrap would be sure of 1 … 1
     assert agreement(evidence(up), evidence(up[::-1])).correlation == pytest.approx(-1)
 
 

@@ -143,7 +143,7 @@ def test_the_probe_is_fitted_on_other_images_than_it_is_judged_by():
         for name, count in (("bank", 60), ("chooser", 20), ("held_out", 40))
     }
     from_ = with_draws(from_._replace(**parts, classes=4, batch=20))
-    assert _classes(_features(Partial(itself), from_), from_)["probe_top1"] < 0.6
+    assert _classes(_features(Partial(itself), from_), from_)["probe_top1"].mean() < 0.6
 
 
 def test_numbers_do_not_depend_on_who_else_is_measured():

@@ -9,13 +9,17 @@ import pytest
 from ml_collections import ConfigDict
 from tiny_advice import equal, tiny
 
+from eqssl_jax import methods
 from eqssl_jax.advice import advise, show_plan
 from eqssl_jax.advice.candidates import candidates
 from eqssl_jax.advice.halving import survivors
 from eqssl_jax.advice.output import roles_text
 from eqssl_jax.advice.prepare import decided_by
+from eqssl_jax.config import checked
 from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
+from eqssl_jax.training.ownership import LOCK
+from eqssl_jax.training.workdir import locked
 
 # The package's name `run` is this file's module, not a function of it.
 run_file = importlib.import_module("eqssl_jax.advice.run")
@@ -23,11 +27,17 @@ prepare_file = importlib.import_module("eqssl_jax.advice.prepare")
 FILES = {"config.json", "advice.json", "advice.md", "advice.csv", "advice.png", "roles.py"}
 
 
+def stand_in(config, *, roles=(), **rest):
+    """`setup` with the data, network and budget of `tiny`."""
+    del rest
+    return tiny()._replace(config=methods.resolved(checked(config), roles=roles))
+
+
 @pytest.fixture(autouse=True)
 def miniature(monkeypatch):
     """The data, network and budget of `tiny` in place of what a config names."""
     for file in (run_file, prepare_file):
-        monkeypatch.setattr(file, "setup", lambda config, **k: tiny()._replace(config=config))
+        monkeypatch.setattr(file, "setup", stand_in)
 
 
 def config_of(**changes):
@@ -50,7 +60,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("advice") / "whole"
     with pytest.MonkeyPatch.context() as patch:
         for file in (run_file, prepare_file):
-            patch.setattr(file, "setup", lambda config, **k: tiny()._replace(config=config))
+            patch.setattr(file, "setup", stand_in)
         return folder, start(folder)
 
 
@@ -80,6 +90,38 @@ def test_started_again_it_trains_nothing_and_says_the_same(whole, monkeypatch):
         monkeypatch.setattr(run_file, name, None)
     assert start(folder) == advice
     assert (folder / "advice.json").read_bytes() == written
+
+
+def test_a_damaged_file_is_named_and_measured_anew_once_it_is_removed(whole, tmp_path):
+    folder = shutil.copytree(whole[0], tmp_path / "copy")
+    path = folder / "seed_1/round_1/evidence.json"
+    text = path.read_text()
+    for damaged in (text[:-40], "[1]", '{"base": 3}'):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match=rf"{path} is damaged .*remove it"):
+            start(folder)
+    path.unlink()
+    assert start(folder) == whole[1] and path.read_text() == text
+
+
+def test_a_second_process_in_the_workdir_is_refused(tmp_path):
+    with locked(tmp_path, LOCK), pytest.raises(OSError, match="Another process is at work on"):
+        start(tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_a_damaged_checkpoint_has_another_before_it(whole, tmp_path, capsys):
+    folder = shutil.copytree(whole[0], tmp_path / "copy")
+    place = folder / "seed_0/round_1"
+    assert sorted(path.name for path in (place / "checkpoints").iterdir()) == ["2", "4"]
+    for path in (place / "checkpoints/4").rglob("*"):
+        if path.is_file() and path.stat().st_size > 200:
+            path.write_bytes(path.read_bytes()[:-50] + bytes(50))
+    expected = (place / "evidence.json").read_text()
+    (place / "evidence.json").unlink()
+    assert start(folder) == whole[1]
+    assert "checkpoint of step 4" in capsys.readouterr().err and (place / "damaged").is_dir()
+    assert (place / "evidence.json").read_text() == expected
 
 
 class Killed(Exception):
@@ -210,14 +252,17 @@ def test_the_advised_roles_are_a_config_that_can_be_pasted():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"advice__seeds": 1}, r"config\.advice\.seeds is 1; it must be at least 2"),
+        ({"advice__seeds": 1}, r"config\.advice\.seeds is 1; it must be a whole number from 2"),
         ({"advice__rungs": 2}, r"config\.advice\.rungs is 2"),
         ({"advice__most": 1}, r"config\.advice\.most is 1"),
         ({"advice__confidence": 1.0}, r"config\.advice\.confidence is 1\.0"),
         ({"advice__held_out": "train"}, r"config\.advice\.held_out = 'train'"),
         ({"advice__held_out_images": 4}, r"config\.advice\.held_out_images is 4"),
-        ({"advice__roles": ("rotate",)}, r"config\.advice\.roles names"),
-        ({"objectives__equivariance__recipe": "factors"}, r"equivariance\.recipe = 'factors'"),
+        ({"advice__roles": ("rotate",)}, r"config\.advice\.roles is .*rotate"),
+        (
+            {"advice__roles": ("rotational",), "objectives__equivariance__recipe": "factors"},
+            r"equivariance\.recipe = 'factors'",
+        ),
         (
             {"advice__roles": ("rotational",), "objectives__equivariance__splits": 3},
             r"equivariance\.splits = 3 equal groups",

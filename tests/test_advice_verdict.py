@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from eqssl_jax.advice.candidates import Candidate
-from eqssl_jax.advice.verdict import verdicts
+from eqssl_jax.advice.verdict import _image_noise, verdicts
 from eqssl_jax.methods import Role
 
 SHARING = {"invariant": "independent", "ordered": "shared", "off": "fixed"}
@@ -148,6 +148,102 @@ def test_a_metric_that_one_role_lacks_is_left_out():
     found = verdicts(seeds, TABLES, metric="probe_top1")["transformations"]
     assert all("order_accuracy_amid" not in of for of in found["hue"]["roles"].values())
     assert all("order_accuracy_amid" in of for of in found["crop"]["roles"].values())
+
+
+def outcomes(rng, *, images, seeds=3, level=0.7, own=2.5):
+    """Evidence of candidates that are equal but for the draw of seeds and images.
+
+    An image is easy or hard for all; besides, each candidate finds some images easier than others
+    do (`own`, in logits), from every seed. Over all images that could be drawn they are equal.
+    """
+    base = math.log(level / (1 - level)) + 1.5 * rng.normal(size=images)
+    kinds = own * rng.normal(size=(len(TABLES), 1, images))
+    trained = 0.5 * rng.normal(size=(len(TABLES), seeds, images))
+    logits = base + kinds + trained + 0.03 * rng.normal(size=(len(TABLES), seeds, 1))
+    right = rng.uniform(size=logits.shape) < 1 / (1 + np.exp(-logits))
+    found = evidence(right.mean(axis=2))
+    for s, seed in enumerate(found):
+        for k, one in enumerate(TABLES):
+            text = " ".join(map(str, right[k, s].astype(int)))
+            for numbers in seed[one.name].values():
+                numbers["images"] = {"probe_top1": text}
+    return found
+
+
+def clear(seeds):
+    """Whether any two roles of a part differ clearly."""
+    found = verdicts(seeds, TABLES, metric="probe_top1", confidence=0.9)["transformations"]
+    for part in found.values():
+        roles = [one["probe_top1"] for one in part["roles"].values()]
+        if max(one["low"] for one in roles) > min(one["high"] for one in roles):
+            return True
+    return False
+
+
+def test_equal_candidates_are_told_apart_no_more_often_than_the_confidence_says():
+    """The noise of held-out images counts: without it these differences are called clear."""
+    rng, tries = np.random.default_rng(2), 120
+    alarms = np.zeros(2)
+    for _ in range(tries):
+        seeds = outcomes(rng, images=256)
+        bare = [
+            {n: {p: {"probe_top1": v["probe_top1"]} for p, v in of.items()} for n, of in s.items()}
+            for s in seeds
+        ]
+        alarms += [clear(seeds), clear(bare)]
+    with_images, without = alarms / tries
+    assert with_images <= 0.1 < 0.25 < without
+
+
+def test_a_real_difference_is_still_found_among_noisy_images():
+    rng = np.random.default_rng(3)
+    seeds = outcomes(rng, images=2000)
+    for seed in seeds:
+        of = seed["hue_off"]["hue"]
+        hits = np.array(of["images"]["probe_top1"].split(), int)
+        hits[:240] = 0  # 8 points lower
+        of["images"] = {"probe_top1": " ".join(map(str, hits))}
+        of["probe_top1"] = float(hits.mean())
+    hue = verdicts(seeds, TABLES, metric="probe_top1")["transformations"]["hue"]
+    assert hue["advice"] == "invariant" and "beats off" in hue["reason"]
+
+
+def test_the_noise_of_images_is_that_of_a_paired_bootstrap():
+    seeds = outcomes(np.random.default_rng(4), images=400)
+    variance, count = _image_noise(seeds, "base", "hue_off", "hue", "probe_top1")
+    rows = [
+        np.mean(
+            [np.fromstring(s[n]["hue"]["images"]["probe_top1"], sep=" ") for s in seeds], axis=0
+        )
+        for n in ("base", "hue_off")
+    ]
+    rng = np.random.default_rng(5)
+    drawn = [(rows[0] - rows[1])[rng.integers(0, 400, 400)].mean() for _ in range(4000)]
+    assert count == 400 and variance == pytest.approx(np.var(drawn), rel=0.1)
+    alone = [
+        {n: {"hue": {"probe_top1": 0.5, "variance": {"probe_top1": 0.01 * (1 + s)}}}
+         for n in ("base", "hue_off")}
+        for s in range(2)
+    ]  # fmt: skip
+    unpaired, _ = _image_noise(alone, "base", "hue_off", "hue", "probe_top1")
+    assert unpaired == pytest.approx(2 * 0.015)
+
+
+def test_each_part_is_held_against_the_untrained_encoder():
+    rows = noisy(hue_ordered=0.3)
+    seeds = evidence(rows)
+    for seed in seeds:
+        seed["random"] = {p: {"probe_top1": 0.5} for p in PARTS}
+    found = verdicts(seeds, TABLES, metric="probe_top1")
+    parts = found["transformations"]
+    assert parts["hue"]["warning"] == ""
+    for part in ("rotate", "crop"):
+        assert parts[part]["warning"].startswith(
+            f"{part}: not better than an untrained encoder (50"
+        )
+        assert parts[part]["warning"] in found["warning"]
+    assert "hue:" not in found["warning"]
+    assert verdicts(evidence(rows), TABLES, metric="probe_top1")["warning"] == ""
 
 
 def test_pure_noise_gives_advice_no_more_often_than_the_confidence_says():

@@ -84,10 +84,10 @@ def test_the_end_of_the_range_is_in_the_last_bin():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": "colour"}, '"outline", "hue" or "angle", found \'colour\''),
-        ({"outlines": 11}, "draws 2 to 10 outlines .* found outlines=11"),
-        ({"outlines": 2.5}, "found outlines=2.5"),
-        ({"task": "hue", "outlines": 0}, "draws 1 to 10 outlines"),
+        ({"task": "colour"}, "task is 'colour'; .*'outline', 'hue'"),
+        ({"outlines": 11}, "outlines is 11; .* from 1 to 10"),
+        ({"outlines": 2.5}, "outlines is 2.5"),
+        ({"task": "hue", "outlines": 0}, "outlines is 0"),
     ],
 )
 def test_unknown_tasks_and_numbers_of_outlines_are_refused(options, message):

@@ -12,7 +12,8 @@ from PIL import Image
 from eqssl_jax import figures, tabular
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.measures import evaluate, regularity, settings, trajectories
-from eqssl_jax.measures.clouds import axis, clouds
+from eqssl_jax.measures.clouds import axis
+from eqssl_jax.measures.clouds import trajectories as turning
 from eqssl_jax.measures.clouds.axis import axis_error, principal_axes, principal_axis_errors, turned
 from eqssl_jax.measures.clouds.trajectories import planar
 from eqssl_jax.transforms import recipes
@@ -233,10 +234,10 @@ def test_measurements_are_described(evaluated):
 
 
 def test_budgets_of_clouds():
-    for options in ({"axis_turns": 0}, {"trajectory_clouds": 0}):
-        with pytest.raises(ValueError, match="at least 1"):
-            settings("quick", **options)
-    with pytest.raises(ValueError, match="at least 3"):
+    for name in ("axis_turns", "trajectory_clouds"):
+        with pytest.raises(ValueError, match=rf"options.{name} is 0; it must be a whole number"):
+            settings("quick", **{name: 0})
+    with pytest.raises(ValueError, match="trajectory_steps is 2"):
         settings("quick", trajectory_steps=2)
 
 
@@ -270,6 +271,9 @@ def test_without_a_test_split_the_axis_is_left_out():
     splits = {"train": make_split(20, 0), "validation": make_split(8, 1)}
     dataset = Dataset("toy", (POINTS, 4), (), (0.0,) * 4, (1.0,) * 4, splits)
     budget = settings("quick", batch=16, trajectory_clouds=1, trajectory_steps=4)
-    found, _ = clouds.measured(projector, dataset, "validation", jax.random.key(0), budget)
-    assert "tested on test" in found.skipped["principal_axis_error"]
-    assert "trajectory_length" in found.values
+    result, _ = evaluate(
+        {"trained": projector}, dataset, recipes.rotation3d(), jax.random.key(0), settings=budget,
+        cards=(axis.CARD, turning.CARD),
+    )  # fmt: skip
+    assert "tested on test" in result["skipped"]["principal_axis_error"]
+    assert next(iter(result["encoders"]["trained"])) == "trajectory_length"

@@ -84,7 +84,7 @@ def deep(images):
     return OrderedDict(stem=flat, features=first, embedding=0 * first + 1)
 
 
-ENCODERS = {"seeing": seeing, "blind": blind, "deep": lambda x: tuple(deep(x).values())[1:]}
+ENCODERS = {"seeing": seeing, "blind": blind, "deep": deep}
 BUDGET = dict(rungs=4, images=48, batch=16)
 
 
@@ -96,7 +96,7 @@ def splits():
 @pytest.fixture(scope="module")
 def studies(splits):
     key = jax.random.key(0)
-    return ladder_study(ENCODERS, splits, RECIPE, key, layers={"deep": deep}, **BUDGET)
+    return ladder_study(ENCODERS, splits, RECIPE, key, **BUDGET)
 
 
 def test_only_parts_with_numbers_that_move(studies):
@@ -150,7 +150,6 @@ def test_without_other_splits_there_is_order_but_no_regression(splits):
     ("options", "message"),
     [
         ({"encoders": {}}, "needs encoders"),
-        ({"layers": {"other": deep}}, r"layers of \['other'\]"),
         ({"rungs": 2}, "rungs=2"),
         ({"held_out": "tests"}, "split 'tests'"),
         ({"parts": ("spin",)}, r"no parts \['spin'\]"),

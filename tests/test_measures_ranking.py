@@ -48,25 +48,6 @@ def test_chance_is_what_random_scores_give():
     assert ranking.hits_at(ranks, 3) == pytest.approx(0.3, abs=0.01)
 
 
-def test_quaternion_error_is_that_of_the_angle():
-    angles = np.linspace(0, np.pi, 7)
-    axis = np.array([0.6, 0.0, 0.8])
-    still = np.tile([1.0, 0, 0, 0], (7, 1))
-    turned = np.concatenate([np.cos(angles / 2)[:, None], np.sin(angles / 2)[:, None] * axis], 1)
-    for angle, one, two in zip(angles, still, turned, strict=True):
-        found = ranking.quaternion_retrieval_error(one[None], -2 * two[None])
-        assert found == pytest.approx(np.sin(angle / 2) ** 2)
-    random = np.random.default_rng(3).normal(size=(2, 20_000, 4))
-    assert ranking.quaternion_retrieval_error(*random) == pytest.approx(0.75, abs=0.01)
-
-
-def test_parameter_error_equals_a_double_loop():
-    one, two = np.random.default_rng(4).normal(size=(2, 6, 3))
-    squares = [(one[q, k] - two[q, k]) ** 2 for q in range(6) for k in range(3)]
-    assert ranking.parameter_retrieval_error(one, two) == pytest.approx(sum(squares) / 18)
-    assert ranking.parameter_retrieval_error(one, one) == 0
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -78,9 +59,6 @@ def test_parameter_error_equals_a_double_loop():
         (lambda: ranking.reciprocal_rank(np.array([])), "from 1"),
         (lambda: ranking.hits_at(np.ones(3), 0), "k=0"),
         (lambda: ranking.chance_reciprocal_rank(0), "found 0"),
-        (lambda: ranking.quaternion_retrieval_error(np.ones((2, 3)), np.ones((2, 3))), r"\[Q, 4\]"),
-        (lambda: ranking.quaternion_retrieval_error(np.ones((2, 4)), np.zeros((2, 4))), "length 0"),
-        (lambda: ranking.parameter_retrieval_error(np.ones((2, 4)), np.ones((3, 4))), r"\(3, 4\)"),
     ],
 )
 def test_bad_input_is_named(call, message):

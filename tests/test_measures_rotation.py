@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from eqssl_jax.measures import TooFew
-from eqssl_jax.measures.rotation.composition import composition_error, held_out_composition
-from eqssl_jax.measures.rotation.wahba import (
+from eqssl_jax.measures import (
+    TooFew,
+    composition_error,
     effective_rank,
     gram_error,
+    held_out_composition,
     held_out_wahba,
     invariance_error,
     relative_rotational_equivariance,

@@ -1,5 +1,7 @@
 """R(p): a rotation for any p, found where there is one, and of no help where there is none."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +16,10 @@ from eqssl_jax.measures import (
     steering_rotations,
     steering_study,
 )
-from eqssl_jax.measures.steering import steered
+from eqssl_jax.measures.cards import Number
 from eqssl_jax.measures.steering.basis import basis, coefficients, magnitude
-from eqssl_jax.measures.steering.retrieval import among_images, among_views
+from eqssl_jax.measures.steering.ranks import among_images, among_views
+from eqssl_jax.measures.steering.steering import CARD
 from eqssl_jax.measures.steering.views import draw_part
 from eqssl_jax.tabular.metrics import describe, member
 from eqssl_jax.transforms.base import Transform
@@ -233,24 +236,26 @@ def test_draws_of_a_part_alone_are_those_it_has_together():
 
 
 def test_public_names_and_the_share_closed(studies):
-    found = {"turn": studies}
-    image, other, no = (steered.steered(found, name) for name in ("image", "scrambled", "wide"))
-    assert image.values["steering_closed_turn"]["value"] > 0.95
-    assert image.values["steering_composition_closed_turn"]["value"] > 0.9
-    assert other.values.get("steering_closed_turn", {"value": 0.0})["value"] < 0.1
-    assert set(no.values) == set() and "more than 40 images" in no.skipped["steering_turn"]
+    seen = {
+        name: SimpleNamespace(shared=lambda work, study=study: {"turn": study})
+        for name, study in studies.items()
+    }
+    image, other, no = (CARD.measure(seen[name]) for name in ("image", "scrambled", "wide"))
+    assert image.numbers["steering_closed_turn"].value > 0.95
+    assert image.numbers["steering_composition_closed_turn"].value > 0.9
+    assert other.numbers.get("steering_closed_turn", Number(0.0)).value < 0.1
+    assert not no.numbers and "more than 40 images" in no.missing["steering_turn"]
     measures = studies["image"].measures
-    one = image.values["steering_error_turn"]
-    assert one["n"] == 8 and one["value"] == pytest.approx(measures["error"].mean())
-    expected = 1 - one["value"] / measures["error_identity"].mean()  # Wahba's error is 0 here
-    assert image.values["steering_closed_turn"]["value"] == pytest.approx(expected, abs=1e-3)
-    for name in image.values:
+    one = image.numbers["steering_error_turn"]
+    assert one.n == 8 and one.value == pytest.approx(measures["error"].mean())
+    expected = 1 - one.value / measures["error_identity"].mean()  # Wahba's error is 0 here
+    assert image.numbers["steering_closed_turn"].value == pytest.approx(expected, abs=1e-3)
+    for name in image.numbers:
         assert member(name).part == "turn" and "turn" in describe(name).title, name
-    known = steered.chance(found)
-    assert known["steering_mrr_turn"] == pytest.approx(np.mean(1 / np.arange(1, 31)))
-    plain = steered.plain(found, "image")["turn"]
+    assert image.chance["steering_mrr_turn"] == pytest.approx(np.mean(1 / np.arange(1, 31)))
+    plain = image.details["steering"]["turn"]
     assert len(plain["measures"]["error"]) == len(plain["magnitude"]) == 8
-    assert steered.plain(found, "wide") == {}
+    assert no.details["steering"] == {}
 
 
 def bad(which):

@@ -15,8 +15,7 @@ from eqssl_jax.data import partition
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.experiment import assess
 from eqssl_jax.measures import evaluate, knn_accuracy, raw_pixels, settings
-from eqssl_jax.measures import values as measures
-from eqssl_jax.measures.budget import PRESETS, Settings
+from eqssl_jax.measures.classes import care_probe
 from eqssl_jax.training.setup import measured_recipe
 from eqssl_jax.transforms.base import Transform
 
@@ -328,11 +327,13 @@ def test_care_probe_runs_when_asked(dataset):
 
 def test_the_probe_has_its_own_augmentation(dataset, monkeypatch):
     other, seen = COLOUR._replace(sample=lambda key: COLOUR.identity), []
-    monkeypatch.setattr(
-        measures, "care", lambda encode, data, transform, settings: seen.append(transform)
-        or measures.Found(),
-    )  # fmt: skip
-    budget = BUDGET._replace(queries=0, augmentations=1, pairs=0, ladder_images=0)
+
+    def probe(encode, data, transform, **options):
+        seen.append(transform)
+        raise ValueError("watched")
+
+    monkeypatch.setattr(care_probe, "care_probe", probe)
+    budget = BUDGET._replace(queries=0, augmentations=1, pairs=0, ladder_images=0, care_epochs=1)
     args = ({"trained": equivariant}, dataset, COLOUR, jax.random.key(0))
     changed, _ = evaluate(*args, settings=budget, probe_transform=other)
     plain, _ = evaluate(*args, settings=budget)
@@ -374,12 +375,15 @@ def test_bad_input_is_named(dataset):
     [
         ("fast", {}, "'fast'"),
         ("quick", {"augmentation": 5}, "no budget named"),
-        ("quick", {"augmentations": "5"}, "takes a int such as 20"),
-        ("quick", {"augmentations": None}, "augmentations"),
-        ("quick", {"queries": -1}, "negative"),
-        ("full", {"queries": True}, "queries"),
+        ("quick", {"augmentations": "5"}, "augmentations is '5'; it must be a whole number"),
+        ("quick", {"augmentations": None}, "augmentations is None"),
+        ("quick", {"queries": -1}, "queries is -1"),
+        ("full", {"queries": True}, "queries is True"),
+        ("full", {"knn_temperature": float("nan")}, "knn_temperature is nan"),
+        ("full", {"seeds": ()}, "seeds"),
+        ("full", {"train_images": 0}, "train_images is 0.*or None: all"),
         ("quick", {"ladder_rungs": 2}, "ladder_rungs is 2"),
-        ("full", {"care_optimizer": "lars"}, "care_optimizer is 'lars': choose adam or sgd"),
+        ("full", {"care_optimizer": "lars"}, "care_optimizer is 'lars'; it must be one of"),
         ("quick", {"steering_draws": 5}, "steering_draws is 5"),
     ],
 )
@@ -389,7 +393,7 @@ def test_bad_settings_are_named(preset, options, message):
 
 
 def test_settings_take_json_values():
-    assert settings("full", train_images=None, hue_shift=1, seeds=[3]).seeds == (3,)
+    assert settings("full", train_images=None, knn_temperature=1, seeds=[3]).seeds == (3,)
     assert settings("quick", steering_parts=["hue"]).steering_parts == ("hue",)
     assert settings("quick").steering_draws == 0
-    assert PRESETS["full"] == Settings()
+    assert settings() == settings("full") and settings().train_images == 50_000

@@ -77,6 +77,18 @@ def test_an_entry_is_completed_and_a_role_has_its_usual_one():
     assert "prediction_rotate" not in methods.build(again).objectives
 
 
+def test_another_method_for_a_role_takes_its_settings_along():
+    config = small()
+    config.roles.crop = "rotational"
+    config.objectives.equivariance.splits = 4
+    config.objectives.equivariance.method = "two_view_care"  # as a flag would
+    found = methods.resolved(config).objectives.equivariance.to_dict()
+    assert found == methods.entry("two_view_care", splits=4)
+    config.objectives.equivariance.images = 4  # not a default that was left over
+    with pytest.raises(ValueError, match="has no setting 'images'"):
+        methods.resolved(config)
+
+
 def test_the_order_of_entries_does_not_matter():
     """JSON sorts them; heads and draws of a resumed run must be those it started with."""
     config = small(equimod=methods.entry("equimod", projector=(4,), parameters=2))
@@ -140,6 +152,25 @@ def test_a_method_from_outside_shares_draws_as_it_says(outside):
     for leaf in (hue, angle):
         np.testing.assert_array_equal(leaf[:, 0:6:2], leaf[:, 1:6:2])
         assert len(np.unique(leaf)) == 2 * 4
+
+
+def test_a_recipe_from_outside(outside, tmp_path):
+    (tmp_path / "my_views.py").write_text(
+        "from eqssl_jax import transforms as t\n"
+        "def gentle(size=16, angle=0.1):\n"
+        "    turn, hue = t.rotate(angle), t.hue(0.1)\n"
+        "    return t.chain(crop=t.random_resized_crop(size), rotate=turn, hue=hue)\n"
+        "def nothing():\n"
+        "    return 3\n"
+    )
+    options = {"size": 16, "angle": 0.2}
+    made = methods.build_recipe("my_views:gentle", options)
+    assert set(made.identity) == {"crop", "rotate", "hue"}
+    assert methods.build_recipe("my_views:gentle", options) is made  # compiled once
+    with pytest.raises(ValueError, match=r"my_views:gentle takes \(size=16, angle=0.1\)"):
+        methods.build_recipe("my_views:gentle", {"angel": 0.2})
+    with pytest.raises(ValueError, match="'my_views:nothing', which returned int"):
+        methods.build_recipe("my_views:nothing", {})
 
 
 @pytest.mark.slow

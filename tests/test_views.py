@@ -112,7 +112,7 @@ def test_ladder_holds_discrete_parameters_as_drawn():
     assert 0 < np.asarray(params["flip"]["flip"][0]).sum() < 32
 
 
-def test_still_is_the_identity_everywhere():
+def test_fixed_is_the_identity_everywhere():
     x = jax.random.uniform(KEY, (4, 6, 6, 3))
     params, magnitude = draw(views.fixed(2), 4)
     assert magnitude is None
@@ -162,6 +162,9 @@ def test_render_equals_a_loop():
         (lambda: views.fixed(-1), "at least one view"),
         (lambda: views.grouped(2, 0), "at least one view"),
         (lambda: views.grouped(0), "at least one group"),
+        (lambda: views.grouped(size=0), "at least one group"),
+        (lambda: views.grouped(), "number of groups or the size"),
+        (lambda: views.grouped(2, size=2), "number of groups or the size"),
         (lambda: views.grouped(2, reference="first"), "reference"),
         (lambda: views.ladder(1), "2 rungs"),
         (lambda: views.ladder(3, spacing="log"), "spacing"),
@@ -202,3 +205,44 @@ def test_ladder_parts_are_those_whose_numbers_move():
         cut=t.center_crop(8), sun=t.solarize((0.3, 1.0)),
     )  # fmt: skip
     assert views.ladder_parts(parts) == ("crop", "jitter", "blur", "sun")
+
+
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_groups_of_a_size_fit_any_number_of_images(count):
+    angle = np.asarray(draw(views.grouped(size=3), count).params["rotate"]["angle"])  # [2, N]
+    of_group = np.arange(count) // 3
+    np.testing.assert_array_equal(angle, angle[:, of_group * 3])
+    assert len(np.unique(angle)) == 2 * (of_group[-1] + 1)
+
+
+def test_groups_of_a_size_are_those_of_their_number():
+    by_size, by_number = (draw(p, 12) for p in (views.grouped(size=3), views.grouped(4)))
+    jax.tree.map(np.testing.assert_array_equal, by_size, by_number)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (views.independent(2), "drawn for each image and each view"),
+        (views.paired(2), "drawn for each image, shared by its views"),
+        (views.fixed(2), "at its identity"),
+        (views.grouped(2), "drawn for every 4 images and each view"),
+        (views.grouped(1), "drawn for all images and each view"),
+        (views.grouped(size=3), "drawn for every 3 images and each view"),
+        (
+            views.grouped(4, reference="identity"),
+            "drawn for every 2 images and each view, view 1 at its identity",
+        ),
+        (views.ladder(3), "drawn for each image, approached in 3 steps from its identity"),
+        (views.mix(views.fixed(2), flip=views.paired(2)), "at its identity"),
+        (
+            views.choose(1, views.paired(2), views.grouped(4)),
+            "drawn for every 2 images and each view",
+        ),
+    ],
+)
+def test_who_shares_a_draw_is_read_off_the_pattern(pattern, words):
+    described = views.describe(pattern, ("rotate", "flip"), 8)
+    assert described["rotate"] == words
+    if words.startswith("at its") and pattern.views == 2 and described["flip"] != words:
+        assert described["flip"] == "drawn for each image, shared by its views"

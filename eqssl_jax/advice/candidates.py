@@ -62,18 +62,18 @@ def candidates(config: ConfigDict, recipe: Transform) -> list[Candidate]:
         )
     base = resolve(config, recipe)
     able = views.ladder_parts(recipe)
-    found = [Candidate(base)]
+    tried = [Candidate(base)]
     for part in chosen or tuple(recipe.identity):
         for role in wanted:
             if role != base[part].role and (role != "ordered" or part in able):
                 changed = Role(role, ROLES[role][0])
-                found.append(Candidate({**base, part: changed}, (part, role)))
-    if len(found) < 2:
+                tried.append(Candidate({**base, part: changed}, (part, role)))
+    if len(tried) < 2:
         raise ValueError(
             f"There is nothing to compare: config.advice.roles = {wanted} tries no role beside "
             f"those in config.roles for {list(chosen or recipe.identity)}."
         )
-    return found
+    return tried
 
 
 def gates(tables: list[dict[str, Role]]) -> Gates:

@@ -17,7 +17,8 @@ class Agreement(NamedTuple):
       candidates: names, of those that both have.
       small, large: mean of the metric over seeds, [K].
       correlation: Spearman's ρ of the two.
-      low, high: 90 % interval of ρ, by bootstrap over candidates.
+      low, high: 90 % interval of ρ, by bootstrap over candidates; NaN for a perfect ranking, every
+        resample of which is perfect too, so that the bootstrap would be sure of any seven.
     """
 
     candidates: tuple[str, ...]
@@ -65,7 +66,10 @@ def agreement(
     rng = np.random.default_rng(0)
     drawn = [_spearman(a[rows], b[rows]) for rows in _resamples(rng, len(common))]
     low, high = np.nanquantile(drawn, [0.05, 0.95])
-    return Agreement(tuple(common), a, b, _spearman(a, b), float(low), float(high))
+    correlation = _spearman(a, b)
+    if abs(correlation) > 1 - 1e-9:
+        low = high = float("nan")
+    return Agreement(tuple(common), a, b, correlation, float(low), float(high))
 
 
 def regrets(

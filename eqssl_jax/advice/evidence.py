@@ -2,10 +2,14 @@
 
 Everything is measured on the validation split: the test split stays unseen for the runs that the
 advice is for. (config.advice.held_out="test" is for checking afterwards whether the advice held.)
+
+Beside each number stands what is needed to say how much of it is due to the images at hand: its
+value for each image (or batch of images) of which it is the mean, or its variance over images.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,11 +18,16 @@ from jaxtyping import Array, Float, Int
 
 from eqssl_jax import views
 from eqssl_jax.advice.bench import Bench, resting
-from eqssl_jax.measures import extract, knn_accuracy, ladder_study, ridge
+from eqssl_jax.measures import extract, ladder_study, ridge
+from eqssl_jax.measures.classes.knn import knn_classes
 from eqssl_jax.measures.features import Features
 from eqssl_jax.objectives import info_nce, unit
 
-Numbers = dict[str, float]
+Numbers = dict[str, Any]  # metric: value; and the tables IMAGES and VARIANCE
+IMAGES = "images"
+"""By metric, the values that it is the mean of, one for each image, as text with spaces."""
+VARIANCE = "variance"
+"""By metric without these, the variance of the number over draws of its images."""
 
 
 def gather(
@@ -35,18 +44,36 @@ def gather(
     found: dict[str, dict[str, Numbers]] = {name: {} for name in encoders}
     known = {name: _features(encode, from_) for name, encode in encoders.items()}
     for name, parts in wanted.items():
-        classes = _classes(known[name], from_) if from_.classes else {}
-        found[name] = {part: dict(classes) for part in parts}
+        classes = _with_images(_classes(known[name], from_)) if from_.classes else {}
+        found[name] = {part: _joined(classes) for part in parts}
     every = dict.fromkeys(part for parts in wanted.values() for part in parts)
     for part in every:
         asked = {name: encoders[name] for name, parts in wanted.items() if part in parts}
         for name, numbers in _along(asked, part, from_).items():
-            found[name][part] |= numbers
+            found[name][part] = _joined(found[name][part], numbers)
         for name, encode in asked.items():
-            found[name][part] |= {
+            means = {
                 "info_nce": _info_nce(encode, part, from_),
                 "natural": _natural(encode, known[name], part, from_),
             }
+            found[name][part] = _joined(found[name][part], _with_images(means))
+    return found
+
+
+def _with_images(values: Mapping[str, np.ndarray]) -> Numbers:
+    """Metrics that are means over images, with the values of the images."""
+    images = {name: " ".join(f"{x:.6g}" for x in row) for name, row in values.items()}
+    return {**{name: float(row.mean()) for name, row in values.items()}, IMAGES: images}
+
+
+def _joined(*numbers: Numbers) -> Numbers:
+    """All numbers, and their tables joined."""
+    found: Numbers = {}
+    for one in numbers:
+        tables = {
+            name: found.get(name, {}) | one[name] for name in (IMAGES, VARIANCE) if name in one
+        }
+        found |= {**one, **tables}
     return found
 
 
@@ -55,8 +82,8 @@ def _features(encode: Partial, from_: Bench) -> dict[str, Features]:
     return {name: extract(encode, split, batch=256) for name, split in splits.items()}
 
 
-def _classes(known: Mapping[str, Features], from_: Bench) -> Numbers:
-    """A linear probe (least squares on one-hot classes) and kNN, both on frozen features."""
+def _classes(known: Mapping[str, Features], from_: Bench) -> dict[str, Float[np.ndarray, " n"]]:
+    """Which images a linear probe (least squares on one-hot classes) and kNN get right: 0 or 1."""
 
     def one_hot(labels: Int[np.ndarray, " n"] | None) -> Float[np.ndarray, "n c"]:
         return np.eye(from_.classes)[np.asarray(labels)]
@@ -65,22 +92,26 @@ def _classes(known: Mapping[str, Features], from_: Bench) -> Numbers:
     fit = ridge(x, one_hot(from_.bank.labels), vx, one_hot(from_.chooser.labels))
     scores = known["held_out"].features.astype(np.float64) @ fit.weight + fit.bias
     truth = np.asarray(from_.held_out.labels)
-    return {
-        "probe_top1": float(np.mean(scores.argmax(axis=1) == truth)),
-        "knn": knn_accuracy(
-            x,
-            np.asarray(from_.bank.labels),
-            known["held_out"].features,
-            truth,
-            k=min(50, len(x)),
-            temperature=0.1,
-            classes=from_.classes,
-        ),
-    }
+    voted = knn_classes(
+        x,
+        np.asarray(from_.bank.labels),
+        known["held_out"].features,
+        truth,
+        k=min(50, len(x)),
+        temperature=0.1,
+        classes=from_.classes,
+    )
+    right = {"probe_top1": scores.argmax(axis=1) == truth, "knn": voted == truth}
+    return {name: hit.astype(np.float64) for name, hit in right.items()}
 
 
 def _along(encoders: Mapping[str, Partial], part: str, from_: Bench) -> dict[str, Numbers]:
-    """Order amid other changes and R² of the magnitude, of features, on ladders of one part."""
+    """Order amid other changes and R² of the magnitude, of features, on ladders of one part.
+
+    Their variance over images is that of n images without pairing candidates, which is too much
+    rather than too little: of R², 4 R² (1 − R²)² / n (Olkin and Finn 1995, for large n); of the
+    order, 0.3² / n (see `ladder_study`).
+    """
     if part not in views.ladder_parts(from_.transform):
         return {}
     studies = ladder_study(
@@ -103,12 +134,20 @@ def _along(encoders: Mapping[str, Partial], part: str, from_: Bench) -> dict[str
             "order_accuracy_amid": float(study.order_accuracy_amid[row, 0]),
             "magnitude_r2": float(study.magnitude_r2[row, 0]),
         }
-        found[name] = {metric: value for metric, value in numbers.items() if np.isfinite(value)}
+        r2, images = np.clip(numbers["magnitude_r2"], 0, 1), max(1, int(study.images[0]))
+        variance = {
+            "order_accuracy_amid": 0.3**2 / images,
+            "magnitude_r2": float(4 * r2 * (1 - r2) ** 2 / images),
+        }
+        numbers = {metric: value for metric, value in numbers.items() if np.isfinite(value)}
+        found[name] = {**numbers, VARIANCE: {metric: variance[metric] for metric in numbers}}
     return found
 
 
-def _info_nce(encode: Partial, part: str, from_: Bench) -> float:
-    """InfoNCE under all other transformations, the part itself at rest: comparable across roles."""
+def _info_nce(encode: Partial, part: str, from_: Bench) -> Float[np.ndarray, " k"]:
+    """InfoNCE of each batch under all other transformations, the part itself at its identity:
+    comparable across roles.
+    """
     count = from_.held_out.size // from_.batch * from_.batch
     z1, z2 = (
         extract(
@@ -121,7 +160,7 @@ def _info_nce(encode: Partial, part: str, from_: Bench) -> float:
         ).embeddings.reshape(count // from_.batch, from_.batch, -1)
         for view in range(2)
     )
-    return float(np.mean(_contrast(z1, z2, temperature=from_.temperature)))
+    return np.asarray(_contrast(z1, z2, temperature=from_.temperature), np.float64)
 
 
 @partial(jax.jit, static_argnames="temperature")
@@ -131,13 +170,15 @@ def _contrast(
     return jax.vmap(lambda a, b: info_nce(unit(a), unit(b), temperature=temperature))(z1, z2)
 
 
-def _natural(encode: Partial, known: Mapping[str, Features], part: str, from_: Bench) -> float:
-    """Share of changed images as near to a natural image as natural images are to each other.
+def _natural(
+    encode: Partial, known: Mapping[str, Features], part: str, from_: Bench
+) -> Float[np.ndarray, " n"]:
+    """Which changed images are as near to a natural image as natural images are to each other.
 
-    For t a full draw of the part: the share of held-out x whose f(t(x)) has a neighbour among the
-    bank no further than the median over held-out x' of the distance of f(x') to its nearest in the
-    bank (features on the unit sphere). ½ where the data varies in t by itself, so that t(x) could
-    be one of its images; 0 where t leaves the data.
+    1 or 0 for each; their mean, for t a full draw of the part, is the share of held-out x whose
+    f(t(x)) has a neighbour among the bank no further than the median over held-out x' of the
+    distance of f(x') to its nearest in the bank (features on the unit sphere). ½ where the data
+    varies in t by itself, so that t(x) could be one of its images; 0 where t leaves the data.
     """
     others = [other for other in from_.transform.identity if other != part]
     changed = extract(
@@ -149,7 +190,7 @@ def _natural(encode: Partial, known: Mapping[str, Features], part: str, from_: B
     ).features
     bank = _rows(known["bank"].features)
     typical = float(np.median(_nearest(_rows(known["held_out"].features), bank)))
-    return float(np.mean(_nearest(_rows(changed), bank) <= typical))
+    return (_nearest(_rows(changed), bank) <= typical).astype(np.float64)
 
 
 def _rows(x: Float[np.ndarray, "n h"]) -> Float[np.ndarray, "n h"]:

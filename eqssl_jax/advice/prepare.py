@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from eqssl_jax.advice.bench import check_images
 from eqssl_jax.advice.candidates import Candidate, candidates, gated_method, gates
 from eqssl_jax.methods.entries import OF_ROLES
+from eqssl_jax.settings import LARGEST
 from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.setup import Setup, setup
 
@@ -19,6 +20,7 @@ def prepare(config: ConfigDict) -> tuple[Setup, list[Candidate]]:
       ValueError: for settings or data that cannot work.
     """
     run = setup(config, roles=config.advice.roles)
+    config = run.config  # checked, in the types of its settings
     check(run)
     check_images(run)
     tables = candidates(config, run.recipe)
@@ -35,15 +37,11 @@ def check(run: Setup) -> None:
     Raises:
       ValueError: naming the setting.
     """
-    least = {"seeds": 2, "most": 2, "train_images": 10, "held_out_images": 8}
-    for name, value in {**least, "ladder_images": 2, "rungs": 3}.items():
-        if run.config.advice[name] < value:
-            raise ValueError(
-                f"config.advice.{name} is {run.config.advice[name]}; it must be at least {value}."
-            )
-    if not 0 < run.config.advice.confidence < 1:
+    seed, seeds = run.config.seed, run.config.advice.seeds
+    if seed + seeds > LARGEST:
         raise ValueError(
-            f"config.advice.confidence is {run.config.advice.confidence}; it must lie in (0, 1)."
+            f"config.seed is {seed} and config.advice.seeds {seeds}: the last seed must be below "
+            f"{LARGEST}."
         )
     if run.split.load is not None:
         raise ValueError(

@@ -25,10 +25,11 @@ from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.loop import check_finite
+from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.state import TrainState
-from eqssl_jax.training.workdir import claim, read_config, write_json
+from eqssl_jax.training.workdir import claim, locked, read_config, write_json
 
 
 class Round(NamedTuple):
@@ -51,11 +52,22 @@ def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
 
     Raises:
       ValueError: for settings or data that cannot work.
-      OSError: when the workdir cannot be written.
+      OSError: when the workdir cannot be written, or a round's checkpoints are all damaged.
       FloatingPointError: if a candidate diverges.
     """
     run, tables = prepare(config)
+    with locked(workdir, LOCK) as mine:
+        if not mine:
+            raise OSError(
+                f"Another process is at work on the advice in {workdir}: wait until it has ended, "
+                f"or use another --workdir."
+            )
+        return _advise(workdir, run, tables)
+
+
+def _advise(workdir: Path, run: Setup, tables: list[Candidate]) -> dict[str, Any]:
     metric = decided_by(run)
+    config = run.config  # complete, as folders hold it
     # Folders with checkpoints refuse another config, before it replaces that of the whole.
     for folder in sorted(workdir.glob("seed_*/round_*")):
         claim(folder, config)
@@ -97,12 +109,32 @@ def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
         rounds = sorted((workdir / f"seed_{seed}").glob("round_*/evidence.json"))
         if not rounds:
             raise FileNotFoundError(f"{workdir} holds no finished advice for seed {seed}.")
-        measured = json.loads(rounds[-1].read_text())
+        measured = read_evidence(rounds[-1])
         start, kept = everyone.init(seed), [c for c in tables if c.name in measured]
         states = restore(rounds[-1].parent, keep(start, [tables.index(c) for c in kept]))
         found[seed] = {"random": run.encoder(pick(start, 0))}
         found[seed] |= {c.name: run.encoder(pick(states, k)) for k, c in enumerate(kept)}
     return run, found
+
+
+def read_evidence(path: Path) -> Evidence:
+    """What a round measured from one seed.
+
+    Raises:
+      ValueError: naming the file, if it is damaged.
+    """
+    try:
+        evidence = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(evidence, dict) or not all(
+            isinstance(v, dict) for v in evidence.values()
+        ):
+            raise ValueError("not a table of candidates")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): remove it and start the same command again; only "
+            f"what it held is measured anew."
+        ) from None
+    return evidence
 
 
 def restore(folder: Path, like: TrainState) -> TrainState:
@@ -126,17 +158,18 @@ def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence
             states = _train(run, now, all_, seed, folder)
             start = pick(all_.init(seed), 0)
             write_json(path, _measure(run, now, states, start, from_))
-        found.append(json.loads(path.read_text()))
+        found.append(read_evidence(path))
     return found
 
 
 def _train(run: Setup, now: Round, all_: Fleet, seed: int, folder: Path) -> TrainState:
     """All candidates of a round up to its last step, from the latest checkpoint if there is one."""
     states = all_.init(seed)
-    manager = checkpoint.open_checkpoints(folder, keep=1)
+    # Two, so that a damaged one has another before it.
+    manager = checkpoint.open_checkpoints(folder, keep=2)
     try:
-        if manager.latest_step() is not None:
-            states = checkpoint.restore(manager, states)
+        if (saved := checkpoint.resume(manager, states)) is not None:
+            states = saved
         elif now.before:
             states = _earlier(run, now, seed, folder)
         start = int(states.step[0])

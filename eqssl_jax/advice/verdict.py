@@ -1,23 +1,28 @@
 """From evidence to advice: which differences between roles are clear, and what follows.
 
 Every candidate is trained once from each seed, so its numbers are a table [candidates, seeds]. A
-seed moves all candidates alike (same start, same data), so the noise is what remains after the
-means of both are taken out,
+seed moves all candidates alike (same start, same data), so the noise of seeds is what remains after
+the means of both are taken out,
 
-    s² = Σ_ks (x_ks − x̄_k − x̄_s + x̄)² / ((K − 1)(S − 1)),
+    s² = Σ_ks (x_ks − x̄_k − x̄_s + x̄)² / ((K − 1)(S − 1)).
 
-and two candidates differ clearly when |x̄_a − x̄_b| > t · s · √(2/S), with t the quantile of
-Student's distribution with (K − 1)(S − 1) degrees of freedom at a confidence that is shared among
-all comparisons (Bonferroni). Intervals are drawn half as wide, so that two roles differ clearly
+The images that they are measured on are a draw as well: with d_i the difference of two candidates
+on image i, mean over seeds, the variance of their difference over draws of the N images is
+
+    v = Σ_i (d_i − d̄)² / (N (N − 1)),
+
+what a bootstrap over images tells that keeps the two candidates paired, in closed form. (Numbers
+that are not means over images bring a variance of their own, see `evidence`.) Both noises add, and
+two candidates differ clearly when |x̄_a − x̄_b| > t · √(2 s² / S + v), with t the quantile of
+Student's distribution, its degrees of freedom by Welch and Satterthwaite from (K − 1)(S − 1) and
+N − 1, at a confidence that is shared among all comparisons (Bonferroni). Of the pairs of one part's
+roles the widest counts for all; intervals are drawn half as wide, so that two roles differ clearly
 exactly when their intervals do not meet.
-
-What this covers is the chance of a seed. All candidates are measured on the same held-out images,
-so a difference that these images happen to show (and others would not) can be called clear: with
-few of them, hold out more, or take another validation split and look again.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -25,9 +30,10 @@ from jaxtyping import Float
 from scipy import stats
 
 from eqssl_jax.advice.candidates import Candidate
+from eqssl_jax.advice.evidence import IMAGES, VARIANCE
 from eqssl_jax.tabular.metrics import describe, show
 
-Evidence = Mapping[str, Mapping[str, Mapping[str, float]]]  # candidate, part, metric
+Evidence = Mapping[str, Mapping[str, Mapping[str, Any]]]  # candidate, part, metric
 METRICS = ("probe_top1", "knn", "order_accuracy_amid", "magnitude_r2", "info_nce", "natural")
 CLASSES = METRICS[:2]  # those that need labels, and are the same for all parts
 NATURAL = 0.25  # half of what data that varies in a transformation by itself has
@@ -54,7 +60,8 @@ def verdicts(
       seeds: evidence of each seed.
       tables: the candidates, the base first.
       metric: "probe_top1", "knn" or "label_free".
-      confidence: that no difference called clear is chance of the seed, over all comparisons.
+      confidence: that no difference called clear is chance of the seeds and of the held-out images,
+        over all comparisons.
       resolution: the least s of an accuracy, 1 / (number of held-out images): numbers that agree
         over a few seeds to the last image are not known better than that.
       dropped: by part, what to say of roles that were dropped early.
@@ -86,14 +93,17 @@ def verdicts(
                 half = _half_width(seeds, roles, name, part, pairs, confidence, least)
                 for role, row in zip(of, rows, strict=True):
                     found[part][role][name] = _interval(row, half)
+    decisive = "magnitude_r2" if metric == "label_free" else metric
+    warnings = {part: _warning(part, found[part], decisive, seeds) for part in found}
     return {
         "metric": None if metric == "label_free" else metric,
         "transformations": {
             part: _advise(part, of, metric, base.table[part].role, dropped.get(part, ""))
+            | {"warning": warnings[part]}
             for part, of in found.items()
         },
-        "floor": (floor := _floor(seeds)),
-        "warning": _warning(found, metric, floor.get(metric)),
+        "floor": _floor(seeds),
+        "warning": " ".join(text for text in warnings.values() if text),
     }
 
 
@@ -116,10 +126,10 @@ def _half_width(
     confidence: float,
     least: float,
 ) -> float:
-    """Half of the least clear difference.
+    """Half of the least clear difference of two roles of a part, as the module's docstring says.
 
-    Metrics of classes are one table of all candidates; those along a part's ladder are of the
-    scale of that part, and are a table for themselves.
+    For the noise of seeds, metrics of classes are one table of all candidates; those along a part's
+    ladder are of the scale of that part, and are a table for themselves.
     """
     if metric in CLASSES:
         names = list(dict.fromkeys(name for of in roles.values() for name in of.values()))
@@ -130,8 +140,34 @@ def _half_width(
     left = rows - rows.mean(axis=1, keepdims=True) - rows.mean(axis=0, keepdims=True) + rows.mean()
     freedom = (rows.shape[0] - 1) * (rows.shape[1] - 1)
     sd = max(least, math.sqrt(float(np.sum(left**2)) / freedom))
-    t = float(stats.t.ppf(1 - (1 - confidence) / (2 * pairs), freedom))
-    return t * sd * math.sqrt(2 / rows.shape[1]) / 2
+    quantile = 1 - (1 - confidence) / (2 * pairs)
+    of_seeds, widest = 2 * sd**2 / rows.shape[1], 0.0
+    for a, b in combinations(roles[part].values(), 2):
+        of_images, count = _image_noise(seeds, a, b, part, metric)
+        total = of_seeds + of_images
+        if total > 0:
+            shared = total**2 / (of_seeds**2 / freedom + of_images**2 / max(count - 1, 1))
+            widest = max(widest, float(stats.t.ppf(quantile, shared)) * math.sqrt(total))
+    return widest / 2
+
+
+def _image_noise(
+    seeds: Sequence[Evidence], a: str, b: str, part: str, metric: str
+) -> tuple[float, int]:
+    """Variance of the difference of two candidates over draws of the images, and their number.
+
+    0 for evidence that does not hold it.
+    """
+    cells = [[seed[name][part] for seed in seeds] for name in (a, b)]
+    if all(metric in cell.get(IMAGES, {}) for row in cells for cell in row):
+        rows = [[np.fromstring(c[IMAGES][metric], sep=" ") for c in row] for row in cells]
+        difference = np.mean(rows[0], axis=0) - np.mean(rows[1], axis=0)  # [N]
+        count = len(difference)
+        return (float(np.var(difference, ddof=1)) / count if count > 1 else 0.0), count
+    if all(metric in cell.get(VARIANCE, {}) for row in cells for cell in row):
+        # The same images for all seeds: their mean is known no better.
+        return float(sum(np.mean([c[VARIANCE][metric] for c in row]) for row in cells)), 10**6
+    return 0.0, 2
 
 
 def _interval(row: Float[np.ndarray, " s"], half: float) -> dict[str, float | int]:
@@ -194,16 +230,23 @@ def _without_labels(
 
 
 def _warning(
-    found: Mapping[str, Mapping[str, Mapping[str, Any]]], metric: str, floor: float | None
+    part: str, roles: Mapping[str, Mapping[str, Any]], metric: str, seeds: Sequence[Evidence]
 ) -> str:
-    """What to say if nothing was learned that an untrained encoder does not have."""
-    best = [one[metric] for of in found.values() for one in of.values() if metric in one]
-    if floor is None or any(one["low"] > floor for one in best):
+    """What to say of a part if none of its roles shows more than an untrained encoder does."""
+    floors = [s.get("random", {}).get(part, {}).get(metric) for s in seeds]
+    trained = {role: found[metric] for role, found in roles.items() if metric in found}
+    known = [value for value in floors if value is not None]
+    if len(known) < len(seeds) or not trained:
         return ""
+    floor = float(np.mean(known))
+    # Intervals are half as wide as the least clear difference.
+    if any(2 * one["low"] - one["value"] > floor for one in trained.values()):
+        return ""
+    best = max(trained, key=lambda role: trained[role]["value"])
     return (
-        f"No candidate is clearly better than an untrained encoder ({show(metric, floor)}): this "
-        f"was too little training, or too few labels, to tell roles apart. Raise "
-        f"config.train.steps or config.advice.train_images."
+        f"{part}: not better than an untrained encoder ({show(metric, floor)}; best {best}, "
+        f"{show(metric, trained[best]['value'])}): too little training, or too few labels, to tell "
+        f"its roles apart. Raise config.train.steps or config.advice.train_images."
     )
 
 

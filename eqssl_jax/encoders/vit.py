@@ -1,5 +1,6 @@
 """Vision transformers with timm's topology, initialisation and names of layers."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -281,9 +282,11 @@ def _dense(features: int, dtype: Any, name: str) -> nn.Dense:
     return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.normal(0.02), name=name)
 
 
-def _norm(dtype: Any, name: str) -> nn.LayerNorm:
+def _norm(dtype: Any, name: str) -> Callable[[Float[Array, "*n d"]], Float[Array, "*n d"]]:
+    """LayerNorm computed in float32, its result in `dtype`."""
     # Two passes: E[x²] − E[x]² loses the variance where the mean is large.
-    return nn.LayerNorm(epsilon=EPSILON, dtype=dtype, use_fast_variance=False, name=name)
+    layer = nn.LayerNorm(epsilon=EPSILON, dtype=jnp.float32, use_fast_variance=False, name=name)
+    return lambda x: layer(x.astype(jnp.float32)).astype(dtype)
 
 
 def _drop(key: Key[Array, ""], y: Float[Array, "m t d"], rate: float) -> Float[Array, "m t d"]:

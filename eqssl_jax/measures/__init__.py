@@ -1,19 +1,22 @@
 """What did it learn? Measurements of frozen encoders."""
 
-from eqssl_jax.measures.budget import PRESETS, Settings, settings
+from eqssl_jax.measures.budget import PRESETS, settings
+from eqssl_jax.measures.cards import HIGHER, LOWER, Card, Measured, Number, Output, over_draws
+from eqssl_jax.measures.catalogue import built_in, cards
 from eqssl_jax.measures.checks import TooFew
 from eqssl_jax.measures.classes.care_probe import care_probe
 from eqssl_jax.measures.classes.knn import knn_accuracy
-from eqssl_jax.measures.classes.probe import Probe, linear_probe
+from eqssl_jax.measures.classes.linear_probe import Probe, linear_probe
 from eqssl_jax.measures.clouds.axis import axis_error, principal_axes, principal_axis_errors
 from eqssl_jax.measures.clouds.trajectories import Regularity, regularity, trajectories
 from eqssl_jax.measures.features import Encode, Features, Layers, extract, extract_views, subset
 from eqssl_jax.measures.floors import coordinate_encoder, pixel_encoder, raw_pixels
 from eqssl_jax.measures.order.accuracy import kendall_tau, order_accuracy
 from eqssl_jax.measures.order.study import LadderStudy, ladder_study
-from eqssl_jax.measures.order.turns import TurnOrder, turn_order_accuracy
+from eqssl_jax.measures.order.turntable import TurnOrder, turn_order_accuracy
 from eqssl_jax.measures.regression.change import Changes, change_r2
 from eqssl_jax.measures.regression.factors import factor_r2, r2, ridge
+from eqssl_jax.measures.regression.prediction_gain import DisplacementGain, displacement_gain
 from eqssl_jax.measures.retrieval.colour import (
     Followed,
     hue_distance,
@@ -26,13 +29,12 @@ from eqssl_jax.measures.retrieval.neighbours import NeighbourChange, neighbour_c
 from eqssl_jax.measures.retrieval.ranking import (
     chance_reciprocal_rank,
     hits_at,
-    parameter_retrieval_error,
-    quaternion_retrieval_error,
     reciprocal_rank,
     target_ranks,
 )
+from eqssl_jax.measures.rotation.augmented import RotationStudy
 from eqssl_jax.measures.rotation.composition import composition_error, held_out_composition
-from eqssl_jax.measures.rotation.displacement import DisplacementGain, displacement_gain
+from eqssl_jax.measures.rotation.effective_rank import effective_rank
 from eqssl_jax.measures.rotation.forms import (
     FormChange,
     FormGramError,
@@ -42,17 +44,11 @@ from eqssl_jax.measures.rotation.forms import (
     group_factor,
     linear_map,
 )
-from eqssl_jax.measures.rotation.study import RotationStudy, rotation_study, wahba_study
-from eqssl_jax.measures.rotation.wahba import (
-    effective_rank,
-    gram_error,
-    held_out_wahba,
-    invariance_error,
-    relative_rotational_equivariance,
-    rotation_residual,
-    wahba,
-)
-from eqssl_jax.measures.steering.steering import (
+from eqssl_jax.measures.rotation.gamma import relative_rotational_equivariance
+from eqssl_jax.measures.rotation.gram import gram_error
+from eqssl_jax.measures.rotation.invariance import invariance_error
+from eqssl_jax.measures.rotation.wahba import held_out_wahba, rotation_residual, wahba
+from eqssl_jax.measures.steering.map import (
     Drawn,
     Steering,
     fit_steering,
@@ -60,11 +56,15 @@ from eqssl_jax.measures.steering.steering import (
     steering_rotations,
 )
 from eqssl_jax.measures.steering.study import SteeringStudy, steering_study
+from eqssl_jax.measures.subjects import Seen, Subject
 from eqssl_jax.measures.suite import Arrays, evaluate
 
 __all__ = [
+    "HIGHER",
+    "LOWER",
     "PRESETS",
     "Arrays",
+    "Card",
     "Changes",
     "DisplacementGain",
     "Drawn",
@@ -75,16 +75,22 @@ __all__ = [
     "FormGramError",
     "LadderStudy",
     "Layers",
+    "Measured",
     "NeighbourChange",
+    "Number",
+    "Output",
     "Probe",
     "Regularity",
     "RotationStudy",
-    "Settings",
+    "Seen",
     "Steering",
     "SteeringStudy",
+    "Subject",
     "TooFew",
     "TurnOrder",
     "axis_error",
+    "built_in",
+    "cards",
     "care_probe",
     "chance_reciprocal_rank",
     "change_r2",
@@ -118,11 +124,10 @@ __all__ = [
     "neighbour_change",
     "neighbours",
     "order_accuracy",
-    "parameter_retrieval_error",
+    "over_draws",
     "pixel_encoder",
     "principal_axes",
     "principal_axis_errors",
-    "quaternion_retrieval_error",
     "r2",
     "raw_pixels",
     "reciprocal_rank",
@@ -130,7 +135,6 @@ __all__ = [
     "relative_rotational_equivariance",
     "ridge",
     "rotation_residual",
-    "rotation_study",
     "settings",
     "steering_errors",
     "steering_rotations",
@@ -141,5 +145,4 @@ __all__ = [
     "trajectories",
     "turn_order_accuracy",
     "wahba",
-    "wahba_study",
 ]

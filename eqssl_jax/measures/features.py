@@ -12,6 +12,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 
 from eqssl_jax.data.base import Split
+from eqssl_jax.encoders.frozen import Encoder
 from eqssl_jax.transforms.base import Params, Transform
 
 # Images [B, H, W, C] in [0, 1] to (features [B, H], embeddings [B, D]), frozen BatchNorm inside.
@@ -22,6 +23,10 @@ Encode = Callable[[Float[Array, "b h w c"]], tuple[Float[Array, "b features"], F
 # last, among them "features" and "embedding", in an OrderedDict (jit sorts the keys of a dict).
 # Written as `jax.tree_util.Partial(network.layers, params, batch_stats)`, as an `Encode` is.
 Layers = Callable[[Float[Array, "b h w c"]], Mapping[str, Float[Array, "b h"]]]
+
+
+class EncoderFault(ValueError):
+    """An encoder fails, or gives NaN or infinite values: nothing can be measured of it."""
 
 
 class Features(NamedTuple):
@@ -198,8 +203,13 @@ def _is_per_image(transform: Transform, params: Params | None, count: int) -> bo
     )
 
 
-def as_partial(encode: Callable[..., Any]) -> Partial:
-    """The encoder with its weights as arguments of what compiles it, if it is not so already."""
+def as_partial(encode: Callable[..., Any]) -> Callable[..., Any]:
+    """The encoder with its weights as arguments of what compiles it, if it is not so already.
+
+    An `Encoder` of the host stays as it is: it is called, never traced.
+    """
+    if isinstance(encode, Encoder):
+        return encode.forward if encode.compiled else encode
     return encode if isinstance(encode, Partial) else Partial(encode)
 
 
@@ -216,9 +226,26 @@ def transformed(params, images, *, apply, per_image):  # type: ignore[no-untyped
     return jax.vmap(apply, in_axes=(0 if per_image else None, 0))(params, images)
 
 
+def layer_outputs(
+    encode: Callable[..., Any],
+    images: Array,
+    *,
+    sharding: jax.sharding.NamedSharding | None = None,
+) -> Mapping[str, Any]:
+    """What each layer gives; those of an `Encode` are "features" and "embedding".
+
+    Views are rendered on the device whatever the encoder; one of the host then gets NumPy images.
+    """
+    if isinstance(encode, Encoder):
+        try:
+            return encode.layers(np.asarray(images, np.float32))
+        except ValueError as error:
+            raise EncoderFault(str(error)) from error
+    return _traced_outputs(encode, images, sharding=sharding)
+
+
 @partial(jax.jit, static_argnames="sharding")
-def said(encode, images, *, sharding=None):  # type: ignore[no-untyped-def]
-    """What each layer says; those of an `Encode` are "features" and "embedding"."""
+def _traced_outputs(encode, images, *, sharding=None):  # type: ignore[no-untyped-def]
     if sharding is not None:
         images = jax.lax.with_sharding_constraint(images, sharding)
     found = encode(images)
@@ -231,8 +258,10 @@ def said(encode, images, *, sharding=None):  # type: ignore[no-untyped-def]
 
 
 def _ends(
-    encode: Partial, images: Array, sharding: jax.sharding.NamedSharding | None = None
+    encode: Callable[..., Any],
+    images: Array,
+    sharding: jax.sharding.NamedSharding | None = None,
 ) -> tuple[Array, Array]:
     """Features and embeddings, by the program that gives all layers: it is compiled once."""
-    found = said(encode, images, sharding=sharding)
+    found = layer_outputs(encode, images, sharding=sharding)
     return found["features"], found["embedding"]

@@ -1,26 +1,25 @@
-"""Every measurement of several encoders on one data set: numbers, floors and what was left out."""
+"""Every measurement of several encoders on one data set: one loop over the cards that apply."""
 
-from collections.abc import Mapping
+import dis
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.measures import values as measures
 from eqssl_jax.measures.budget import Settings
-from eqssl_jax.measures.clouds import clouds
-from eqssl_jax.measures.features import Encode, Features, Layers, extract, subset
-from eqssl_jax.measures.order import ordered
-from eqssl_jax.measures.order.ordered import Spectrum
-from eqssl_jax.measures.retrieval.colour import hue_draw, trained_shift
-from eqssl_jax.measures.rotation.study import RotationStudy, rotation_study
-from eqssl_jax.measures.steering import steered
-from eqssl_jax.measures.values import Found, Retrieved
+from eqssl_jax.measures.budget import settings as preset
+from eqssl_jax.measures.cards import Card, Measured, Number
+from eqssl_jax.measures.catalogue import built_in, output_of
+from eqssl_jax.measures.features import Encode, EncoderFault, Layers
+from eqssl_jax.measures.order.ladder_order import Spectrum
+from eqssl_jax.measures.rotation.augmented import RotationStudy
+from eqssl_jax.measures.subjects import KINDS, NEEDS, Conditions, Seen, Subject
 from eqssl_jax.transforms.base import Params, Transform
 
-_KEPT = 4  # clouds whose trajectories are in the JSON
+Measurements = Mapping[str, Mapping[str, Measured]]  # by encoder, then by card
 
 
 class Arrays(NamedTuple):
@@ -36,10 +35,11 @@ class Arrays(NamedTuple):
       spectrum: which layer keeps the order of which part: {"layers": L names, "parts": P names,
         "order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude_r2": [L, P]}; empty when
         it was left out.
-      study: the whole rotation study, with one number for each augmentation.
-      steering: what `steered.plain` says of each part; empty when it was left out.
+      study: the rotation measures, with one number for each augmentation.
+      steering: `steering.plain` of each part; empty when it was left out.
       trajectories: of point clouds, see `trajectories.planar`: curves of N clouds around 3 axes in
         S steps, [N, 3, S, 2]; empty for images.
+      others: what cards with a figure of their own gave: arrays by name, by card, then by encoder.
     """
 
     cosines: Mapping[str, Float[np.ndarray, "a n"]]
@@ -52,15 +52,17 @@ class Arrays(NamedTuple):
     study: Mapping[str, RotationStudy] = {}
     steering: Mapping[str, Mapping[str, Any]] = {}
     trajectories: Mapping[str, Float[np.ndarray, "n 3 s 2"]] = {}
+    others: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
 
 
 def evaluate(
-    encoders: Mapping[str, Encode],
+    encoders: Mapping[str, Encode | Layers | Subject],
     dataset: Dataset,
     transform: Transform,
     key: Key[Array, ""],
     *,
-    settings: Settings = Settings(),  # noqa: B008  (immutable)
+    settings: Settings | None = None,
+    cards: Sequence[Card] | None = None,
     layers: Mapping[str, Layers] = {},
     probe_transform: Transform | None = None,
 ) -> tuple[dict[str, Any], Arrays]:
@@ -73,7 +75,8 @@ def evaluate(
         that needs no choice) and, if there, "out_of_range".
       transform: the augmentation whose effect on embeddings is measured.
       key: of its draws.
-      settings: budgets, see `Settings`.
+      settings: budgets of these cards, see `budget.settings`.
+      cards: what is measured; all cards of the package by default.
       layers: what gives all layers of an encoder of the same name, for its spectrum; those without
         have the layers "features" and "embedding".
       probe_transform: the augmentation of CARE's probe, where the views that InfoNCE compares are
@@ -83,165 +86,214 @@ def evaluate(
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
       {"value", "sd", "n"}}} (sd over seeds, augmentations or turns, null without; n what the value
       is a mean over), "chance": {metric: value}, "skipped": {metric: why}, "settings",
-      "spectrum" and "steering" (see `Arrays`; null where a number is not defined); of point clouds
-      also "trajectories" (see `Arrays`) of the first four.
+      "spectrum" and "steering" (see `Arrays`; null where a number is not defined), of point clouds
+      also "trajectories" (see `Arrays`) of the first four, and "described": {metric: title, better,
+      format} of cards from outside the package.
 
     Raises:
-      ValueError: without encoders, without the splits, or as the measurements do.
+      ValueError: without encoders, without a split to measure on, for settings that do not fit the
+        transformation, or an encoder that gives NaN or infinite values.
     """
-    split = _held_out(encoders, dataset)
-    steered.check(transform, settings)
-    # One program for each encoder: what gives all its layers gives its features, too.
-    models = {name: layers.get(name, encode) for name, encode in encoders.items()}
-    studies = _studies(models, dataset, split, transform, key, settings)
-    ladders = ordered.studies(encoders, layers, dataset, split, transform, key, settings)
-    steerings = steered.studies(models, dataset, split, transform, key, settings)
-    if settings.queries and not settings.hue_shift:
-        settings = settings._replace(hue_shift=trained_shift(transform))
-    hue = hue_draw(transform, settings.hue_shift) if settings.queries else None
-    hue = hue if settings.hue_shift else None
-    too_small = (
-        settings.neighbours > subset(dataset.splits["train"].size, settings.train_images).size
-    )
-    hue = None if too_small else hue
-    hues = measures.hues(dataset.splits, split, settings) if hue is not None else {}
-    found: dict[str, Found] = {}
-    retrieved: dict[str, Retrieved] = {}
-    curves: dict[str, np.ndarray] = {}
-    for name, encode in models.items():
-        features = _features(encode, dataset, settings)
-        parts = [
-            measures.classes(features, dataset, split, settings),
-            measures.care(encode, dataset, probe_transform or transform, settings),
-            measures.rotations(studies[name], settings),
-            measures.factors(features, dataset.splits),
-            ordered.ladders(ladders.get(name), settings),
-            ordered.turntable(features[split], dataset.splits[split]),
-            steered.steered(steerings, name),
-        ]
-        if hue is None:
-            parts.append(_no_retrieval(settings, too_small))
-        else:
-            part, retrieved[name] = measures.retrieval(
-                encode, dataset.splits, split, features, transform, hue, hues, settings
-            )
-            parts.append(part)
-        if dataset.clouds:
-            part, curves[name] = clouds.measured(
-                encode, dataset, split, jax.random.fold_in(key, 2**20), settings
-            )
-            parts.append(part)
-        found[name] = measures.merge(parts)
-    result: dict[str, Any] = {
-        "encoders": {name: dict(part.values) for name, part in found.items()},
-        "chance": measures.chance(dataset, split)
-        | ordered.chance(found)
-        | steered.chance(steerings)
-        | clouds.chance(found)
-        | _hue_chance(retrieved),
-        "skipped": _skipped(found),
-        "settings": {**settings._asdict(), "seeds": list(settings.seeds), "split": split},
-        "spectrum": {name: ordered.plain(study) for name, study in ladders.items()},
-        "steering": {name: steered.plain(steerings, name) for name in encoders},
-    }
-    if curves:
-        result["trajectories"] = {
-            name: rows[:_KEPT].round(4).tolist() for name, rows in curves.items()
-        }
-    arrays = _arrays(studies, split, hue, retrieved)
-    spectrum = {name: ordered.spectrum(study) for name, study in ladders.items()}
-    arrays = arrays._replace(trajectories=curves, steering=result["steering"])
-    return result, arrays._replace(spectrum=spectrum)
-
-
-def _held_out(encoders: Mapping[str, Encode], dataset: Dataset) -> str:
-    split = next((name for name in ("test", "validation") if name in dataset.splits), None)
-    if not encoders or split is None or "train" not in dataset.splits:
+    chosen = built_in() if cards is None else tuple(cards)
+    if not encoders or not {"test", "validation"} & set(dataset.splits):
         raise ValueError(
-            f"evaluate() needs encoders, and the splits train and test (or validation); found "
-            f"encoders {list(encoders)} and splits {list(dataset.splits)} of {dataset.name}."
+            f"evaluate() needs encoders, and a split test or validation; found encoders "
+            f"{list(encoders)} and splits {list(dataset.splits)} of {dataset.name}."
         )
-    return split
-
-
-def _studies(
-    encoders: Mapping[str, Encode | Layers],
-    dataset: Dataset,
-    split: str,
-    transform: Transform,
-    key: Key[Array, ""],
-    settings: Settings,
-) -> dict[str, RotationStudy]:
-    return rotation_study(
-        encoders,
-        dataset.splits[split],
+    conditions = Conditions(
+        {name: _subject(layers.get(name, encode)) for name, encode in encoders.items()},
+        dataset,
         transform,
         key,
-        augmentations=settings.augmentations,
-        pairs=min(settings.pairs, settings.augmentations - 1),
-        images=settings.rotation_images,
-        pair_images=settings.pair_images,
-        floor=settings.gamma_floor,
-        batch=settings.batch,
+        preset(cards=chosen) if settings is None else settings,
+        probe_transform=probe_transform,
     )
-
-
-def _features(encode: Encode | Layers, dataset: Dataset, settings: Settings) -> dict[str, Features]:
-    """Each split encoded once, for all that needs it."""
-    limits = {
-        "train": settings.train_images,
-        "validation": settings.validation_images,
-        "test": settings.test_images,
-        "out_of_range": settings.out_of_range_images,
+    for card in chosen:
+        if card.check is not None:
+            conditions.settings = conditions.settings._replace(**card.check(conditions) or {})
+    measured: dict[str, dict[str, Measured]] = {
+        name: {
+            card.name: measure(card, seen)
+            for card in chosen
+            if all(KINDS[need](seen) for need in card.needs if need in KINDS)
+        }
+        for name in encoders
+        for seen in [Seen(name, conditions)]
     }
+    return _result(measured, chosen, conditions), _arrays(measured, chosen, conditions)
+
+
+def measure(card: Card, seen: Seen) -> Measured:
+    """What one card says of one encoder: its numbers, or why there are none.
+
+    Raises:
+      EncoderFault: for an encoder that gives NaN, fails, or changes with the batch.
+    """
+    why = next((why for need in card.needs if need in NEEDS and (why := NEEDS[need](seen))), "")
+    if why:
+        return Measured(missing=dict.fromkeys(card.absent_names(), why))
+    try:
+        found = card.measure(seen)
+    except EncoderFault:
+        raise
+    except ValueError as error:
+        if not _stated(error):
+            raise
+        why = str(error).strip().rstrip(".") or "it cannot be measured here"
+        return Measured(missing=dict.fromkeys(card.absent_names(), why))
+    measured = found if isinstance(found, Measured) else Measured(found)
+    numbers, missing = {}, dict(measured.missing)
+    for name, value in measured.numbers.items():
+        number = value if isinstance(value, Number) else Number(float(value))
+        if math.isfinite(number.value):
+            numbers[name] = number
+        else:
+            missing.setdefault(name, "it is not a finite number here")
+    return measured._replace(numbers=numbers, missing=missing)
+
+
+def _stated(error: ValueError) -> bool:
+    """Whether a `raise` made the error, as a refusal is; those of NumPy's own code are faults.
+
+    Arrays that do not broadcast are a fault of the card and must not look like a fact of the data.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return True
+    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] in ("RAISE_VARARGS", "RERAISE")
+
+
+def _subject(encoder: Encode | Layers | Subject) -> Subject:
+    return encoder if isinstance(encoder, Subject) else Subject(encoder)
+
+
+def _result(
+    measured: Measurements, cards: Sequence[Card], conditions: Conditions
+) -> dict[str, Any]:
+    budget = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in conditions.settings._asdict().items()
+    }
+    sections: dict[str, dict[str, Any]] = {"spectrum": {}, "steering": {}}
+    for encoder, by_card in measured.items():
+        for found in by_card.values():
+            for section, value in found.details.items():
+                sections.setdefault(section, {})[encoder] = value
     return {
-        name: extract(encode, dataset.splits[name], batch=settings.batch, limit=limit)
-        for name, limit in limits.items()
-        if name in dataset.splits
+        "encoders": {name: _numbers(by_card) for name, by_card in measured.items()},
+        "chance": _chance(measured, cards, conditions),
+        "skipped": _skipped(measured),
+        "settings": {**budget, "split": conditions.held_out},
+        **sections,
+        **_described(cards),
     }
 
 
-def _no_retrieval(settings: Settings, too_small: bool) -> Found:
-    why = (
-        "the transformation never shifts the hue" if settings.queries else "left out: queries is 0"
-    )
-    few = f"fewer training images than neighbours={settings.neighbours}"
-    return measures.no_retrieval(few if too_small and settings.queries else why)
+def _numbers(by_card: Mapping[str, Measured]) -> dict[str, dict[str, float | int | None]]:
+    """Fit for JSON."""
+    return {
+        name: {
+            "value": float(number.value),
+            "sd": float(number.sd) if number.sd is not None and math.isfinite(number.sd) else None,
+            "n": number.n,
+        }
+        for found in by_card.values()
+        for name, number in found.numbers.items()
+        if isinstance(number, Number)
+    }
 
 
-def _hue_chance(retrieved: Mapping[str, Retrieved]) -> dict[str, float]:
-    known = [one.chance for one in retrieved.values() if np.isfinite(one.chance)]
-    return {"retrieved_hue_followed": known[0]} if known else {}
+def _chance(
+    measured: Measurements, cards: Sequence[Card], conditions: Conditions
+) -> dict[str, float]:
+    """Of each metric that was measured, what it is without knowing the image."""
+    chances: dict[str, float] = {}
+    for card in cards:
+        founds = [by_card[card.name] for by_card in measured.values() if card.name in by_card]
+        for name in dict.fromkeys(name for found in founds for name in found.numbers):
+            own = next((found.chance[name] for found in founds if name in found.chance), None)
+            output = output_of(card, name)
+            if own is None and output is not None:
+                chance = output.chance
+                own = chance(conditions, name) if callable(chance) else chance
+            if own is not None and math.isfinite(own):
+                chances[name] = own
+    return chances
 
 
-def _skipped(found: Mapping[str, Found]) -> dict[str, str]:
+def _skipped(measured: Measurements) -> dict[str, str]:
     """Reasons by metric; the encoder is named where not all of them lack it."""
     reasons: dict[str, dict[str, str]] = {}
-    for name, part in found.items():
-        for metric, why in part.skipped.items():
-            reasons.setdefault(metric, {})[name] = why
+    for encoder, by_card in measured.items():
+        for found in by_card.values():
+            for metric, why in found.missing.items():
+                reasons.setdefault(metric, {})[encoder] = why
     merged = {}
     for metric, by_name in reasons.items():
-        if len(by_name) == len(found) and len(set(by_name.values())) == 1:
+        if len(by_name) == len(measured) and len(set(by_name.values())) == 1:
             merged[metric] = next(iter(by_name.values()))
         else:
             merged[metric] = "; ".join(f"{name}: {why}" for name, why in by_name.items())
     return merged
 
 
-def _arrays(
-    studies: Mapping[str, RotationStudy],
-    split: str,
-    hue: Params | None,
-    retrieved: Mapping[str, Retrieved],
-) -> Arrays:
-    none = np.zeros(0, np.int64)
+def _described(cards: Sequence[Card]) -> dict[str, Any]:
+    """How the outputs of cards from outside are shown: whoever reads the JSON may lack the card."""
+    known = {card.name for card in built_in()}
+    described = {
+        output.name: {"title": output.title, "better": output.better, "format": output.format}
+        for card in cards
+        if card.name not in known
+        for output in card.outputs
+    }
+    return {"described": described} if described else {}
+
+
+def _arrays(measured: Measurements, cards: Sequence[Card], conditions: Conditions) -> Arrays:
+    def by_encoder(card: str, name: str) -> dict[str, Any]:
+        return {
+            encoder: by_card[card].arrays[name]
+            for encoder, by_card in measured.items()
+            if card in by_card and name in by_card[card].arrays
+        }
+
+    hues, queries = by_encoder("neighbours", "hue"), by_encoder("neighbours", "queries")
+    studies = {encoder: _study(by_card) for encoder, by_card in measured.items()}
     return Arrays(
-        {name: study.cosines for name, study in studies.items()},
-        split,
-        hue,
-        next((r.queries for r in retrieved.values()), none),
-        {name: r.before for name, r in retrieved.items()},
-        {name: r.after for name, r in retrieved.items()},
-        study=studies,
-    )
+        by_encoder("invariance", "cosines"),
+        conditions.held_out,
+        next(iter(hues.values()), None),
+        next(iter(queries.values()), np.zeros(0, np.int64)),
+        by_encoder("neighbours", "before"),
+        by_encoder("neighbours", "after"),
+        by_encoder("ladders", "spectrum"),
+        {encoder: study for encoder, study in studies.items() if study is not None},
+        {
+            encoder: by_card["steering"].details.get("steering", {})
+            for encoder, by_card in measured.items()
+            if "steering" in by_card
+        },
+        by_encoder("trajectories", "trajectories"),
+        {
+            card.name: {e: by_card[card.name].arrays for e, by_card in measured.items()
+                        if card.name in by_card and by_card[card.name].arrays}
+            for card in cards
+            if card.figure
+        },
+    )  # fmt: skip
+
+
+def _study(by_card: Mapping[str, Measured]) -> RotationStudy | None:
+    """The arrays of rotation cards together."""
+    if "invariance" not in by_card or "cosines" not in by_card["invariance"].arrays:
+        return None
+    frames = by_card["invariance"].arrays
+    several = {"cosines", "positive_cosines", "circle"}
+    names = ("invariance", "gram", "wahba", "gamma", "composition", "effective_rank")
+    found = [by_card[name] for name in names if name in by_card]
+    measures = {k: v for part in found for k, v in part.arrays.items() if k not in several}
+    skipped = {k: why for part in found for k, why in part.missing.items()}
+    circle = frames.get("circle")
+    return RotationStudy(measures, frames["cosines"], skipped, frames["positive_cosines"], circle)

@@ -11,8 +11,8 @@ from eqssl_jax.measures.features import (
     Encode,
     Layers,
     as_partial,
+    layer_outputs,
     read_batches,
-    said,
     transformed,
 )
 from eqssl_jax.transforms.base import Params, Transform
@@ -52,7 +52,9 @@ def embed_views(
             if unchanged and start in plain:
                 found = plain[start]
             else:
-                found = jax.device_get({n: said(encode, view) for n, encode in frozen.items()})
+                found = jax.device_get(
+                    {n: layer_outputs(encode, view) for n, encode in frozen.items()}
+                )
             if unchanged:
                 plain[start] = found
             _keep(stored, found, v, rows, (count, len(chosen)))

@@ -35,13 +35,13 @@ def find(name: str, setting: str = "") -> Card:
     Raises:
       ValueError: for a name that is neither, or an attribute that is no `Card`.
     """
-    found = _builtin(name) or names.resolve(name, "method", cards(), setting=setting)
-    if not isinstance(found, Card):
+    card = _builtin(name) or names.resolve(name, "method", cards(), setting=setting)
+    if not isinstance(card, Card):
         raise ValueError(
-            f"{setting or 'the method'} is {name!r}, which is of type {type(found).__name__}: it "
+            f"{setting or 'the method'} is {name!r}, which is of type {type(card).__name__}: it "
             f"must be an eqssl_jax.methods.Card."
         )
-    return found
+    return card
 
 
 def schema(card: Card) -> settings.Schema:
@@ -116,5 +116,9 @@ def _complete(key: str, values: Any) -> tuple[Card, dict[str, Any]]:
         raise ValueError(f"{setting}.method is {settings.shown(method)}; it must be a name.")
     card = find(method, f"{setting}.method")
     described = schema(card)
+    if (usual := OF_ROLES.get(key, method)) != method:
+        # A flag named another method: what is left of the usual one's defaults goes with it.
+        before = settings.defaults(find(usual).settings)
+        given = {k: v for k, v in given.items() if k in described or v != before.get(k, given)}
     values = settings.check({**settings.defaults(described), **given}, described, setting)
     return card, {"method": method, **values}

@@ -3,6 +3,7 @@
 A config is one line: `presets.method("moco", "cifar10,care")`.
 """
 
+from eqssl_jax.config import DATASETS
 from eqssl_jax.presets.bases import BASES, method, with_base, with_equimod
 from eqssl_jax.presets.care import (
     IMAGENET_PROBE,
@@ -17,7 +18,7 @@ from eqssl_jax.presets.care import (
 )
 from eqssl_jax.presets.factors import COLOURS, FACTORED, factored
 from eqssl_jax.presets.proteins import PROTEIN_METHODS, protein_overrides, proteins
-from eqssl_jax.presets.variants import DATASETS, Variant, parse
+from eqssl_jax.presets.variants import Variant, parse
 
 __all__ = [
     "BASES",

@@ -85,9 +85,9 @@ def with_base(config: ConfigDict, base: str, values: str = "paper") -> ConfigDic
     """
     if base not in BASES:
         raise ValueError(f"The base method {base!r} is unknown: choose from {', '.join(BASES)}.")
-    del config.objectives["info_nce"]
-    key = "info_nce" if base == "simclr" else base
-    config.objectives[key] = ConfigDict(methods.entry(base))
+    if base != "simclr":
+        del config.objectives["info_nce"]
+        config.objectives[base] = ConfigDict(methods.entry(base))
     if base == "moco" and config.data.name in MOCO_WEIGHTS:
         care = config.objectives.equivariance
         care.weight, care.splits = MOCO_WEIGHTS[config.data.name]
@@ -119,6 +119,7 @@ def _equimod_training(config: ConfigDict, base: str) -> None:
     config.model.encoder, config.train.batch_size, config.train.epochs = "resnet18", 512, 800.0
     config.objectives.equivariance.splits *= 2  # λ belongs to the size of a group: twice the batch
     config.model.projector = (2048, 2048, 128) if base == "simclr" else (4096, 256)
+    config.model.projector_last_batch_norm = base == "simclr"
     optimizer = config.optimizer
     optimizer.name, optimizer.learning_rate = "lars", EQUIMOD_RATES[base]
     optimizer.trust, optimizer.clip = 1e-3, False

@@ -58,14 +58,9 @@ SHAPES_SIZES = {"train_size": 8192, "test_size": 2048, "out_of_range_size": 2048
 
 def contrastive(dataset: str, values: str = "paper") -> ConfigDict:
     """SimCLR as the CARE paper trains it on `dataset`; every transformation is invariant."""
-    config = base()
+    config = cifar10()
     config.data.name = dataset
-    config.recipe.name = "simclr_cifar"
-    config.recipe.options = ConfigDict(VIEWS)
-    set_roles(config, ("crop", "flip", "jitter", "gray", "blur"))
-    config.objectives = objectives(simclr={})
     _set_weight(config, dataset, values)
-    config.model.encoder = "resnet50"
     if dataset == "stl10":
         _stl10(config)
     elif dataset == "imagenet100":
@@ -73,15 +68,34 @@ def contrastive(dataset: str, values: str = "paper") -> ConfigDict:
     elif dataset == "shapes":
         _shapes(config)
     elif dataset in ("folder", "arrays"):
-        config.data.size = 32
         config.model.encoder = "resnet18"
+    return config
+
+
+def cifar10() -> ConfigDict:
+    """CIFAR-10, every number of it; λ and groups are those of CARE, once parts are rotational."""
+    config = base()
+    config.data.name = "cifar10"
+    config.model.encoder, config.model.stem = "resnet50", "cifar"  # 3 × 3, stride 1, no pooling
+    config.model.projector, config.model.projector_batch_norm = (512, 128), True
+    config.recipe.name, config.recipe.options = "simclr_cifar", ConfigDict(VIEWS)
+    set_roles(config, ("crop", "flip", "jitter", "gray", "blur"))
+    config.objectives = objectives(simclr={"temperature": 0.5})
+    care = config.objectives.equivariance
+    care.weight, care.splits, care.variant = 0.01, 16, "paper"
+    config.train.batch_size, config.train.epochs = 256, 400.0
+    optimizer = config.optimizer
+    optimizer.name, optimizer.learning_rate, optimizer.weight_decay = "adam", 1e-3, 1e-6
+    optimizer.schedule, optimizer.warmup_epochs = "constant", 0.0
     return config
 
 
 def objectives(**bases: dict) -> ConfigDict:
     """Entries of base methods, and those of the roles."""
-    keys = {"simclr": "info_nce"}
-    entries = {keys.get(card, card): methods.entry(card, **own) for card, own in bases.items()}
+    entries = {
+        "info_nce" if card == "simclr" else card: methods.entry(card, **changes)
+        for card, changes in bases.items()
+    }
     return ConfigDict(entries | methods.role_entries())
 
 
@@ -110,8 +124,8 @@ def with_care(config: ConfigDict) -> ConfigDict:
 
 def _set_weight(config: ConfigDict, dataset: str, values: str) -> None:
     """λ, groups and form of CARE's objective: in use as soon as a part is rotational."""
-    known = WEIGHTS.get(dataset, {})
-    weight, splits = known.get("authors" if values == "authors" else "paper", OWN_WEIGHT)
+    source = "authors" if values == "authors" else "paper"
+    weight, splits = WEIGHTS.get(dataset, {}).get(source, OWN_WEIGHT)
     objective = config.objectives.equivariance
     objective.weight, objective.splits = weight, splits
     objective.variant = "code" if values == "authors" else "paper"

@@ -4,9 +4,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-DATASETS = ("cifar10", "cifar100", "stl10", "imagenet100", "shapes", "folder", "arrays")
-VALUES = ("paper", "authors", "solo", "equimod_recipe")
-ADDITIONS = ("care", "equimod", "two_views")
+from eqssl_jax.config import ADDITIONS, DATASETS, VALUES
 
 
 class Variant(NamedTuple):

@@ -4,7 +4,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-HIGHER, LOWER = "higher", "lower"
+from eqssl_jax.measures.cards import HIGHER, LOWER
+from eqssl_jax.measures.catalogue import outputs
+
 MISSING = "–"
 # What a trained encoder must beat.
 FLOORS = {
@@ -29,127 +31,26 @@ class Metric(NamedTuple):
     format: str = "#.3g"  # three significant digits, trailing zeros kept
 
 
-METRICS: Mapping[str, Metric] = {
-    "knn": Metric("kNN accuracy", HIGHER, ".1%"),
-    "probe_top1": Metric("Linear probe, top-1", HIGHER, ".1%"),
-    "probe_top5": Metric("Linear probe, top-5", HIGHER, ".1%"),
-    "care_probe_top1": Metric("Linear probe as in CARE, top-1", HIGHER, ".1%"),
-    "care_probe_top5": Metric("Linear probe as in CARE, top-5", HIGHER, ".1%"),
-    "gamma": Metric("Relative equivariance γ", LOWER),
-    "gamma_dropped": Metric("Pairs left out of γ", None, ",.0f"),
-    "rotation_residual": Metric("Change no rotation explains", LOWER, ".3f"),
-    "effective_rank": Metric("Effective rank", None, ".1f"),
-    # No direction: a rotational role gives up invariance on purpose.
-    "invariance_error": Metric("Invariance error"),
-    "positive_cosine": Metric("Cosine of positive pairs"),
-    "cosine_variance": Metric("Variance of the cosine"),
-    "gram_error": Metric("Gram error", LOWER),
-    "wahba": Metric("Wahba error W", LOWER),
-    "wahba_per_root_n": Metric("Wahba error W/√n", LOWER),
-    "wahba_held_out_per_root_n": Metric("Wahba W/√n, held-out images", LOWER),
-    # These two may be claimed: other images, where there are embeddings, relative to the move.
-    "composition_held_out": Metric("Composition gap / displacement, held-out images", LOWER, ".3f"),
-    "composition_residual": Metric(
-        "Change composed rotations leave, held-out images", LOWER, ".3f"
-    ),
-    # As quoted in the paper: directions without data count in full, so no direction of better.
-    "composition_error": Metric("Composition error"),
-    "composition_relative": Metric("Composition error / √(2d)"),
-    "composition_on_data": Metric("Composition error on the data"),
+# What advice measures beside the cards of evaluation.
+_OF_ADVICE = {
     "info_nce": Metric("Held-out InfoNCE", LOWER, ".3f"),
     # How much of the transformation the data itself contains: no direction, a fact about the data.
     "natural": Metric("Natural variation", None, ".3f"),
-    # Point clouds: lines are compared, so a sign means nothing; chance is 2/3 and 57.3°.
-    "principal_axis_error": Metric("Principal axis error", LOWER, ".3f"),
-    "principal_axis_error_embedding": Metric("Principal axis error, embedding", LOWER, ".3f"),
-    "principal_axis_error_embedding_products": Metric(
-        "Principal axis error, embedding and its products", LOWER, ".3f"
-    ),
-    "principal_axis_degrees": Metric("Principal axis, degrees off", LOWER, ".1f"),
-    "principal_axis_degrees_embedding": Metric(
-        "Principal axis, degrees off, embedding", LOWER, ".1f"
-    ),
-    "principal_axis_degrees_embedding_products": Metric(
-        "Principal axis, degrees off, embedding and its products", LOWER, ".1f"
-    ),
-    # No direction: an invariant encoder has none of it on purpose; 2π is a great circle.
-    "trajectory_length": Metric("Length of a whole turn", None, ".2f"),
-    "trajectory_closure_error": Metric("Closure error of a turn", LOWER),
-    "trajectory_step_variation": Metric("Variation of steps of a turn", LOWER, ".3f"),
-    "trajectory_rotation_residual": Metric("Turn not one rotation", LOWER, ".3f"),
-    "neighbour_overlap": Metric("Neighbours kept when the hue shifts", None, ".3f"),
-    "neighbour_rank": Metric("Rank of the first neighbour before", None, ".2f"),
-    "retrieved_hue_followed": Metric("Neighbours that follow the shift", None, ".1%"),
-    "retrieved_hue_distance": Metric("Hue distance of neighbours, after", None, ".3f"),
-    "retrieved_hue_distance_before": Metric("Hue distance of neighbours, before", None, ".3f"),
-    "r2_hue": Metric("R² of hue", HIGHER, ".3f"),
-    "r2_angle": Metric("R² of angle", HIGHER, ".3f"),
-    "r2_size": Metric("R² of size", HIGHER, ".3f"),
-    "r2_hue_out_of_range": Metric("R² of hue, out of range", HIGHER, ".3f"),
-    "r2_angle_out_of_range": Metric("R² of angle, out of range", HIGHER, ".3f"),
-    "r2_size_out_of_range": Metric("R² of size, out of range", HIGHER, ".3f"),
 }
-
+METRICS: Mapping[str, Metric] = {
+    **{o.name: Metric(o.title, o.better, o.format) for o in outputs() if not o.family},
+    **_OF_ADVICE,
+}
 FAMILIES: Mapping[str, Metric] = {
-    "turntable_order_accuracy": Metric("Turntable order accuracy", HIGHER, ".1%"),
-    "order_accuracy": Metric("Order accuracy", HIGHER, ".1%"),
-    "order_accuracy_amid": Metric("Order amid other changes", HIGHER, ".1%"),
-    "kendall_tau": Metric("Kendall τ", HIGHER, ".3f"),
-    "magnitude_r2": Metric("Magnitude R²", HIGHER, ".3f"),
-    # Of (cos, sin) jointly, the mean alone already scores above 0: read it per dimension.
-    "change_r2": Metric("Change R²", HIGHER, ".3f"),
-    # Of embeddings, always: that is where rotations are.
-    "steering_closed": Metric("Steering, share of the gap closed", HIGHER, ".1%"),
-    "steering_error": Metric("Steering error", LOWER, ".3f"),
-    "steering_error_identity": Metric("Steering error without rotation", None, ".3f"),
-    "steering_error_mean": Metric("Steering error of one rotation for all draws", None, ".3f"),
-    "steering_error_wahba": Metric("Steering error of Wahba's rotation", None, ".3f"),
-    "steering_error_wahba_test": Metric("… fitted on the held-out images", None, ".3f"),
-    **{
-        f"steering_{bank}{name}{suffix}": Metric(f"{title}{among}{query}", better, form)
-        for bank, among in (("", " among images"), ("view_", " among views"))
-        for name, title, form in (
-            ("mrr", "MRR", ".3f"),
-            ("hit1", "H@1", ".1%"),
-            ("hit5", "H@5", ".1%"),
-        )
-        for suffix, query, better in (
-            ("", ", steered", HIGHER),
-            ("_unsteered", ", unsteered", None),
-            ("_wahba", ", Wahba's rotation", None),
-        )
-    },
-    "steering_composition_closed": Metric("Composed, share of the gap closed", HIGHER, ".1%"),
-    "steering_composition": Metric("Composed steering error", LOWER, ".3f"),
-    "steering_composition_identity": Metric("Composed error without rotation", None, ".3f"),
-    "steering_composition_wahba": Metric("Composed error of Wahba's rotation", None, ".3f"),
-    "steering_composition_on_data": Metric("Composed rotation, distance to Wahba's", LOWER, ".3f"),
-    "steering_beyond_closed": Metric("Beyond the fit, share of the gap closed", HIGHER, ".1%"),
-    "steering_beyond": Metric("Steering error beyond the fit", LOWER, ".3f"),
-    "steering_beyond_identity": Metric("Error beyond the fit without rotation", None, ".3f"),
-    "steering_beyond_full": Metric("… of the map fitted on all draws", None, ".3f"),
-    "steering_beyond_wahba": Metric("… of Wahba's rotation", None, ".3f"),
+    o.name: Metric(o.title, o.better, o.format) for o in outputs() if o.family
 }
 """Metrics of one transformation each, of the features or of the embedding: name_part_embedding."""
 
-HEADLINES = (
-    "knn",
-    "probe_top1",
-    "principal_axis_error",
-    "principal_axis_error_embedding",
-    "trajectory_step_variation",
-    "gamma",
-    "rotation_residual",
-    "invariance_error",
-    "effective_rank",
-    "r2_hue",
-)
-"""The metrics of a short table: what was kept, what was gained.
+HEADLINES = tuple(output.name for output in outputs() if output.headline)
+"""The metrics of a short table: what was kept, what was gained."""
 
-γ and the share that no rotation explains lead, beside the invariance error and the effective rank:
-an encoder that moves nothing, or holds one direction, has small rotation errors of every kind.
-W/√n is the product of the share and of how far embeddings move, and is left to the whole table.
-"""
+# Outputs of cards from outside the package, as the results say that have been read.
+_OUTSIDE: dict[str, Metric] = {}
 
 
 class Member(NamedTuple):
@@ -187,8 +88,8 @@ def describe(name: str) -> Metric:
     >>> describe("nodes_per_graph")
     Metric(title='nodes per graph', better=None, format='#.3g')
     """
-    if name in METRICS:
-        return METRICS[name]
+    if name in METRICS or name in _OUTSIDE:
+        return METRICS.get(name) or _OUTSIDE[name]
     if found := member(name):
         words = [found.part.replace("_", " ")] if found.part else []
         words += ["embedding"] if found.embedding else []
@@ -253,7 +154,12 @@ def show(name: str, value: float | None, sd: float | None = None) -> str:
 
 
 def measured(result: Mapping[str, Any], encoder: str) -> Mapping[str, Mapping[str, Any]]:
-    """The measurements of one encoder ("trained" or a floor); empty where not measured."""
+    """The measurements of one encoder ("trained" or a floor); empty where not measured.
+
+    Cards from outside the package describe their numbers in the result: `describe` knows them then.
+    """
+    for name, words in result.get("described", {}).items():
+        _OUTSIDE.setdefault(name, Metric(words["title"], words["better"], words["format"]))
     return result.get("encoders", {}).get(encoder, {})
 
 

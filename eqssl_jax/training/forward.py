@@ -38,13 +38,14 @@ def forward(
     examples: dict[str, Float[Array, "v n ..."]],
     *,
     method: Method,
+    key: Key[Array, ""] | None = None,
 ) -> tuple[Outputs, PyTree]:
     """Features and embeddings of every view set, and the new BatchNorm averages.
 
     Neighbouring sets of equal shape share one forward. Every view still has its own BatchNorm
     statistics, in the stated order, unless `method.joint_views`; a set that is `joint` has a
     forward and statistics for itself. Images lead views in the batch, so that a batch sharded over
-    devices stays so.
+    devices stays so. `key` is for encoders that draw in training; None: they draw nothing.
     """
     outputs: Outputs = {}
     names = list(examples)
@@ -57,8 +58,10 @@ def forward(
         count = x.shape[0]
         flat = jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:])  # [N·V, ...]
         separate = not method.joint_views and not joint & set(together)
+        # Each forward draws for itself: as many sets are left before each, so many are its number.
+        draws = {} if key is None else {"key": jax.random.fold_in(key, len(names))}
         both, batch_stats = network.apply(
-            params, batch_stats, flat, views=count if separate else 1, train=True
+            params, batch_stats, flat, views=count if separate else 1, train=True, **draws
         )
         features, embeddings = (
             jnp.swapaxes(y.reshape(*x.shape[1::-1], y.shape[-1]), 0, 1) for y in both

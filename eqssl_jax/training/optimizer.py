@@ -1,31 +1,33 @@
 """Optimisers and learning-rate schedules, with PyTorch's meaning of weight decay stated."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
+# Parameters that are added to tokens or are tokens, under our names and others' usual ones.
+TOKENS = (
+    *("cls", "registers", "positions"),
+    *("cls_token", "reg_token", "mask_token", "pos_embed", "pos_embedding"),
+)
+
 
 def learning_rate(config: ConfigDict, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
     """The schedule of `config` (config.optimizer), as a function of the step.
 
     `constant`, `cosine` (half a period, to 0 at the end of training) or `step` (multiplied by
-    `step_factor` at each of `step_epochs`), after a linear warm-up from 0 over `warmup_epochs`.
+    `step_factor` at each of `step_epochs`), after a linear warm-up from 0 over `warmup_epochs`, at
+    most half of the training.
 
     Raises:
-      ValueError: for an unknown schedule, a rate that is not positive, or a warm-up longer than
-        the training.
+      ValueError: for an unknown schedule, a rate that is not positive, or a negative warm-up.
     """
-    peak, warmup = config.learning_rate, round(config.warmup_epochs * steps_per_epoch)
+    peak, warmup = config.learning_rate, warmup_steps(config, steps_per_epoch, total_steps)
     if peak <= 0:
         raise ValueError(f"config.optimizer.learning_rate is {peak}; it must be positive.")
-    if not 0 <= warmup < max(total_steps, 1):
-        raise ValueError(
-            f"config.optimizer.warmup_epochs is {config.warmup_epochs}, that is {warmup} of "
-            f"{total_steps} steps in all; shorten it (--config.optimizer.warmup_epochs=0), or "
-            f"train for longer."
-        )
     if config.schedule == "constant":
         main = optax.constant_schedule(peak)
     elif config.schedule == "cosine":
@@ -42,6 +44,19 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int, total_steps: int) ->
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
 
 
+def warmup_steps(config: ConfigDict, steps_per_epoch: int, total_steps: int) -> int:
+    """Steps over which the rate rises; a short run warms up for half of its steps at most.
+
+    Raises:
+      ValueError: if `warmup_epochs` is negative.
+    """
+    if not config.warmup_epochs >= 0:
+        raise ValueError(
+            f"config.optimizer.warmup_epochs is {config.warmup_epochs}; it must not be negative."
+        )
+    return min(round(config.warmup_epochs * steps_per_epoch), total_steps // 2)
+
+
 def optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
     """The optimiser of `config` (config.optimizer) at the given learning rate.
 
@@ -53,7 +68,8 @@ def optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTra
       being `trust`; with `clip`, by min(η‖θ‖ / ‖g + wd·θ‖, rate) times it, so that the rate is a
       bound, as solo-learn has it
 
-    `decay` says which parameters decay: "all", as in PyTorch, or "kernels" (rank two and more).
+    `decay` says which parameters decay: "all", as in PyTorch, or "kernels": those of rank two and
+    more, but not position embeddings, class tokens and registers.
 
     Raises:
       ValueError: for an unknown name, unknown `decay`, a negative weight decay, or a trust
@@ -128,5 +144,10 @@ def _clipped(trust: float, schedule: optax.Schedule) -> optax.GradientTransforma
 
 
 def kernels(params: PyTree) -> PyTree:
-    """True for weights of rank two and more, False for biases and normalisation parameters."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    """True for weights of rank two and more; False for biases, normalisations and `TOKENS`."""
+
+    def is_kernel(path: tuple[Any, ...], leaf: Array) -> bool:
+        name = str(getattr(path[-1], "key", "")) if path else ""
+        return leaf.ndim > 1 and name not in TOKENS
+
+    return jax.tree_util.tree_map_with_path(is_kernel, params)

@@ -72,7 +72,8 @@ def _abstract_views(
     def views(images: Array) -> dict[str, Views]:
         drawn, examples = draw_views(method, jax.random.key(0), images)
         online = {name: select_views(x, method.views[name].online) for name, x in examples.items()}
-        outputs, _ = forward(network, params, batch_stats, online, method=method)
+        key = jax.random.key(0) if network.stochastic else None
+        outputs, _ = forward(network, params, batch_stats, online, method=method, key=key)
         return {
             name: Views(*outputs[name], drawn[name].params, drawn[name].magnitude)
             for name in method.views

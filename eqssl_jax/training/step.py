@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
 from eqssl_jax.objectives.base import Views
+from eqssl_jax.training.alarms import SPREAD
 from eqssl_jax.training.forward import draw_views, forward, select_views
 from eqssl_jax.training.mesh import batched, cut, replicated
 from eqssl_jax.training.state import TrainState
@@ -25,6 +26,8 @@ from eqssl_jax.training.state import TrainState
 Inputs = np.ndarray | jax.Array  # K batches of indices or of images, [K, B, ...]
 Metrics = dict[str, Any]  # numbers by name
 Step = Callable[[TrainState, PyTree, Array], tuple[TrainState, Metrics]]
+# Folded into the key of a step for what the encoder draws; draws of views are numbered from 0.
+ENCODER = 2**31 - 1
 
 
 def make_step(
@@ -36,10 +39,10 @@ def make_step(
 ) -> Step:
     """`step(state, pool, inputs) -> (state, metrics)` for one batch: pure, and not jitted yet."""
 
-    def evaluate(params: PyTree, state: TrainState, drawn: Any, examples: Any) -> Any:
+    def evaluate(params: PyTree, state: TrainState, drawn: Any, examples: Any, key: Any) -> Any:
         online = {name: select_views(x, method.views[name].online) for name, x in examples.items()}
         outputs, stats = forward(
-            network, params["network"], state.batch_stats, online, method=method
+            network, params["network"], state.batch_stats, online, method=method, key=key
         )
         target, target_stats = _target_outputs(network, method, state, examples)
         seen = {
@@ -64,13 +67,16 @@ def make_step(
 
     def step(state: TrainState, pool: PyTree, inputs: Array) -> tuple[TrainState, Metrics]:
         images = read(pool, inputs)
-        drawn, examples = draw_views(method, jax.random.fold_in(root, state.step), images)
+        key = jax.random.fold_in(root, state.step)
+        drawn, examples = draw_views(method, key, images)
+        drops = jax.random.fold_in(key, ENCODER) if network.stochastic else None
         (total, (metrics, seen, stats, target_stats)), gradient = jax.value_and_grad(
             evaluate, has_aux=True
-        )(state.params, state, drawn, examples)
+        )(state.params, state, drawn, examples, drops)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": total, **metrics, "gradient_norm": optax.tree.norm(gradient)}
+        metrics[SPREAD] = embedding_spread(next(iter(seen.values())).embeddings[0])
         return state._replace(
             step=state.step + 1,
             params=params,
@@ -86,6 +92,16 @@ def make_step(
         ), metrics
 
     return step
+
+
+def embedding_spread(z: Float[Array, "n d"]) -> Float[Array, ""]:
+    """1 − |mean of z/|z||²: 0 where all embeddings of a batch have one direction, a collapse.
+
+    Up to 1; N unit embeddings in independent directions of many dimensions have 1 − 1/N.
+    """
+    # The floor is inside the root, so that embeddings of length 0, which are equal too, stay 0.
+    units = z / jnp.sqrt(jnp.sum(z**2, axis=1, keepdims=True) + 1e-12)
+    return jnp.mean(jnp.sum(units**2, axis=1)) - jnp.sum(jnp.mean(units, axis=0) ** 2)
 
 
 def _target_outputs(

@@ -53,10 +53,11 @@ def _words(values: np.ndarray, ladder: bool) -> str:
         return f"drawn for each image, approached in {views} steps from its identity"
     still = [v + 1 for v in range(views) if not values[v].any()]
     size = _group(values)
-    of = {1: "each image", values.shape[1]: "all images"}.get(size, f"every {size} images")
+    shared_by = {1: "each image", values.shape[1]: "all images"}
+    images = shared_by.get(size, f"every {size} images")
     if alike:
-        return f"drawn for {of}, " + ("shared by its views" if views > 1 else "in one view")
-    text = f"drawn for {of} and each view"
+        return f"drawn for {images}, " + ("shared by its views" if views > 1 else "in one view")
+    text = f"drawn for {images} and each view"
     return text + (f", view {still[0]} at its identity" if still else "")
 
 

@@ -1,17 +1,28 @@
 """The linear probe of CARE's authors: trained on augmented images, encoded anew every epoch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from eqssl_jax.data.base import Dataset, Split
-from eqssl_jax.measures.classes.probe import Linear, Probe, adam, cross_entropy, summary
+from eqssl_jax.measures.cards import Card, Measured
+from eqssl_jax.measures.classes.linear_probe import (
+    Linear,
+    Probe,
+    accuracies,
+    cross_entropy,
+    lenient,
+    probed,
+    summary,
+)
 from eqssl_jax.measures.features import Encode, Layers, extract
+from eqssl_jax.measures.subjects import Conditions, Seen
+from eqssl_jax.settings import choice, number, text, whole
 from eqssl_jax.transforms.base import Transform
 
 _DROPS = (1 / 2, 2 / 3, 5 / 6)  # of all epochs: 30, 40 and 50 of 60
@@ -75,15 +86,12 @@ def care_probe(
         )
     tested = extract(encode, test, batch=batch, limit=test_limit)
     models = _start(seeds, tested.features.shape[1], len(dataset.classes))
-    moments = (jax.tree.map(jnp.zeros_like, models), jax.tree.map(jnp.zeros_like, models))
     rule, decay = _OPTIMIZERS[optimizer], jnp.float32(weight_decay)
-    step = 0
+    memory = jax.vmap(rule.init)(models)
     for epoch in range(epochs):
         x, y = _epoch(encode, train, transform, epoch, batch=batch, limit=limit)
-        steps = jnp.arange(step + 1, step + len(x) + 1, dtype=jnp.float32)
-        step += len(x)
-        rate = jnp.float32(learning_rate * rule.factor(epoch, epochs))
-        models, moments = _train(models, moments, x, y, steps, rate, decay, move=rule.move)
+        rate = jnp.float32(learning_rate * (_dropped(epoch, epochs) if optimizer == "sgd" else 1))
+        models, memory = _train(models, memory, x, y, rate, decay, rule=rule)
     host = jax.device_get(models)
     return summary(
         [Linear(w, b) for w, b in zip(host.weight, host.bias, strict=True)],
@@ -93,30 +101,13 @@ def care_probe(
     )
 
 
-class _Rule(NamedTuple):
-    """How the classifier moves, and what its rate is multiplied by in an epoch of all."""
-
-    move: Callable[..., tuple[PyTree, tuple[PyTree, PyTree]]]
-    factor: Callable[[int, int], float]
-
-
-def _sgd(
-    params: PyTree, moments: tuple[PyTree, PyTree], gradient: PyTree, step: Array, rate: Array
-) -> tuple[PyTree, tuple[PyTree, PyTree]]:
-    """v ← 0.9 v + g, w ← w − rate·v; the interface of `adam`, whose second moment stays unused."""
-    del step
-    velocity = jax.tree.map(lambda v, g: _MOMENTUM * v + g, moments[0], gradient)
-    moved = jax.tree.map(lambda p, v: p - rate * v, params, velocity)
-    return moved, (velocity, moments[1])
-
-
 def _dropped(epoch: int, epochs: int) -> float:
     return _FACTOR ** sum(epoch >= round(drop * epochs) for drop in _DROPS)
 
 
-_OPTIMIZERS: Mapping[str, _Rule] = {
-    "adam": _Rule(adam, lambda epoch, epochs: 1.0),
-    "sgd": _Rule(_sgd, _dropped),
+_OPTIMIZERS: Mapping[str, optax.GradientTransformation] = {
+    "adam": optax.scale_by_adam(),
+    "sgd": optax.trace(decay=_MOMENTUM),
 }
 
 
@@ -167,29 +158,75 @@ def _sample(keys, *, sample):  # type: ignore[no-untyped-def]
     return jax.vmap(sample)(keys)
 
 
-@partial(jax.jit, donate_argnums=(0, 1), static_argnames="move")
+@partial(jax.jit, donate_argnums=(0, 1), static_argnames="rule")
 def _train(
     models: Linear,
-    moments: PyTree,
+    memory: PyTree,
     x: Array,
     y: Array,
-    steps: Array,
     rate: Array,
     decay: Array,
     *,
-    move: Callable[..., tuple[PyTree, tuple[PyTree, PyTree]]],
+    rule: optax.GradientTransformation,
 ) -> tuple[Linear, PyTree]:
     """One epoch of every classifier (leaves [S, …]) on the same batches [T, B, H]."""
 
     def advance(state: PyTree, inputs: PyTree) -> tuple[PyTree, None]:
-        rows, labels, step = inputs
+        rows, labels = inputs
 
-        def one(model: Linear, moments: PyTree) -> tuple[Linear, PyTree]:
+        def one(model: Linear, memory: PyTree) -> tuple[Linear, PyTree]:
             gradient = jax.grad(cross_entropy)(model, rows, labels)
             # L2 in the gradient, of the bias too, as PyTorch's weight_decay=… does.
             gradient = jax.tree.map(lambda g, p: g + decay * p, gradient, model)
-            return move(model, moments, gradient, step, rate)
+            with lenient():
+                updates, memory = rule.update(gradient, memory)
+            return jax.tree.map(lambda p, u: p - rate * u, model, updates), memory
 
         return jax.vmap(one)(*state), None
 
-    return jax.lax.scan(advance, (models, moments), (x, y, steps))[0]
+    return jax.lax.scan(advance, (models, memory), (x, y))[0]
+
+
+def _measure(seen: Seen) -> Measured:
+    budget = seen.settings
+    if not budget.care_epochs:
+        raise ValueError("left out: care_epochs is 0")
+    probe = care_probe(
+        seen.subject.encode,
+        seen.dataset,
+        seen.conditions.probe_transform,
+        optimizer=budget.care_optimizer,
+        epochs=budget.care_epochs,
+        batch=budget.care_batch,
+        learning_rate=budget.care_rate,
+        weight_decay=budget.care_decay,
+        seeds=budget.seeds,
+        limit=budget.train_images,
+        test_limit=budget.test_images,
+    )
+    return probed(probe, "care_probe")
+
+
+def _cost(conditions: Conditions) -> int:
+    size = conditions.splits["train"].size if "train" in conditions.splits else 0
+    return conditions.settings.care_epochs * min(size, conditions.limit("train") or size)
+
+
+CARD = Card(
+    name="care_probe",
+    measure=_measure,
+    outputs=accuracies("care_probe", "Linear probe as in CARE"),
+    needs=("labels to test",),
+    settings={
+        "care_optimizer": choice("adam", "of CARE's probe", ("adam", "sgd")),
+        "care_epochs": whole(100, "of CARE's probe; 0 leaves it out", high=10_000),
+        "care_batch": whole(512, "of CARE's probe", low=1, high=1_000_000),
+        "care_rate": number(1e-3, "learning rate of CARE's probe", above=0),
+        "care_decay": number(1e-6, "weight decay of CARE's probe", low=0),
+        "care_recipe": text("", "that augments its images; empty: that of the views"),
+    },
+    quick={"care_epochs": 0},
+    cost=_cost,
+    rank=30,
+    source="Gupta et al. 2024, arXiv:2306.13924",
+)

@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from eqssl_jax.measures.cards import HIGHER, Card, Number, Output
 from eqssl_jax.measures.checks import TooFew, check_finite
+from eqssl_jax.measures.subjects import Conditions, Seen
+from eqssl_jax.settings import number, whole
 
 _SIMILARITIES = 2**24  # entries of one chunk's similarity matrix: 64 MB
 
@@ -46,6 +49,27 @@ def knn_accuracy(
     >>> knn_accuracy(bank, labels, np.array([[2.0, 1], [1, 3]]), labels, k=1)
     1.0
     """
+    predicted = knn_classes(
+        bank, bank_labels, queries, query_labels, k=k, temperature=temperature, classes=classes
+    )
+    return float(np.mean(predicted == np.asarray(query_labels)))
+
+
+def knn_classes(
+    bank: Float[Array | np.ndarray, "n h"],
+    bank_labels: Int[Array | np.ndarray, " n"],
+    queries: Float[Array | np.ndarray, "q h"],
+    query_labels: Int[Array | np.ndarray, " q"],
+    *,
+    k: int = 200,
+    temperature: float = 0.5,
+    classes: int | None = None,
+) -> Int[np.ndarray, " q"]:
+    """The class that the neighbours of each query vote for; arguments as of `knn_accuracy`.
+
+    Raises:
+      ValueError: as `knn_accuracy`.
+    """
     labels = np.asarray(bank_labels)
     _check(bank, labels, queries, np.asarray(query_labels), k, temperature)
     classes = int(labels.max()) + 1 if classes is None else classes
@@ -64,7 +88,49 @@ def knn_accuracy(
         classes=classes,
         chunk=chunk,
     )
-    return float(np.mean(np.asarray(predicted) == np.asarray(query_labels)))
+    return np.asarray(predicted)
+
+
+def most_frequent(conditions: Conditions, name: str, *, most: int = 1) -> float | None:
+    """Accuracy without knowing the image: the share of the most frequent classes, if labelled."""
+    del name
+    labels, classes = conditions.labels(conditions.held_out), conditions.dataset.classes
+    if labels is None or len(classes) <= most > 1:
+        return None
+    return float(np.sort(np.bincount(labels) / len(labels))[::-1][:most].sum())
+
+
+def _measure(seen: Seen) -> dict[str, Number]:
+    labels, k = seen.labels(seen.held_out), seen.settings.knn_neighbours
+    count = len(seen.labels("train"))
+    if k > count:
+        raise TooFew(f"{count} training images, and knn_neighbours is {k}: set it lower")
+    accuracy = knn_accuracy(
+        seen.features("train"),
+        seen.labels("train"),
+        seen.features(seen.held_out),
+        labels,
+        k=k,
+        temperature=seen.settings.knn_temperature,
+        classes=len(seen.dataset.classes),
+    )
+    return {"knn": Number(accuracy, n=len(labels))}
+
+
+CARD = Card(
+    name="knn",
+    measure=_measure,
+    outputs=(
+        Output("knn", "kNN accuracy", HIGHER, ".1%", chance=most_frequent, headline=True),
+    ),
+    needs=("labels",),
+    settings={
+        "knn_neighbours": whole(200, "that vote", low=1),
+        "knn_temperature": number(0.5, "of the votes of kNN", above=0),
+    },
+    rank=10,
+    source="Wu et al. 2018, arXiv:1805.01978",
+)  # fmt: skip
 
 
 @partial(jax.jit, static_argnames=("k", "classes", "chunk"))

@@ -9,8 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from eqssl_jax.data.base import Split
+from eqssl_jax.measures.cards import LOWER, Card, Number, Output
 from eqssl_jax.measures.features import Encode, Layers, extract, read_batches, subset
 from eqssl_jax.measures.regression.factors import RIDGES, Rows, ridge
+from eqssl_jax.measures.subjects import Conditions, Seen
+from eqssl_jax.settings import whole
 from eqssl_jax.transforms import rotate_cloud
 
 CHANCE = 2 / 3  # E[1 − (v·u)²] of any u against a uniform v: (v·u)² has the mean 1/3
@@ -163,3 +166,68 @@ def _axes_of(split: Split, chosen: np.ndarray, batch: int) -> Float[Array, "n 3"
     for rows, clouds in read_batches(split, chosen, batch):
         axes[rows] = principal_axes(clouds)
     return jnp.asarray(axes)
+
+
+def _measure(seen: Seen) -> dict[str, Number]:
+    """Of features; of embeddings with "_embedding" behind, of embeddings and their products with
+    "_embedding_products": means over all test clouds and turns, sd over turns.
+
+    Equal keys mean equal rotations, so that encoders are compared on the same clouds.
+    """
+    turns, key = seen.settings.axis_turns, jax.random.fold_in(seen.conditions.key, 2**20)
+    rows = {
+        name: turned(
+            seen.subject.encode,
+            seen.splits[name],
+            jax.random.fold_in(key, i),
+            turns=turns,
+            images=seen.conditions.limit(name),
+            batch=seen.settings.batch,
+        )
+        for i, name in enumerate(("train", "validation", "test"))
+    }
+    numbers = {}
+    for reading, errors in principal_axis_errors(rows).items():
+        suffix = f"_{reading}" if reading else ""
+        for name, values in (("error", errors.error), ("degrees", errors.degrees)):
+            by_turn = values.reshape(turns, -1).mean(axis=1)
+            sd = float(by_turn.std(ddof=1)) if turns > 1 else None
+            numbers[f"principal_axis_{name}{suffix}"] = Number(values.mean(), sd, turns)
+    return numbers
+
+
+def _cost(conditions: Conditions) -> int:
+    sizes = [
+        min(conditions.splits[name].size, conditions.limit(name) or conditions.splits[name].size)
+        for name in ("train", "validation", "test")
+        if name in conditions.splits
+    ]
+    return conditions.settings.axis_turns * sum(sizes)
+
+
+# Any fixed guess has this error: rotations make the true axis uniform.
+_READINGS = (
+    ("", ""),
+    ("_embedding", ", embedding"),
+    ("_embedding_products", ", embedding and its products"),
+)
+CARD = Card(
+    name="principal_axis",
+    measure=_measure,
+    outputs=tuple(
+        Output(f"principal_axis_error{suffix}", f"Principal axis error{words}", LOWER, ".3f",
+               chance=CHANCE, headline=not suffix.endswith("products"))
+        for suffix, words in _READINGS
+    )
+    + tuple(
+        Output(f"principal_axis_degrees{suffix}", f"Principal axis, degrees off{words}", LOWER,
+               ".1f", unit="degrees", chance=CHANCE_DEGREES)
+        for suffix, words in _READINGS
+    ),
+    needs=("clouds", "test"),
+    settings={"axis_turns": whole(8, "random rotations of each cloud", low=1, high=10_000)},
+    quick={"axis_turns": 2},
+    absent=("principal_axis_error", "principal_axis_degrees"),
+    cost=_cost,
+    rank=10,
+)  # fmt: skip

@@ -7,8 +7,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.features import Encode, Layers, extract
+from eqssl_jax.measures.cards import LOWER, Card, Measured, Output, over_draws
+from eqssl_jax.measures.features import Encode, Layers, extract, subset
 from eqssl_jax.measures.rotation.wahba import wahba
+from eqssl_jax.measures.subjects import Seen
+from eqssl_jax.settings import whole
 from eqssl_jax.transforms import rotate_cloud
 
 _STILL = 1e-4  # of unit embeddings: a curve shorter than this is rounding, and has no shape
@@ -107,3 +110,59 @@ def planar(curves: Float[np.ndarray, "a s d"]) -> Float[np.ndarray, "a s 2"]:
     found = np.zeros((len(flat), 2))
     found[:, : len(axes)] = centred @ axes.T  # embeddings of one dimension have one axis
     return found.reshape(*curves.shape[:2], 2)
+
+
+_KEPT = 4  # clouds whose trajectories are in the JSON
+
+
+def _measure(seen: Seen) -> Measured:
+    """Mean and sd over clouds and axes, those that do not move left out."""
+    split, budget = seen.splits[seen.held_out], seen.settings
+    curves = trajectories(
+        seen.subject.encode,
+        split,
+        subset(split.size, budget.trajectory_clouds),
+        steps=budget.trajectory_steps,
+        batch=budget.batch,
+    )
+    shapes = [regularity(curve) for axes in curves for curve in axes]
+    steps, dimension = curves.shape[2:]
+    numbers, missing = {}, {}
+    for name in Regularity._fields:
+        try:
+            numbers[f"trajectory_{name}"] = over_draws([getattr(each, name) for each in shapes])
+        except ValueError:
+            few = name == "rotation_residual" and steps <= dimension
+            missing[f"trajectory_{name}"] = (
+                f"needs more steps than the {dimension} dimensions, found {steps}"
+                if few
+                else "not defined for embeddings that no rotation moves"
+            )
+    flat = np.stack([planar(axes) for axes in curves])
+    kept = flat[:_KEPT].round(4).tolist()
+    return Measured(numbers, missing, details={"trajectories": kept}, arrays={"trajectories": flat})
+
+
+CARD = Card(
+    name="trajectories",
+    measure=_measure,
+    outputs=(
+        # No direction: an invariant encoder has none of it on purpose; 2π is a great circle.
+        Output("trajectory_length", "Length of a whole turn", None, ".2f", unit="radians"),
+        Output("trajectory_closure_error", "Closure error of a turn", LOWER),
+        Output("trajectory_step_variation", "Variation of steps of a turn", LOWER, ".3f",
+               headline=True),
+        Output("trajectory_rotation_residual", "Turn not one rotation", LOWER, ".3f"),
+    ),
+    needs=("clouds",),
+    settings={
+        "trajectory_clouds": whole(32, "that are turned once around each axis", low=1),
+        "trajectory_steps": whole(100, "of a turn", low=3, high=100_000),
+    },
+    quick={"trajectory_clouds": 4},
+    cost=lambda conditions: (
+        3 * conditions.settings.trajectory_clouds * conditions.settings.trajectory_steps
+    ),
+    rank=20,
+    source="Gupta et al. 2024, arXiv:2306.13924",
+)  # fmt: skip

@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from eqssl_jax import views
 from eqssl_jax.data.base import Split
 from eqssl_jax.measures.features import Encode, Layers, subset
-from eqssl_jax.measures.order.ladder_measures import measure
+from eqssl_jax.measures.order.accuracy import LadderOrders, ladder_orders
 from eqssl_jax.measures.order.ladders import FITTED, draw_ladders, moved, with_numbers
+from eqssl_jax.measures.regression.change import Changes, change_r2, change_targets
 from eqssl_jax.measures.views import embed_views
 from eqssl_jax.transforms.base import Transform
 
@@ -42,12 +45,11 @@ class LadderStudy(NamedTuple):
 
 
 def ladder_study(
-    encoders: Mapping[str, Encode],
+    encoders: Mapping[str, Encode | Layers],
     splits: Mapping[str, Split],
     transform: Transform,
     key: Key[Array, ""],
     *,
-    layers: Mapping[str, Layers] = {},
     parts: Sequence[str] | None = None,
     held_out: str = "test",
     rungs: int = 8,
@@ -72,11 +74,10 @@ def ladder_study(
     of the held-out images.
 
     Args:
-      encoders: by name.
+      encoders: by name; of those that give all their layers each is measured.
       splits: `held_out` for order; R² also needs "train" and "validation" beside it.
       transform: a chain whose parts are measured.
       key: of the draws.
-      layers: for encoders that can give all their layers, what gives them (instead of `encoders`).
       parts: which to measure; None takes all that draw a number which moves some image, as
         `views.ladder_parts` does.
       held_out: the split that is measured.
@@ -84,15 +85,14 @@ def ladder_study(
       images: a fixed random subset of so many.
 
     Raises:
-      ValueError: without encoders, for layers of an unknown encoder, fewer than 3 rungs, a missing
+      ValueError: without encoders, fewer than 3 rungs, a missing
         split, or parts that the transformation does not have.
     """
     wanted = with_numbers(transform) if parts is None else tuple(parts)
-    _check(encoders, layers, splits, held_out, rungs, set(wanted) - set(transform.identity))
+    _check(encoders, splits, held_out, rungs, set(wanted) - set(transform.identity))
     fitted = FITTED if held_out not in FITTED and set(FITTED) <= set(splits) else ()
     limits = {"train": 2 * images, "validation": images, held_out: images}
     chosen = {name: subset(splits[name].size, limits[name]) for name in (*fitted, held_out)}
-    models = {name: layers.get(name, encode) for name, encode in encoders.items()}
     counts = {name: len(rows) for name, rows in chosen.items()}
     walks = draw_ladders(transform, key, wanted, rungs, counts)
     draws = walks.clean
@@ -103,7 +103,7 @@ def ladder_study(
     for part in draws:
         embedded = {
             name: embed_views(
-                models,
+                encoders,
                 splits[name],
                 transform,
                 draws[part][name].params,
@@ -114,7 +114,7 @@ def ladder_study(
             for name in chosen
         }
         amid = embed_views(
-            models,
+            encoders,
             splits[held_out],
             transform,
             walks.amid[part].params,
@@ -124,7 +124,7 @@ def ladder_study(
         )
         for encoder in encoders:
             columns[encoder][part] = {
-                layer: measure(
+                layer: measured(
                     part,
                     draws[part],
                     {name: every[encoder][layer] for name, every in embedded.items()},
@@ -142,18 +142,16 @@ _SINGLE = ("order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude", 
 
 
 def _check(
-    encoders: Mapping[str, Encode],
-    layers: Mapping[str, Layers],
+    encoders: Mapping[str, Encode | Layers],
     splits: Mapping[str, Split],
     held_out: str,
     rungs: int,
     unknown: set[str],
 ) -> None:
-    if not encoders or set(layers) - set(encoders) or held_out not in splits or rungs < 3:
+    if not encoders or held_out not in splits or rungs < 3:
         raise ValueError(
-            f"ladder_study() needs encoders, layers of these only, the split {held_out!r} and at "
-            f"least 3 rungs; found encoders {list(encoders)}, layers of {list(layers)}, splits "
-            f"{list(splits)} and rungs={rungs}."
+            f"ladder_study() needs encoders, the split {held_out!r} and at least 3 rungs; found "
+            f"encoders {list(encoders)}, splits {list(splits)} and rungs={rungs}."
         )
     if unknown:
         raise ValueError(f"ladder_study() found no parts {sorted(unknown)} in the transformation.")
@@ -194,3 +192,64 @@ def _study(
         images,
         skipped,
     )
+
+
+def measured(
+    part: str,
+    draws: Mapping[str, views.Draws],
+    embedded: Mapping[str, Float[np.ndarray, "v n d"]],
+    amid: Float[np.ndarray, "v n d"],
+    held_out: str,
+) -> dict[str, float | str]:
+    """One layer and part: numbers by name, or why there is none.
+
+    `amid` is embedded on the same ladders as the held-out images, amid other changes.
+    """
+    z, magnitude = embedded[held_out], np.asarray(draws[held_out].magnitude)
+    keep = {name: moved(d) for name, d in draws.items()}
+    if not keep[held_out].any():
+        return {"why": f"none of {z.shape[1]} draws of this part did anything"}
+    orders = _orders(z, magnitude)
+    found: dict[str, float | str] = {
+        "order_accuracy": float(orders.accuracy.mean()),
+        "order_accuracy_amid": float(_orders(amid, magnitude).accuracy.mean()),
+        "kendall_tau": float(orders.tau.mean()),
+    }
+    few = [name for name in embedded if keep[name].sum() < 2]
+    if len(embedded) == 1 or few:
+        found["why_r2"] = (
+            f"fewer than 2 draws of this part did anything in {few[0]}"
+            if few
+            else "R² is fitted on train, chosen on validation and tested on other images"
+        )
+        return found
+    changes = {n: _changes(part, draws[n], z, keep[n]) for n, z in embedded.items()}
+    # What does not vary (the hue of a jitter without hue) is not there to be read.
+    fixed = {
+        n for n, t in changes[held_out].targets.items() if not np.ptp(np.asarray(t), axis=0).all()
+    }
+    changes = {
+        n: c._replace(targets={k: t for k, t in c.targets.items() if k not in fixed})
+        for n, c in changes.items()
+    }
+    return {**found, **change_r2(*(changes[n] for n in (*FITTED, held_out)))}
+
+
+def _orders(z: Float[np.ndarray, "v n d"], magnitude: Float[np.ndarray, "v n"]) -> LadderOrders:
+    """Of rows of length 1."""
+    length = np.linalg.norm(z, axis=-1, keepdims=True)
+    return ladder_orders(z / np.maximum(length, 1e-12), magnitude)
+
+
+def _changes(
+    part: str, draws: views.Draws, z: Float[np.ndarray, "v n d"], keep: np.ndarray
+) -> Changes:
+    """Every rung above the lowest beside the lowest, of the images that were moved."""
+    params = jax.tree.map(
+        lambda leaf: leaf[1:, keep].reshape(-1, *leaf.shape[2:]), {part: draws.params[part]}
+    )
+    magnitude = np.asarray(draws.magnitude)[1:, keep].reshape(-1)
+    after = z[1:, keep]
+    before = np.broadcast_to(z[:1, keep], after.shape)
+    rows = (-1, z.shape[2])
+    return Changes(before.reshape(rows), after.reshape(rows), change_targets(params, magnitude))

@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from eqssl_jax.data.base import Split
+from eqssl_jax.measures.cards import HIGHER, Card, Measured, Number, Output
 from eqssl_jax.measures.checks import TooFew, check_finite
 from eqssl_jax.measures.features import Features
+from eqssl_jax.measures.subjects import Seen
 
 Rows = Float[Array | np.ndarray, "n h"]
 
@@ -188,3 +190,34 @@ def _solve(
         weight = (s.T @ solved if dual else solved) / std[:, None]
         found.append((weight, centre - mean @ weight))
     return found
+
+
+def _measure(seen: Seen) -> Measured:
+    splits = [n for n in ("train", "validation", "test", "out_of_range") if n in seen.splits]
+    rows = {name: seen.rows(name) for name in splits}
+    explained = factor_r2(rows, seen.splits)
+    if not explained:
+        raise ValueError("the data set knows neither hue, angle nor size")
+    sizes = {name: len(part.indices) for name, part in rows.items()}
+    numbers = {
+        name: Number(value, n=sizes["out_of_range" if "out_of_range" in name else "test"])
+        for name, value in explained.items()
+    }
+    # Jointly, the means of (cos, sin) alone already score above 0; out of range, below.
+    known = [n for n in numbers if n.endswith("_per_dimension") and "out_of_range" not in n]
+    return Measured(numbers, chance=dict.fromkeys(known, 0.0))
+
+
+_NAMED = [
+    Output(f"r2_{factor}{end}", f"R² of {factor}{words}", HIGHER, ".3f")
+    for end, words in (("", ""), ("_out_of_range", ", out of range"))
+    for factor in ("hue", "angle", "size")
+]
+CARD = Card(
+    name="factors",
+    measure=_measure,
+    outputs=(_NAMED[0]._replace(headline=True), *_NAMED[1:]),
+    needs=("test",),
+    absent=("r2",),
+    source="Garrido et al. 2023 (SIE), arXiv:2302.10283",
+)

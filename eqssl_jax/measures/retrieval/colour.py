@@ -9,7 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.features import extract
+from eqssl_jax.measures.cards import Card, Measured, Number, Output
+from eqssl_jax.measures.checks import TooFew
+from eqssl_jax.measures.features import extract, subset
+from eqssl_jax.measures.retrieval.neighbours import neighbour_change
+from eqssl_jax.measures.subjects import Conditions, Seen, unit
+from eqssl_jax.settings import number, whole
 from eqssl_jax.transforms.base import Params, Transform
 
 _DRAWS = 512  # by which the range of a recipe is found
@@ -178,3 +183,99 @@ def _nearer(before: np.ndarray | float, shift: float, hues: np.ndarray) -> np.nd
     difference = _gap(before, hues) - _gap(before + shift, hues)
     tie = np.abs(difference) < 1e-9
     return np.where(np.isnan(difference), np.nan, np.where(tie, 0.5, difference > 0))
+
+
+def hues(conditions: Conditions) -> dict[str, Float[np.ndarray, " n"]]:
+    """Hues of the images that are searched and of those that ask, by split, NaN for all others."""
+    by_split = {}
+    for name, limit in (("train", conditions.limit("train")), (conditions.held_out, None)):
+        split = conditions.splits[name]
+        rows = subset(split.size, limit)
+        by_split[name] = np.full(split.size, np.nan)
+        by_split[name][rows] = hues_of(split, rows, batch=conditions.settings.batch)
+    return by_split
+
+
+def _settled(conditions: Conditions) -> dict[str, float]:
+    """A shift of 0 stands for the largest that the transformation itself draws."""
+    budget = conditions.settings
+    if not budget.queries or budget.hue_shift:
+        return {}
+    return {"hue_shift": trained_shift(conditions.transform)}
+
+
+def _measure(seen: Seen) -> Measured:
+    budget, transform = seen.settings, seen.conditions.transform
+    if not budget.queries:
+        raise TooFew("left out: queries is 0")
+    hue = hue_draw(transform, budget.hue_shift) if budget.hue_shift else None
+    if hue is None:
+        raise TooFew("the transformation never shifts the hue")
+    bank, asked = seen.rows("train"), seen.rows(seen.held_out)
+    if len(bank.indices) < budget.neighbours:
+        raise TooFew(f"fewer training images than neighbours={budget.neighbours}")
+    rows = subset(len(asked.indices), budget.queries)
+    queries = asked.indices[rows]
+    shifted = extract(
+        seen.subject.encode, seen.splits[seen.held_out], batch=budget.batch, indices=queries,
+        transform=transform, params=hue,
+    )  # fmt: skip
+    change = neighbour_change(
+        unit(asked.embeddings[rows]),
+        unit(shifted.embeddings),
+        unit(bank.embeddings),
+        k=budget.neighbours,
+    )
+    before, after = bank.indices[change.before], bank.indices[change.after]
+    kept = {
+        "neighbour_overlap": Number(change.overlap, n=len(rows)),
+        "neighbour_rank": Number(change.rank, n=len(rows)),
+    }
+    measured = _of_hues(seen, queries, before, after, bank.indices)
+    arrays = {"queries": queries, "before": before, "after": after, "hue": hue}
+    return measured._replace(numbers={**kept, **measured.numbers}, arrays=arrays)
+
+
+def _of_hues(
+    seen: Seen, queries: np.ndarray, before: np.ndarray, after: np.ndarray, bank: np.ndarray
+) -> Measured:
+    """What hues the retrieved images have, in turns; from the shifted hue after the shift."""
+    by_split, shift = seen.conditions.once(hues), seen.settings.hue_shift
+    asked, stored = by_split[seen.held_out][queries], by_split["train"]
+    if not (np.isfinite(asked)[:, None] & np.isfinite(stored[after])).any():
+        why = "no image has a hue: none is known, and pixels show none"
+        return Measured(missing=dict.fromkeys(CARD.absent_names()[2:], why))
+    followed = hue_followed(asked, shift, stored[after], stored[bank])
+    n = followed.queries
+    return Measured(
+        {
+            "retrieved_hue_followed": Number(followed.share, n=n),
+            "retrieved_hue_distance": Number(hue_distance(asked + shift, stored[after]), n=n),
+            "retrieved_hue_distance_before": Number(hue_distance(asked, stored[before]), n=n),
+        },
+        chance={"retrieved_hue_followed": followed.chance},
+    )
+
+
+CARD = Card(
+    name="neighbours",
+    measure=_measure,
+    outputs=(
+        Output("neighbour_overlap", "Neighbours kept when the hue shifts", None, ".3f"),
+        Output("neighbour_rank", "Rank of the first neighbour before", None, ".2f"),
+        Output("retrieved_hue_followed", "Neighbours that follow the shift", None, ".1%"),
+        Output("retrieved_hue_distance", "Hue distance of neighbours, after", None, ".3f", "turns"),
+        Output("retrieved_hue_distance_before", "Hue distance of neighbours, before", None, ".3f",
+               "turns"),
+    ),
+    needs=("train",),
+    settings={
+        "neighbours": whole(5, "nearest neighbours", low=1),
+        "queries": whole(1000, "images whose neighbours are compared; 0 leaves it out"),
+        "hue_shift": number(0.0, "of queries, in turns; 0: the recipe's own", low=-0.5, high=0.5),
+    },
+    quick={"queries": 128},
+    cost=lambda conditions: conditions.settings.queries,
+    check=_settled,
+    source="after Figure 9 of Gupta et al. 2024, arXiv:2306.13924",
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Nearest neighbours, and whether they change when the colour of the query does."""
+"""Nearest neighbours, and how they change when the query does."""
 
 from functools import partial
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Where the right answer stands in a ranked list, and how wrong the first answer is.
+"""Where the right answer stands in a ranked list.
 
 A query (the embedding a predictor or a steered rotation gives) is compared with candidates, one of
 which is the target; `target_ranks` gives its place, and the rest are means over queries.
@@ -96,63 +96,8 @@ def chance_reciprocal_rank(candidates: int) -> float:
     return float(np.mean(1 / np.arange(1, candidates + 1)))
 
 
-def quaternion_retrieval_error(
-    retrieved: Float[Array | np.ndarray, "q 4"], target: Float[Array | np.ndarray, "q 4"]
-) -> float:
-    """SIE's PRE: mean(1 − ⟨q, q'⟩²) over the rotations of what was retrieved and of the target.
-
-    In [0, 1]; 0 for equal rotations (q and −q are one rotation), ¾ on average for unrelated ones.
-    1 − ⟨q, q'⟩² = sin²(θ/2), θ the angle between the two.
-
-    Args:
-      retrieved, target: quaternions [Q, 4], normalised here.
-
-    Raises:
-      ValueError: for shapes that are not [Q, 4] with Q ≥ 1, or a quaternion without length.
-
-    Source: "prediction retrieval error" of Garrido et al. 2023 (SIE, arXiv:2302.10283), whose
-    nearest neighbour is looked for in the whole target set.
-    """
-    one, two = _same(retrieved, target)
-    if one.shape[1] != 4:
-        raise ValueError(f"Quaternions must be [Q, 4], found {one.shape}.")
-    lengths = np.linalg.norm(one, axis=1), np.linalg.norm(two, axis=1)
-    if not min(length.min() for length in lengths) > 0:
-        raise ValueError("A quaternion of length 0 is no rotation.")
-    cosine = np.sum(one * two, axis=1) / (lengths[0] * lengths[1])
-    return float(np.mean(1 - np.minimum(cosine**2, 1)))
-
-
-def parameter_retrieval_error(
-    retrieved: Float[Array | np.ndarray, "q k"], target: Float[Array | np.ndarray, "q k"]
-) -> float:
-    """STL's PRE: mean squared difference of the parameters of what was retrieved and of the target.
-
-    Over queries and the K parameters; in the square of their unit. Another number than SIE's
-    (`quaternion_retrieval_error`) of the same name.
-
-    Raises:
-      ValueError: for shapes that are not one [Q, K] with Q, K ≥ 1.
-
-    Source: Yu et al. 2024 (STL, arXiv:2501.08712).
-    """
-    one, two = _same(retrieved, target)
-    return float(np.mean((one - two) ** 2))
-
-
 def _checked(ranks: Ranks) -> np.ndarray:
     found = np.asarray(ranks, np.float64)
     if not found.size or not found.min() >= 1:  # NaN too
         raise ValueError(f"Ranks count from 1 and there must be one, found {found.tolist()[:5]}.")
     return found
-
-
-def _same(retrieved: Array | np.ndarray, target: Array | np.ndarray) -> tuple[np.ndarray, ...]:
-    one, two = np.asarray(retrieved, np.float64), np.asarray(target, np.float64)
-    if one.shape != two.shape or one.ndim != 2 or not one.size:
-        raise ValueError(
-            f"Parameters of what was retrieved and of the targets must both be [Q, K], found "
-            f"{one.shape} and {two.shape}."
-        )
-    check_finite(retrieved=one, target=two)
-    return one, two

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from scipy.linalg import sqrtm
 
 from eqssl_jax.measures.checks import TooFew
-from eqssl_jax.measures.rotation.wahba import Rows, paired
+from eqssl_jax.measures.rotation.pairs import Rows, paired
 from eqssl_jax.objectives.forms import Form, check_form, stabiliser
 
 Matrix = Float[np.ndarray, "d d"]

@@ -1,190 +1,156 @@
-"""A map from the parameters of an augmentation to the rotation of embeddings that it causes.
+"""What one map from parameters to rotations is worth: errors, retrieval, and the gap it closes."""
 
-CARE never learns the rotation R_a of an augmentation: it has to be solved for each anew, from
-embeddings before and after (`wahba`). Here one map gives it for every draw p of a transformation,
-
-  R(p) = exp(Σ_k c_k(p) G_k),  G_k skew-symmetric [d, d],  c(identity) = 0,
-
-so that R(p) is a rotation for any p and R(identity) = I, whatever was fitted. The exponential was
-chosen over Cayley's map (I − S/2)⁻¹ (I + S/2), which costs less, since exp(φ G) is what a
-one-parameter group is, and since Cayley's map cannot turn by π. Ours; the paper names the missing
-map as its first limit (Gupta et al. 2024, arXiv:2306.13924).
-"""
-
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
-from scipy import linalg
 
-from eqssl_jax.measures.steering.basis import FAMILIES, Basis, basis, coefficients, magnitude
-from eqssl_jax.measures.steering.fit import fit_generators
-from eqssl_jax.transforms.base import Params
+from eqssl_jax.measures.cards import HIGHER, LOWER, Card, Measured, Number, Output
+from eqssl_jax.measures.steering.study import SteeringStudy, steering_study
+from eqssl_jax.measures.steering.views import check_parts
+from eqssl_jax.measures.subjects import Conditions, Seen
+from eqssl_jax.settings import names, whole
 
-PENALTIES = (1e-3, 1e-2)
-LEAST_DRAWS = 8
-
-
-class Drawn(NamedTuple):
-    """Unit embeddings of n images before [n, d] and after each of A draws [A, n, d]; the draws."""
-
-    before: Float[np.ndarray, "n d"]
-    after: Float[np.ndarray, "a n d"]
-    params: Params  # leaves [A, …]
+# Share of the way from no rotation to Wahba's that steering covers: error, none, Wahba.
+_CLOSED = {
+    "closed": ("error", "error_identity", "error_wahba"),
+    "composition_closed": ("composition", "composition_identity", "composition_wahba"),
+    "beyond_closed": ("beyond", "beyond_identity", "beyond_wahba"),
+}
 
 
-class Steering(NamedTuple):
-    """R(p) = exp(Σ_k c_k(p) G_k).
+def studies(conditions: Conditions) -> dict[str, dict[str, SteeringStudy | str]]:
+    """A `steering_study` of each part in question, by encoder and part."""
+    budget = conditions.settings
+    if not budget.steering_draws:
+        raise ValueError("left out: steering_draws is 0")
+    by_part = {
+        part: steering_study(
+            conditions.encoders,
+            conditions.splits,
+            conditions.transform,
+            # Not the draws of the rotation study again.
+            jax.random.fold_in(conditions.key, 2),
+            part=part,
+            held_out=conditions.held_out,
+            draws=budget.steering_draws,
+            images=budget.steering_images,
+            batch=budget.batch,
+        )
+        for part in budget.steering_parts
+    }
+    return {
+        encoder: {part: study[encoder] for part, study in by_part.items()}
+        for encoder in conditions.encoders
+    }
 
-    Attributes:
-      basis: what gives c(p), see `steering_basis.basis`.
-      generators: G [K, d, d], skew-symmetric, float64; 0 for coefficients the family leaves out.
-      family, penalty: what was chosen on validation draws.
-      validation: mean square error of each candidate there, by (family, penalty).
+
+def plain(study: SteeringStudy) -> dict[str, Any]:
+    """What figures need: "magnitude" and every measure by draw; what was chosen."""
+    return {
+        "magnitude": study.magnitude.tolist(),
+        "measures": {name: each.tolist() for name, each in study.measures.items()},
+        "chance": dict(study.chance),
+        "family": study.steering.family,
+        "penalty": study.steering.penalty,
+    }
+
+
+def _measure(seen: Seen) -> Measured:
+    """ "steering_<measure>_<part>" for each measure of a `SteeringStudy`: mean, sd and number of
+    held-out draws; and "steering_closed_<part>", the share of the way from the error without any
+    rotation to that of Wahba's rotation, fitted to each draw, that the map covers (1: all of it;
+    below 0: worse than no rotation). Of means over draws, as "composition_closed", "beyond_closed".
     """
-
-    basis: Basis
-    generators: Float[np.ndarray, "k d d"]
-    family: str
-    penalty: float
-    validation: Mapping[tuple[str, float], float]
-
-
-def fit_steering(
-    train: Drawn,
-    validation: Drawn,
-    identity: Params,
-    *,
-    families: Sequence[str] = FAMILIES,
-    penalties: Sequence[float] = PENALTIES,
-    iterations: int = 80,
-) -> Steering:
-    """Fit R(p) to many draws; which coefficients and how much penalty is chosen on other draws.
-
-    Minimises mean_a ‖F R(p_a)ᵀ − F_a‖² / n + λ/d Σ_k ‖G_k‖² by L-BFGS from G = 0, the nearest
-    draws first (`STAGES`). Of the embeddings only the A moments F_aᵀ F / n [d, d] enter, so the
-    cost does not depend on n: one evaluation is O(A d³), some 50 ms for 96 draws and d = 64 on two
-    CPU cores.
-
-    Args:
-      train: n > d images and A ≥ 8 draws.
-      validation: other images under other draws.
-      identity: the draw that does nothing.
-      families: candidates for the coefficients c(p), of `FAMILIES`.
-      penalties: candidates for λ ≥ 0: the first for every family, the others for the best one.
-      iterations: of L-BFGS in the last stage; a third of them in those before.
-
-    Raises:
-      ValueError: for n ≤ d, too few draws, shapes that do not match, embeddings that are not finite
-        or not of length 1, unknown families, negative penalties, or as `basis`.
-    """
-    _check(train, validation, families, penalties)
-    known = basis(train.params, identity)
-    moments = _moments(train)
-    near = np.argsort(magnitude(known, train.params), kind="stable")
-    c = coefficients(known, train.params)
-    fits: dict[tuple[str, float], Steering] = {}
-
-    def attempt(family: str, penalty: float) -> None:
-        columns = known.families[family]
-        g = fit_generators(c[:, columns], moments, near, penalty, iterations)
-        generators = np.zeros((len(columns), *g.shape[1:]))
-        generators[columns] = g
-        fits[family, penalty] = Steering(known, generators, family, penalty, {})
-
-    # Without cyclic parameters "cyclic" is "linear" again.
-    distinct = {known.families[family].tobytes(): family for family in reversed(families)}
-    for family in families:
-        if family in distinct.values():
-            attempt(family, penalties[0])
-    errors = {one: _mean_square(fit, validation) for one, fit in fits.items()}
-    for penalty in penalties[1:]:
-        attempt(min(errors, key=errors.__getitem__)[0], penalty)
-    errors = {one: _mean_square(fit, validation) for one, fit in fits.items()}
-    return fits[min(errors, key=errors.__getitem__)]._replace(validation=errors)
+    measured = Measured({}, {}, {}, {"steering": {}})
+    for part, study in seen.shared(studies).items():
+        if isinstance(study, str):
+            measured = measured._replace(missing={**measured.missing, f"steering_{part}": study})
+        else:
+            measured = _with_part(measured, part, study)
+    return measured
 
 
-def steering_rotations(steering: Steering, params: Params) -> Float[np.ndarray, "a d d"]:
-    """R(p) [A, d, d] of draws with leaves [A, …], float64; exactly I for the identity.
+def _with_part(measured: Measured, part: str, study: SteeringStudy) -> Measured:
+    numbers, missing = dict(measured.numbers), dict(measured.missing)
+    for name, each in study.measures.items():
+        sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
+        numbers[f"steering_{name}_{part}"] = Number(float(each.mean()), sd, len(each))
+    missing |= {f"steering_{name}_{part}": why for name, why in study.skipped.items()}
+    for name, sources in _CLOSED.items():
+        if sources[0] not in study.measures:
+            continue
+        error, none, best = (float(study.measures[source].mean()) for source in sources)
+        if none - best > 1e-9:
+            closed = Number((none - error) / (none - best), n=len(study.measures[sources[0]]))
+            numbers[f"steering_{name}_{part}"] = closed
+        else:
+            missing[f"steering_{name}_{part}"] = "no rotation fitted to a draw helps either"
+    chance = {f"steering_{name}_{part}": value for name, value in study.chance.items()}
+    details = {"steering": {**measured.details["steering"], part: plain(study)}}
+    return Measured(numbers, missing, {**measured.chance, **chance}, details)
 
-    Raises:
-      ValueError: for draws of another transformation.
-    """
-    c = coefficients(steering.basis, params)
-    return linalg.expm(np.einsum("ak,kde->ade", c, steering.generators))
+
+def _check(conditions: Conditions) -> None:
+    if conditions.settings.steering_draws:
+        check_parts(conditions.transform, conditions.settings.steering_parts)
 
 
-def steering_errors(steering: Steering, drawn: Drawn) -> Float[np.ndarray, " a"]:
-    """‖F R(p_a)ᵀ − F_a‖_F / √n of each draw, in [0, 2] for unit embeddings."""
-    return rotation_errors(steering_rotations(steering, drawn.params), drawn.before, drawn.after)
+def _draws(default: int) -> Any:
+    doc = "that R(p) is fitted to"
+    return whole(default, doc, low=8, high=100_000, zero="steering is left out")
 
 
-def rotation_errors(
-    rotations: Float[np.ndarray, "a d d"],
-    before: Float[np.ndarray, "n d"],
-    after: Float[np.ndarray, "a n d"],
-) -> Float[np.ndarray, " a"]:
-    """‖F R_aᵀ − F_a‖_F / √n of each draw a."""
-    return np.array(
-        [
-            np.linalg.norm(before @ r.T - after_a) / np.sqrt(len(before))
-            for r, after_a in zip(rotations, after, strict=True)
-        ]
+def _output(name: str, title: str, better: str | None = None, form: str = ".3f") -> Output:
+    return Output(f"steering_{name}", title, better, form, family=True)
+
+
+# Of embeddings, always: that is where rotations are.
+_ERRORS = (
+    _output("closed", "Steering, share of the gap closed", HIGHER, ".1%"),
+    _output("error", "Steering error", LOWER),
+    _output("error_identity", "Steering error without rotation"),
+    _output("error_mean", "Steering error of one rotation for all draws"),
+    _output("error_wahba", "Steering error of Wahba's rotation"),
+    _output("error_wahba_test", "… fitted on the held-out images"),
+)
+_RETRIEVAL = tuple(
+    _output(f"{bank}{name}{suffix}", f"{title}{among}{query}", better, form)
+    for bank, among in (("", " among images"), ("view_", " among views"))
+    for name, title, form in (("mrr", "MRR", ".3f"), ("hit1", "H@1", ".1%"), ("hit5", "H@5", ".1%"))
+    for suffix, query, better in (
+        ("", ", steered", HIGHER),
+        ("_unsteered", ", unsteered", None),
+        ("_wahba", ", Wahba's rotation", None),
     )
-
-
-def _mean_square(steering: Steering, drawn: Drawn) -> float:
-    return float(np.mean(steering_errors(steering, drawn) ** 2))
-
-
-def _moments(drawn: Drawn) -> Float[np.ndarray, "a d d"]:
-    """F_aᵀ F / n: for unit rows ‖F Rᵀ − F_a‖² / n = 2 − 2 ⟨R, F_aᵀ F / n⟩."""
-    f, after = (np.asarray(part, np.float64) for part in (drawn.before, drawn.after))
-    return np.einsum("and,ne->ade", after, f, optimize=True) / len(f)
-
-
-def _check(
-    train: Drawn, validation: Drawn, families: Sequence[str], penalties: Sequence[float]
-) -> None:
-    for name, part in (("train", train), ("validation", validation)):
-        before, after = np.asarray(part.before), np.asarray(part.after)
-        leaves = jax.tree.leaves(part.params)
-        if before.ndim != 2 or after.ndim != 3 or after.shape[1:] != before.shape:
-            raise ValueError(
-                f"Steering needs embeddings [n, d] before and [A, n, d] after; {name} has "
-                f"{before.shape} and {after.shape}."
-            )
-        if any(np.shape(leaf)[:1] != after.shape[:1] for leaf in leaves):
-            raise ValueError(
-                f"Each of the {len(after)} draws of {name} needs its parameters; found leaves of "
-                f"shape {[np.shape(leaf) for leaf in leaves]}."
-            )
-        if not (np.isfinite(before).all() and np.isfinite(after).all()):
-            raise ValueError(
-                f"Embeddings of {name} hold NaN or infinite values: the encoder diverged."
-            )
-        lengths = np.linalg.norm(np.concatenate([before[None], after]), axis=-1)
-        if len(before) and np.abs(lengths - 1).max() > 1e-3:
-            raise ValueError(
-                f"Steering rotates embeddings of length 1; those of {name} have lengths "
-                f"{lengths.min():.3g} … {lengths.max():.3g}: divide them by their norms."
-            )
-    n, d = np.shape(train.before)
-    if n <= d:
-        raise ValueError(
-            f"{n} images do not determine rotations of {d} dimensions. Use more than {d} images, "
-            f"or embeddings of fewer dimensions."
-        )
-    if len(train.after) < LEAST_DRAWS or not len(validation.after):
-        raise ValueError(
-            f"Steering needs at least {LEAST_DRAWS} draws to fit and some to choose by, found "
-            f"{len(train.after)} and {len(validation.after)}."
-        )
-    unknown = sorted(set(families) - set(FAMILIES))
-    if unknown or not families or not penalties or min(penalties) < 0:
-        raise ValueError(
-            f"Steering takes families of {FAMILIES} and penalties ≥ 0, found {tuple(families)} and "
-            f"{tuple(penalties)}."
-        )
+)
+_COMPOSED = (
+    _output("composition_closed", "Composed, share of the gap closed", HIGHER, ".1%"),
+    _output("composition", "Composed steering error", LOWER),
+    _output("composition_identity", "Composed error without rotation"),
+    _output("composition_wahba", "Composed error of Wahba's rotation"),
+    _output("composition_on_data", "Composed rotation, distance to Wahba's", LOWER),
+    _output("beyond_closed", "Beyond the fit, share of the gap closed", HIGHER, ".1%"),
+    _output("beyond", "Steering error beyond the fit", LOWER),
+    _output("beyond_identity", "Error beyond the fit without rotation"),
+    _output("beyond_full", "… of the map fitted on all draws"),
+    _output("beyond_wahba", "… of Wahba's rotation"),
+)
+CARD = Card(
+    name="steering",
+    title="Steering",
+    measure=_measure,
+    outputs=_ERRORS + _RETRIEVAL + _COMPOSED,
+    needs=("train",),
+    settings={
+        # 0 by default: a fit costs minutes on a CPU (d³ for each of its evaluations).
+        "steering_draws": _draws(0),
+        "steering_images": whole(512, "that R(p) is fitted on, and as many it is tested on", low=1),
+        "steering_parts": names(("all",), "steered alone; 'all': together", least=1),
+    },
+    cost=lambda conditions: (
+        conditions.settings.steering_draws * 2 * conditions.settings.steering_images
+    ),
+    check=_check,
+    absent=("steering",),
+)

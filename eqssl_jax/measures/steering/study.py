@@ -11,8 +11,7 @@ from eqssl_jax.measures.features import Encode, Layers
 from eqssl_jax.measures.rotation.composition import compose
 from eqssl_jax.measures.rotation.wahba import wahba
 from eqssl_jax.measures.steering.basis import basis, magnitude, restricted
-from eqssl_jax.measures.steering.retrieval import among_images, among_views
-from eqssl_jax.measures.steering.steering import (
+from eqssl_jax.measures.steering.map import (
     LEAST_DRAWS,
     Drawn,
     Steering,
@@ -20,6 +19,7 @@ from eqssl_jax.measures.steering.steering import (
     rotation_errors,
     steering_rotations,
 )
+from eqssl_jax.measures.steering.ranks import among_images, among_views
 from eqssl_jax.measures.steering.views import ALL, Seen, check_parts, draw_part, embed_part
 from eqssl_jax.transforms.base import Params, Transform
 

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Key
 from eqssl_jax.data.base import Split
 from eqssl_jax.measures.features import Encode, Layers, extract_views, subset
 from eqssl_jax.measures.steering.basis import restricted
-from eqssl_jax.measures.steering.steering import LEAST_DRAWS, Drawn
+from eqssl_jax.measures.steering.map import LEAST_DRAWS, Drawn
+from eqssl_jax.measures.subjects import unit
 from eqssl_jax.transforms.base import Params, Transform
 
 ALL = "all"  # the name of the whole transformation among its parts
@@ -97,7 +98,7 @@ def embed_part(
         found = extract_views(
             encoders, splits[split], transform, [(), *views], batch=batch, indices=rows[name]
         )
-        return {encoder: _unit(z) for encoder, z in found.items()}
+        return {encoder: unit(z.astype(np.float64)) for encoder, z in found.items()}
 
     on_train = embed("train", "train", [*fit, *test, *pairs])
     on_validation = embed("validation" if own else "train", "validation", choose)
@@ -120,8 +121,3 @@ def _steps(params: Params) -> list[tuple[Params]]:
     """Each draw as the steps of `extract_views`."""
     count = len(jax.tree.leaves(params)[0])
     return [(jax.tree.map(lambda leaf, i=i: leaf[i], params),) for i in range(count)]
-
-
-def _unit(z: np.ndarray) -> np.ndarray:
-    z = z.astype(np.float64)
-    return z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12)

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from eqssl_jax.measures.cards import HIGHER, Card, Number, Output
 from eqssl_jax.measures.checks import TooFew, check_finite
+from eqssl_jax.measures.subjects import Seen, unit
 
 _SAME_ANGLE = 1e-5  # radians; float32 angles that are equal differ by less once they are wrapped
 
@@ -110,3 +112,31 @@ def _check_turns(z: np.ndarray, angle: np.ndarray, sequence: np.ndarray, window:
             f"{missing} of {len(angle)} frames have no angle (NaN): leave them out before asking "
             f"for the order of turns."
         )
+
+
+def _measure(seen: Seen) -> dict[str, Number]:
+    """Of features and of embeddings at length 1; frames without an angle are left out."""
+    factors, rows = seen.splits[seen.held_out].factors, seen.rows(seen.held_out)
+    if not {"turntable", "sequence"} <= set(factors):
+        raise ValueError("the data set is not of objects on a turntable")
+    angle, sequence = (np.asarray(factors[n])[rows.indices] for n in ("turntable", "sequence"))
+    known = np.isfinite(angle)
+    numbers = {}
+    for suffix, z in (("", rows.features), ("_embedding", rows.embeddings)):
+        shares = sequence_orders(unit(z[known]), angle[known], sequence[known])
+        if not len(shares):
+            raise TooFew("no turn shows three frames within a quarter turn among the images taken")
+        sd = float(np.std(shares, ddof=1)) if len(shares) > 1 else None
+        numbers[f"turntable_order_accuracy{suffix}"] = Number(shares.mean(), sd, len(shares))
+    return numbers
+
+
+CARD = Card(
+    name="turntable",
+    measure=_measure,
+    outputs=(
+        Output("turntable_order_accuracy", "Turntable order accuracy", HIGHER, ".1%", chance=0.5,
+               family=True),
+    ),
+    rank=10,
+)  # fmt: skip

@@ -5,6 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
+from eqssl_jax.measures.cards import HIGHER, Card, Measured, Output
+from eqssl_jax.measures.features import extract
+from eqssl_jax.measures.rotation import augmented
+from eqssl_jax.measures.subjects import Seen
+
 Rows = Float[Array | np.ndarray, "n d"]
 
 
@@ -73,3 +78,42 @@ def _unit(name: str, y: np.ndarray) -> np.ndarray:
             f"not finite."
         )
     return y / lengths
+
+
+def _measure(seen: Seen) -> Measured:
+    """Of the head "equimod" under the augmentations of the rotation measures."""
+    head = seen.subject.heads.get("equimod")
+    if head is None:
+        raise ValueError("no head was trained to predict embeddings (EquiMod)")
+    split, chosen = seen.splits[seen.held_out], seen.conditions.once(augmented.images)
+    options = dict(batch=seen.settings.batch, indices=chosen)
+    before = extract(seen.subject.encode, split, **options).features
+    gains = []
+    for draw in seen.conditions.once(augmented.draws):
+        after = extract(
+            seen.subject.encode, split, transform=seen.conditions.transform, params=draw, **options
+        ).features
+        gains.append(displacement_gain(*head(before, after, draw)))
+    return augmented.over_augmentations(
+        {
+            "displacement_gain": [gain.absolute for gain in gains],
+            "displacement_gain_relative": [gain.relative for gain in gains],
+        }
+    )
+
+
+CARD = Card(
+    name="prediction_gain",
+    measure=_measure,
+    outputs=(
+        Output("displacement_gain", "Gain of EquiMod's prediction", HIGHER, ".3f", chance=0.0),
+        Output("displacement_gain_relative", "Gain of EquiMod's prediction, relative", HIGHER,
+               chance=1.0),
+    ),
+    settings=augmented.SETTINGS,
+    quick=augmented.QUICK,
+    cost=lambda conditions: (
+        conditions.settings.augmentations * len(conditions.once(augmented.images))
+    ),
+    source="Devillers and Lefort 2023 (EquiMod), arXiv:2211.01244",
+)  # fmt: skip

@@ -1,15 +1,21 @@
 """Linear classification of frozen features, regularised by what a validation split says."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from eqssl_jax.measures.cards import HIGHER, Card, Measured, Number, Output
 from eqssl_jax.measures.checks import TooFew, check_finite
+from eqssl_jax.measures.classes.knn import most_frequent
+from eqssl_jax.measures.subjects import Seen
+from eqssl_jax.settings import whole
 
 Rows = Float[Array | np.ndarray, "n h"]
 Labels = Int[Array | np.ndarray, " n"]
@@ -148,25 +154,6 @@ def cross_entropy(model: Linear, x: Float[Array, "b h"], y: Int[Array, " b"]) ->
     return jnp.mean(jax.nn.logsumexp(logits, axis=1) - own)
 
 
-def adam(
-    params: PyTree, moments: tuple[PyTree, PyTree], gradient: PyTree, step: Array, rate: Array
-) -> tuple[PyTree, tuple[PyTree, PyTree]]:
-    """One step of Adam (Kingma and Ba 2015, arXiv:1412.6980) with its usual constants.
-
-    `step` counts from 1, as float32. Written here because optimisers belong to training.
-    """
-    first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, moments[0], gradient)
-    second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, moments[1], gradient)
-    m_scale, v_scale = 1 / (1 - 0.9**step), 1 / (1 - 0.999**step)
-    moved = jax.tree.map(
-        lambda p, m, v: p - rate * m * m_scale / (jnp.sqrt(v * v_scale) + 1e-8),
-        params,
-        first,
-        second,
-    )
-    return moved, (first, second)
-
-
 def _fit(
     x: np.ndarray,
     y: np.ndarray,
@@ -209,23 +196,76 @@ def _solve(x: Array, y: Array, weights: Array, rows: Array, l2: Array, rate: Arr
     """Leaves [S, G, …] for S initial weights [S, H, C] with rows [S, T, B], and G L2 weights."""
     steps = rows.shape[1]
 
+    rule = optax.adam(lambda step: rate * (0.5 + 0.5 * jnp.cos(jnp.pi * step / steps)))
+
     def one(weight: Array, rows: Array, l2: Float[Array, ""]) -> Linear:
         def loss(model: Linear, rows: Int[Array, " b"]) -> Array:
             return cross_entropy(model, x[rows], y[rows]) + l2 / 2 * jnp.sum(model.weight**2)
 
-        def move(state: PyTree, inputs: PyTree) -> tuple[PyTree, None]:
-            rows, step = inputs
-            now = rate * (0.5 + 0.5 * jnp.cos(jnp.pi * (step - 1) / steps))
-            model, moments = state
-            return adam(model, moments, jax.grad(loss)(model, rows), step, now), None
+        def move(state: PyTree, rows: Int[Array, " b"]) -> tuple[PyTree, None]:
+            model, memory = state
+            gradient = jax.grad(loss)(model, rows)
+            with lenient():
+                updates, memory = rule.update(gradient, memory)
+                return (optax.apply_updates(model, updates), memory), None
 
         start = Linear(weight, jnp.zeros(weight.shape[1]))
-        still = jax.tree.map(jnp.zeros_like, start)
-        counts = jnp.arange(1, steps + 1, dtype=jnp.float32)
-        return jax.lax.scan(move, (start, (still, still)), (rows, counts))[0][0]
+        return jax.lax.scan(move, (start, rule.init(start)), rows)[0][0]
 
     # Candidates of one seed see the same minibatches: rows are gathered once for all of them.
     return jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(0, 0, None))(weights, rows, l2)
+
+
+@contextlib.contextmanager
+def lenient() -> Iterator[None]:
+    """For a caller with strict promotion: optax mixes dtypes and ranks."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def probed(probe: Probe, prefix: str) -> Measured:
+    """The accuracies of a probe as numbers of a card."""
+    seeds = len(probe.per_seed)
+    numbers = {f"{prefix}_top1": Number(probe.top1, probe.top1_sd, seeds)}
+    if np.isnan(probe.top5):
+        return Measured(numbers, {f"{prefix}_top5": "all classes are among the first five"})
+    return Measured({**numbers, f"{prefix}_top5": Number(probe.top5, probe.top5_sd, seeds)})
+
+
+def accuracies(prefix: str, title: str) -> tuple[Output, Output]:
+    """Top-1 and top-5 of a probe."""
+    return (
+        Output(f"{prefix}_top1", f"{title}, top-1", HIGHER, ".1%", chance=most_frequent),
+        Output(
+            f"{prefix}_top5", f"{title}, top-5", HIGHER, ".1%",
+            chance=partial(most_frequent, most=5),
+        ),
+    )  # fmt: skip
+
+
+def _measure(seen: Seen) -> Measured:
+    splits = ("train", "validation", "test")
+    arrays = [part for name in splits for part in (seen.features(name), seen.labels(name))]
+    probe = linear_probe(
+        *arrays,
+        classes=len(seen.dataset.classes),
+        seeds=seen.settings.seeds,
+        steps=seen.settings.probe_steps,
+    )
+    return probed(probe, "probe")
+
+
+_TOP1, _TOP5 = accuracies("probe", "Linear probe")
+CARD = Card(
+    name="linear_probe",
+    measure=_measure,
+    outputs=(_TOP1._replace(headline=True), _TOP5),
+    needs=("labels", "labels to choose by"),
+    settings={"probe_steps": whole(2000, "minibatches of each fit of the linear probe", low=1)},
+    quick={"probe_steps": 200},
+    rank=20,
+    source="Kornblith et al. 2019, arXiv:1805.08974",
+)
 
 
 def _standard(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
