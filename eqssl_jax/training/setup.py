@@ -153,6 +153,8 @@ def setup(
     check_budget(config, steps)
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
+    if config.model.init_from:
+        network = encoders.starting_from(network, config.model.init_from)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
