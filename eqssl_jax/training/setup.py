@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
-from eqssl_jax import data, methods
+from eqssl_jax import data, encoders, methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders import Network
