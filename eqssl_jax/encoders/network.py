@@ -111,6 +111,7 @@ def build(
     stem: str = "cifar",
     projector: Sequence[int] = (512, 128),
     projector_batch_norm: bool = True,
+    projector_last_batch_norm: bool = False,
     projector_bias: bool = True,
     mean: Sequence[float],
     std: Sequence[float],
@@ -128,6 +129,7 @@ def build(
       stem: cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool); of ResNets alone.
       projector: widths of its layers, the last is the embedding's; () for none.
       projector_batch_norm: BatchNorm after every hidden layer of the projector.
+      projector_last_batch_norm: a BatchNorm without scale and shift after its last layer.
       projector_bias: a bias in the projector's last layer.
       mean, std: of each channel, for values in [0, 1].
       compute_dtype: float32 or bfloat16; parameters, BatchNorm statistics and outputs stay float32.
@@ -149,6 +151,7 @@ def build(
         MLP(
             check_widths("projector", projector),
             batch_norm=projector_batch_norm,
+            last_batch_norm=projector_last_batch_norm,
             bias=projector_bias,
             norm=norm,
             dtype=dtype,
