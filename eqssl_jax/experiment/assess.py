@@ -1,6 +1,7 @@
 """Evaluate the checkpoints of a run from its workdir alone: numbers, then figures."""
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Mapping
@@ -8,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
+from eqssl_jax.objectives.base import Views
 from eqssl_jax.training import checkpoint
+from eqssl_jax.training.mesh import local
 from eqssl_jax.training.setup import Setup, setup
+from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.workdir import read_config, write_json
 
 Result = dict[str, Any]
@@ -67,12 +73,13 @@ def assess_step(
         state = checkpoint.restore(manager, like, step)
     finally:
         manager.close()
-    encoders: dict[str, measures.Encode] = {
+    encoders: dict[str, Any] = {
         "trained": run.encoder(state),
         "random": run.encoder(like),
         **input_floor(run),
     }
-    layers = {"trained": run.layers(state), "random": run.layers(like)}
+    layers = {"random": run.layers(like)}
+    encoders["trained"] = measures.Subject(run.layers(state), prediction_heads(run, state))
     result, arrays = evaluate(run, encoders, options, layers)
     folder = workdir / "eval"
     folder.mkdir(exist_ok=True)
@@ -86,6 +93,24 @@ def assess_step(
     return path, result
 
 
+def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:
+    """The heads of a state that predict embeddings, by the name of their objective."""
+    heads = {}
+    for name, (_, objective) in run.method.objectives.items():
+        if objective.predict is not None:
+            weights = local(state.params["heads"][name])
+            heads[name] = functools.partial(_predicted, objective.predict, weights)
+    return heads
+
+
+def _predicted(predict: Any, weights: Any, before: Any, after: Any, draws: Any) -> Any:
+    """Embeddings after, predicted and before, [n, D], as one view of a batch of all images."""
+    seen, original = (Views(jnp.asarray(rows)[None], jnp.asarray(rows)[None])
+                      for rows in (after, before))  # fmt: skip
+    seen = seen._replace(params=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], draws))
+    return tuple(np.asarray(rows)[0] for rows in jax.jit(predict)(weights, seen, original))
+
+
 def input_floor(run: Setup) -> dict[str, measures.Encode]:
     """The inputs as features, by the name of this floor."""
     shape, dimension = run.dataset.image_shape, run.dimension()
@@ -96,7 +121,7 @@ def input_floor(run: Setup) -> dict[str, measures.Encode]:
 
 def evaluate(
     run: Setup,
-    encoders: Mapping[str, measures.Encode],
+    encoders: Mapping[str, Any],
     options: Mapping[str, Any],
     layers: Mapping[str, Any],
 ) -> tuple[Result, measures.Arrays]:
