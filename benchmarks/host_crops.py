@@ -21,8 +21,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from eqssl_jax.data.images import decode, fit
-from eqssl_jax.data.listing import list_images
+from eqssl_jax.data.images import decode, fit, suffixes
+from eqssl_jax.data.listing import list_files
 from eqssl_jax.transforms import random_resized_crop
 
 Box = tuple[float, float, float, float]  # top left height width, fractions
@@ -68,8 +68,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="size of the views")
     parser.add_argument("--images", type=int, default=100)
     args = parser.parse_args()
-    listing, read = list_images(Path(args.data))
-    names = list(listing.values())[: args.images]
+    listing = list_files(Path(args.data), suffixes(), "a folder of images")
+    read = listing.read
+    names = list(listing.files.values())[: args.images]
     crop = random_resized_crop(args.size, scale=(0.2, 1.0))
     draws = jax.vmap(crop.sample)(jax.random.split(jax.random.key(0), len(names)))
     boxes = np.stack([draws[key] for key in ("top", "left", "height", "width")], 1).astype(float)

@@ -30,8 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from eqssl_jax import data
-from eqssl_jax.data.images import fit
-from eqssl_jax.data.listing import list_images
+from eqssl_jax.data.images import fit, suffixes
+from eqssl_jax.data.listing import list_files
 
 CORES = len(os.sched_getaffinity(0))
 Action = Callable[[], tuple[int, float, float]]  # images, wall and CPU seconds
@@ -41,8 +41,9 @@ _held: list[bytes] = []  # encoded images of one process of the limit
 
 def hold(root: str, count: int) -> None:
     """Read the bytes of the first training images into memory."""
-    listing, read = list_images(Path(root))
-    names = [name for path, name in listing.items() if "train" in path][:count]
+    listing = list_files(Path(root), suffixes(), "a folder of images")
+    read = listing.read
+    names = [name for path, name in listing.files.items() if "train" in path][:count]
     _held[:] = [read(name) for name in names]
 
 

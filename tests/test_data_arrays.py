@@ -108,7 +108,7 @@ def test_auto_streams_what_is_too_large_for_the_device(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": None}, r"needs images and labels .* found .*'images': \(40, 8, 8, 3\)"),
+        ({"labels": None}, r"labels for both .* found .*'images': \(40, 8, 8, 3\)"),
         ({"images": None}, "holds no training images"),
         ({"test_labels": None}, "needs both test_images and test_labels"),
         ({"images": np.zeros((40, 8, 8, 3))}, "must be uint8 .* found float64"),

@@ -105,7 +105,7 @@ def test_a_corrupt_photograph_is_named_or_skipped_with_its_cells(tmp_path):
         load(root)
     found = load(root, task="kind", corrupt="skip")
     assert 45 not in photographs(found.splits["train"]) and found.splits["train"].size == 124
-    assert found.notes == "4 of 160 cells are in corrupt photographs"
+    assert found.left_out == {"cells in corrupt photographs": 4}
     train = found.splits["train"]
     np.testing.assert_array_equal(train.factors["photograph"], scenes(photographs(train)))
 

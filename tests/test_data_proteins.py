@@ -134,7 +134,7 @@ def test_broken_chains_are_named_or_skipped(tmp_path):
     with pytest.raises(ValueError, match=r"Chain 0 .* NaN"):
         data.load(name="proteins", directory=path)
     found = data.load(name="proteins", directory=path, corrupt="skip", validation=0.2)
-    assert "1 unreadable left out" in found.notes
+    assert found.left_out["chains with coordinates that are not finite"] == 1
     assert sum(split.size for split in found.splits.values()) == 11
 
 
@@ -211,8 +211,9 @@ def test_a_folder_of_pdb_and_mmcif_files(tmp_path):
     structure.setup_entities()
     structure.make_mmcif_document().write_file(str(tmp_path / "both" / "right.cif"))
     (tmp_path / "readme.txt").write_text("no structure")
-    found, skipped = structures.read_folder(tmp_path)
-    assert skipped == 0 and [c.complex for c in found] == ["both"] * 4 + ["one.pdb"] * 2
+    found, left_out = structures.read_folder(tmp_path)
+    assert left_out == {"files ending in .txt": 1}
+    assert [c.complex for c in found] == ["both"] * 4 + ["one.pdb"] * 2
     assert [float(c.atoms[0, 0]) for c in found] == [0.5, 0.0, 0.25, 0.0, 0.0, 0.0]
     assert [c.sequence for c in found] == [b"AGM", b"S"] * 3
 
@@ -229,8 +230,8 @@ def test_files_without_alpha_carbons_are_named_or_skipped(tmp_path):
     (tmp_path / "good.pdb").write_text(pdb())
     with pytest.raises(ValueError, match=r"broken\.cif cannot be read"):
         structures.read_folder(tmp_path)
-    found, skipped = structures.read_folder(tmp_path, corrupt="skip")
-    assert len(found) == 2 and skipped == 2
+    found, left_out = structures.read_folder(tmp_path, corrupt="skip")
+    assert len(found) == 2 and left_out == {"unreadable structures": 2}
 
 
 def test_real_chains_stay_with_their_complex():

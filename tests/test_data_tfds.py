@@ -69,7 +69,7 @@ def test_a_corrupt_record_is_named_or_skipped_and_counted(tmp_path):
         load(tmp_path, "broken")
     found = load(tmp_path, "broken", corrupt="skip")
     assert found.splits["train"].size == 6
-    assert found.notes == "1 of 7 train images are corrupt and left out"
+    assert found.left_out == {"corrupt images": 1}
 
 
 def test_splits_can_be_named_and_test_falls_back(tmp_path):

@@ -71,7 +71,7 @@ def test_what_bars_are():
 
 def measures(scale, count=20):
     values = scale * np.random.default_rng(0).uniform(0.5, 1, size=count)
-    return {"wahba": 30 * values, "wahba_per_root_n": values, "rotation_residual": values}
+    return {"gamma": 3 * values, "wahba_per_root_n": values, "rotation_residual": values}
 
 
 def test_augmentation_strips(tmp_path):
@@ -98,8 +98,8 @@ def test_augmentation_strips(tmp_path):
 def test_augmentation_strips_refuse(tmp_path):
     for methods, floors, message in (
         ({}, {}, "finite number"),
-        ({"a": {"wahba": np.full(3, NAN)}}, {}, "finite number"),
-        ({"a": {"wahba": np.ones((2, 3))}}, {}, r"\[A\], found shape \(2, 3\)"),
+        ({"a": {"gamma": np.full(3, NAN)}}, {}, "finite number"),
+        ({"a": {"gamma": np.ones((2, 3))}}, {}, r"\[A\], found shape \(2, 3\)"),
         ({"a": measures(1)}, {"best": measures(1)}, "best"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -8,22 +8,18 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from test_training_stored import arrays, config
+from test_training_stored import arrays
+from tiny_run import tiny_run
 
 import eqssl_jax
 from eqssl_jax.experiment import embed as embedding
-from eqssl_jax.training.loop import train
-from eqssl_jax.training.setup import setup
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """(workdir, its set-up, the state at its end) of two steps on 48 images of 8 pixels."""
-    folder = tmp_path_factory.mktemp("trained")
-    run = setup(config(arrays(folder / "data.npz")))
-    return folder / "run", run, train(run, folder / "run")
+def trained():
+    return tiny_run()
 
 
 @pytest.fixture(scope="module")

@@ -1,34 +1,39 @@
 """Images held in NumPy arrays or in an `.npz` file."""
 
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from eqssl_jax.data import pipeline
-from eqssl_jax.data.base import Split
+from eqssl_jax.data import checks, pipeline
+from eqssl_jax.data.base import Source, Split
 from eqssl_jax.data.images import fit, to_rgb
+from eqssl_jax.data.listing import printable
 
-# The keys of a file, first match first.
+# The keys of a file: names of the images, and of the labels that belong to each.
 _KEYS = {
-    "train": (("images", "labels"), ("train_images", "train_labels")),
-    "test": (("test_images", "test_labels"),),
-    "unlabeled": (("unlabeled_images", ""),),
+    "train": {"images": "labels", "train_images": "train_labels"},
+    "test": {"test_images": "test_labels"},
+    "unlabeled": {"unlabeled_images": ""},
 }
+_NAMES = "class_names"
 
 
-def read_npz(directory: str | Path) -> tuple[dict[str, Split], tuple[str, ...]]:
-    """Streamed splits and class names of an `.npz` file.
+def read_npz(directory: str | Path) -> Source:
+    """The splits and class names of an `.npz` file.
 
     | key                                    | content                                           |
     |----------------------------------------|---------------------------------------------------|
     | `images` or `train_images`             | uint8 [N, H, W, C], C = 1 or 3, or [N, H, W]      |
-    | `labels` or `train_labels`             | integers [N], classes 0 … K−1                     |
+    | `labels` or `train_labels`             | integers [N], classes 0 … K−1; optional           |
     | `test_images`, `test_labels`           | the same for the test split; optional             |
-    | `unlabeled_images`                     | more training images; optional                    |
-    | `class_names`                          | K strings; optional                               |
+    | `unlabeled_images`                     | more training images; optional beside `images`    |
+    | `class_names`                          | K strings (or bytes, UTF-8); optional             |
 
     Written with `np.savez("set.npz", images=..., labels=..., test_images=..., test_labels=...)`.
+    Without labels, or with `unlabeled_images` only, all that needs labels is left out.
 
     Raises:
       FileNotFoundError: without such a file.
@@ -39,72 +44,89 @@ def read_npz(directory: str | Path) -> tuple[dict[str, Split], tuple[str, ...]]:
         raise FileNotFoundError(
             f"There is no file {path}: the arrays data set reads one .npz file, given as directory."
         )
+    content = plain_arrays(path, "images (and labels)")
+    shapes = {key: value.shape for key, value in content.items()}
+    if not content.keys() & {*_KEYS["train"], *_KEYS["unlabeled"]}:
+        raise ValueError(
+            f"{path} holds no training images: it needs images (or train_images), found {shapes}."
+        )
+    _check_pairs(content, shapes, str(path))
+    splits = {}
+    for name, choices in _KEYS.items():
+        for images, labels in choices.items():
+            if images in content:
+                splits[name] = make_split(
+                    content[images], content.get(labels), f"{path}[{images!r}]", images
+                )
+    if "train" not in splits:
+        splits = {"train": splits.pop("unlabeled"), **splits}
+    known = {_NAMES} | {key for pairs in _KEYS.values() for pair in pairs.items() for key in pair}
+    others = Counter({f"arrays called {key}": 1 for key in content if key not in known})
+    names = checks.texts(content.get(_NAMES, np.zeros(0, str)), f"{path}[{_NAMES!r}]")
+    return Source(splits, names, left_out=others)
+
+
+def plain_arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file, none of them made of Python objects.
+
+    Raises:
+      ValueError: for a file that is no such, with what was found and what is `wanted`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            strange = [name for name in archive.namelist() if not name.endswith(".npy")]
+    except Exception:  # no zip at all: np.load says what it is
+        strange = []
+    if strange:
+        raise ValueError(
+            f"{path} is a zip of other files ({', '.join(map(printable, strange[:3]))}), not an "
+            f".npz file of arrays with {wanted}: a zip of images is read by the data set folder."
+        )
     try:
         # Opened here: np.load leaves a broken file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            content = {key: file[key] for key in file.files}
+            return {key: file[key] for key in file.files}
     except Exception as error:  # numpy raises whatever zipfile, zlib or its own parser found
         raise ValueError(
             f"{path} cannot be read as an .npz file of plain arrays: {error}"
         ) from error
-    return _from_keys(content, str(path))
 
 
-def _from_keys(content: dict[str, np.ndarray], where: str) -> tuple[dict[str, Split], Any]:
-    splits = {}
-    for name, choices in _KEYS.items():
-        for images, labels in choices:
-            if images in content and (not labels or labels in content):
-                splits[name] = make_split(
-                    content[images], content[labels] if labels else None, f"{where}[{images!r}]"
-                )
-                break
-    shapes = {key: value.shape for key, value in content.items()}
-    if "train" not in splits:
+def _check_pairs(
+    content: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    """Labels belong to images of their own, and train and test have them alike."""
+    both = [key for key in _KEYS["train"] if key in content]
+    if len(both) > 1:
+        raise ValueError(f"{where} holds {' and '.join(both)}: keep one of them.")
+    pairs = {**_KEYS["train"], **_KEYS["test"]}
+    lost = [
+        labels for images, labels in pairs.items() if labels in content and images not in content
+    ]
+    if lost:
+        raise ValueError(f"{where} needs both images and labels of {lost}, found {shapes}.")
+    labelled = {images: labels in content for images, labels in pairs.items() if images in content}
+    if len(set(labelled.values())) > 1:
         raise ValueError(
-            f"{where} holds no training images: it needs images and labels (or train_images and "
-            f"train_labels), found {shapes}."
+            f"{where} needs both test_images and test_labels, and labels for both of train and "
+            f"test or for none, found {shapes}."
         )
-    if "test" not in splits and {"test_images", "test_labels"} & set(content):
-        raise ValueError(f"{where} needs both test_images and test_labels, found {shapes}.")
-    names = tuple(str(name) for name in content.get("class_names", ()))
-    return splits, names
 
 
-def make_split(images: np.ndarray, labels: np.ndarray | None, where: str = "images") -> Split:
-    """A streamed split over arrays held in memory.
+def make_split(
+    images: np.ndarray, labels: np.ndarray | None, where: str = "images", key: str = ""
+) -> Split:
+    """A streamed split over arrays held in memory; its examples are called `key` and their row.
 
     Raises:
-      ValueError: naming `where`, for images that are not uint8 [N, H, W, 1 or 3] or [N, H, W], and
-        labels that are not N integers ≥ 0.
+      ValueError: naming `where`, as `checks.pictures` and `checks.class_labels`.
     """
-    images = np.asarray(images)
-    if images.dtype != np.uint8:
-        raise ValueError(
-            f"{where} must be uint8 in 0 … 255, found {images.dtype}: convert images in [0, 1] "
-            "with (images * 255).round().astype('uint8')."
-        )
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        raise ValueError(
-            f"{where} must have the shape [N, H, W, 3], [N, H, W, 1] or [N, H, W], found "
-            f"{images.shape}."
-        )
-    if not images.size:
-        raise ValueError(f"{where} is empty, of shape {images.shape}.")
+    images = checks.pictures(images, where)
     if labels is not None:
-        labels = np.asarray(labels)
-        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
-            raise ValueError(
-                f"The labels of {where} must be {len(images)} integers, one for each image, found "
-                f"shape {labels.shape} of {labels.dtype}."
-            )
-        if labels.min() < 0:
-            raise ValueError(f"The labels of {where} must count from 0, found {labels.min()}.")
-        labels = labels.astype(np.int32)
+        labels = checks.class_labels(labels, len(images), where)
     rgb = to_rgb(images)
-    key = where[where.rfind("[") + 1 :].strip("]'")
     split = pipeline.streamed(lambda indices: rgb[indices], size=len(rgb), labels=labels)
-    return split._replace(names=lambda indices: [f"{key} {index}" for index in indices])
+    return split._replace(names=lambda rows: [f"{key or where} {int(row)}" for row in rows])
 
 
 def resized(split: Split, size: int) -> Split:

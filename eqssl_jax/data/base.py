@@ -51,6 +51,22 @@ class Sizes(NamedTuple):
     images: int
 
 
+class Source(NamedTuple):
+    """What a reader took from a source, before it is checked, carved and placed.
+
+    Attributes:
+      splits: streamed splits, "train" among them.
+      classes, left_out, sizes: as of a `Dataset`.
+      notes: facts worth printing.
+    """
+
+    splits: dict[str, Split]
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = {}
+    sizes: Sizes | None = None
+
+
 class Dataset(NamedTuple):
     """Named splits with what is known about their images.
 

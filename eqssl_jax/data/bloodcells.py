@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from eqssl_jax.data import arrays, boxes, manifest, partition
-from eqssl_jax.data.base import Split
+from eqssl_jax.data.base import Source, Split
 from eqssl_jax.data.boxes import Box, Boxed
-from eqssl_jax.data.listing import list_images
+from eqssl_jax.data.images import suffixes
+from eqssl_jax.data.listing import list_files
 
 WHITE = ("EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL")
 KINDS = ("Platelets", "RBC", "WBC")
@@ -29,10 +30,11 @@ def read_bloodcells(
     *,
     size: int | None,
     corrupt: str,
+    views: int | None = None,
     task: str = "white",
     margin: float = 0.2,
-) -> tuple[dict[str, Split], tuple[str, ...], str]:
-    """Streamed splits, class names and notes of the cells of BCCD.
+) -> Source:
+    """The splits of the cells of BCCD.
 
     The directory holds `bccd_images.csv` (path, wbc_label, aug_test_photo), `bccd_boxes.csv`
     (path, cell, xmin, ymin, xmax, ymax in pixels) and the photographs `images/*.jpg`, or these in
@@ -51,8 +53,8 @@ def read_bloodcells(
 
     Args:
       directory: see above.
-      size: side of the crops, needed; cells differ in size, and each is scaled to fill its crop.
-      corrupt: see `data.load`, for photographs.
+      size: side of the crops, that of the views if not given; each cell is scaled to fill it.
+      corrupt, views: see `data.load`; corrupt is for photographs.
       task: "white" or "kind".
       margin: added to the longer side of a box, as a fraction of it.
 
@@ -65,24 +67,25 @@ def read_bloodcells(
     """
     if task not in ("white", "kind"):
         raise ValueError(f'The task of bloodcells is "white" or "kind", found {task!r}.')
+    size = size or views
     if size is None:
         raise ValueError("Cells differ in size: bloodcells needs size (e.g. size=48).")
     boxes.check_margin(margin)
     photographs, read = _photographs(directory)
     every = _checked(boxes.read_boxes(directory / "bccd_boxes.csv", kind="cell"), photographs)
     cells = [one for one in every if one not in _POINTS]
-    notes = []
+    left_out = {}
     if task == "kind" and len(cells) < len(every):
-        notes.append(f"{len(every) - len(cells)} boxes without area are left out")
+        left_out["boxes without area"] = len(every) - len(cells)
     if task == "white":
         cells = [o for o in cells if o.kind == "WBC" and photographs[o.path]["wbc_label"] in WHITE]
     if not cells:
         raise ValueError(f"No box of {directory / 'bccd_boxes.csv'} belongs to the task {task!r}.")
     pixels, kept = boxes.crops(cells, read, size=size, margin=margin, corrupt=corrupt)
     if len(kept) < len(cells):
-        notes.append(f"{len(cells) - len(kept)} of {len(cells)} cells are in corrupt photographs")
+        left_out["cells in corrupt photographs"] = len(cells) - len(kept)
     splits = _splits(pixels, [cells[number] for number in kept], photographs, task)
-    return splits, WHITE if task == "white" else KINDS, "; ".join(notes)
+    return Source(splits, WHITE if task == "white" else KINDS, left_out=left_out)
 
 
 def _splits(
@@ -122,8 +125,9 @@ def _photographs(directory: Path) -> tuple[Photographs, Mapping[str, Callable[[]
     root = directory if unpacked else directory / _ARCHIVE
     if not root.exists():
         raise FileNotFoundError(f"{directory} holds neither images/ nor {_ARCHIVE}.")
-    listing, content = list_images(root)
-    names = {"/".join(path): name for path, name in listing.items()}
+    listing = list_files(root, suffixes(), "the photographs of BCCD")
+    content = listing.read
+    names = {"/".join(path): name for path, name in listing.files.items()}
     missing = [path for path in rows if path not in names]
     if missing:
         raise ValueError(f"{table} names {manifest.first_of(missing)}, which is not in {root}.")

@@ -2,13 +2,16 @@
 
 import itertools
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from eqssl_jax.data import arrays, checks
+
 STEP = 3.8  # Å between consecutive Cα atoms of a chain with trans peptide bonds
 _NEAR = 4.5  # Å: generated atoms avoid being closer than this to an earlier one
+_FARTHEST = 1e6  # Å: no coordinate of a structure is as large
 _PROPOSALS = 12  # directions tried for each step
 _LENGTHS = (30, 150)  # residues of a generated chain
 
@@ -40,37 +43,47 @@ def read_npz(path: Path, *, corrupt: str = "error") -> tuple[list[Chain], int]:
     Raises:
       FileNotFoundError: without such a file.
       ValueError: for a file that is no `.npz`, missing keys, arrays that do not fit each other, and
-        (corrupt="error") a chain with NaN or infinite coordinates.
+        (corrupt="error") a chain with coordinates that are not finite, or beyond 10⁶ Å.
     """
     content = _content(path)
     coords, offsets = content["coords"], content["offsets"]
     count = len(offsets) - 1
-    names = content.get("complex_id", np.array([f"chain {i}" for i in range(count)]))
+    named = checks.texts(content.get("complex_id", np.zeros(0, str)), f"complex_id of {path}", True)
     residues = content.get("residue")
     chains = []
     for i, (start, stop) in enumerate(itertools.pairwise(offsets)):
-        atoms = coords[start:stop].astype(np.float32)
-        if np.isfinite(atoms).all():
-            sequence = b"" if residues is None else residues[start:stop].tobytes()
-            chains.append(Chain(atoms, str(names[i]), sequence))
-        elif corrupt == "error":
-            raise ValueError(
-                f"Chain {i} of {path} (complex {names[i]}) has NaN or infinite coordinates: "
-                f'repair it, or leave such chains out with corrupt="skip".'
-            )
+        complex_name = named[i] if named else f"chain {i}"
+        sequence = b"" if residues is None else residues[start:stop].tobytes()
+        try:
+            where = f"Chain {i} of {path} (complex {complex_name})"
+            chains.append(Chain(positions(coords[start:stop], where), complex_name, sequence))
+        except ValueError:
+            if corrupt == "error":
+                raise
     return chains, count - len(chains)
 
 
-def _content(path: Path) -> dict[str, np.ndarray]:
+def positions(values: Any, where: str) -> Float[np.ndarray, "n 3"]:
+    """Coordinates in Å, of whatever file: finite, and within 0.1 mm of the origin.
+
+    Raises:
+      ValueError: naming `where`, which `corrupt="skip"` leaves out.
+    """
+    advice = 'repair it, or leave such chains out with corrupt="skip"'
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            content = {key: file[key] for key in file.files}
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # numpy raises whatever zipfile, zlib or its own parser found
+        atoms = checks.finite(values, "coordinates")
+    except ValueError as error:
+        raise ValueError(f"{where} has NaN or infinite coordinates ({error}): {advice}.") from error
+    if np.abs(atoms).max() > _FARTHEST:
         raise ValueError(
-            f"{path} cannot be read as an .npz file of plain arrays: {error}"
-        ) from error
+            f"{where} has the coordinate {np.abs(atoms).max():.3g} Å, and {_FARTHEST:.0g} Å is "
+            f"the most: {advice}."
+        )
+    return atoms
+
+
+def _content(path: Path) -> dict[str, np.ndarray]:
+    content = arrays.plain_arrays(path, "coords and offsets of protein chains")
     shapes = {key: value.shape for key, value in content.items()}
     if not {"coords", "offsets"} <= set(content):
         raise ValueError(f"{path} needs the arrays coords and offsets, found {shapes}.")

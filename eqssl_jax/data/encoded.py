@@ -1,15 +1,20 @@
 """Splits made of encoded images (JPEG, PNG) that are decoded when they are read."""
 
-from collections.abc import Callable, Mapping
+import functools
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from eqssl_jax.data import images, partition, pipeline
-from eqssl_jax.data.base import Split
+from eqssl_jax.data.base import Sizes, Split
 
 _CHECKED = 1024  # images decoded at a time while looking for corrupt ones
+_KEPT = 512**2  # pixels of images that are kept as they are
 
 
 class Encoded(NamedTuple):
@@ -33,8 +38,8 @@ class Encoded(NamedTuple):
     cut: Callable[[int, UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "a b 3"]] | None = None
 
 
-def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split, int]:
-    """A streamed split over encoded images, and the number of corrupt ones left out.
+def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split, Counter[str]]:
+    """A streamed split over encoded images, and how many were left out, by reason.
 
     With corrupt="error" an image that cannot be decoded raises when it is read. With "skip" all
     images are decoded once here, and the bad ones left out, so that later reads do not fail.
@@ -75,25 +80,69 @@ def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split,
         names=lambda indices: [encoded.name(int(index)) for index in indices],
     )
     if corrupt == "error":
-        return split, 0
-    good = _readable(one, encoded.size)
+        return split, Counter()
+    problems = _problems(one, encoded.size)
+    good = np.array([i for i, problem in enumerate(problems) if not problem], np.int32)
     if not len(good):
         raise ValueError(
             f"None of the {encoded.size} images can be decoded, from {encoded.where(0)} on: check "
-            "that they are JPEG or PNG files."
+            "that they are image files."
         )
-    return partition.subset(split, good), encoded.size - len(good)
+    return partition.subset(split, good), Counter(filter(None, problems))
 
 
-def _readable(one: Callable[[int], np.ndarray], size: int) -> Int[np.ndarray, " m"]:
-    def works(index: int) -> bool:
+def found_sizes(parts: Iterable[Encoded]) -> Sizes | None:
+    """The sizes that the headers of up to 1,024 evenly spaced images of all parts name.
+
+    None where no header can be read, or only a cut of each image is taken.
+    """
+    every = list(parts)
+    total = sum(part.size for part in every)
+    found: list[tuple[int, int]] = []
+    for part in every:
+        count = min(part.size, max(1, _CHECKED * part.size // total))
+        rows = np.unique(np.linspace(0, part.size - 1, count).astype(int)).tolist()
+        if part.cut is None:
+            sizes = pipeline.in_parallel(functools.partial(_size, part.read), rows)
+            found += [size for size in sizes if size is not None]
+    if not found:
+        return None
+    found.sort(key=lambda size: (size[0] * size[1], size))
+    return Sizes(found[0], found[len(found) // 2], found[-1], len(found))
+
+
+def _size(read: Callable[[int], bytes], row: int) -> tuple[int, int] | None:
+    try:
+        return images.upright_size(read(row))
+    except (ValueError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return None  # it is named where it is decoded
+
+
+def stored_size(size: int | None, views: int | None, sizes: Sizes | None) -> int | None:
+    """The size that images are stored at: `size`; else as they are, or as the views where need be.
+
+    Images of one size of at most 512 × 512 pixels stay as they are. Others are brought to the size
+    of the `views` (where that is known), as they have to be of one size, and fit into memory.
+    """
+    if size is not None or views is None or sizes is None:
+        return size
+    one = sizes.smallest == sizes.largest
+    return None if one and sizes.largest[0] * sizes.largest[1] <= _KEPT else views
+
+
+def _problems(one: Callable[[int], np.ndarray], size: int) -> list[str]:
+    """Why each image cannot be used; "" if it can."""
+
+    def problem(index: int) -> str:
         try:
             one(index)
+        except images.TooLarge:
+            return "images too large to decode"
         except ValueError:
-            return False
-        return True
+            return "corrupt images"
+        return ""
 
-    found: list[bool] = []
+    found: list[str] = []
     for start in range(0, size, _CHECKED):
-        found += pipeline.in_parallel(works, range(start, min(start + _CHECKED, size)))
-    return np.flatnonzero(np.array(found)).astype(np.int32)
+        found += pipeline.in_parallel(problem, range(start, min(start + _CHECKED, size)))
+    return found

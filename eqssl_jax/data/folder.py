@@ -1,17 +1,38 @@
 """An ImageFolder, one directory a class, as a directory or as a zip of one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from eqssl_jax.data import images, partition
 from eqssl_jax.data import manifest as manifests
-from eqssl_jax.data import partition
-from eqssl_jax.data.base import Split
-from eqssl_jax.data.encoded import Encoded, decoded
-from eqssl_jax.data.listing import SUFFIXES, Listing, list_images, without_outer_folder
+from eqssl_jax.data.base import Source, Split
+from eqssl_jax.data.encoded import Encoded, decoded, found_sizes, stored_size
+from eqssl_jax.data.listing import Listing, Parts, list_files, printable
 
-_TEST_NAMES = ("test", "val", "valid", "validation")  # the first that exists is the test split
+_TRAIN = ("train", "training")
+_TEST = ("test", "testing", "val", "valid", "validation")  # the first that exists is taken
+
+Files = dict[Parts, str]
+Classes = Sequence[str] | int | None
+
+
+class Layout(NamedTuple):
+    """Which files belong to which split.
+
+    Attributes:
+      parts: by split, the files by their parts below the split's folder.
+      paths: the path of every file, as manifests name it, by its name for reading.
+      notes, left_out: as of a `Source`.
+    """
+
+    parts: dict[str, Files]
+    paths: Mapping[str, str]
+    notes: list[str]
+    left_out: Counter[str]
 
 
 def read_folder(
@@ -19,23 +40,24 @@ def read_folder(
     *,
     size: int | None,
     corrupt: str,
-    classes: Sequence[str] | int | None = None,
+    views: int | None = None,
+    classes: Classes = None,
     manifest: str | None = None,
     factors: Sequence[str] = (),
-) -> tuple[dict[str, Split], tuple[str, ...], str]:
-    """Streamed splits, class names and notes of an ImageFolder.
+) -> Source:
+    """The splits of an ImageFolder.
 
-    Either `root/train/<class>/*.jpg` with `root/test` (or val, valid, validation) beside it, or
-    `root/<class>/*.jpg`; without a test directory, 10 % of each class is held out by a fixed rule
-    (`partition.carve_test`). Files below a class may lie in subdirectories; hidden files, and files
-    that are not .jpg, .jpeg or .png, are ignored. A zip may hold everything in one outer folder.
-    Classes are numbered in the order of their sorted names. Images become RGB: transparent ones are
-    laid on black.
+    Either `root/train/<class>/*.jpg` with `root/test` beside it (also training, testing, val,
+    valid, validation, in any case), or `root/<class>/*.jpg`; without a test directory, 10 % of each
+    class is held out by a fixed rule (`partition.carve_test`). Files below a class may lie in
+    subdirectories. Images outside class folders, with none in class folders, have no labels. Files
+    are read whose ending Pillow knows (`images.suffixes`); all others are counted in `left_out`. A
+    zip may hold everything in one outer folder. Classes are numbered in the order of their sorted
+    names. Images become RGB and upright: transparent ones are laid on black.
 
     Args:
       root: the directory or the zip.
-      size: see `data.load`.
-      corrupt: "error" or "skip", see `data.load`.
+      size, corrupt, views: see `data.load`.
       classes: only these, by name, or the first so many in sorted order; None takes all.
       manifest: a CSV in the directory (or beside the zip) with one row for each image, its column
         "path" counting from the folder of train/ and test/ (or of the classes).
@@ -44,8 +66,9 @@ def read_folder(
 
     Raises:
       FileNotFoundError: if `root` or the manifest does not exist.
-      ValueError: for a file that is no zip, a directory without images, classes that are not in
-        both train and test, unknown classes, and a manifest that does not fit the images.
+      ValueError: for a file that is no zip, a directory without images or that can be read in two
+        ways, classes that are not in both train and test, unknown classes, and a manifest that does
+        not fit the images.
     """
     if bool(manifest) != bool(factors):
         raise ValueError(
@@ -57,7 +80,7 @@ def read_folder(
         columns = (factors,) if isinstance(factors, str) else tuple(factors)
         beside = root.parent if root.is_file() else root
         described = manifests.read_manifest(beside / manifest, columns)
-    return read_described(root, described, size=size, corrupt=corrupt, classes=classes)
+    return read_described(root, described, size=size, corrupt=corrupt, views=views, classes=classes)
 
 
 def read_described(
@@ -66,62 +89,161 @@ def read_described(
     *,
     size: int | None,
     corrupt: str,
-    classes: Sequence[str] | int | None,
-) -> tuple[dict[str, Split], tuple[str, ...], str]:
+    views: int | None,
+    classes: Classes,
+) -> Source:
     """As `read_folder`, with the numbers known of each image already read."""
-    listing, read = list_images(root)
-    listing = without_outer_folder(listing, {"train", *_TEST_NAMES})
-    parts, unused = _by_split(listing, root)
-    paths = {name: "/".join(path) for path, name in listing.items()}
+    listing = list_files(root, images.suffixes(), "a directory with images, or a .zip of one")
+    layout = _layout(listing, root, classes)
     if described is not None:
-        used = [paths[name] for files in parts.values() for name in files.values()]
-        manifests.same_files(described, paths.values(), used, root)
-    chosen = _chosen(_class_names(parts, root), classes)
-    splits, notes = {}, []
-    for split, every in parts.items():
-        files = {path: name for path, name in every.items() if path[0] in chosen}
-        encoded = _encoded(files, chosen, read, root, paths)
-        if described is not None:
-            known = manifests.columns_for(described, [paths[name] for name in files.values()])
-            encoded = encoded._replace(factors=known)
-        splits[split], skipped = decoded(encoded, size=size, corrupt=corrupt)
-        if skipped:
-            notes.append(f"{skipped} of {len(files)} {split} images are corrupt and left out")
-    if "test" not in splits:
+        used = [layout.paths[name] for files in layout.parts.values() for name in files.values()]
+        manifests.same_files(described, layout.paths.values(), used, root)
+        layout.left_out.pop(f"files ending in {described.file.suffix.lower()}", None)
+    names = _class_names(layout.parts, root)
+    chosen = _chosen(names, classes)
+    encoded = {
+        split: _encoded(files, chosen, listing, root, layout.paths, described)
+        for split, files in layout.parts.items()
+    }
+    sizes = found_sizes(encoded.values())
+    stored = stored_size(size, views, sizes)
+    splits: dict[str, Split] = {}
+    for split, part in encoded.items():
+        splits[split], bad = decoded(part, size=stored, corrupt=corrupt)
+        layout.left_out.update(bad)
+    if "test" not in splits and chosen:
         splits["train"], splits["test"] = partition.carve_test(splits["train"])
-        notes.append("test is 10 % of each class, held out by a fixed rule")
-    notes += [f"{name}/ is not used" for name in unused]
-    return splits, chosen, "; ".join(notes)
+        layout.notes.append("test is 10 % of each class, held out by a fixed rule")
+    return Source(
+        splits, tuple(map(printable, chosen)), tuple(layout.notes), layout.left_out, sizes
+    )
 
 
-def _by_split(listing: Listing, root: Path) -> tuple[dict[str, Listing], list[str]]:
-    tops = {path[0] for path in listing if len(path) > 1}
-    if "train" not in tops:
-        if tops & set(_TEST_NAMES):
+def _layout(listing: Listing, root: Path, classes: Classes) -> Layout:
+    files, outer = _without_outer_folder(listing, root, classes)
+    notes = [f"all lies in the folder {printable('/'.join(outer))}"] if outer else []
+    left_out = Counter(listing.left_out)
+    if not files:
+        ignored = ", ".join(f"{count:,} {what}" for what, count in left_out.items())
+        raise ValueError(
+            f"There are no images in class folders below {printable(root)}, nor anywhere else: "
+            f"expected <class>/<name> ending in {', '.join(images.suffixes()[:8])}, …; found "
+            f"{ignored or 'nothing'}."
+        )
+    top, unused = _split_folders(files, root)
+    notes += [f"{printable(name)}/ is not used" for name in unused]
+    parts = {}
+    if top["train"] and any(len(path) == 1 for path in files):
+        beside = sum(len(path) == 1 for path in files)
+        left_out["images outside the folders of the splits"] = beside
+    for split, folder in top.items():
+        inside = {p[1:]: n for p, n in files.items() if p[0] == folder} if folder else files
+        within = {path: name for path, name in inside.items() if len(path) > 1}
+        if within and len(within) < len(inside):
+            left_out["images outside class folders"] += len(inside) - len(within)
+        parts[split] = within or inside
+    _same_kind(parts, root)
+    empty = _empty_classes(listing, outer, top, parts)
+    if empty:
+        named = ", ".join(printable(name) for name in empty[:5])
+        left_out[f"class folders without images ({named})"] = len(empty)
+    return Layout(parts, {name: "/".join(path) for path, name in files.items()}, notes, left_out)
+
+
+def _without_outer_folder(listing: Listing, root: Path, classes: Classes) -> tuple[Files, Parts]:
+    """The files without the folder that all lie in, and that folder.
+
+    A zip is often made of a folder. A directory with one folder of folders of images can be meant
+    in two ways, and is refused unless the names of `classes` tell which.
+    """
+    files = listing.files
+    outer: Parts = ()
+    while files:
+        tops = {path[0] for path in files}
+        if len(tops) > 1 or min(map(len, files)) < 3 or _split_name(next(iter(tops))):
+            break
+        top = next(iter(tops))
+        inside = sorted({path[1] for path in files})
+        named = set() if classes is None or isinstance(classes, int | str) else set(classes)
+        if named == {top}:
+            break
+        splits = any(_split_name(name) in _TRAIN for name in inside)
+        if root.is_dir() and not splits and not named & set(inside):
+            inner = ", ".join(map(printable, inside[:5]))
             raise ValueError(
-                f"{root} holds {sorted(tops)[:10]} but no train folder with images: add "
-                "train/<class>/ with the training images."
+                f"{printable(root)} holds only the folder {printable(top)} with the folders "
+                f"{inner}, which can be read in two ways. For the classes {inner} give "
+                f"{printable(root / top)} as config.data.directory; for the one class "
+                f"{printable(top)} set config.data.options.classes to [{printable(top)!r}]."
             )
-        chosen, unused = {"train": ""}, []
-    else:
-        present = [name for name in _TEST_NAMES if name in tops]
-        chosen = {"train": "train"} | ({"test": present[0]} if present else {})
-        unused = sorted(tops - set(chosen.values()))
-    parts: dict[str, Listing] = {}
-    for split, top in chosen.items():
-        inside = {p[1:]: n for p, n in listing.items() if p[0] == top} if top else listing
-        parts[split] = {path: name for path, name in inside.items() if len(path) > 1}
-        if not parts[split]:
+        files, outer = {path[1:]: name for path, name in files.items()}, (*outer, top)
+    return files, outer
+
+
+def _split_name(folder: str) -> str:
+    """The lower-case name of a folder that is one of a split, else ""."""
+    name = folder.strip().lower()
+    return name if name in (*_TRAIN, *_TEST) else ""
+
+
+def _split_folders(files: Files, root: Path) -> tuple[dict[str, str], list[str]]:
+    """The folder of each split ("": all is for training), and the folders that are not used."""
+    tops = sorted({path[0] for path in files if len(path) > 1})
+    named: dict[str, list[str]] = {}
+    for folder in tops:
+        if name := _split_name(folder):
+            named.setdefault("train" if name in _TRAIN else name, []).append(folder)
+    for folders in named.values():
+        if len(folders) > 1:
             raise ValueError(
-                f"There are no images in class folders below {root / top}: expected "
-                f"<class>/<name> ending in {', '.join(SUFFIXES)}, found {len(inside)} images "
-                "outside class folders."
+                f"{printable(root)} holds {' and '.join(map(printable, folders))}: keep one."
             )
-    return parts, unused
+    train = named.get("train", [])
+    test = [named[name][0] for name in _TEST if name in named]
+    if test and not train:
+        raise ValueError(
+            f"{printable(root)} holds {[printable(name) for name in tops[:10]]} but no train "
+            "folder with images: add train/<class>/ with the training images."
+        )
+    if not train:
+        return {"train": ""}, []
+    chosen = {"train": train[0]} | ({"test": test[0]} if test else {})
+    return chosen, [folder for folder in tops if folder not in chosen.values()]
 
 
-def _class_names(parts: dict[str, Listing], root: Path) -> tuple[str, ...]:
-    train, test = ({path[0] for path in parts.get(split, {})} for split in ("train", "test"))
+def _same_kind(parts: dict[str, Files], root: Path) -> None:
+    labelled = {split: min(map(len, files)) > 1 for split, files in parts.items()}
+    if len(set(labelled.values())) > 1:
+        without = next(split for split, kind in labelled.items() if not kind)
+        raise ValueError(
+            f"There are no images in class folders below the {without} folder of "
+            f"{printable(root)}, found {len(parts[without])} images outside class folders: sort "
+            "them into folders of classes as the others are, or take them out."
+        )
+
+
+def _empty_classes(
+    listing: Listing, outer: Parts, top: Mapping[str, str], parts: Mapping[str, Files]
+) -> list[str]:
+    """Folders where a class would be, without an image in them."""
+    empty = []
+    for split, folder in top.items():
+        within = (*outer, *((folder,) if folder else ()))
+        depth = len(within)
+        if min(map(len, parts[split])) > 1:
+            here = {
+                f[depth] for f in listing.folders if len(f) == depth + 1 and f[:depth] == within
+            }
+            used = {path[0] for path in parts[split]}
+            prefix = f"{folder}/" if folder else ""
+            empty += [prefix + name for name in sorted(here - used)]
+    return empty
+
+
+def _class_names(parts: dict[str, Files], root: Path) -> tuple[str, ...]:
+    train, test = (
+        {path[0] for path in parts.get(split, {}) if len(path) > 1} for split in ("train", "test")
+    )
     problems = []
     if test - train:
         problems.append(f"test has the classes {sorted(test - train)[:10]}, which train lacks")
@@ -129,15 +251,17 @@ def _class_names(parts: dict[str, Listing], root: Path) -> tuple[str, ...]:
         problems.append(f"train has the classes {sorted(train - test)[:10]}, which test lacks")
     if problems:
         raise ValueError(
-            f"The classes of {root} do not match: {'; '.join(problems)}. Every class needs a "
-            "folder with images in both."
+            f"The classes of {printable(root)} do not match: {'; '.join(map(printable, problems))}."
+            " Every class needs a folder with images in both."
         )
     return tuple(sorted(train))
 
 
-def _chosen(names: tuple[str, ...], wanted: Sequence[str] | int | None) -> tuple[str, ...]:
+def _chosen(names: tuple[str, ...], wanted: Classes) -> tuple[str, ...]:
     if wanted is None:
         return names
+    if not names:
+        raise ValueError(f"Images outside class folders have no classes to choose: {wanted!r}.")
     if isinstance(wanted, int):
         if not 1 <= wanted <= len(names):
             raise ValueError(f"There are 1 to {len(names)} classes to choose, found {wanted}.")
@@ -153,19 +277,24 @@ def _chosen(names: tuple[str, ...], wanted: Sequence[str] | int | None) -> tuple
 
 
 def _encoded(
-    files: Listing,
+    files: Files,
     classes: tuple[str, ...],
-    read: Callable[[str], bytes],
+    listing: Listing,
     root: Path,
     paths: Mapping[str, str],
+    described: manifests.Manifest | None,
 ) -> Encoded:
     number = {name: label for label, name in enumerate(classes)}
-    names = list(files.values())
-    prefix = f"{root}:" if root.is_file() else ""
+    chosen = {path: name for path, name in files.items() if not classes or path[0] in number}
+    names = list(chosen.values())
+    prefix, read = f"{root}:" if root.is_file() else "", listing.read
+    labels = [number[path[0]] for path in chosen] if classes else None
+    known = [paths[name] for name in names]
     return Encoded(
         size=len(names),
         read=lambda index: read(names[index]),
         where=lambda index: f"{prefix}{names[index]}",
-        name=lambda index: paths[names[index]],
-        labels=np.array([number[path[0]] for path in files], np.int32),
+        name=lambda index: known[index],
+        labels=None if labels is None else np.array(labels, np.int32),
+        factors={} if described is None else manifests.columns_for(described, known),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from eqssl_jax.data import folder, manifest, partition
-from eqssl_jax.data.base import Split
+from eqssl_jax.data.base import Source, Split
 
 _COLUMNS = ("path", "split", "variety", "axis", "approx_angle_deg")
 GUARD = 15.0  # degrees: no training frame of the same turn is nearer to a validation frame
@@ -19,9 +19,10 @@ def read_fruits(
     *,
     size: int | None,
     corrupt: str,
+    views: int | None = None,
     varieties: Sequence[str] | int | None = None,
-) -> tuple[dict[str, Split], tuple[str, ...], str]:
-    """Streamed splits, class names and notes of Fruits-360 with a manifest of its turns.
+) -> Source:
+    """The splits of Fruits-360 with a manifest of its turns.
 
     The directory holds `manifest.csv` (path, split, variety, axis, approx_angle_deg; one row for
     each image) and the images `train/<variety>/*.jpg` and `test/<variety>/*.jpg`, or these in
@@ -40,7 +41,7 @@ def read_fruits(
 
     Args:
       directory: see above.
-      size, corrupt: see `data.load`.
+      size, corrupt, views: see `data.load`.
       varieties: only these, by name, or the first so many in sorted order; None takes all.
 
     Source: Oltean, Fruits-360 data set (2017-), CC BY-SA 4.0.
@@ -70,7 +71,7 @@ def read_fruits(
     }
     described = manifest.Manifest(table, frozenset(rows), factors)
     return folder.read_described(
-        _images(directory), described, size=size, corrupt=corrupt, classes=varieties
+        _images(directory), described, size=size, corrupt=corrupt, views=views, classes=varieties
     )
 
 

@@ -1,42 +1,121 @@
 """Decoding and resizing of single images on the host."""
 
+import functools
 import io
+import os
+import threading
 from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
+
+from eqssl_jax.data.listing import printable
+
+# Formats that Pillow decodes by itself (it would start a program for others, such as .eps).
+_FORMATS = (
+    "JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "MPO",
+    "ICO", "PCX", "SGI", "QOI",
+)  # fmt: skip
+_LIMIT = "EQSSL_JAX_MAX_PIXELS"  # environment variable: pixels of the largest image
+_ALONE = 2**24  # images of more pixels than this are decoded one at a time, to bound memory
+_LARGE = threading.Lock()
+_ELONGATED = 8  # of images longer than this many short sides only the middle is scaled
+_ORIENTATION = 0x0112  # in EXIF; from 5 on, height and width are exchanged
+
+
+class TooLarge(ValueError):
+    """An image of more pixels than the limit."""
+
+
+@functools.cache
+def suffixes() -> tuple[str, ...]:
+    """Endings of the files that are read as images."""
+    endings = Image.registered_extensions()
+    readable = sorted(
+        end for end, form in endings.items() if form in _FORMATS and form in Image.OPEN
+    )
+    return tuple(readable)
 
 
 def decode(
     read: Callable[[], bytes], where: str, size: int | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode the JPEG or PNG that `read()` gives to RGB, and bring it to a size as `fit` does.
+    """Decode the image that `read()` gives to RGB, upright, and bring it to a size as `fit` does.
 
-    Greyscale, palette and CMYK images are converted; transparent ones are laid on black.
+    Greyscale, palette and CMYK images are converted; transparent ones are laid on black; of several
+    frames the first is read. Orientations that cameras note (EXIF) are applied.
 
     Raises:
+      TooLarge: naming `where`, for more pixels than the limit (Pillow's, 89 million, or the
+        environment variable EQSSL_JAX_MAX_PIXELS).
       ValueError: naming `where`, if the content is corrupt, truncated or not an image.
     """
     try:
-        with Image.open(io.BytesIO(read())) as image:
-            image.load()
-            rgb = _rgb(image)
-            # Fitted before it becomes an array: converting a large original takes its time.
-            return np.asarray(rgb) if size is None else _fit(rgb, size)
+        with _open(read()) as image:
+            if image.width * image.height > _ALONE:
+                with _LARGE:
+                    return _pixels(image, size)
+            return _pixels(image, size)
+    except (TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooLarge(
+            f"{printable(where)} is too large ({error}): reduce it, raise the limit with the "
+            f"environment variable {_LIMIT} (pixels; decoding takes 4 bytes for each), or pass "
+            'corrupt="skip" to leave such files out.'
+        ) from error
     except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, zlib.error, …
         raise ValueError(
-            f"{where} is corrupt, truncated or not an image ({error}): repair or delete it, or "
-            'pass corrupt="skip" to leave such files out.'
+            f"{printable(where)} is corrupt, truncated or not an image ({error}): repair or delete "
+            'it, or pass corrupt="skip" to leave such files out.'
         ) from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        # 16-bit greyscale: PIL would clip at 255 instead of scaling.
-        return Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8)).convert(
-            "RGB"
+def upright_size(content: bytes) -> tuple[int, int] | None:
+    """(height, width) of an image as `decode` shows it, from its header alone; None if damaged."""
+    try:
+        with _open(content, limited=False) as image:
+            # Pillow would decode a whole PNG to look for its orientation, which is rare there.
+            turned = image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception:  # an image that cannot be decoded is named where it is decoded
+        return None
+
+
+def _open(content: bytes, *, limited: bool = True) -> Image.Image:
+    raised = os.environ.get(_LIMIT, "")
+    if raised and not (raised.isdigit() and int(raised)):
+        raise ValueError(f"{_LIMIT} is {raised!r}, not a number of pixels")
+    if raised:
+        Image.MAX_IMAGE_PIXELS = int(raised)
+    image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    limit = Image.MAX_IMAGE_PIXELS
+    if limited and limit and image.width * image.height > limit:
+        image.close()
+        raise TooLarge(
+            f"{image.width} × {image.height} = {image.width * image.height:,} pixels, and the "
+            f"limit is {limit:,}"
         )
+    return image
+
+
+def _pixels(image: Image.Image, size: int | None) -> UInt8[np.ndarray, "h w 3"]:
+    image.load()
+    rgb = _rgb(ImageOps.exif_transpose(image))
+    # Fitted before it becomes an array: converting a large original takes its time.
+    return np.asarray(rgb) if size is None else _fit(rgb, size)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers: store 8 or 16 bits")
+    if image.mode.startswith("I"):
+        # 16-bit greyscale: PIL would clip at 255 instead of scaling.
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(
+                f"its pixels go from {values.min()} to {values.max()}: store 8 or 16 bits"
+            )
+        return Image.fromarray((values / 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
@@ -52,6 +131,7 @@ def fit(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "s s
 
 
 def _fit(image: Image.Image, size: int) -> UInt8[np.ndarray, "s s 3"]:
+    image = _middle(image)
     width, height = image.size
     if height == width == size:
         return np.asarray(image)
@@ -60,6 +140,16 @@ def _fit(image: Image.Image, size: int) -> UInt8[np.ndarray, "s s 3"]:
     image = image.resize((new_width, new_height), Image.Resampling.BILINEAR)
     top, left = (new_height - size) // 2, (new_width - size) // 2
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """The middle of a very long image: scaling all of it could take any time and memory."""
+    width, height = image.size
+    most = _ELONGATED * min(width, height)
+    if max(width, height) <= most:
+        return image
+    left, top = max(0, (width - most) // 2), max(0, (height - most) // 2)
+    return image.crop((left, top, min(width, left + most), min(height, top + most)))
 
 
 def to_rgb(images: UInt8[np.ndarray, "n h w *c"]) -> UInt8[np.ndarray, "n h w 3"]:

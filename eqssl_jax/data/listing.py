@@ -1,67 +1,184 @@
-"""Which image files lie in a directory or a zip, and how to read them."""
+"""Which files lie in a directory or a zip, how to read them, and what is passed over."""
 
 import os
+import stat
 import zipfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+Parts = tuple[str, ...]
 
-Listing = dict[tuple[str, ...], str]  # parts of a path below the root: its name for reading
+_LARGEST = 2**30  # bytes of one file: an image or a table is never so large, a bomb is
+_JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+_SPECIAL = "links to nothing, pipes, sockets or devices"
 
 
-def list_images(root: Path) -> tuple[Listing, Callable[[str], bytes]]:
-    """The image files of a directory or zip, and how to read them.
+class Listing(NamedTuple):
+    """The files of a root.
+
+    Attributes:
+      files: parts of each path below the root, sorted: the file's name for reading.
+      read: the bytes of a file by that name.
+      left_out: how many files were passed over, by reason.
+      folders: the parts of every folder below the root.
+    """
+
+    files: dict[Parts, str]
+    read: Callable[[str], bytes]
+    left_out: Counter[str]
+    folders: frozenset[Parts]
+
+
+def list_files(root: Path, suffixes: tuple[str, ...], expected: str) -> Listing:
+    """The files below a directory, or in a zip, whose names end in one of `suffixes`.
+
+    Hidden files and folders and those that systems leave (`__MACOSX`, `Thumbs.db`) are passed over
+    everywhere. Links are followed, but no folder is read twice, and pipes, sockets and devices are
+    never opened.
 
     Raises:
-      FileNotFoundError: if there is none.
-      ValueError: for a file that is no zip.
+      FileNotFoundError: if there is no such root.
+      OSError: for a folder that cannot be read.
+      ValueError: for a file that is no zip, and for a file of more than 1 GiB when it is read.
     """
     if not root.exists():
-        raise FileNotFoundError(
-            f"There is no {root}: expected a directory with images, or a .zip of one."
-        )
-    return _list_zip(root) if root.is_file() else _list_directory(root)
+        raise FileNotFoundError(f"There is no {printable(root)}: expected {expected}.")
+    if root.is_dir():
+        walked = _walk(root)
+        read = read_file
+    elif root.is_file():
+        archive = open_zip(root, expected)
+        walked = _members(archive)
+        read = archive.read_member
+    else:
+        raise ValueError(f"{printable(root)} is no folder or file of data: expected {expected}.")
+    files, left_out, folders = {}, Counter[str](), set()
+    for parts, name, kind in walked:
+        if _hidden(parts):
+            left_out["hidden files and folders"] += 1
+            continue
+        if ".." in parts:
+            left_out["members outside of the zip's own folders"] += 1
+            continue
+        folders |= {parts[:depth] for depth in range(1, len(parts))}
+        if kind == "folder":
+            folders.add(parts)
+        elif kind != "file":
+            left_out[kind] += 1
+        elif parts[-1].lower().endswith(suffixes):
+            files[parts] = name
+        else:
+            ending = os.path.splitext(parts[-1])[1].lower()
+            left_out[f"files ending in {ending}" if ending else "files without an ending"] += 1
+    return Listing(dict(sorted(files.items())), read, left_out, frozenset(folders))
 
 
-def without_outer_folder(listing: Listing, splits: set[str]) -> Listing:
-    """The visible files, without the folder that all lie in (unless it is one of `splits`)."""
-    visible = {
-        path: name
-        for path, name in listing.items()
-        if not any(part.startswith((".", "__MACOSX")) for part in path)
-    }
-    while visible:
-        outer = {path[0] for path in visible}
-        if len(outer) > 1 or outer <= splits or min(map(len, visible)) < 3:
-            break
-        visible = {path[1:]: name for path, name in visible.items()}
-    return visible
+def printable(text: object) -> str:
+    """Text that can be printed, whatever bytes a file's name is made of."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
-def _list_directory(root: Path) -> tuple[Listing, Callable[[str], bytes]]:
-    # os.walk rather than rglob: subsets are often made of links to class folders.
-    every = (Path(at) / name for at, _, files in os.walk(root, followlinks=True) for name in files)
-    names = sorted(path for path in every if path.suffix.lower() in SUFFIXES)
-    listing = {path.relative_to(root).parts: str(path) for path in names}
-    return listing, lambda name: Path(name).read_bytes()
+def read_file(name: str) -> bytes:
+    """The bytes of a file, unless it is larger than any that is read here."""
+    _check_length(name, os.stat(name).st_size)
+    return Path(name).read_bytes()
 
 
-class _Archive(zipfile.ZipFile):
+class Archive(zipfile.ZipFile):
     """A zip that travels to another process by its path, and is opened again there."""
 
     def __reduce__(self) -> tuple[type, tuple[str | None]]:
-        return _Archive, (self.filename,)
+        return Archive, (self.filename,)
+
+    def read_member(self, name: str) -> bytes:
+        """The bytes of a member; ZipFile locks around reads, so threads may share it."""
+        _check_length(f"{self.filename}:{name}", self.getinfo(name).file_size)
+        return self.read(name)
 
 
-def _list_zip(root: Path) -> tuple[Listing, Callable[[str], bytes]]:
+def open_zip(root: Path, expected: str) -> Archive:
+    """A zip file.
+
+    Raises:
+      ValueError: if the file is none, with what was expected.
+    """
     try:
-        archive = _Archive(root)
-    except (zipfile.BadZipFile, OSError) as error:
+        return Archive(root)
+    except Exception as error:  # damaged directories raise struct.error, UnicodeDecodeError, …
         raise ValueError(
-            f"{root} is a file but not a readable zip ({error}): expected a directory with "
-            "images, or a .zip of one."
+            f"{printable(root)} is a file but not a readable zip ({error}): expected {expected}."
         ) from error
-    names = sorted(name for name in archive.namelist() if name.lower().endswith(SUFFIXES))
-    # ZipFile locks around reads, so threads may share it.
-    return {tuple(name.split("/")): name for name in names}, archive.read
+
+
+def _check_length(name: str, length: int) -> None:
+    if length > _LARGEST:
+        raise ValueError(
+            f"{printable(name)} is too large: it has {length / 2**30:.1f} GiB, and files of at "
+            f"most {_LARGEST // 2**30} GiB are read. Take it out, or cut it into parts."
+        )
+
+
+def _hidden(parts: Parts) -> bool:
+    return parts[-1].lower() in _JUNK or any(
+        (part.startswith(".") and part != "..") or part.upper() == "__MACOSX" for part in parts
+    )
+
+
+def _walk(root: Path) -> Iterator[tuple[Parts, str, str]]:
+    """(parts, name, kind) of all below a directory; what is behind links comes last."""
+    read_already: set[tuple[int, int]] = set()
+    waiting: list[tuple[Path, Parts]] = [(root, ())]
+    behind_links: list[tuple[Path, Parts]] = []
+    while waiting or behind_links:
+        folder, parts = (waiting or behind_links).pop(0)
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in read_already:
+            yield parts, str(folder), "links to folders that are read already"
+            continue
+        read_already.add((status.st_dev, status.st_ino))
+        if parts:
+            yield parts, str(folder), "folder"
+        for entry in _entries(folder):
+            inside = (*parts, entry.name)
+            kind = _kind(entry)
+            if kind == "folder" and not _hidden(inside):
+                queue = behind_links if entry.is_symlink() else waiting
+                queue.append((Path(entry.path), inside))
+            else:
+                yield inside, entry.path, kind
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise OSError(
+            f"The folder {printable(folder)} cannot be read ({error.strerror}): change its "
+            "permissions, or take it out."
+        ) from error
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        mode = os.stat(entry.path).st_mode
+    except OSError:  # links to nothing, and loops of links
+        return _SPECIAL
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else _SPECIAL
+
+
+def _members(archive: Archive) -> Iterator[tuple[Parts, str, str]]:
+    for info in archive.infolist():
+        # Some programs write the separators of Windows, or begin with "./".
+        path = info.filename.replace("\\", "/")
+        parts = tuple(part for part in path.split("/") if part not in ("", "."))
+        if not parts:
+            continue
+        if path.endswith("/"):
+            yield parts, info.filename, "folder"
+        elif stat.S_ISLNK(info.external_attr >> 16):
+            yield parts, info.filename, _SPECIAL
+        else:
+            yield parts, info.filename, "file"

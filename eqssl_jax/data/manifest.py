@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 Rows = Mapping[str, Mapping[str, str]]  # path of an image → column → text
 
+_LARGEST = float(np.finfo(np.float32).max)
 _NAMED = 3  # offenders named in an error
 
 
@@ -50,16 +51,30 @@ def read_rows(file: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise FileNotFoundError(f"There is no {file}: a CSV with the columns {list(columns)}.")
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
-            reader = csv.DictReader(opened, restval="")
+            reader = csv.DictReader(opened, restval="", restkey="")
             present = list(reader.fieldnames or ())
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read as a CSV of UTF-8 text: {error}.") from error
+        raise ValueError(
+            f"{file} cannot be read as a CSV of UTF-8 text: {error}. Store it again, as UTF-8."
+        ) from error
+    twice = sorted({column for column in columns if present.count(column) > 1})
+    if twice:
+        raise ValueError(f"{file} has more than one column called {twice}: it has {present}.")
     missing = [column for column in columns if column not in present]
     if missing:
-        raise ValueError(f"{file} lacks the columns {missing}: it has {present}.")
+        raise ValueError(
+            f"{file} lacks the columns {missing}: it has {present}. Columns are named in the first "
+            "line and separated by commas."
+        )
     if not rows:
         raise ValueError(f"{file} has column names but no rows: it needs one for each image.")
+    long = [line for line, row in enumerate(rows, start=2) if row.get("")]
+    if long and "" not in present:
+        raise ValueError(
+            f"Row {long[0]} of {file} has more values than the {len(present)} columns: put texts "
+            "with commas in quotes."
+        )
     return rows
 
 
@@ -72,12 +87,22 @@ def by_path(rows: Iterable[Mapping[str, str]], file: Path) -> dict[str, Mapping[
     found: dict[str, Mapping[str, str]] = {}
     twice = []
     for row in rows:
-        if row["path"] in found:
-            twice.append(row["path"])
-        found[row["path"]] = row
+        path = _plain(row["path"])
+        if path in found:
+            twice.append(path)
+        found[path] = {**row, "path": path}
     if twice:
         raise ValueError(f"{file} has more than one row for {first_of(twice)}: keep one of each.")
     return found
+
+
+def _plain(path: str) -> str:
+    """A path with the separators of this project, without "./".
+
+    >>> _plain("./train\\\\cat/0.png")
+    'train/cat/0.png'
+    """
+    return "/".join(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
 
 
 def numbers(rows: Rows, column: str, file: Path) -> dict[str, float]:
@@ -89,15 +114,16 @@ def numbers(rows: Rows, column: str, file: Path) -> dict[str, float]:
     found, wrong = {}, []
     for path, row in rows.items():
         try:
-            found[path] = float(row[column])
+            # Python would take 1_000 for a thousand.
+            found[path] = math.nan if "_" in row[column] else float(row[column])
         except ValueError:
             found[path] = math.nan
-        if not math.isfinite(found[path]):
+        if not abs(found[path]) <= _LARGEST:
             wrong.append(f"{row[column]!r} for {path}")
     if wrong:
         raise ValueError(
-            f"The column {column} of {file} must hold a finite number for each image, found "
-            f"{first_of(wrong)}. Fill these in, or take the images and their rows out."
+            f"The column {column} of {file} must hold a finite number for each image (in float32), "
+            f"found {first_of(wrong)}. Fill these in, or take the images and their rows out."
         )
     return found
 

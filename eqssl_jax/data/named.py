@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from eqssl_jax.data import readers
+from eqssl_jax.data import sources
 
 SUFFIXES = {".npz": "arrays", ".zip": "folder"}
 
@@ -28,12 +28,12 @@ def named(data: str, directory: str = "") -> tuple[str, str | None]:
         raise ValueError("--data is empty: give a folder, a .zip, an .npz, or a data set's name.")
     path = Path(data).expanduser()
     looks_like_path = "/" in data or path.suffix in SUFFIXES or data in (".", "..")
-    if data in readers.OPTIONS or not (looks_like_path or path.exists()):
+    if data in sources.NAMES or not (looks_like_path or path.exists()):
         return data, directory or None
     if directory:
         raise ValueError(
             f"{data} is a place, so it takes no directory beside it (found {directory!r}); the "
-            f"sources {', '.join(readers.OPTIONS)} and names of TFDS do."
+            f"sources {', '.join(sources.NAMES)} and names of TFDS do."
         )
     if not path.exists():
         raise FileNotFoundError(f"There is no {data}: expected a folder, a .zip or an .npz.")

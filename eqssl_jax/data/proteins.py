@@ -17,6 +17,7 @@ coordinates or equal sequence (bound and unbound structures, and the same protei
 Similar sequences are not found.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -67,7 +68,7 @@ def load(
       ValueError: for options out of range, data that cannot be read, or too little of it.
     """
     _check(points, scale, shortest, test, chains)
-    found, skipped = _read(directory, seed, corrupt, chains)
+    found, left_out = _read(directory, seed, corrupt, chains)
     long = [chain for chain in found if len(chain.atoms) >= shortest]
     group = groups(long)
     total = len(np.unique(group))
@@ -87,12 +88,12 @@ def load(
     rest, held = partition.carve(split, test, COMPLEX)
     splits = partition.with_validation({"train": rest, "test": held}, validation, COMPLEX)
     notes = [f"{len(long)} chains of {len({c.complex for c in long})} complexes in {total} groups"]
-    notes += [f"{len(found) - len(long)} chains shorter than {shortest} left out"]
-    notes += [f"{skipped} unreadable left out"] if skipped else []
+    left_out[f"chains shorter than {shortest}"] = len(found) - len(long)
     # Mean 0 and deviation 1: scaling by the network would turn padding into points, and scaling
     # each coordinate by its own deviation would not commute with rotations.
+    shape, left = (points, 4), {reason: count for reason, count in left_out.items() if count}
     return Dataset(
-        "proteins", (points, 4), (), (0.0,) * 4, (1.0,) * 4, splits, "; ".join(notes)
+        "proteins", shape, (), (0.0,) * 4, (1.0,) * 4, splits, "; ".join(notes), left
     )  # fmt: skip
 
 
@@ -146,17 +147,21 @@ def groups(chains: list[Chain]) -> Int[np.ndarray, " c"]:
 
 def _read(
     directory: str | Path | None, seed: int, corrupt: str, count: int
-) -> tuple[list[Chain], int]:
+) -> tuple[list[Chain], Counter[str]]:
     if directory is None:
-        return [source.generate(i, seed=seed) for i in range(count)], 0
+        return [source.generate(i, seed=seed) for i in range(count)], Counter()
     path = Path(directory)
     if not path.exists():
         raise FileNotFoundError(
             f"There is no {path}: proteins are read from an .npz file of Cα coordinates or a "
             f"folder of PDB and mmCIF files, or generated without a directory."
         )
-    read_all = structures.read_folder if path.is_dir() else source.read_npz
-    return read_all(path, corrupt=corrupt)
+    if path.is_dir():
+        return structures.read_folder(path, corrupt=corrupt)
+    if not path.is_file():
+        raise ValueError(f"{path} is no folder or file of data: expected {structures.EXPECTED}.")
+    found, skipped = source.read_npz(path, corrupt=corrupt)
+    return found, Counter({"chains with coordinates that are not finite": skipped})
 
 
 def _check(points: int, scale: float, shortest: int, test: float, chains: int) -> None:

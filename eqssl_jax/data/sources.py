@@ -1,13 +1,25 @@
 """The one entry point to all data sets: find the images, cut the splits, place them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from eqssl_jax.data import arrays, checks, fruits, partition, pipeline, proteins, readers, shapes
-from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax import names
+from eqssl_jax.data import (
+    arrays,
+    bloodcells,
+    checks,
+    folder,
+    fruits,
+    outside,
+    partition,
+    pipeline,
+    proteins,
+    shapes,
+)
+from eqssl_jax.data.base import Dataset, Source, Split
 
 # Published per-channel statistics of the training images.
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -23,6 +35,36 @@ _STATISTICS = {
 _TOGETHER = {"bloodcells": "photograph"}
 
 
+class Reader(NamedTuple):
+    """A built-in source: its function, where its directory points, and the options it knows."""
+
+    read: Callable[..., Source]
+    directory: str
+    options: tuple[str, ...]
+
+
+_READERS = {
+    "folder": Reader(
+        folder.read_folder, "an ImageFolder or a .zip of one", ("classes", "manifest", "factors")
+    ),
+    "fruits360": Reader(
+        fruits.read_fruits, "the folder of manifest.csv and the images", ("varieties",)
+    ),
+    "bloodcells": Reader(
+        bloodcells.read_bloodcells,
+        "the folder of the tables and photographs of BCCD",
+        ("task", "margin"),
+    ),
+}
+_RENDERED = {
+    "shapes": ("train_size", "test_size", "out_of_range_size", "task", "outlines"),
+    "proteins": ("points", "scale", "shortest", "test", "chains"),
+}
+# Built-in names; any other is one of TFDS.
+NAMES = (*_RENDERED, *_READERS, "arrays")
+_TFDS = ("train_split", "test_split", "crop_boxes", "margin")
+
+
 def load(
     *,
     name: str,
@@ -33,6 +75,7 @@ def load(
     on_device: str | bool = "auto",
     corrupt: str = "error",
     limit: int | None = None,
+    views: int | None = None,
     **options: Any,
 ) -> Dataset:
     """Load a data set by name.
@@ -47,15 +90,24 @@ def load(
     | "bloodcells"  | see `bloodcells.read_bloodcells`      | of `bloodcells.read_bloodcells` |
     | "imagenet100" | TFDS's data_dir                       | of `tfds.read_tfds`             |
     | any other     | TFDS's data_dir                       | of `tfds.read_tfds`             |
+    | "module:name" | given to your function, if it asks    | given to your function          |
 
-    Grey images become RGB. "validation" is carved from "train" (`partition.carve`); "test" is the
-    set's own. STL-10 also has "unlabeled": its unlabeled images and the training images.
+    "module:name" is a function of your own that takes the options (and `directory` and `seed`, if
+    it has parameters of these names) and returns a mapping of named splits: "train", and if there
+    are any "test" and "unlabeled", each an array of images, uint8 [N, H, W, 3], [N, H, W, 1] or
+    [N, H, W], or a pair (images, labels) with integers [N]; and "classes", names, if you like.
+
+    Labels are optional. Grey images become RGB. "validation" is carved from "train"
+    (`partition.carve`); "test" is the set's own. "unlabeled" (STL-10, and arrays that have it) is
+    the unlabeled images and the training images.
 
     Args:
       name: see the table.
       directory: see the table.
       size: bring images to size × size pixels (short side scaled bilinearly with antialiasing, then
         the centre cut out); None keeps them, if they are all of one size. 32 for shapes by default.
+      views: with size=None, the size that files which differ in size, or have more than 512 × 512
+        pixels, are brought to; None refuses images that differ in size.
       seed: which images "shapes" renders and which chains "proteins" generates; nothing else
         depends on it.
       validation: fraction of the training images held out; every class must keep two.
@@ -63,7 +115,7 @@ def load(
         the host, "auto" keeps them on the device up to 2 GiB. "shapes" and "proteins" are always on
         the device.
       corrupt: "error" stops at an image that cannot be decoded and names it; "skip" decodes every
-        image once at the start, leaves out the bad ones and counts them in `Dataset.notes`.
+        image once at the start, leaves out the bad ones and counts them in `Dataset.left_out`.
       limit: at most so many images of each split, validation counted as train; a fixed choice.
       **options: arguments of the source.
 
@@ -72,34 +124,83 @@ def load(
       ValueError: for values or data that cannot be used, with what was found and the fix.
     """
     checks.arguments(name, size, on_device, corrupt, limit)
+    directory = None if directory is None else Path(directory).expanduser()
+    if name in _RENDERED:
+        checks.options(name, options, _RENDERED[name])
+        return checks.dataset(
+            _rendered(name, directory, size, seed, validation, corrupt, limit, options)
+        )
+    source = read(
+        name, directory, size=size, corrupt=corrupt, views=views, seed=seed, options=options
+    )
+    source = source._replace(
+        splits={key: _limited(split, limit) for key, split in source.splits.items()}
+    )
+    return finish(name=name, source=source, validation=validation, on_device=on_device)
+
+
+def _rendered(
+    name: str,
+    directory: str | Path | None,
+    size: int | None,
+    seed: int,
+    validation: float,
+    corrupt: str,
+    limit: int | None,
+    options: dict[str, Any],
+) -> Dataset:
+    """Shapes and proteins, which always live on the device."""
     if name == "shapes":
         if directory is not None or limit is not None:
             raise ValueError(
                 f"shapes are rendered: they take no directory (found {directory}), and train_size "
                 f"and test_size instead of limit (found {limit})."
             )
-        checks.options(name, options, readers.OPTIONS[name])
         return shapes.load(size=size, seed=seed, validation=validation, **options)
-    if name == "proteins":
-        if size is not None or limit is not None:
-            raise ValueError(
-                f"proteins are point clouds: they take no size (found {size}) and no limit (found "
-                f"{limit}), but the options points and, when generated, chains."
-            )
-        checks.options(name, options, readers.OPTIONS[name])
-        return proteins.load(
-            directory=directory, seed=seed, validation=validation, corrupt=corrupt, **options
+    if size is not None or limit is not None:
+        raise ValueError(
+            f"proteins are point clouds: they take no size (found {size}) and no limit (found "
+            f"{limit}), but the options points and, when generated, chains."
         )
-    splits, classes, notes = readers.read(name, directory, size, corrupt, options)
-    splits = {key: _limited(split, limit) for key, split in splits.items()}
-    return finish(
-        name=name,
-        splits=splits,
-        classes=classes,
-        validation=validation,
-        on_device=on_device,
-        notes=notes,
+    return proteins.load(
+        directory=directory, seed=seed, validation=validation, corrupt=corrupt, **options
     )
+
+
+def read(
+    name: str,
+    directory: str | Path | None,
+    *,
+    size: int | None,
+    corrupt: str,
+    views: int | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] = {},
+) -> Source:
+    """What the reader of a name (neither shapes nor proteins) finds; arguments as of `load`.
+
+    Raises:
+      FileNotFoundError: if the data is not there.
+      ValueError: without a directory that is needed, for unknown options, and as the reader.
+    """
+    if names.is_outside(name):
+        return _sized(outside.read_outside(name, directory, seed, options), size)
+    reader = _READERS.get(name)
+    where = "an .npz file" if name == "arrays" else reader.directory if reader else ""
+    if where and directory is None:
+        raise ValueError(f"The data set {name!r} needs directory, the path of {where}.")
+    if name == "arrays":
+        checks.options(name, options, ())
+        return _sized(arrays.read_npz(Path(str(directory))), size)
+    if reader is not None:
+        checks.options(name, options, reader.options)
+        root = Path(str(directory))
+        return reader.read(root, size=size, corrupt=corrupt, views=views, **options)
+    checks.options(name, options, _TFDS)
+    # tensorflow_datasets takes a second to import, and most runs do not need it.
+    from eqssl_jax.data import tfds
+
+    return tfds.read_tfds(name, directory, size=size, corrupt=corrupt, views=views, **options)
 
 
 def from_arrays(
@@ -127,29 +228,19 @@ def from_arrays(
     splits = {"train": arrays.make_split(images, labels, "images")}
     if test_images is not None:
         splits["test"] = arrays.make_split(test_images, test_labels, "test_images")
-    if size is not None:
-        splits = {key: arrays.resized(split, size) for key, split in splits.items()}
-    return finish(
-        name=name, splits=splits, classes=classes, validation=validation, on_device=on_device
-    )
+    source = _sized(Source(splits, checks.texts(classes, "classes")), size)
+    return finish(name=name, source=source, validation=validation, on_device=on_device)
 
 
-def finish(
-    *,
-    name: str,
-    splits: Mapping[str, Split],
-    classes: tuple[str, ...],
-    validation: float,
-    on_device: str | bool,
-    notes: str = "",
-) -> Dataset:
-    """From the streamed splits of a source to a `Dataset`: check, carve, place, measure."""
-    classes = checks.classes(name, splits, classes)
+def finish(*, name: str, source: Source, validation: float, on_device: str | bool) -> Dataset:
+    """From what a reader found to a `Dataset`: check, carve, place, measure."""
+    classes = checks.classes(name, source.splits, source.classes)
+    notes = "; ".join(source.notes)
     if name == "fruits360":
-        splits, note = fruits.hold_out_arcs(splits, validation)
+        splits, note = fruits.hold_out_arcs(source.splits, validation)
         notes = "; ".join(text for text in (notes, note) if text)
     else:
-        splits = partition.with_validation(splits, validation, _TOGETHER.get(name))
+        splits = partition.with_validation(source.splits, validation, _TOGETHER.get(name))
     checks.trainable(name, splits["train"], classes)
     if "unlabeled" in splits:
         splits["unlabeled"] = partition.concatenate(splits["unlabeled"], splits["train"])
@@ -160,7 +251,9 @@ def finish(
     if on_device:
         splits = {key: pipeline.to_device(split) for key, split in splits.items()}
     mean, std = _STATISTICS.get(name) or pipeline.statistics(splits["train"])
-    return Dataset(name, shape, classes, mean, std, splits, notes)
+    return checks.dataset(
+        Dataset(name, shape, classes, mean, std, splits, notes, source.left_out, source.sizes)
+    )
 
 
 def _limited(split: Split, limit: int | None) -> Split:
@@ -184,3 +277,11 @@ def _image_shape(splits: Mapping[str, Split]) -> tuple[int, int, int]:
             "all images to one size."
         )
     return shapes_found["train"]
+
+
+def _sized(source: Source, size: int | None) -> Source:
+    """A source of arrays, its images brought to a size."""
+    if size is None:
+        return source
+    splits = {key: arrays.resized(split, size) for key, split in source.splits.items()}
+    return source._replace(splits=splits)

@@ -1,18 +1,25 @@
 """Cα atoms of PDB and mmCIF files: the only file that imports gemmi, and only inside functions."""
 
-import os
+import gzip
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eqssl_jax.data.chains import Chain
+from eqssl_jax.data.chains import Chain, positions
+from eqssl_jax.data.listing import list_files, read_file
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
+EXPECTED = (
+    "a folder of files that end in .pdb, .ent, .cif or .mmcif (or these with .gz), or an .npz file "
+    "of Cα coordinates"
+)
 
 
-def read_folder(root: Path, *, corrupt: str = "error") -> tuple[list[Chain], int]:
-    """The chains of all structures below a folder, and how many files were left out.
+def read_folder(root: Path, *, corrupt: str = "error") -> tuple[list[Chain], Counter[str]]:
+    """The chains of all structures below a folder, and what was left out, by reason.
 
     Files end in .pdb, .ent, .cif or .mmcif, or one of these and .gz. Of each the first model is
     read, of each residue the first alternative location: ATOM records, and MSE (selenomethionine),
@@ -22,23 +29,29 @@ def read_folder(root: Path, *, corrupt: str = "error") -> tuple[list[Chain], int
     Raises:
       FileNotFoundError: if there is no such file.
       ImportError: without gemmi, with how to install it.
-      ValueError: (corrupt="error") naming a file that cannot be read or has no Cα atom; with
-        corrupt="skip" such files are counted, and it is an error if none is left.
+      ValueError: (corrupt="error") naming a file that cannot be read, has no Cα atom, or an atom
+        without finite coordinates; with corrupt="skip" such files are counted, and it is an error
+        if none is left.
     """
-    files = _files(root)
+    listing = list_files(root, SUFFIXES + tuple(f"{end}.gz" for end in SUFFIXES), EXPECTED)
+    if not listing.files:
+        raise FileNotFoundError(f"There is no structure in {root}: expected {EXPECTED}.")
     chains: list[Chain] = []
     skipped = 0
-    for path in files:
-        within = path.relative_to(root).parts
+    for parts, name in listing.files.items():
         try:
-            chains += read_structure(path, within[0])
+            chains += read_structure(Path(name), parts[0])
         except ValueError:
             if corrupt == "error":
                 raise
             skipped += 1
     if not chains:
-        raise ValueError(f"None of the {len(files)} structures in {root} has a Cα atom.")
-    return chains, skipped
+        raise ValueError(
+            f"None of the {len(listing.files)} structures in {root} has a Cα atom with finite "
+            f"coordinates."
+        )
+    left_out = listing.left_out + Counter({"unreadable structures": skipped})
+    return chains, left_out
 
 
 def read_structure(path: Path, complex_name: str) -> list[Chain]:
@@ -49,7 +62,9 @@ def read_structure(path: Path, complex_name: str) -> list[Chain]:
     """
     gemmi = _gemmi()
     try:
-        structure = gemmi.read_structure(str(path))
+        content = read_file(str(path))
+        content = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+        structure = _structure(gemmi, content, path.name.lower().removesuffix(".gz"))
     except Exception as error:  # gemmi raises RuntimeError, ValueError, OSError, …
         raise ValueError(
             f"{path} cannot be read as a PDB or mmCIF file ({error}): repair or remove it, or "
@@ -63,7 +78,8 @@ def read_structure(path: Path, complex_name: str) -> list[Chain]:
             if found:
                 atoms, letters = zip(*found, strict=True)
                 sequence = "".join(letters).encode()
-                chains.append(Chain(np.array(atoms, np.float32), complex_name, sequence))
+                where = f"{path}, chain {chain.name},"
+                chains.append(Chain(positions(np.array(atoms), where), complex_name, sequence))
     if not chains:
         raise ValueError(
             f"{path} has no Cα atom in its first model: it holds no protein (or is no PDB or mmCIF "
@@ -85,15 +101,33 @@ def _alphas(gemmi: Any, chain: Any) -> list[tuple[list[float], str]]:
     return found
 
 
-def _files(root: Path) -> list[Path]:
-    every = (Path(at) / name for at, _, names in os.walk(root, followlinks=True) for name in names)
-    files = sorted(p for p in every if p.name.lower().removesuffix(".gz").endswith(SUFFIXES))
-    if not files:
-        raise FileNotFoundError(
-            f"There is no structure in {root}: expected files that end in {', '.join(SUFFIXES)} "
-            f"(or these with .gz), or an .npz file of Cα coordinates."
-        )
-    return files
+def _structure(gemmi: Any, content: bytes, name: str) -> Any:
+    """A parsed structure; gemmi reads a coordinate that is no number as 0, so that we look first.
+
+    Raises:
+      ValueError: naming the first atom with such a coordinate.
+    """
+    text = content.decode("utf-8", "replace")
+    if name.endswith((".cif", ".mmcif")):
+        document = gemmi.cif.read_string(text)
+        for block in document:
+            columns = [f"Cartn_{axis}" for axis in "xyz"]
+            for number, row in enumerate(block.find("_atom_site.", columns), start=1):
+                _check_numbers(list(row), f"atom {number} of _atom_site")
+        return gemmi.make_structure_from_block(document[0])
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith(("ATOM  ", "HETATM")):
+            _check_numbers([line[30:38], line[38:46], line[46:54]], f"line {number}")
+    return gemmi.read_pdb_string(text)
+
+
+def _check_numbers(texts: list[str], where: str) -> None:
+    try:
+        fits = all(math.isfinite(float(text)) for text in texts)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{where} has the coordinates {' '.join(texts)}, not finite numbers")
 
 
 def _gemmi() -> Any:

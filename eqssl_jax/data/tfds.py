@@ -5,15 +5,17 @@ The only file that imports tensorflow_datasets, and only inside functions.
 
 import hashlib
 import os
+from collections import Counter
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from eqssl_jax.data import boxes, imagenet100, partition
-from eqssl_jax.data.base import Split
-from eqssl_jax.data.encoded import Encoded, decoded
+from eqssl_jax.data import boxes, checks, partition
+from eqssl_jax.data.base import Source
+from eqssl_jax.data.encoded import Encoded, decoded, found_sizes, stored_size
 
 _UNLABELED = ("unlabelled", "unlabeled")
 _CACHED_FROM = 200_000  # labels of larger splits take minutes to read, and are kept on disk
@@ -26,20 +28,20 @@ def read_tfds(
     *,
     size: int | None,
     corrupt: str,
+    views: int | None = None,
     train_split: str = "train",
     test_split: str | None = None,
     crop_boxes: bool = False,
     margin: float = 0.1,
-) -> tuple[dict[str, Split], tuple[str, ...], str]:
-    """Streamed splits, class names and notes of a TFDS set with the features `image` and `label`.
+) -> Source:
+    """The splits of a TFDS set with the features `image` and `label`.
 
     Args:
       name: as TFDS names it ("cifar10", "cifar10:3.0.2", "cifar10_corrupted/fog_1"), or
         "imagenet100": the 100 classes of imagenet100.txt out of imagenet2012, numbered in the
         order of that file (Tian et al. 2020, arXiv:1906.05849).
       directory: TFDS's data_dir; None is ~/tensorflow_datasets, or $TFDS_DATA_DIR.
-      size: see `data.load`.
-      corrupt: "error" or "skip", see `data.load`.
+      size, corrupt, views: see `data.load`.
       train_split: TFDS split to train on. Only this one is used, also where a set has a validation
         split of its own (oxford_flowers102): ours is always carved from it.
       test_split: TFDS split to test on; None takes "test", else "validation" (imagenet2012), else
@@ -57,22 +59,25 @@ def read_tfds(
     builder = _builder("imagenet2012" if name == "imagenet100" else name, directory)
     chosen = _choose_splits(name, builder, train_split, test_split)
     classes = _class_names(name, builder)
-    splits, notes = {}, []
+    parts = {}
     for split, source_name in chosen.items():
         encoded = _encoded(builder, source_name, labeled=split != "unlabeled")
         if crop_boxes:
             encoded = _cropped(builder, source_name, encoded, margin)
-        if name == "imagenet100":
-            encoded, wanted = imagenet100.choose(encoded, classes)
-        splits[split], skipped = decoded(encoded, size=size, corrupt=corrupt)
-        if skipped:
-            notes.append(f"{skipped} of {encoded.size} {split} images are corrupt and left out")
+        parts[split] = _hundred(encoded, classes) if name == "imagenet100" else encoded
     if name == "imagenet100":
-        classes = wanted
+        classes = _imagenet100()
+    sizes = found_sizes(parts.values())
+    stored = stored_size(size, views, sizes)
+    notes: tuple[str, ...] = ()
+    splits, left_out = {}, Counter[str]()
+    for split, encoded in parts.items():
+        splits[split], bad = decoded(encoded, size=stored, corrupt=corrupt)
+        left_out.update(bad)
     if "test" not in splits:
         splits["train"], splits["test"] = partition.carve_test(splits["train"])
-        notes.append("test is 10 % of each class of train, held out by a fixed rule")
-    return splits, classes, "; ".join(notes)
+        notes = ("test is 10 % of each class of train, held out by a fixed rule",)
+    return Source(splits, classes, notes, left_out, sizes)
 
 
 def _builder(name: str, directory: str | Path | None) -> Any:
@@ -182,11 +187,40 @@ def _labels(builder: Any, split: str, source: Any) -> Int[np.ndarray, " n"]:
         kept = cache / "eqssl_jax" / "labels" / f"{place[:16]}.npy"
         if kept.exists():
             return np.load(kept)
-    labels = np.empty(len(source), np.int32)
+    found = np.empty(len(source), np.int64)
     for start in range(0, len(source), _READ):
         numbers = list(range(start, min(start + _READ, len(source))))
-        labels[numbers] = [record["label"] for record in source.__getitems__(numbers)]
+        found[numbers] = [record["label"] for record in source.__getitems__(numbers)]
+    labels = checks.class_labels(found, len(source), f"{builder.info.full_name}, split {split}")
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.save(kept, labels)
     return labels
+
+
+def _imagenet100() -> tuple[str, ...]:
+    """The 100 classes of ImageNet that contrastive papers train on when time is short."""
+    return tuple(resources.files("eqssl_jax.data").joinpath("imagenet100.txt").read_text().split())
+
+
+def _hundred(encoded: Encoded, classes: tuple[str, ...]) -> Encoded:
+    """The images of ImageNet-100's classes, numbered in the order of its list.
+
+    Raises:
+      ValueError: if the classes lack some of the list.
+    """
+    wanted = _imagenet100()
+    unknown = sorted(set(wanted) - set(classes))
+    if unknown or encoded.labels is None:
+        raise ValueError(f"imagenet2012 lacks the classes {unknown[:10]} of imagenet100.txt.")
+    number = np.full(len(classes), -1, np.int32)
+    number[[classes.index(name) for name in wanted]] = np.arange(len(wanted))
+    labels = number[encoded.labels]
+    chosen = np.flatnonzero(labels >= 0)
+    return Encoded(
+        size=len(chosen),
+        read=lambda index: encoded.read(chosen[index]),
+        where=lambda index: encoded.where(chosen[index]),
+        name=lambda index: encoded.name(chosen[index]),
+        labels=labels[chosen],
+    )

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.errors import InvalidRngError
 from jaxtyping import Array, Float
 
 from eqssl_jax.names import check_call
@@ -41,7 +42,14 @@ class Outside(nn.Module):
         return jnp.stack(each, axis=1).reshape(x.shape[0], -1)
 
     def _features(self, x: Float[Array, "m h w c"], train: bool) -> Float[Array, "m f"]:
-        y: Any = self.module(x, train=train)
+        try:
+            y: Any = self.module(x, train=train)
+        except InvalidRngError as error:
+            raise ValueError(
+                f"The encoder {self.title} draws random numbers that no key is given for ({error}):"
+                f" with dropout, train it without a target network (MoCo, BYOL), and let it draw "
+                f"under the name 'dropout' and where train=True alone."
+            ) from error
         shape, dtype = getattr(y, "shape", None), getattr(y, "dtype", None)
         floating = dtype is not None and jnp.issubdtype(dtype, jnp.floating)
         if (

@@ -27,7 +27,7 @@ def program(
     b is a symbol: the program takes any number of images. It holds its weights and the code for
     cpu, cuda and tpu, and runs without this package:
 
-        program = jax.export.deserialize(open("encoder.jax", "rb").read())
+        program = jax.export.deserialize(pathlib.Path("encoder.jax").read_bytes())
         features, embeddings = program.call(images)
 
     JAX reads programs of earlier versions for at least six months (its compatibility guarantee).

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eqssl_jax import data
-from eqssl_jax.data import named, partition, readers
+from eqssl_jax.data import named, partition, sources
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders.frozen import BATCH, Encoder
 from eqssl_jax.experiment.feature_files import Rows, Write, check_path, feature_file
@@ -57,6 +57,8 @@ def embed(
     folder, _ = run_folder(source, step)
     config = read_config(folder) if (folder / "checkpoints").is_dir() else None
     dataset = dataset_for(encoder, config, folder, images, directory, size, corrupt)
+    for reason, count in dataset.left_out.items():
+        print(f"{dataset.name}: {count:,} {reason} left out.", flush=True)
     if dataset.notes:
         print(f"{dataset.name}: {dataset.notes}.", flush=True)
     total = sum(split.size for split in dataset.splits.values())
@@ -103,10 +105,11 @@ def _dataset(name: str, directory: str | None, side: int, corrupt: str) -> Datas
     """A data set as its reader gives it: nothing that only training needs is asked of it."""
     if name in RENDERED:
         return data.load(name=name, directory=directory, size=side or None)
-    splits, classes, notes = readers.read(name, directory, side or None, corrupt, {})
-    first = next(iter(splits.values()))
+    source = sources.read(name, directory, size=side or None, corrupt=corrupt)
+    first = next(iter(source.splits.values()))
     shape = jax.eval_shape(first.read, first.pool, _inputs(first, np.arange(1))).shape[1:]
-    return Dataset(name, shape, classes, (), (), splits, notes)
+    notes = "; ".join(source.notes)
+    return Dataset(name, shape, source.classes, (), (), source.splits, notes, source.left_out)
 
 
 def _at_shape(dataset: Dataset, shape: tuple[int, ...] | None) -> Dataset:
@@ -147,7 +150,7 @@ def _encode(
 def _progress() -> Progress:
     """A line for each split on a terminal; nothing elsewhere."""
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     return Progress(
         *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
     )

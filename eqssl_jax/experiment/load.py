@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from eqssl_jax import names
-from eqssl_jax.encoders import frozen, host, program
-from eqssl_jax.encoders.frozen import Encoder
+from eqssl_jax.encoders import from_weights, frozen, host, program, weight_files
+from eqssl_jax.encoders.frozen import Encoder, compiled_encoder
 from eqssl_jax.training.stored import open_run
 
+WEIGHTS = "weights:"
 FORMS = (
     "the workdir of a run (runs/care, or runs/care@200 and runs/care@best for a step), a weights "
     "file (.safetensors, .pth), an exported program (encoder.jax, or its folder), or your own "
@@ -33,6 +34,8 @@ def load(
     | source                                 | options                                           |
     |----------------------------------------|---------------------------------------------------|
     | the workdir of a run                   | none; `step` or "@step" chooses the checkpoint    |
+    | a weights file, or "weights:FILE"      | of `encoders.from_weights`: mean, std (needed);   |
+    |                                        | heads, pool, image_size, position, part           |
     | "encoder.jax" or the folder of it      | none                                              |
     | "module:attribute", or the function    | `image_shape`, if it takes one size; and, if the  |
     |                                        | attribute has to be called first, its arguments   |
@@ -64,7 +67,10 @@ def _open(source: Any, step: int | str, batch: int, options: dict[str, Any]) -> 
         return _of_function(source, getattr(source, "__name__", type(source).__name__), options)
     if not isinstance(source, str | Path) or not str(source):
         raise ValueError(f"An encoder is named by {FORMS}; found {source!r}.")
-    path = Path(source).expanduser()
+    named_weights = str(source).startswith(WEIGHTS)
+    path = Path(str(source).removeprefix(WEIGHTS)).expanduser()
+    if named_weights or path.suffix in (".safetensors", *weight_files.PICKLES):
+        return _of_weights(path, options)
     if not path.exists() and names.is_outside(str(source)):
         return _of_name(str(source), options)
     if (path / program.FILE).exists() or path.suffix == Path(program.FILE).suffix:
@@ -99,6 +105,30 @@ def _of_run(workdir: Path, step: int | str) -> Encoder:
         mean=about.mean,
         std=about.std,
         classes=about.classes,
+    )
+
+
+def _of_weights(path: Path, options: dict[str, Any]) -> Encoder:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of weights {path}.")
+    lacking = [key for key in ("mean", "std") if key not in options]
+    if lacking:
+        raise ValueError(
+            f"{path} does not say how its images were normalised: give {' and '.join(lacking)}, "
+            f"one number a channel, of values in [0, 1]. ImageNet's are (0.485, 0.456, 0.406) and "
+            f"(0.229, 0.224, 0.225); with (0, 0, 0) and (1, 1, 1) it takes normalised images."
+        )
+    names.check_call(from_weights, str(path), "given its own options", path, **options)
+    network, variables, about = from_weights(path, **options)
+    return compiled_encoder(
+        network.layers,
+        variables["params"],
+        variables["batch_stats"],
+        name=path.stem,
+        origin=" ".join((f"the weights {path} ({about.family}).", *about.notes)),
+        image_shape=about.image_shape,
+        mean=about.mean,
+        std=about.std,
     )
 
 

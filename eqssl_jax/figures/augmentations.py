@@ -16,21 +16,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Measures = Mapping[str, Float[np.ndarray, " a"]]
-WAHBA = ("wahba", "wahba_per_root_n", "rotation_residual")
+PANELS = ("gamma", "rotation_residual", "invariance_error", "wahba_per_root_n")
 
 
 def augmentation_strips(
     methods: Mapping[str, Measures],
     path: str | Path,
     *,
-    measures: Sequence[str] = WAHBA,
+    measures: Sequence[str] = PANELS,
     floors: Mapping[str, Measures] = {},
 ) -> None:
     """A dot for each augmentation, by method: one panel a measure, with the mean and its spread.
 
     The bar beside the dots is mean ± 1 sd over augmentations. Floors are lines at their mean:
-    dashed the random encoder, dotted raw pixels. A share that no rotation explains near 1 says that
-    a small W is a small move, not a rotation; it is read beside W.
+    dashed the random encoder, dotted raw pixels. W² / n is the share that no rotation explains by
+    the invariance error: a small W with a share near 1 is a small move, not a rotation. γ and the
+    share therefore lead, and W stands last.
 
     Args:
       methods: method -> measure -> a number for each augmentation, [A]; A may differ. A method
@@ -55,7 +56,7 @@ def augmentation_strips(
             f"None of the methods {list(methods)} has a finite number of {', '.join(measures)}: "
             f"evaluate them with more images than the embedding has dimensions."
         )
-    figure, grid = panels(len(shown), most=3, width=2.9, height=0.95 + 0.42 * len(methods))
+    figure, grid = panels(len(shown), most=4, width=2.9, height=0.95 + 0.42 * len(methods))
     seen: set[str] = set()
     for axes, (measure, rows) in zip(grid, shown.items(), strict=True):
         levels = {floor: _finite(floor, measure, of) for floor, of in floors.items()}

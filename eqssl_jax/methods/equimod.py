@@ -24,19 +24,20 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
     With y a projection of the features by a head of its own, y_0 of the original image, y_t of
     view t and p_t the parameters of its draw, standardised over many draws,
 
-        ŷ_t = BN(W [y_0; V p_t]),   L = InfoNCE of all (ŷ_t, y_t), t = 1, 2, in one batch.
+        ŷ_t = BN(W [y_0; BN(V p_t)]),   L = InfoNCE of all (ŷ_t, y_t), t = 1, 2, in one batch.
 
     So the other view of the same image is among the negatives: a y that forgets the view would
     have to tell apart what is the same, and this is what keeps y from becoming invariant.
 
     Source: Devillers and Lefort 2023, arXiv:2211.01244. p comes straight from the draw: all its
     numbers, phases of cyclic ones as (cos, sin); where the authors add flags of what was applied,
-    the draw says so by itself.
+    the draw says so by itself. Their inner BN has a scale and a shift, which W and the outer BN
+    take over: W can scale its columns, and a constant is subtracted with the mean.
     """
     mean, std = _parameter_moments(recipe.sample)
     dimension = values.projector[-1]
     project = encoders.mlp(tuple(values.projector), last_batch_norm=True)
-    embed = encoders.mlp((values.parameters,))
+    embed = encoders.mlp((values.parameters,), last_batch_norm=True)
     predict = encoders.mlp((dimension,), last_batch_norm=True)
 
     def init(key: Key[Array, ""], seen: Views, original: Views) -> PyTree:

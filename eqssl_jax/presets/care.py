@@ -68,7 +68,6 @@ def contrastive(dataset: str, values: str = "paper") -> ConfigDict:
     elif dataset == "shapes":
         _shapes(config)
     elif dataset in ("folder", "arrays"):
-        config.data.size = 32
         config.model.encoder = "resnet18"
     return config
 

@@ -41,7 +41,6 @@ def factored(dataset: str) -> ConfigDict:
         )
     config = base()
     config.data.name = {"cub200": "caltech_birds2011"}.get(dataset, dataset)
-    config.data.size = 32
     config.recipe.name, config.recipe.options = "factors", ConfigDict(FACTORS_VIEWS)
     set_roles(config, ("rotate", "crop", *COLOURS))
     config.model.encoder, config.model.projector = "resnet_tiny", (256, 64)

@@ -94,7 +94,7 @@ RETRIEVAL = Study(
     figure=figures.retrieval,
     runs=_flowers,
     metrics=(
-        "neighbour_overlap", "neighbour_rank", "retrieved_hue_distance",
+        "neighbour_overlap", "neighbour_rank", "retrieved_hue_followed", "retrieved_hue_distance",
         "retrieved_hue_distance_before", *METRICS,
     ),
     notes=(_EQUIMOD,),

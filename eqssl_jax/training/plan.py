@@ -6,11 +6,14 @@ import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from eqssl_jax import views
+from eqssl_jax.data.description import describe
 from eqssl_jax.methods import Role, build_recipe, find, resolve
 from eqssl_jax.training.checks import compared_groups
-from eqssl_jax.training.setup import Setup, build_network
+from eqssl_jax.training.model import build_network
+from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.step import compile_step, make_step
 
 MIB = 2**20
@@ -28,11 +31,9 @@ def plan(run: Setup) -> dict[str, str]:
         for part, tree in state.params["network"].items()
     }
     return {
-        "data": f"{run.dataset.name}: "
-        + ", ".join(f"{name} {split.size:,}" for name, split in run.dataset.splits.items()),
+        **describe(run.dataset._replace(image_shape=run.stored_shape), run.dataset.image_shape),
         "images": " × ".join(map(str, run.dataset.image_shape))
         + (", on the device" if run.split.load is None else ", streamed from the host"),
-        **({"data notes": run.dataset.notes} if run.dataset.notes else {}),
         **{f"role of {part}": _role(part, line, run) for part, line in roles.items()},
         **{f"view set {name}": text for name, text in sets.items()},
         **{
@@ -49,7 +50,9 @@ def plan(run: Setup) -> dict[str, str]:
         "devices": f"{run.mesh.size} × {run.mesh.devices.flat[0].device_kind}; "
         f"each holds the whole state and a part of the batch",
         **_groups(run),
-        "checkpoints": f"every {run.save_every:,} steps; kNN every {run.knn_every:,}",
+        "checkpoints": f"every {run.save_every:,} steps"
+        + (f"; kNN every {run.knn_every:,}" if run.dataset.classes else ""),
+        **{f"note {number}": note for number, note in enumerate(run.notes, start=1)},
     }
 
 
@@ -115,7 +118,7 @@ def show(facts: dict[str, str], title: str) -> None:
     """Print the plan as a table."""
     table = Table(title=title, show_header=False)
     for name, text in facts.items():
-        table.add_row(name, text)
+        table.add_row(name, Text(text))  # no markup: class names and paths are the user's
     Console().print(table)
 
 

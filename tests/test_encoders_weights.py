@@ -1,0 +1,245 @@
+"""Files of weights: read, told apart, refused, written under others' names and read again."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from eqssl_jax import encoders
+from eqssl_jax.encoders import ViTSettings, resnet, vit
+from eqssl_jax.encoders.conv import Conv
+from eqssl_jax.encoders.families import detect
+from eqssl_jax.encoders.naming import from_torch_names, to_torch_names
+from eqssl_jax.encoders.network import assemble
+from eqssl_jax.encoders.norm import BatchNorm
+
+PLAIN = dict(mean=(0.0,) * 3, std=(1.0,) * 3)
+IMAGES = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3))
+
+
+def of_encoder(variables):
+    return {
+        "params": variables["params"]["encoder"],
+        "batch_stats": variables["batch_stats"].get("encoder", {}),
+    }
+
+
+def network(kind):
+    """Small networks, one of each kind of layers: basic blocks, bottlenecks, transformers."""
+    if kind == "vit":
+        return assemble(vit.ViT(16, 2, 2), **PLAIN)
+    if kind == "vit_more":
+        settings = ViTSettings(registers=3, layer_scale=0.5, pool="mean")
+        return assemble(vit.ViT(16, 1, 2, settings, gated=True), **PLAIN)
+    block = resnet.Bottleneck if kind == "bottleneck" else resnet.BasicBlock
+    stem = "imagenet" if kind == "bottleneck" else "cifar"
+    module = resnet.ResNet(block, (1,) * 4, (4, 4, 8, 8), stem, Conv, BatchNorm)
+    return assemble(module, **PLAIN)
+
+
+@cache
+def arrays(kind):
+    """Random arrays of a network under their names in files; statistics are positive."""
+    shapes = jax.eval_shape(lambda key: network(kind).init(key, (16, 16, 3)), jax.random.key(0))
+    rng = np.random.default_rng(0)
+    values = jax.tree.map(lambda s: rng.uniform(0.1, 0.4, s.shape).astype(np.float32), shapes)
+    return to_torch_names(of_encoder(values), steps=7)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(kind, change=lambda state: state):
+        path = tmp_path / f"{kind}.safetensors"
+        save_file(change(dict(arrays(kind))), path)
+        return path
+
+    return save
+
+
+HEADS = {"vit": 2, "vit_more": 2, "basic": None, "bottleneck": None}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_out_and_in_again_is_the_same_network(saved, kind):
+    options = dict(pool="mean") if kind == "vit_more" else {}
+    _, variables, info = encoders.from_weights(saved(kind), **PLAIN, heads=HEADS[kind], **options)
+    again = to_torch_names(of_encoder(variables), steps=7)
+    assert list(again) == list(arrays(kind))
+    for name, value in arrays(kind).items():
+        np.testing.assert_array_equal(again[name], value, err_msg=name)
+    template = jax.eval_shape(lambda key: network(kind).init(key, (16, 16, 3)), jax.random.key(0))
+    assert jax.tree.structure(of_encoder(variables)) == jax.tree.structure(of_encoder(template))
+    assert info.features == (16 if "vit" in kind else 32 if kind == "bottleneck" else 8)
+    assert info.image_shape == ((16, 16, 3) if "vit" in kind else (224, 224, 3))
+
+
+def test_names_and_shapes_are_torchvisions():
+    built = encoders.build(encoder="resnet18", stem="imagenet", projector=(), **PLAIN)
+    shapes = jax.eval_shape(lambda key: built.init(key, (64, 64, 3)), jax.random.key(0))
+    zeros = jax.tree.map(lambda s: np.broadcast_to(np.float32(0), s.shape), shapes)
+    state = to_torch_names(of_encoder(zeros))
+    assert state["layer2.0.downsample.0.weight"].shape == (128, 64, 1, 1)
+    assert state["layer2.0.downsample.1.running_var"].shape == (128,)
+    assert state["bn1.num_batches_tracked"].dtype == np.int64
+    assert len(state) == 120  # torchvision's 122 less the classifier's
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "model.", "state_dict.module.", "backbone.", "teacher.backbone."]
+)
+def test_wrapped_files_are_unwrapped(prefix):
+    wrapped = {prefix + name: value for name, value in arrays("basic").items()}
+    wrapped |= {"head.mlp.0.weight": np.zeros((3, 3)), "optimizer.state.0.exp_avg": np.zeros(2)}
+    family = detect(wrapped, "file")
+    assert set(family.arrays) == set(arrays("basic"))
+    assert family.left_out == ("head.mlp.0.weight", "optimizer.state.0.exp_avg")
+
+
+def test_two_networks_in_a_file_need_a_choice():
+    both = {
+        f"{part}.{name}": value + (part == "teacher")
+        for part in ("student", "teacher")
+        for name, value in arrays("vit").items()
+    }
+    with pytest.raises(
+        ValueError, match=r"several encoders, under student, teacher.*part='teacher'"
+    ):
+        detect(both, "file")
+    chosen = detect(both, "file", part="teacher").arrays["norm.bias"]
+    np.testing.assert_array_equal(chosen, arrays("vit")["norm.bias"] + 1)
+
+
+def drop(name):
+    return lambda state: {key: value for key, value in state.items() if key != name}
+
+
+def put(name, value):
+    return lambda state: state | {name: value}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [
+        ("basic", drop("layer3.0.bn2.bias"), r"layer3.0.bn2.bias \[8\] is missing"),
+        ("basic", put("extra.weight", np.zeros((2, 3), np.float32)), r"extra.weight \[2, 3\]"),
+        (
+            "basic",
+            put("layer2.0.bn1.running_mean", np.zeros(5, np.float32)),
+            r"layer2.0.bn1.running_mean has shape \[5\], and \[4\] was expected",
+        ),
+        (
+            "basic",
+            put("bn1.weight", np.full(4, np.nan, np.float32)),
+            "4 of 4 numbers of bn1.weight",
+        ),
+        ("basic", drop("conv1.weight"), "conv1.weight.*is missing.*another architecture"),
+        ("vit", drop("blocks.1.attn.qkv.bias"), r"blocks.1.attn.qkv.bias \[48\] is missing"),
+        ("vit", drop("cls_token"), "cls_token.*is missing.*another architecture"),
+        ("vit", put("pos_embed", np.zeros((1, 8, 16), np.float32)), "8 entries.*no square"),
+        (
+            "vit",
+            lambda state: {"encoder.w": state["cls_token"]},
+            "no encoder that is known.*encoder.w",
+        ),
+    ],
+)
+def test_files_that_do_not_fit_name_the_array(saved, kind, change, words):
+    with pytest.raises(ValueError, match=words) as error:
+        encoders.from_weights(saved(kind, change), **PLAIN, heads=HEADS[kind])
+    assert f"{kind}.safetensors" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        ("vit", {}, "width is no multiple of 64.*set heads"),
+        ("vit", dict(heads=3), "heads is 3.*16"),
+        ("vit", dict(heads=2, pool="max"), "pool is 'max'"),
+        ("vit", dict(heads=2, position="nearest"), "position is 'nearest'"),
+        ("vit", dict(heads=2, image_size=30), "image_size is 30.*multiples of 4"),
+        ("basic", dict(heads=2), "no heads"),
+    ],
+)
+def test_settings_that_do_not_fit_the_file(saved, kind, options, words):
+    with pytest.raises(ValueError, match=words):
+        encoders.from_weights(saved(kind), **PLAIN, **options)
+
+
+def test_damaged_and_foreign_files(tmp_path, saved):
+    whole = saved("vit").read_bytes()
+    for count in (0, 4, 100, len(whole) - 40):
+        path = tmp_path / f"cut{count}.safetensors"
+        path.write_bytes(whole[:count])
+        with pytest.raises(ValueError, match=rf"cut{count}.*damaged, cut short"):
+            encoders.read_weights(path)
+    (tmp_path / "weights.npy").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"weights.npy.*safetensors"):
+        encoders.read_weights(tmp_path / "weights.npy")
+    with pytest.raises(FileNotFoundError, match="is a folder"):
+        encoders.read_weights(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no.safetensors does not exist"):
+        encoders.read_weights(tmp_path / "no.safetensors")
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(ValueError, match="no arrays"):
+        encoders.read_weights(tmp_path / "empty.safetensors")
+
+
+class Bomb:
+    def __reduce__(self):
+        return print, ("this code must not run",)
+
+
+def test_pickles_give_tensors_and_never_code(tmp_path, capsys):
+    torch = pytest.importorskip("torch", reason="pickles are read with torch")
+    path = tmp_path / "weights.pth"
+    tensors = {name: torch.tensor(value) for name, value in arrays("vit").items()}
+    torch.save({"epoch": 3, "model": tensors}, path)
+    read = encoders.read_weights(path)
+    assert set(read) == {f"model.{name}" for name in tensors}
+    np.testing.assert_array_equal(read["model.norm.bias"], arrays("vit")["norm.bias"])
+    torch.save({"model": tensors, "code": Bomb()}, path)
+    with pytest.raises(ValueError, match=r"refused.*run code") as error:
+        encoders.read_weights(path)
+    assert "must not run" not in capsys.readouterr().out
+    assert "\n" not in str(error.value)
+    torch.save(tensors, path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        encoders.read_weights(path)
+
+
+def test_half_precisions_are_widened(tmp_path):
+    path = tmp_path / "half.safetensors"
+    values = {"a": np.ones(3, np.float16), "b": np.asarray(jnp.full(2, 1.5, jnp.bfloat16))}
+    save_file(values, path)
+    read = encoders.read_weights(path)
+    assert {value.dtype for value in read.values()} == {np.dtype("float32")}
+    np.testing.assert_array_equal(read["b"], [1.5, 1.5])
+
+
+def test_training_starts_from_a_file_at_another_size(saved):
+    started = network("vit").init(jax.random.key(5), (24, 16, 3))
+    loaded = encoders.start_from(saved("vit"), started)
+    assert loaded["params"]["encoder"]["positions"].shape == (6, 4, 16)
+    np.testing.assert_array_equal(
+        loaded["params"]["encoder"]["norm"]["bias"], arrays("vit")["norm.bias"]
+    )
+    assert jax.tree.structure(loaded) == jax.tree.structure(started)
+    with pytest.raises(ValueError, match=r"init_from.*blocks.0.attn.proj.bias \[16\] is missing"):
+        encoders.start_from(saved("basic"), started)
+
+
+def test_conv_tiny_and_projectors_have_names_too():
+    built = encoders.build(encoder="conv_tiny", projector=(8, 4), **PLAIN)
+    variables = jax.eval_shape(lambda key: built.init(key, (16, 16, 3)), jax.random.key(0))
+    values = jax.tree.map(lambda s: np.zeros(s.shape, np.float32), variables)
+    names = to_torch_names(of_encoder(values))
+    assert names["conv2.weight"].shape == (32, 16, 3, 3)
+    every = to_torch_names(values)
+    assert every["projector.dense1.weight"].shape == (8, 128)
+    back = from_torch_names(every, variables, "file")
+    assert jax.tree.structure(back) == jax.tree.structure(variables)
