@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
-from eqssl_jax import data, methods
+from eqssl_jax import data, encoders, methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders import Network
@@ -159,6 +159,8 @@ def setup(
     check_budget(config, steps)
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
+    if config.model.init_from:
+        network = encoders.starting_from(network, config.model.init_from)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
