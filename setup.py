@@ -46,6 +46,7 @@ setup(
     install_requires=REQUIRES,
     extras_require={
         "test": [
+            "hypothesis>=6.100",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",

@@ -83,17 +83,19 @@ def sources(folder: Path) -> dict[str, tuple[str, ...]]:
 def standard(name: str, known: dict[str, tuple[str, ...]]) -> list[str]:
     """The command line of a config at the size of this script."""
     config = f"--config={ROOT / 'configs' / name}"
-    source = mutations.parsed(["main", config]).data.name
-    clouds = ("--config.model.encoder=deepset",) if source == "proteins" else ()
-    return ["main", config, *SMALL, *clouds, *known.get(source, ())]
+    read = mutations.parsed(["main", config])
+    present = {key for key, _ in mutations.leaves(read)}
+    small = [line for line in SMALL if line.removeprefix("--config.").split("=")[0] in present]
+    clouds = ["--config.model.encoder=deepset"] if read.data.name == "proteins" else []
+    return ["main", config, *small, *clouds, *known.get(read.data.name, ())]
 
 
 def mutate(argv: list[str], binary: str, most: int, tally: mutations.Tally) -> list[list[str]]:
     """Try everything on one config; command lines worth trying for real."""
     config = mutations.parsed(argv)
     dataset = None
-    if config.data.name in ("imagenet100", "cifar10"):
-        pixels = np.random.default_rng(0).integers(0, 256, (60, 64, 64, 3)).astype(np.uint8)
+    if config.data.name == "imagenet100":
+        pixels = np.random.default_rng(0).integers(0, 256, (60, 256, 256, 3)).astype(np.uint8)
         dataset = data.from_arrays(pixels, np.arange(60) % 3, pixels[:9], np.arange(9) % 3)
     mutations.before_a_run(config, binary, dataset=dataset)
     tries = [
@@ -116,11 +118,9 @@ def mutate(argv: list[str], binary: str, most: int, tally: mutations.Tally) -> l
             mutations.before_a_run(made, binary, name, dataset)
 
         found = mutations.outcome(action, name)
-        if found[0] == "accepted" and textual and isinstance(value, str) and value != "":
-            typed = mutations.parsed(line)  # "3" is a number there, and so on
-            if not isinstance(_at(typed, name), str):
-                found = ("refused", name)
-        tally.add(" ".join(line[:2]), name, text if textual else value, found)
+        if found[0] == "accepted" and textual and _at(mutations.parsed(line), name) != value:
+            continue  # the text means something else: "3" is a number, and "nan" may be a name
+        tally.add(line[1], name, value, found, text if textual else None)
         lines.append(line)
     return lines
 

@@ -1,6 +1,7 @@
 """How a binary ends: one paragraph for a mistake of the user, a traceback for one of ours."""
 
 import functools
+import os
 import sys
 import textwrap
 from collections.abc import Callable
@@ -17,6 +18,11 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resu
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
+def workdir() -> str:
+    """The folder of --workdir, with ~ for the user's own folder; "" without the flag."""
+    return os.path.expanduser(WORKDIR.value or "")
+
+
 @functools.cache
 def planned() -> tuple[Any, Any]:
     """The flags --config and --dry_run, of every binary that asks for them; defined once."""
@@ -30,6 +36,11 @@ def planned() -> tuple[Any, Any]:
         ),
         flags.DEFINE_bool("dry_run", False, "Print what would be done and stop."),
     )
+
+
+def overridden() -> list[str]:
+    """The settings of the config that flags have changed, by their dotted names."""
+    return list(config_flags.get_override_values(flags.FLAGS["config"]))
 
 
 def run_config(
@@ -50,7 +61,7 @@ def run_config(
         if dry_run.value:
             plan(config.value)
         else:
-            run(config.value, WORKDIR.value or "")
+            run(config.value, workdir())
 
     run_command(action, argv)
 
@@ -83,11 +94,13 @@ def parsed(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]
     """
     entries = [argument for argument in argv if overrides.is_entry(argument)]
     argv = [argument for argument in argv if argument not in entries]
-    sys.argv = argv  # where ml_collections looks for settings
+    given, sys.argv = sys.argv, argv  # where ml_collections looks for settings
     try:
         left = values(argv)
     except Exception as error:  # whatever the code of a config file raises
         raise ValueError(overrides.mistake(argv) or _reason(error, argv)) from error
+    finally:
+        sys.argv = given
     if "config" in values and values["config"].value is not None:
         config = values["config"].value
         if not isinstance(config, ConfigDict):  # ml_collections keeps an error of reading it

@@ -7,6 +7,7 @@ instant.
 """
 
 import json
+import re
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -23,6 +24,7 @@ from eqssl_jax.settings import (
     numbers,
     shown,
     text,
+    where,
     whole,
     wholes,
 )
@@ -39,11 +41,14 @@ LARGEST_IMAGE = 4096  # side in pixels
 SCHEMA: Schema = {
     "seed": whole(0, "of weights, order of images, and draws"),
     "data": dict(
-        name=text(
-            "cifar10",
-            "a TFDS name, or imagenet100, shapes, arrays, folder, …; or module:function",
-            longest=200,
-            empty=False,
+        name=where(
+            text(
+                "cifar10",
+                "a TFDS name, or imagenet100, shapes, arrays, folder, …; or module:function",
+                longest=200,
+            ),
+            lambda name: re.fullmatch(r"[\w./:,=+-]+", name) is not None,
+            "a name of letters, digits and . / : , = + -",
         ),
         directory=text("", "the file or folder of arrays and folder, the data_dir of TFDS"),
         size=whole(
@@ -65,6 +70,12 @@ SCHEMA: Schema = {
             0, "of streamed data: processes that decode; 0: threads of this one", high=256
         ),
         buffered=whole(4, "of streamed data: batches read ahead", low=1, high=1024),
+        changed=choice(
+            "refuse",
+            "of a run that goes on or is evaluated: whether other data than it was trained on are "
+            "taken as they are (accept)",
+            ("refuse", "accept"),
+        ),
         seed=whole(0, "which images are rendered (shapes); apart from the seed of training"),
         options=free("arguments of one source, e.g. train_size of shapes"),
     ),
@@ -90,9 +101,13 @@ SCHEMA: Schema = {
             most=16,
         ),
         projector_batch_norm=flag(True, "BatchNorm after every hidden layer of the projector"),
+        projector_last_batch_norm=flag(
+            False, "BatchNorm without scale and shift after the projector's last layer"
+        ),
         compute_dtype=choice(
             "float32", "of the encoder; parameters and losses stay float32", ("float32", "bfloat16")
         ),
+        init_from=text("", "a file of weights that the encoder starts training from; empty: none"),
         vit=dict(  # of vision transformers alone
             patch=whole(4, "side of a patch in pixels; 16 is usual at 224 px", low=1, high=256),
             pool=choice("cls", "features: the class token, or the patches' mean", ("cls", "mean")),
@@ -161,6 +176,12 @@ SCHEMA: Schema = {
         batch_size=whole(256, "images in a step", low=2, high=2**20),
         epochs=number(400.0, "passes over the images", low=0, high=1e6),
         steps=whole(0, "if positive, the budget in steps instead of epochs"),
+        init_from=text(
+            "",
+            "WORKDIR, WORKDIR@best or WORKDIR@STEP of a run, or FILE.safetensors, whose weights "
+            "are the start",
+        ),
+        init_parts=choice("encoder", "what init_from gives", ("encoder", "encoder_and_projector")),
         steps_per_dispatch=whole(
             10,
             "steps in one program when data is on a device that is no CPU",
@@ -205,11 +226,10 @@ SCHEMA: Schema = {
         train_images=whole(
             2048, "of the training split, for the probe and as neighbours", low=10, high=10**7
         ),
-        held_out=text(
+        held_out=choice(
             "validation",
             "the split of every number; test: to check the advice itself",
-            longest=200,
-            empty=False,
+            ("validation", "test"),
         ),
         held_out_images=whole(1024, "of it", low=8, high=10**7),
         ladder_images=whole(128, "of it, for ladders", low=2, high=10**7),
@@ -233,6 +253,8 @@ def checked(config: ConfigDict) -> ConfigDict:
     """
     values = check(config.to_dict(), SCHEMA)
     for name, overrides in values["runs"].items():
+        if {"/", "\\"} & set(name):
+            raise ValueError(f"config.runs has a run {shown(name)}; its name is that of a folder.")
         values["runs"][name] = check(overrides, SCHEMA, f"config.runs.{name}", partial=True)
     return ConfigDict(values).lock()
 

@@ -4,9 +4,17 @@
 
 A setting of the config is changed by its name: --config.optimizer.learning_rate=0.001
 
+Started again, the command goes on from the last checkpoint. It may change the place of the data
+(--config.data.directory), how they are read (data.workers, data.buffered), train.log_every,
+train.keep, evaluation.*, and make the run longer (train.epochs or train.steps): a cosine then
+goes on as that of the longer run. Other settings belong to another --workdir; so do other data,
+unless --config.data.changed=accept. --config.train.init_from=WORKDIR[@best|@STEP] starts from the
+encoder of another run.
+
 On several hosts the same command is started once on each. The processes of a SLURM step and the
 hosts of a Cloud TPU slice find each other; others are told: --coordinator=HOST:PORT --processes=N
---process=I. The exit status is 75 where training was asked to stop (SIGTERM, Ctrl-C) and has saved.
+--process=I. The exit status is 75 where training was asked to stop (SIGTERM, Ctrl-C, a closed
+terminal) and has saved.
 """
 
 from pathlib import Path
@@ -39,13 +47,13 @@ def run(config: Any, workdir: str) -> None:
     from eqssl_jax.experiment import run as experiment
 
     with processes.leaving():
-        experiment.run(config, Path(workdir))
+        experiment.run(config, Path(workdir), overridden=command.overridden())
 
 
 def plan(config: Any) -> None:
     from eqssl_jax.experiment import run as experiment
 
-    experiment.show_plans(config)
+    experiment.show_plans(config, overridden=command.overridden())
 
 
 def main(argv: list[str]) -> None:

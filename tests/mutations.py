@@ -18,6 +18,7 @@ from ml_collections import ConfigDict, config_flags
 from eqssl_jax import command
 from eqssl_jax.advice.prepare import prepare
 from eqssl_jax.experiment.run import expand
+from eqssl_jax.settings import shown
 from eqssl_jax.training.setup import setup
 
 NAN, INF = math.nan, math.inf
@@ -37,7 +38,7 @@ NONSENSE = {
 # Where such a value has a meaning after all: pattern of the setting's name, and test of the value.
 MEANINGFUL = (
     (r"(^|\.)(seed|steps|log_every|knn_every|save_every)$", lambda v: v == 10**9),
-    (r"directory$|equivariance\.recipe$|care_recipe$", lambda v: v == ""),
+    (r"directory$|recipe$", lambda v: v == ""),
     (r"directory$", lambda v: v in ("abc", "[bold]x[/none]")),
     (r"(step_epochs|byol\.hidden|prediction\.hidden|advice\.parts)$", lambda v: v == []),
     (r"blur_sigma$|solarize$", lambda v: v == []),
@@ -45,7 +46,12 @@ MEANINGFUL = (
     (r"_images$|outlines$|classes$|test_split$|manifest$", lambda v: v is None),
     (r"(role|roles|role_weights|sharing|runs|options|recipe_options)$", lambda v: v == {}),
     (r"options\.seeds$", lambda v: v == [10**9]),
-    (r"(^|\.)(epochs|warmup_epochs)$", lambda v: False),
+    (r"^runs$", lambda v: v == {"no such": {}}),  # a run that changes nothing
+    (r"options\.\w*(images|queries)$", lambda v: v == 10**9),  # at most so many
+    # Names of parts and of a second recipe are looked up only by what uses them.
+    (r"advice\.parts$", lambda v: all(isinstance(part, str) for part in v)),
+    (r"recipe_options$", lambda v: isinstance(v, dict) and ESCAPES not in v),
+    (r"(equivariance|evaluation)\.recipe$", lambda v: isinstance(v, str) and v.isprintable()),
 )
 
 
@@ -159,10 +165,15 @@ class Tally:
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
 
-    def add(self, where: str, name: str, value: object, found: tuple[str, str]) -> None:
+    def add(
+        self, where: str, name: str, value: object, found: tuple[str, str], line: object = None
+    ) -> None:
+        """Judge a mutation by its value; `line` is the text that was given for it, if any."""
         kind, text = found
         if kind == "accepted":
             kind = "meaningful" if is_meaningful(name, value) else "accepted nonsense"
         self.counts[kind] += 1
         if kind not in ("refused", "meaningful"):
-            self.faults.append(f"{kind}: {where} {name} = {value!r:.80} {text[:300]}")
+            self.faults.append(
+                f"{kind}: {where} {name} = {shown(value)} {shown(line)} {text[:300]}"
+            )

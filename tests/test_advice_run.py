@@ -9,14 +9,16 @@ import pytest
 from ml_collections import ConfigDict
 from tiny_advice import equal, tiny
 
+from eqssl_jax import methods
 from eqssl_jax.advice import advise, show_plan
 from eqssl_jax.advice.candidates import candidates
 from eqssl_jax.advice.halving import survivors
 from eqssl_jax.advice.output import roles_text
 from eqssl_jax.advice.prepare import decided_by
+from eqssl_jax.config import checked
 from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
-from eqssl_jax.training.loop import LOCK
+from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.workdir import locked
 
 # The package's name `run` is this file's module, not a function of it.
@@ -25,11 +27,17 @@ prepare_file = importlib.import_module("eqssl_jax.advice.prepare")
 FILES = {"config.json", "advice.json", "advice.md", "advice.csv", "advice.png", "roles.py"}
 
 
+def stand_in(config, *, roles=(), **rest):
+    """`setup` with the data, network and budget of `tiny`."""
+    del rest
+    return tiny()._replace(config=methods.resolved(checked(config), roles=roles))
+
+
 @pytest.fixture(autouse=True)
 def miniature(monkeypatch):
     """The data, network and budget of `tiny` in place of what a config names."""
     for file in (run_file, prepare_file):
-        monkeypatch.setattr(file, "setup", lambda config, **k: tiny()._replace(config=config))
+        monkeypatch.setattr(file, "setup", stand_in)
 
 
 def config_of(**changes):
@@ -52,7 +60,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("advice") / "whole"
     with pytest.MonkeyPatch.context() as patch:
         for file in (run_file, prepare_file):
-            patch.setattr(file, "setup", lambda config, **k: tiny()._replace(config=config))
+            patch.setattr(file, "setup", stand_in)
         return folder, start(folder)
 
 
@@ -244,14 +252,17 @@ def test_the_advised_roles_are_a_config_that_can_be_pasted():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"advice__seeds": 1}, r"config\.advice\.seeds is 1; it must be at least 2"),
+        ({"advice__seeds": 1}, r"config\.advice\.seeds is 1; it must be a whole number from 2"),
         ({"advice__rungs": 2}, r"config\.advice\.rungs is 2"),
         ({"advice__most": 1}, r"config\.advice\.most is 1"),
         ({"advice__confidence": 1.0}, r"config\.advice\.confidence is 1\.0"),
         ({"advice__held_out": "train"}, r"config\.advice\.held_out = 'train'"),
         ({"advice__held_out_images": 4}, r"config\.advice\.held_out_images is 4"),
-        ({"advice__roles": ("rotate",)}, r"config\.advice\.roles names"),
-        ({"objectives__equivariance__recipe": "factors"}, r"equivariance\.recipe = 'factors'"),
+        ({"advice__roles": ("rotate",)}, r"config\.advice\.roles is .*rotate"),
+        (
+            {"advice__roles": ("rotational",), "objectives__equivariance__recipe": "factors"},
+            r"equivariance\.recipe = 'factors'",
+        ),
         (
             {"advice__roles": ("rotational",), "objectives__equivariance__splits": 3},
             r"equivariance\.splits = 3 equal groups",

@@ -12,12 +12,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def command(*arguments, timeout=600):
+def command(*arguments, timeout=600, **variables):
     """Run a module as a user would: on one device, not on the eight that tests pretend to have."""
     return subprocess.run(
         [sys.executable, "-m", *map(str, arguments)],
         capture_output=True, text=True, cwd=ROOT, timeout=timeout, check=False,
-        env={**os.environ, "XLA_FLAGS": ""},
+        env={**os.environ, "XLA_FLAGS": "", **variables},
     )  # fmt: skip
 
 
@@ -155,3 +155,18 @@ def test_the_plan_says_what_would_happen_and_trains_nothing(tmp_path):
     for text in ("rotational", "FLOPs per step", "MiB working", "resnet_tiny", "64 "):
         assert text in shown.stdout
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_training_with_64_bits_enabled(tmp_path):
+    arguments = [
+        "eqssl_jax.main", "--config=configs/care.py:shapes", f"--workdir={tmp_path / 'run'}",
+        "--config.train.steps=2", "--config.train.batch_size=16", "--config.train.log_every=1",
+        "--config.objectives.equivariance.splits=4", "--config.model.encoder=conv_tiny",
+        "--config.model.projector=(8, 4)", "--config.knn.bank=50", "--config.knn.queries=20",
+    ]  # fmt: skip
+    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_ENABLE_X64": "1"}
+    ended = command(*arguments, **quick)
+    assert ended.returncode == 0, ended.stderr
+    again = command(*arguments, **quick)  # its checkpoint is read, too
+    assert "Training is finished: step 2 of 2" in again.stdout, again.stderr

@@ -49,7 +49,7 @@ def test_splits_are_known_in_any_case(tmp_path, train, test):
 def test_two_folders_of_one_split_are_refused(tmp_path):
     for split in ("train", "Training"):
         pictures(tmp_path / split / "a")
-    with pytest.raises(ValueError, match="train and Training: keep one"):
+    with pytest.raises(ValueError, match="Training and train: keep one"):
         load(tmp_path)
 
 

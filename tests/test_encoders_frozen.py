@@ -1,5 +1,7 @@
 """An encoder gives each image its features, however many there are and whichever array they are."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,6 +58,18 @@ def test_arrays_of_jax_stay_there_and_are_traced():
     np.testing.assert_allclose(inside, EXPECTED[:3], rtol=1e-5, atol=1e-5)
     slope = jax.grad(lambda x: frozen(x).sum())(jnp.asarray(IMAGES[:1]))
     np.testing.assert_allclose(slope.ravel(), WEIGHTS.sum(1), rtol=1e-4, atol=1e-5)
+
+
+def test_one_that_normalises_nothing_takes_normalised_images():
+    bare = dataclasses.replace(encoder(), mean=(0.0,) * 3, std=(1.0,) * 3)
+    np.testing.assert_allclose(
+        bare(IMAGES * 6 - 3)[:, 0],
+        (encoder()(IMAGES) * 6)[:, 0] + bare(0 * IMAGES - 3)[:, 0],
+        rtol=1e-3,
+        atol=1e-3,
+    )
+    with pytest.raises(ValueError, match="before any normalisation"):
+        encoder()(IMAGES * 6 - 3)
 
 
 def on_host(images):

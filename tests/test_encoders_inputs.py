@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from eqssl_jax import encoders
 from eqssl_jax.encoders.inputs import check_images
 
 SHAPE = (8, 6, 3)
@@ -55,6 +56,7 @@ def test_good_images_pass():
         check_images(GOOD.astype(dtype), SHAPE)
     check_images(altered(1.2), SHAPE)  # bicubic interpolation overshoots
     check_images(GOOD)
+    check_images(altered(-3), SHAPE, unit_range=False)
     check_images(np.full((3, 5, 4), -40, np.float32), (5, 4))  # clouds are in ångström
 
 
@@ -64,3 +66,11 @@ def test_shapes_are_checked_while_tracing():
     with pytest.raises(ValueError, match="found int32"):
         jax.eval_shape(lambda x: check_images(x), jnp.ones((1, 2, 2, 3), jnp.int32))
     jax.jit(lambda x: check_images(x, SHAPE))(altered(np.nan))  # values are not known here
+
+
+def test_a_network_refuses_bytes_and_other_channels():
+    built = encoders.build(encoder="conv_tiny", projector=(), mean=(0.5,) * 3, std=(0.2,) * 3)
+    with pytest.raises(ValueError, match="found uint8"):
+        built.encode({}, {}, np.zeros((1, 8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="normalises 3 channels"):
+        jax.eval_shape(lambda x: built.encode({}, {}, x), jnp.zeros((1, 8, 8, 1)))

@@ -24,6 +24,14 @@ pytestmark = pytest.mark.skipif(
     reason=f"no reference values in {FOLDER}: set EQSSL_JAX_PRETRAINED to the folder that has them",
 )
 TOLERANCE = 2e-5  # of the reference's rms
+# One of each family, and each rule of resizing.
+QUICK = {
+    ("resnet18", "small_variance"),
+    ("vit", "at_48x24"),
+    ("dinov2", "at_24"),
+    ("dinov2_reg4", ""),
+    ("mae_finetuned", ""),
+}
 
 
 @cache
@@ -47,6 +55,16 @@ def keys():
 def variants():
     """(model, variant) of all keys: "dinov2/at_24/timm/cls" is ("dinov2", "at_24/timm")."""
     return sorted({(key.split("/")[0], "/".join(key.split("/")[1:-1])) for key in keys()})
+
+
+def cases():
+    """All variants where the folder is named; else the quick ones, and small ones as slow tests."""
+    everything = "EQSSL_JAX_PRETRAINED" in os.environ
+    for model, variant in variants():
+        large = model in ("resnet50", "vit_tiny_patch16_224", "dinov2_vits14_reg4")
+        skipped = pytest.mark.skip(reason="large: set EQSSL_JAX_PRETRAINED to check it")
+        marks = [] if everything or (model, variant) in QUICK else [pytest.mark.slow]
+        yield pytest.param(model, variant, marks=[skipped] if large and not everything else marks)
 
 
 def size_of(variant, native):
@@ -116,7 +134,7 @@ def expected_positions(value, model):
     return value[:, prefix:]
 
 
-@pytest.mark.parametrize(("model", "variant"), variants())
+@pytest.mark.parametrize(("model", "variant"), list(cases()))
 def test_outputs_meet_the_original_code(tmp_path, model, variant):
     path = tmp_path / "weights.safetensors"
     save_file(tensors(model, variant), path)

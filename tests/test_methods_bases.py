@@ -208,8 +208,7 @@ def test_equimod_predicts_from_the_original_and_the_draw():
     still, gain, predictions, truths = project(original.features[0]), 0.0, [], []
     for v in range(2):
         y = np.asarray(unit(project(seen.features[v])))
-        dense = head["embed"]["dense1"]
-        p = vector[v] @ dense["kernel"] + dense["bias"]
+        p = normed(vector[v] @ head["embed"]["dense1"]["kernel"])
         joined = np.concatenate([still, p], axis=1)
         predicted = np.asarray(unit(normed(joined @ head["predict"]["dense1"]["kernel"])))
         predictions.append(predicted)

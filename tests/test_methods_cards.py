@@ -77,6 +77,18 @@ def test_an_entry_is_completed_and_a_role_has_its_usual_one():
     assert "prediction_rotate" not in methods.build(again).objectives
 
 
+def test_another_method_for_a_role_takes_its_settings_along():
+    config = small()
+    config.roles.crop = "rotational"
+    config.objectives.equivariance.splits = 4
+    config.objectives.equivariance.method = "two_view_care"  # as a flag would
+    found = methods.resolved(config).objectives.equivariance.to_dict()
+    assert found == methods.entry("two_view_care", splits=4)
+    config.objectives.equivariance.images = 4  # not a default that was left over
+    with pytest.raises(ValueError, match="has no setting 'images'"):
+        methods.resolved(config)
+
+
 def test_the_order_of_entries_does_not_matter():
     """JSON sorts them; heads and draws of a resumed run must be those it started with."""
     config = small(equimod=methods.entry("equimod", projector=(4,), parameters=2))

@@ -436,6 +436,14 @@ def test_the_recipes_are_those_of_their_sources():
     assert (twins.objectives.barlow_twins.weight, twins.model.encoder) == (0.1, "resnet50")
     equimod = presets.method("byol", "cifar10,equimod,equimod_recipe")
     assert (equimod.optimizer.learning_rate, equimod.target.momentum) == (2.0, 0.996)
+    own = presets.method("simclr", "cifar10,equimod,equimod_recipe")
+    assert (own.optimizer.trust, own.optimizer.clip) == (1e-3, False)
+    assert own.model.projector_last_batch_norm and not equimod.model.projector_last_batch_norm
+    stl = presets.method("simclr", "stl10")
+    assert (stl.data.size, stl.recipe.options.size) == (96, 32)
+    imagenet = presets.method("simclr", "imagenet100")
+    assert imagenet.objectives.info_nce.temperature == 0.2
+    assert imagenet.evaluation.options.care_rate == 30
     assert (equimod.objectives.equimod.weight, equimod.objectives.equimod.temperature) == (1.0, 0.2)
 
 

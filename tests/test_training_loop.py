@@ -25,6 +25,7 @@ from eqssl_jax.training import checkpoint
 from eqssl_jax.training import inputs as training_inputs
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.inputs import batches
+from eqssl_jax.training.kept import best_step
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.optimizer import permissive
@@ -163,7 +164,8 @@ def test_what_is_logged(tmp_path):
     knn = [row["step"] for row in rows if "validation_knn" in row]
     assert losses == [2, 4, 6, 8, 10, 12]
     assert knn == [4, 8, 12]
-    assert {"step", "loss", "info_nce", "gradient_norm", "learning_rate"} == set(rows[0])
+    named = {"step", "loss", "info_nce", "gradient_norm", "embedding_spread", "learning_rate"}
+    assert named == set(rows[0])
     assert all(0 <= row["validation_knn"] <= 1 for row in rows if "validation_knn" in row)
 
 
@@ -183,7 +185,7 @@ def test_latest_and_best_checkpoints_are_kept(tmp_path, monkeypatch):
     train(run, tmp_path)
     manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
     assert sorted(manager.all_steps()) == [4, 12]
-    assert checkpoint.best_step(manager) == 4
+    assert best_step(manager) == 4
     with pytest.raises(FileNotFoundError, match="step 8"):
         checkpoint.restore(manager, run.init(), 8)
     assert int(checkpoint.restore(manager, run.init(), 4).step) == 4

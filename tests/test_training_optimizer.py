@@ -117,7 +117,7 @@ def test_bad_optimizer(changes, message):
     [
         ({"schedule": "cosin"}, "choose constant, cosine or step"),
         ({"learning_rate": 0.0}, "must be positive"),
-        ({"warmup_epochs": 100.0}, "shorten it"),
+        ({"warmup_epochs": -1.0}, "must not be negative"),
     ],
 )
 def test_bad_schedule(changes, message):

@@ -1,6 +1,7 @@
 """A run is rebuilt from its workdir alone, and its statistics are its own."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -8,11 +9,17 @@ import pytest
 from ml_collections import ConfigDict
 from test_training_loop import equal
 
-from eqssl_jax import presets
+from eqssl_jax import methods, presets
+from eqssl_jax.data.base import Dataset
+from eqssl_jax.experiment.reopen import stored_setup
+from eqssl_jax.training import setup as set_up
+from eqssl_jax.training.initial import started_from
 from eqssl_jax.training.loop import train
-from eqssl_jax.training.provenance import read_provenance
+from eqssl_jax.training.notes import batch_note, notes
+from eqssl_jax.training.provenance import read_provenance, seen_in_training
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.stored import open_run
+from eqssl_jax.training.workdir import read_config
 
 
 def arrays(path, seed=0, count=48, bright=255):
@@ -37,6 +44,10 @@ def config(directory, **changes) -> ConfigDict:
     return made
 
 
+EMPTY = Dataset("arrays", (8, 8, 3), (), (0.5,) * 3, (0.2,) * 3, {})
+encoded = jax.jit(lambda encode, images: encode(images))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """(workdir, its set-up, the state at its end, the file of its data)."""
@@ -49,15 +60,15 @@ def trained(tmp_path_factory):
 def test_the_network_is_rebuilt_without_the_data(trained):
     workdir, run, state, file = trained
     images = np.asarray(run.split.read(run.split.pool, np.arange(4)))
-    before = run.encoder(state)(images)
+    before = encoded(run.encoder(state), images)
     hidden = file.rename(file.with_suffix(".gone"))
     try:
         found = open_run(workdir)
     finally:
         hidden.rename(file)
     equal(found.state, state)
-    equal(found.encoder()(images), before)
-    assert set(found.layers()(images)) >= {"features", "embedding"}
+    equal(encoded(found.encoder(), images), before)
+    assert set(jax.eval_shape(found.layers(), images)) >= {"features", "embedding"}
     kept = found.trained_on
     assert (kept.name, kept.input_shape, kept.channels) == ("arrays", (8, 8, 3), 3)
     assert not kept.clouds
@@ -70,13 +81,13 @@ def test_the_network_is_rebuilt_without_the_data(trained):
 def test_statistics_stay_those_of_training_when_the_data_change(trained):
     workdir, run, state, file = trained
     images = np.asarray(run.split.read(run.split.pool, np.arange(4)))
-    before = run.encoder(state)(images)
+    before = encoded(run.encoder(state), images)
     darker = arrays(file.with_name("darker.npz"), count=64, bright=40)
     other = setup(config(darker), workdir=workdir)
     assert other.dataset.mean == run.dataset.mean
-    equal(other.encoder(state)(images), before)
+    equal(encoded(other.encoder(state), images), before)
     untrained = setup(config(darker))
-    assert np.abs(untrained.encoder(state)(images)[0] - before[0]).max() > 1e-3
+    assert np.abs(encoded(untrained.encoder(state), images)[0] - before[0]).max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -133,4 +144,161 @@ def test_what_is_kept_is_what_was_read(trained):
     assert {name: split["count"] for name, split in kept.splits.items()} == {
         name: split.size for name, split in trained[1].dataset.splits.items()
     }
-    assert jax.tree.leaves(kept.splits)
+
+
+def rewritten(file, name, change):
+    """A copy of an .npz with other arrays."""
+    with np.load(file) as found:
+        whole = {key: found[key].copy() for key in found.files}
+    np.savez(file.with_name(name), **(whole | change(whole)))
+    return file.with_name(name)
+
+
+def relabelled(whole):
+    whole["labels"][:3] = (whole["labels"][:3] + 1) % 3
+    return whole
+
+
+def grown(whole):
+    return {
+        "images": np.concatenate([whole["images"], whole["images"][::-1][:6]]),
+        "labels": np.concatenate([whole["labels"], whole["labels"][:6]]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"), [(relabelled, "3 images relabelled"), (grown, "6 images added")]
+)
+def test_changed_data_are_refused_with_what_differs_unless_accepted(
+    trained, tmp_path, change, difference, capsys
+):
+    workdir, _, _, file = trained
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy)
+    other = rewritten(file, f"{change.__name__}.npz", change)
+    further = config(other, train__steps=2)
+    with pytest.raises(ValueError, match=difference) as error:
+        train(setup(further, workdir=copy), copy)
+    assert "--config.data.changed=accept" in str(error.value)
+    with pytest.raises(ValueError, match=difference):
+        stored_setup(copy, {"data.directory": str(other)})
+    accepted = config(other, data__changed="accept")
+    before = read_provenance(copy)
+    train(setup(accepted, workdir=copy), copy)
+    assert difference in capsys.readouterr().out
+    after = read_provenance(copy)
+    assert (after.mean, after.std) == (before.mean, before.std)
+    assert after.splits != before.splits
+    assert after.earlier == (before.fingerprint,)
+    # What was accepted once is what is compared with from now on.
+    train(setup(further, workdir=copy), copy)
+    with pytest.raises(ValueError, match="are not those that"):
+        train(setup(config(file), workdir=copy), copy)
+
+
+def test_data_may_move(trained, tmp_path):
+    workdir, _, state, file = trained
+    copy, moved = tmp_path / "run", tmp_path / "moved.npz"
+    shutil.copytree(workdir, copy)
+    shutil.copy(file, moved)
+    equal(train(setup(config(moved), workdir=copy), copy), state)
+    assert read_config(copy).data.directory == str(moved)
+    moved.unlink()
+    set_up._dataset.cache_clear()
+    with pytest.raises(FileNotFoundError, match=r"moved\.npz.* --config\.data\.directory="):
+        stored_setup(copy)
+    assert stored_setup(copy, {"data.directory": str(file)}).split.size == 36
+
+
+def test_test_images_that_were_trained_on_are_counted(tmp_path, capsys):
+    file = arrays(tmp_path / "data.npz")
+    twice = rewritten(
+        file, "twice.npz", lambda w: {"test_images": w["images"], "test_labels": w["labels"]}
+    )
+    run = setup(config(twice))
+    present = run.provenance()
+    assert seen_in_training(present, present) == run.split.size == 36
+
+
+def test_a_run_of_an_older_version_is_converted_if_that_is_accepted(trained, tmp_path):
+    workdir, _, _, file = trained
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy)
+    (copy / "data.json").unlink()
+    for refused in (
+        lambda: stored_setup(copy),
+        lambda: train(setup(config(file), workdir=copy), copy),
+    ):
+        with pytest.raises(ValueError, match=r"has no data\.json.* --config\.data\.changed=accept"):
+            refused()
+    stored_setup(copy, {"data.changed": "accept"})
+    assert read_provenance(copy) == read_provenance(workdir)
+
+
+def test_checkpoints_without_their_config_are_not_continued(trained, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(trained[0], copy)
+    (copy / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"has checkpoints but no config\.json"):
+        train(setup(config(trained[3]), workdir=copy), copy)
+    with pytest.raises(OSError, match=r"no config\.json"):
+        open_run(copy)
+
+
+def start(source, **changes):
+    """The set-up of a run that starts from another, and its state before the first step."""
+    run = setup(config(changes.pop("file"), train__init_from=str(source), **changes))
+    return run, started_from(run.config, run.mesh, run.init())
+
+
+def test_a_run_starts_from_the_encoder_of_another(trained, tmp_path):
+    workdir, source, state, _ = trained
+    file = arrays(tmp_path / "other.npz", seed=3, bright=90)
+    run, begun = start(f"{workdir}@best", file=file)
+    assert run.config.train.init_from == f"{workdir}@best"
+    assert run.dataset.mean == source.dataset.mean  # what the encoder is used to
+    equal(begun.params["network"]["encoder"], state.params["network"]["encoder"])
+    equal(begun.batch_stats["encoder"], state.batch_stats["encoder"])
+    equal(begun.params["network"]["projector"], run.init().params["network"]["projector"])
+    assert int(begun.step) == 0
+    _, both = start(workdir, file=file, train__init_parts="encoder_and_projector")
+    equal(both.params["network"], state.params["network"])
+    assert run.provenance().mean == source.dataset.mean
+
+
+def test_what_does_not_fit_is_named_before_training(trained, tmp_path):
+    workdir, *_, file = trained
+    start(workdir, file=file, model__projector=(8, 5))  # its own projector may be any
+    with pytest.raises(ValueError, match=r"The projector of .*\[8, 4\] there, .*\[8, 5\] here"):
+        start(
+            workdir, file=file, model__projector=(8, 5), train__init_parts="encoder_and_projector"
+        )
+    with pytest.raises(ValueError, match=r"The encoder of .* does not fit .*absent"):
+        start(workdir, file=file, model__encoder="resnet_tiny")
+    with pytest.raises(FileNotFoundError, match=r"nowhere.* has no data\.json"):
+        start(tmp_path / "nowhere", file=file)
+    with pytest.raises(ValueError, match=r"step '7' of .* is not kept"):
+        start(f"{workdir}@7", file=file)
+
+
+def test_what_the_settings_come_to_is_said(trained):
+    file = trained[3]
+    short = setup(config(file, train__steps=20, optimizer__warmup_epochs=10.0))
+    told = " ".join(short.notes)
+    assert "warm-up lasts 10 steps, half of this run, instead of the 40" in told
+    assert float(short.schedule(10)) == pytest.approx(short.config.optimizer.learning_rate)
+    assert "temperature 0.5" in told
+    assert not any("warm-up" in note or "Warning" in note for note in setup(config(file)).notes)
+    rate = f"{short.config.optimizer.learning_rate:g}"
+    assert f"learning rate stays {rate}" in batch_note(short.config, short.method)
+
+
+def test_small_groups_are_warned_of_and_a_batch_size_says_what_follows():
+    made = presets.with_care(presets.contrastive("arrays"))
+    made.train.batch_size, made.objectives.equivariance.splits = 64, 16
+    built = methods.build(made)
+    (warning,) = (note for note in notes(made, built, EMPTY, 10, 1000) if "Warning" in note)
+    assert "have 4 images each" in warning
+    assert "sum over the 3 others of a group" in batch_note(made, built)
+    made.train.batch_size = 256
+    assert not any("Warning" in note for note in notes(made, methods.build(made), EMPTY, 10, 1000))

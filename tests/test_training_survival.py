@@ -24,8 +24,10 @@ from toys import linear_network
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.integrity import DamagedError, IncompatibleError, checksum
 from eqssl_jax.training.interruption import listening
-from eqssl_jax.training.loop import LOCK, train
+from eqssl_jax.training.kept import best_step
+from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import batched, make_mesh
+from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.records import Records, read_records
 from eqssl_jax.training.workdir import WriteError, claim, locked, read_config
 
@@ -212,7 +214,7 @@ def test_a_score_that_is_none_costs_no_checkpoint(tmp_path):
     assert int(train(small(steps=20), tmp_path).step) == 20
     assert not (tmp_path / "damaged").exists()
     manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
-    assert checkpoint.best_step(manager) != 12
+    assert best_step(manager) != 12
 
 
 @pytest.mark.parametrize(

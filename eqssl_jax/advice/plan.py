@@ -20,7 +20,7 @@ def show_plan(config: ConfigDict) -> None:
     for part, line in tables[0].table.items():
         tried = [c.changed[1] for c in tables if c.changed and c.changed[0] == part]
         table.add_row(part, line.role, ", ".join(tried) or "nothing")
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(table)
     seeds, images = config.advice.seeds, config.train.batch_size * run.steps
     halved = len(tables) > config.advice.most

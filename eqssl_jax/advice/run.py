@@ -24,7 +24,8 @@ from eqssl_jax.advice.prepare import decided_by, prepare
 from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
-from eqssl_jax.training.loop import LOCK, check_finite
+from eqssl_jax.training.loop import check_finite
+from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.state import TrainState
@@ -61,13 +62,12 @@ def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
                 f"Another process is at work on the advice in {workdir}: wait until it has ended, "
                 f"or use another --workdir."
             )
-        return _advise(config, workdir, run, tables)
+        return _advise(workdir, run, tables)
 
 
-def _advise(
-    config: ConfigDict, workdir: Path, run: Setup, tables: list[Candidate]
-) -> dict[str, Any]:
+def _advise(workdir: Path, run: Setup, tables: list[Candidate]) -> dict[str, Any]:
     metric = decided_by(run)
+    config = run.config  # complete, as folders hold it
     # Folders with checkpoints refuse another config, before it replaces that of the whole.
     for folder in sorted(workdir.glob("seed_*/round_*")):
         claim(folder, config)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.options import RANGES
-from eqssl_jax.settings import accept
+from eqssl_jax.settings import accept, shown
 
 _MOST_LABELS = 2**31 - 1  # of int32
 _NAMED = 10  # classes named in an error
@@ -229,7 +229,8 @@ def options(name: str, options: Mapping[str, Any], known: Sequence[str]) -> None
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(
-            f"The data set {name!r} has no options {unknown}; it knows {list(known) or 'none'}."
+            f"The data set {shown(name)} (config.data.name) has no options {unknown}; it knows "
+            f"{list(known) or 'none'}."
         )
     for key, value in options.items():
         accept(f"config.data.options.{key}", value, RANGES[key])

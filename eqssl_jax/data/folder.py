@@ -191,17 +191,15 @@ def _split_folders(files: Files, root: Path) -> tuple[dict[str, str], list[str]]
     tops = sorted({path[0] for path in files if len(path) > 1})
     named: dict[str, list[str]] = {}
     for folder in tops:
-        if _split_name(folder):
-            named.setdefault(_split_name(folder), []).append(folder)
+        if name := _split_name(folder):
+            named.setdefault("train" if name in _TRAIN else name, []).append(folder)
     for folders in named.values():
         if len(folders) > 1:
             raise ValueError(
                 f"{printable(root)} holds {' and '.join(map(printable, folders))}: keep one."
             )
-    train = [named[name][0] for name in _TRAIN if name in named]
+    train = named.get("train", [])
     test = [named[name][0] for name in _TEST if name in named]
-    if len(train) > 1:
-        raise ValueError(f"{printable(root)} holds {' and '.join(train)}: keep one of them.")
     if test and not train:
         raise ValueError(
             f"{printable(root)} holds {[printable(name) for name in tops[:10]]} but no train "

@@ -1,7 +1,5 @@
 """The one entry point to all data sets: find the images, cut the splits, place them."""
 
-import contextlib
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ from eqssl_jax.data import (
     checks,
     folder,
     fruits,
+    outside,
     partition,
     pipeline,
     proteins,
@@ -64,11 +63,6 @@ _RENDERED = {
 # Built-in names; any other is one of TFDS.
 NAMES = (*_RENDERED, *_READERS, "arrays")
 _TFDS = ("train_split", "test_split", "crop_boxes", "margin")
-_CONTRACT = (
-    "a function that is called with config.data.options (and directory, seed, if it has parameters "
-    "of these names) and returns a mapping of named splits, train among them: each an array of "
-    "images, uint8 [N, H, W, 3], or (images, labels)"
-)
 
 
 def load(
@@ -190,7 +184,7 @@ def read(
       ValueError: without a directory that is needed, for unknown options, and as the reader.
     """
     if names.is_outside(name):
-        return _from_outside(name, directory, seed, size, options)
+        return _sized(outside.read_outside(name, directory, seed, options), size)
     reader = _READERS.get(name)
     where = "an .npz file" if name == "arrays" else reader.directory if reader else ""
     if where and directory is None:
@@ -207,62 +201,6 @@ def read(
     from eqssl_jax.data import tfds
 
     return tfds.read_tfds(name, directory, size=size, corrupt=corrupt, views=views, **options)
-
-
-def _from_outside(
-    name: str,
-    directory: str | Path | None,
-    seed: int,
-    size: int | None,
-    options: Mapping[str, Any],
-) -> Source:
-    """What a user's own function returns, brought to a `Source`; see `load`."""
-    function = names.resolve(name, "data set", {}, setting="config.data.name")
-    given = {"directory": None if directory is None else str(directory), "seed": seed}
-    parameters: Mapping[str, Any] = {}
-    if callable(function):
-        with contextlib.suppress(TypeError, ValueError):  # a function of C gets the options only
-            parameters = inspect.signature(function).parameters
-    passed = {key: value for key, value in given.items() if key in parameters} | {**options}
-    names.check_call(function, name, _CONTRACT, **passed)
-    try:
-        returned = function(**passed)
-    except Exception as error:
-        problem = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(
-            f"config.data.name is {name!r}, and that function failed ({problem}). It must be "
-            f"{_CONTRACT}."
-        ) from error
-    if not isinstance(returned, Mapping) or "train" not in returned:
-        kind = list(returned) if isinstance(returned, Mapping) else type(returned).__name__
-        raise ValueError(f"{name} returned {kind}, but it must be {_CONTRACT}.")
-    strange = sorted(map(str, set(returned) - {"train", "test", "unlabeled", "classes"}))
-    if strange:
-        raise ValueError(
-            f"{name} returned {strange}, and splits are called train, test and unlabeled: it must "
-            f"be {_CONTRACT}."
-        )
-    content = dict(returned)
-    classes = checks.texts(content.pop("classes", ()), f"{name}['classes']")
-    splits = {key: _outside_split(value, name, key) for key, value in content.items()}
-    return _sized(Source(splits, classes), size)
-
-
-def _outside_split(value: Any, name: str, key: str) -> Split:
-    pair = value if isinstance(value, tuple | list) and len(value) == 2 else (value, None)
-    try:
-        images, labels = pair[0], pair[1]
-        return arrays.make_split(np.asarray(images), labels, f"{name}[{key!r}]", key)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{error} {name} must be {_CONTRACT}.") from error
-
-
-def _sized(source: Source, size: int | None) -> Source:
-    """A source of arrays, its images brought to a size."""
-    if size is None:
-        return source
-    splits = {key: arrays.resized(split, size) for key, split in source.splits.items()}
-    return source._replace(splits=splits)
 
 
 def from_arrays(
@@ -339,3 +277,11 @@ def _image_shape(splits: Mapping[str, Split]) -> tuple[int, int, int]:
             "all images to one size."
         )
     return shapes_found["train"]
+
+
+def _sized(source: Source, size: int | None) -> Source:
+    """A source of arrays, its images brought to a size."""
+    if size is None:
+        return source
+    splits = {key: arrays.resized(split, size) for key, split in source.splits.items()}
+    return source._replace(splits=splits)

@@ -11,16 +11,31 @@ Images: TypeAlias = np.ndarray | jax.Array
 FAR = 0.25  # beyond [0, 1]: resampling overshoots by less, images that were normalised by more
 
 
-def check_images(images: Any, shape: tuple[int, ...] | None = None) -> None:
+def check_images(
+    images: Any, shape: tuple[int, ...] | None = None, *, unit_range: bool = True
+) -> None:
     """That images are what an encoder was made for; values only where they are known (not traced).
 
     Args:
       images: float [N, H, W, C] in [0, 1], or point clouds [N, P, 4] of any range.
       shape: of one example; None leaves height, width and channels free.
+      unit_range: whether image values have to lie in [0, 1].
 
     Raises:
       ValueError: for what is no array, another dtype, rank or shape, no images at all, values that
         are not finite, or image values outside [0, 1] by more than 0.25; with the fix.
+    """
+    check_kind(images)
+    _check_shape(tuple(images.shape), shape)
+    if not isinstance(images, jax.core.Tracer):
+        _check_values(images, free=images.ndim == 3 or not unit_range)
+
+
+def check_kind(images: Any) -> None:
+    """That images are an array of floating-point numbers.
+
+    Raises:
+      ValueError: for anything else, with the fix.
     """
     if not isinstance(images, np.ndarray | jax.Array):
         raise ValueError(
@@ -32,9 +47,6 @@ def check_images(images: Any, shape: tuple[int, ...] | None = None) -> None:
         raise ValueError(
             f"An encoder takes floating-point images in [0, 1], found {images.dtype}: {fix}."
         )
-    _check_shape(tuple(images.shape), shape)
-    if not isinstance(images, jax.core.Tracer):
-        _check_values(images, clouds=images.ndim == 3)
 
 
 def _kind(value: Any) -> str:
@@ -73,14 +85,14 @@ def _check_shape(found: tuple[int, ...], shape: tuple[int, ...] | None) -> None:
     raise ValueError(f"This encoder takes a batch {text}, found {found}: {fix}.")
 
 
-def _check_values(images: Images, *, clouds: bool) -> None:
+def _check_values(images: Images, *, free: bool) -> None:
     low, high = float(images.min()), float(images.max())
     if not np.isfinite(low) or not np.isfinite(high):
         raise ValueError(
             f"The images hold {'NaN' if np.isnan(low) else 'infinite values'}: an encoder takes "
             f"finite values in [0, 1]. Look for a division by zero before it."
         )
-    if clouds or (low >= -FAR and high <= 1 + FAR):
+    if free or (low >= -FAR and high <= 1 + FAR):
         return
     if low >= 0 and high <= 255 * (1 + FAR):
         fix = "divide them by 255" if high > 2 else "scale them to [0, 1]"

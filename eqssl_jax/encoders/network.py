@@ -16,6 +16,7 @@ from eqssl_jax.encoders.conv import Conv, implementation
 from eqssl_jax.encoders.convnet import ConvNet
 from eqssl_jax.encoders.deepset import DeepSet
 from eqssl_jax.encoders.heads import MLP, check_widths
+from eqssl_jax.encoders.inputs import check_kind
 from eqssl_jax.encoders.norm import BatchNorm
 from eqssl_jax.encoders.sown import sown
 from eqssl_jax.encoders.vit import DEFAULT, ViTSettings
@@ -59,7 +60,12 @@ class Network(NamedTuple):
     def encode(
         self, params: PyTree, batch_stats: PyTree, images: Float[Array, "m h w c"]
     ) -> tuple[Float[Array, "m f"], Float[Array, "m d"]]:
-        """Features and embeddings by the frozen network."""
+        """Features and embeddings by the frozen network.
+
+        Raises:
+          ValueError: for what is no array of floats, and another number of channels than its mean.
+        """
+        check_kind(images)
         return self.apply(params, batch_stats, images, train=False)[0]
 
     def layers(
@@ -71,6 +77,7 @@ class Network(NamedTuple):
         over positions), "features", "projector1", … (hidden layers, after ReLU) and "embedding";
         float32. Without a projector the embedding is the features again.
         """
+        check_kind(images)
         if self.inner is not None:
             return self.inner(params, batch_stats, images)
         features, embeddings = self.encode(params, batch_stats, images)
@@ -86,6 +93,11 @@ class _EncoderProjector(nn.Module):
     def __call__(
         self, images: Float[Array, "m h w c"], *, views: int = 1, train: bool
     ) -> tuple[Float[Array, "m f"], Float[Array, "m d"]]:
+        if images.shape[-1] != len(self.mean):  # one channel would be broadcast in silence
+            raise ValueError(
+                f"The network normalises {len(self.mean)} channels (mean {self.mean}), but its "
+                f"inputs have shape {tuple(images.shape)}."
+            )
         shape = (1,) * (images.ndim - 1) + (len(self.mean),)
         mean = jnp.asarray(self.mean, jnp.float32).reshape(shape)
         std = jnp.asarray(self.std, jnp.float32).reshape(shape)
@@ -99,6 +111,7 @@ def build(
     stem: str = "cifar",
     projector: Sequence[int] = (512, 128),
     projector_batch_norm: bool = True,
+    projector_last_batch_norm: bool = False,
     projector_bias: bool = True,
     mean: Sequence[float],
     std: Sequence[float],
@@ -116,6 +129,7 @@ def build(
       stem: cifar (3×3, stride 1) or imagenet (7×7, stride 2, max-pool); of ResNets alone.
       projector: widths of its layers, the last is the embedding's; () for none.
       projector_batch_norm: BatchNorm after every hidden layer of the projector.
+      projector_last_batch_norm: a BatchNorm without scale and shift after its last layer.
       projector_bias: a bias in the projector's last layer.
       mean, std: of each channel, for values in [0, 1].
       compute_dtype: float32 or bfloat16; parameters, BatchNorm statistics and outputs stay float32.
@@ -137,6 +151,7 @@ def build(
         MLP(
             check_widths("projector", projector),
             batch_norm=projector_batch_norm,
+            last_batch_norm=projector_last_batch_norm,
             bias=projector_bias,
             norm=norm,
             dtype=dtype,

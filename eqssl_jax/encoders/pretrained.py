@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from eqssl_jax.encoders import positions, resnet, vit
 from eqssl_jax.encoders.conv import Conv
@@ -128,7 +128,7 @@ def start_from(
     if family.kind == "vit" and grid:
         arrays["pos_embed"] = _regridded(family, grid, position)
     encoder = from_torch_names(
-        arrays, like, f"config.train.init_from = {where} ({family.name}), as config.model has it,"
+        arrays, like, f"config.model.init_from = {where} ({family.name}), as config.model has it,"
     )
     stats = dict(variables["batch_stats"])
     if encoder["batch_stats"]:
@@ -136,6 +136,19 @@ def start_from(
     return {**variables, "params": {**variables["params"], "encoder": encoder["params"]}} | {
         "batch_stats": stats
     }
+
+
+def starting_from(network: Network, path: str | Path) -> Network:
+    """The same network, whose `init` takes the encoder from a file of weights (`start_from`).
+
+    Where only shapes are asked for (`jax.eval_shape`) the file is not read: a fit changes no shape.
+    """
+
+    def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
+        variables = network.init(key, shape)
+        return variables if isinstance(key, jax.core.Tracer) else start_from(path, variables)
+
+    return network._replace(init=init)
 
 
 def _of_encoder(variables: PyTree) -> PyTree:

@@ -1,23 +1,30 @@
 """Evaluate the checkpoints of a run from its workdir alone: numbers, then figures."""
 
 import contextlib
+import functools
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
+from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
-from eqssl_jax.training import checkpoint
-from eqssl_jax.training.setup import Setup, setup
-from eqssl_jax.training.workdir import read_config, write_json
+from eqssl_jax.objectives.base import Views
+from eqssl_jax.training import checkpoint, kept
+from eqssl_jax.training.mesh import local
+from eqssl_jax.training.setup import Setup
+from eqssl_jax.training.state import TrainState
+from eqssl_jax.training.workdir import write_json
 
 Result = dict[str, Any]
+LISTINGS = 10  # looks for a checkpoint while training removes them
 
 
 def assess(
@@ -25,7 +32,9 @@ def assess(
     step: str = "latest",
     *,
     options: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     missing_only: bool = False,
+    show: Callable[[Setup, "Assessment"], None] = lambda run, measured: None,
 ) -> list[Path]:
     """Evaluate one step, or all, of a run (or of every run of a comparison); the files written.
 
@@ -33,57 +42,161 @@ def assess(
       workdir: a run's folder, or one that holds several runs.
       step: "latest", "best" (on validation), "all", or a number.
       options: budgets of the evaluation that replace those of the config.
+      overrides: settings that replace those of the run, see `stored_setup`.
       missing_only: pass over steps that are evaluated already.
+      show: called with each evaluation when its numbers are written, before its figures are.
 
     Raises:
       FileNotFoundError: if there is no run or no such checkpoint.
       ValueError: for an unknown `step` or option.
+      FiguresError: if figures cannot be drawn, when the numbers are written.
     """
     written = []
     for folder in run_folders(workdir):
-        run, steps = stored_setup(folder), _steps(folder, step)
+        wanted = _wanted(folder, step)
+        run = stored_setup(folder, overrides)
         if missing_only:
-            steps = [one for one in steps if not (folder / "eval" / f"{one}.json").exists()]
-        for one in steps:
-            written.append(assess_step(run, folder, one, options=options or {})[0])
+            wanted = [one for one in wanted if not (folder / "eval" / f"{one}.json").exists()]
+        for one in wanted:
+            try:
+                state = restored(run, folder, one)
+            except FileNotFoundError:
+                if step != "all":
+                    raise
+                continue  # training has removed it since it was listed
+            measured = measure_state(run, folder, state, options=options or {})
+            show(run, measured)
+            draw(run, folder, measured)
+            written.append(measured.path)
     return written
 
 
-def stored_setup(workdir: Path) -> Setup:
-    """The set-up of a run from its workdir, with the statistics that its network has."""
-    return setup(read_config(workdir), training=False, workdir=workdir)
+def _wanted(workdir: Path, step: str) -> list[int | str]:
+    """The steps to evaluate; "latest" and "best" are looked up when they are read."""
+    steps = kept.kept_steps(workdir)
+    if step == "all" and steps:
+        return list(steps)
+    with opened(workdir) as manager:
+        number = kept.find_step(manager, step)  # a mistake shows before the data are read
+    return [number if step.isdigit() else step]
 
 
-def assess_step(
-    run: Setup, workdir: Path, step: int, *, options: Mapping[str, Any]
-) -> tuple[Path, Result]:
-    """Evaluate the checkpoint of one step beside its floors.
+class Assessment(NamedTuple):
+    """One evaluated step.
 
-    Writes figures, eval/<step>_arrays.npz (see `experiment.stored`), and last eval/<step>.json.
+    Attributes:
+      path: the file of its numbers.
+      result: what it holds.
+      arrays: what its figures need.
+    """
+
+    path: Path
+    result: Result
+    arrays: measures.Arrays
+
+
+class FiguresError(ValueError):
+    """The figures of a step could not be drawn; its numbers are written."""
+
+
+def assess_step(run: Setup, workdir: Path, step: int, *, options: Mapping[str, Any]) -> Assessment:
+    """Evaluate the checkpoint of one step beside its floors: numbers, then figures.
+
+    Raises:
+      FiguresError: if the figures cannot be drawn, when the numbers are written.
+    """
+    measured = measure_state(run, workdir, restored(run, workdir, step), options=options)
+    draw(run, workdir, measured)
+    return measured
+
+
+def restored(run: Setup, workdir: Path, wanted: int | str) -> TrainState:
+    """The state of a step: a number, "latest" or "best".
+
+    Training that goes on beside this removes checkpoints; then the kept ones are listed again.
+
+    Raises:
+      FileNotFoundError: if there is no checkpoint, or that of a number is gone.
+      ValueError: for a step that is not kept.
     """
     like = run.init()
-    manager = checkpoint.open_checkpoints(workdir, keep=run.config.train.keep, read_only=True)
+    for _ in range(LISTINGS):
+        try:
+            with opened(workdir) as manager:
+                step = kept.find_step(manager, wanted)
+                return checkpoint.restore(manager, like, step)
+        except FileNotFoundError as error:
+            if wanted not in ("latest", "best") or not kept.kept_steps(workdir):
+                raise
+            gone = error
+    raise gone
+
+
+@contextlib.contextmanager
+def opened(workdir: Path) -> Iterator[checkpoint.Manager]:
+    """The checkpoints of a run, to be read."""
+    manager = checkpoint.open_checkpoints(workdir, read_only=True)
     try:
-        state = checkpoint.restore(manager, like, step)
+        yield manager
     finally:
         manager.close()
-    encoders: dict[str, measures.Encode] = {
+
+
+def measure_state(
+    run: Setup, workdir: Path, state: TrainState, *, options: Mapping[str, Any]
+) -> Assessment:
+    """Measure one state beside its floors, and write eval/<step>.json."""
+    step, untrained = int(state.step), run.init()
+    encoders: dict[str, Any] = {
         "trained": run.encoder(state),
-        "random": run.encoder(like),
+        "random": run.encoder(untrained),
         **input_floor(run),
     }
-    layers = {"trained": run.layers(state), "random": run.layers(like)}
+    layers = {"random": run.layers(untrained)}
+    encoders["trained"] = measures.Subject(run.layers(state), prediction_heads(run, state))
     result, arrays = evaluate(run, encoders, options, layers)
-    folder = workdir / "eval"
-    folder.mkdir(exist_ok=True)
     result = {"step": step, "dataset": run.dataset.name, **result}
-    path = folder / f"{step}.json"
-    pictures.draw_all(run, workdir, folder, step, arrays)
-    splits = run.dataset.splits
-    shown = retrieved_pictures(arrays, splits[arrays.split], splits["train"], run.recipe)
-    write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown)
-    write_json(path, result)  # last: where it stands, the step is done
-    return path, result
+    path = workdir / "eval" / f"{step}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, result)
+    return Assessment(path, result, arrays)
+
+
+def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
+    """Write the figures of an evaluation, and eval/<step>_arrays.npz (see `experiment.stored`).
+
+    Raises:
+      FiguresError: if they cannot be drawn.
+    """
+    folder, step, arrays = measured.path.parent, measured.result["step"], measured.arrays
+    try:
+        splits = run.dataset.splits
+        shown = retrieved_pictures(arrays, splits[arrays.split], splits["train"], run.recipe)
+        write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown)
+        pictures.draw_all(run, workdir, folder, step, arrays)
+    except Exception as error:  # of matplotlib, NumPy or the disk
+        raise FiguresError(
+            f"The figures of step {step} could not be drawn ({type(error).__name__}: {error}). Its "
+            f"numbers are written: {measured.path}."
+        ) from error
+
+
+def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:
+    """The heads of a state that predict embeddings, by the name of their objective."""
+    heads = {}
+    for name, (_, objective) in run.method.objectives.items():
+        if objective.predict is not None:
+            weights = local(state.params["heads"][name])
+            heads[name] = functools.partial(_predicted, objective.predict, weights)
+    return heads
+
+
+def _predicted(predict: Any, weights: Any, before: Any, after: Any, draws: Any) -> Any:
+    """Embeddings after, predicted and before, [n, D], as one view of a batch of all images."""
+    seen, original = (Views(jnp.asarray(rows)[None], jnp.asarray(rows)[None])
+                      for rows in (after, before))  # fmt: skip
+    seen = seen._replace(params=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], draws))
+    return tuple(np.asarray(rows)[0] for rows in jax.jit(predict)(weights, seen, original))
 
 
 def input_floor(run: Setup) -> dict[str, measures.Encode]:
@@ -96,7 +209,7 @@ def input_floor(run: Setup) -> dict[str, measures.Encode]:
 
 def evaluate(
     run: Setup,
-    encoders: Mapping[str, measures.Encode],
+    encoders: Mapping[str, Any],
     options: Mapping[str, Any],
     layers: Mapping[str, Any],
 ) -> tuple[Result, measures.Arrays]:
@@ -125,52 +238,6 @@ def evaluate(
     )
 
 
-def watch(
-    workdir: Path,
-    *,
-    options: Mapping[str, Any] | None = None,
-    poll: float = 10.0,
-) -> None:
-    """Evaluate every checkpoint as it appears, until the last step of training is evaluated.
-
-    Steps that training removes before their turn are passed over. If training was stopped for
-    good, end this with Ctrl-C.
-
-    Raises:
-      FileNotFoundError: if `workdir` is not the folder of a run.
-    """
-    runs = {folder: stored_setup(folder) for folder in run_folders(workdir)}
-    while runs:
-        for folder, run in list(runs.items()):
-            found = _steps(folder, "all", missing_ok=True)
-            waiting = [s for s in found if not (folder / "eval" / f"{s}.json").exists()]
-            if waiting:
-                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-                    path, _ = assess_step(run, folder, waiting[0], options=options or {})
-                    print(f"Evaluated step {waiting[0]}: {path}", flush=True)
-            elif run.steps in found:
-                del runs[folder]
-            else:
-                time.sleep(poll)
-
-
-def run_folders(workdir: Path) -> list[Path]:
-    """The folder itself if it is a run, else the runs inside it.
-
-    Raises:
-      FileNotFoundError: if there are none.
-    """
-    if (workdir / "config.json").exists():
-        return [workdir]
-    inside = sorted(path.parent for path in workdir.glob("*/config.json"))
-    if not inside:
-        raise FileNotFoundError(
-            f"{workdir} is not the folder of a run, nor does it hold any: no config.json there or "
-            f"one level below. Give the --workdir that training was started with."
-        )
-    return inside
-
-
 def parse_options(pairs: list[str]) -> dict[str, Any]:
     """["augmentations=5"] as {"augmentations": 5}; values are JSON, or text.
 
@@ -187,14 +254,3 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             found[name] = text
     return found
-
-
-def _steps(workdir: Path, wanted: str, *, missing_ok: bool = False) -> list[int]:
-    manager = checkpoint.open_checkpoints(workdir, read_only=True)
-    try:
-        steps = sorted(manager.all_steps())
-        if wanted == "all" and (steps or missing_ok):
-            return steps
-        return [checkpoint.find_step(manager, wanted)]
-    finally:
-        manager.close()

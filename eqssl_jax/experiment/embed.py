@@ -57,6 +57,8 @@ def embed(
     folder, _ = run_folder(source, step)
     config = read_config(folder) if (folder / "checkpoints").is_dir() else None
     dataset = dataset_for(encoder, config, folder, images, directory, size, corrupt)
+    for reason, count in dataset.left_out.items():
+        print(f"{dataset.name}: {count:,} {reason} left out.", flush=True)
     if dataset.notes:
         print(f"{dataset.name}: {dataset.notes}.", flush=True)
     total = sum(split.size for split in dataset.splits.values())
@@ -148,7 +150,7 @@ def _encode(
 def _progress() -> Progress:
     """A line for each split on a terminal; nothing elsewhere."""
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     return Progress(
         *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
     )

@@ -116,7 +116,7 @@ def _of_weights(path: Path, options: dict[str, Any]) -> Encoder:
         raise ValueError(
             f"{path} does not say how its images were normalised: give {' and '.join(lacking)}, "
             f"one number a channel, of values in [0, 1]. ImageNet's are (0.485, 0.456, 0.406) and "
-            f"(0.229, 0.224, 0.225); models without any take (0, 0, 0) and (1, 1, 1)."
+            f"(0.229, 0.224, 0.225); with (0, 0, 0) and (1, 1, 1) it takes normalised images."
         )
     names.check_call(from_weights, str(path), "given its own options", path, **options)
     network, variables, about = from_weights(path, **options)

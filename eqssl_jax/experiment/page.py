@@ -9,7 +9,7 @@ from typing import Any
 
 from eqssl_jax import page
 from eqssl_jax.config import plain
-from eqssl_jax.experiment.assess import run_folders
+from eqssl_jax.experiment.reopen import run_folders
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.workdir import read_config
 

@@ -1,8 +1,9 @@
 """From a config to a finished workdir: one run, or several that are compared."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -14,6 +15,7 @@ from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training import processes
 from eqssl_jax.training.loop import train
+from eqssl_jax.training.notes import batch_note
 from eqssl_jax.training.plan import costs, plan, show
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.workdir import write_json
@@ -30,31 +32,44 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
     config = checked(config)
     if not config.runs:
         return {"": config}
+    methods.resolved(config)  # refuses wrong entries, also those that every run replaces
     expanded = {}
-    for name, overrides in config.runs.items():
-        own = ConfigDict(config.to_dict())
-        own.runs = ConfigDict()
-        own.lock()
-        own.objectives.unlock()  # a run may have objectives that the others have not
+    values = config.to_dict() | {"runs": {}}
+    for name, overrides in config.to_dict()["runs"].items():
         try:
-            for key, entry in overrides.get("objectives", {}).items():
-                if "method" in entry and key in own.objectives:
-                    del own.objectives[key]  # the settings of another method are others
-            own.update(overrides)
-            expanded[name] = methods.resolved(checked(own))
-        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            # Of plain values: a ConfigDict would bring True to 1.0 before anything can refuse it.
+            own = checked(ConfigDict(_merged(values, overrides)))
+            expanded[name] = methods.resolved(own)
+        except ValueError as error:
             raise ValueError(f"config.runs.{name} does not fit the config: {error}") from None
     return expanded
 
 
-def show_plans(config: ConfigDict) -> None:
-    """Print what every run of the config would do."""
+def _merged(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """The values with overrides in place, group by group; another method has its own settings."""
+    merged = dict(values)
+    for name, value in overrides.items():
+        group = merged.get(name)
+        if isinstance(group, dict) and isinstance(value, dict) and "method" not in value:
+            value = _merged(group, value)
+        merged[name] = value
+    return merged
+
+
+def show_plans(config: ConfigDict, *, overridden: Collection[str] = ()) -> None:
+    """Print what every run of the config would do; `overridden`: settings changed by flags."""
     for name, own in expand(config).items():
         built = setup(own)
         show(plan(built), f"Plan {name}".strip())
         _print_notice(built)
+        _say_batch(built, overridden)
         print("Compiling one step, to count its FLOPs and memory ...", flush=True)
         show(costs(built), f"Costs {name}".strip())
+
+
+def _say_batch(run: Setup, overridden: Collection[str]) -> None:
+    if "train.batch_size" in overridden and processes.first():
+        print(batch_note(run.config, run.method), flush=True)
 
 
 def _show_data(runs: Mapping[str, Setup]) -> None:
@@ -76,10 +91,11 @@ def _print_notice(built: Setup) -> None:
         print(notice, flush=True)
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) -> None:
     """Train; with several runs, also evaluate each and compare them.
 
     A single run is trained only: `python -m eqssl_jax.eval` evaluates it, during training or after.
+    Settings in `overridden` were changed by flags; where more follows from one, it is said.
 
     Raises:
       ValueError, OSError, FloatingPointError: as `training.setup.setup` and `training.loop.train`.
@@ -97,6 +113,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     )
     if processes.first():
         _show_data(built)
+    _say_batch(next(iter(built.values())), overridden)
     print("Compiling the first step (half a minute and more on a CPU) ...", flush=True)
     if list(runs) == [""]:
         train(built[""], workdir)

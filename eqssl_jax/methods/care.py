@@ -10,7 +10,7 @@ from eqssl_jax.methods.card import DRAWS, Addition, Card, Context, first_images
 from eqssl_jax.methods.recipe import build_recipe
 from eqssl_jax.methods.roles import Line, amount, parts_with, strength
 from eqssl_jax.objectives.base import Metrics, Objective, Views
-from eqssl_jax.settings import choice, free, text, whole
+from eqssl_jax.settings import choice, free, shown, text, whole
 from eqssl_jax.transforms.base import Transform
 from eqssl_jax.views import Pattern, ViewSpec
 
@@ -91,6 +91,12 @@ def build(values: ConfigDict, context: Context) -> Addition:
 def _recipe(values: ConfigDict, context: Context, turning: list[str]) -> Transform:
     """The recipe of the equivariance views: its own if it has one, else that of the contrast."""
     if not values.recipe:
+        if values.recipe_options:
+            raise ValueError(
+                f"config.objectives.{context.key}.recipe_options is "
+                f"{shown(values.recipe_options.to_dict())}, and recipe is '': name the recipe that "
+                f"these options are of, or leave them out."
+            )
         return context.recipe
     setting = f"config.objectives.{context.key}.recipe"
     recipe = build_recipe(values.recipe, values.recipe_options, setting, f"{setting}_options")

@@ -116,5 +116,9 @@ def _complete(key: str, values: Any) -> tuple[Card, dict[str, Any]]:
         raise ValueError(f"{setting}.method is {settings.shown(method)}; it must be a name.")
     card = find(method, f"{setting}.method")
     described = schema(card)
+    if (usual := OF_ROLES.get(key, method)) != method:
+        # A flag named another method: what is left of the usual one's defaults goes with it.
+        before = settings.defaults(find(usual).settings)
+        given = {k: v for k, v in given.items() if k in described or v != before.get(k, given)}
     values = settings.check({**settings.defaults(described), **given}, described, setting)
     return card, {"method": method, **values}

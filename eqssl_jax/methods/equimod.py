@@ -24,19 +24,20 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
     With y a projection of the features by a head of its own, y_0 of the original image, y_t of
     view t and p_t the parameters of its draw, standardised over many draws,
 
-        ŷ_t = BN(W [y_0; V p_t]),   L = InfoNCE of all (ŷ_t, y_t), t = 1, 2, in one batch.
+        ŷ_t = BN(W [y_0; BN(V p_t)]),   L = InfoNCE of all (ŷ_t, y_t), t = 1, 2, in one batch.
 
     So the other view of the same image is among the negatives: a y that forgets the view would
     have to tell apart what is the same, and this is what keeps y from becoming invariant.
 
     Source: Devillers and Lefort 2023, arXiv:2211.01244. p comes straight from the draw: all its
     numbers, phases of cyclic ones as (cos, sin); where the authors add flags of what was applied,
-    the draw says so by itself.
+    the draw says so by itself. Their inner BN has a scale and a shift, which W and the outer BN
+    take over: W can scale its columns, and a constant is subtracted with the mean.
     """
     mean, std = _parameter_moments(recipe.sample)
     dimension = values.projector[-1]
     project = encoders.mlp(tuple(values.projector), last_batch_norm=True)
-    embed = encoders.mlp((values.parameters,))
+    embed = encoders.mlp((values.parameters,), last_batch_norm=True)
     predict = encoders.mlp((dimension,), last_batch_norm=True)
 
     def init(key: Key[Array, ""], seen: Views, original: Views) -> PyTree:
@@ -48,7 +49,10 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
             "predict": predict.init(keys[2], dimension + values.parameters),
         }
 
-    def loss(head: PyTree, seen: Views, original: Views) -> tuple[Float[Array, ""], Metrics]:
+    def predicted_views(
+        head: PyTree, seen: Views, original: Views
+    ) -> tuple[Float[Array, "v n d"], Float[Array, "v n d"], Float[Array, "1 n d"]]:
+        """y of the views, ŷ, and y_0 of the images themselves, all of length 1."""
         y = project.apply(head["project"], seen.features)  # [2, N, D]
         y_0 = project.apply(head["project"], original.features)  # [1, N, D]
         shape = (1,) * (y.ndim - 1) + mean.shape
@@ -57,16 +61,19 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
         given = jnp.concatenate(
             [jnp.broadcast_to(y_0, y.shape), embed.apply(head["embed"], p)], axis=-1
         )
-        predicted, true = unit(predict.apply(head["predict"], given)), unit(y)
-        rows = (-1, y.shape[-1])  # both views in one batch, [2N, D]
+        return unit(y), unit(predict.apply(head["predict"], given)), unit(y_0)
+
+    def loss(head: PyTree, seen: Views, original: Views) -> tuple[Float[Array, ""], Metrics]:
+        true, predicted, still = predicted_views(head, seen, original)
+        rows = (-1, true.shape[-1])  # both views in one batch, [2N, D]
         value = objectives.info_nce(
             predicted.reshape(rows), true.reshape(rows), temperature=values.temperature
         )
         # What predicting gains over taking the original for the view.
-        gain = jnp.mean(jnp.sum((predicted - unit(y_0)) * true, axis=-1))
+        gain = jnp.mean(jnp.sum((predicted - still) * true, axis=-1))
         return value, {"equimod_gain": gain}
 
-    return Objective(("contrast", "original"), loss, init)
+    return Objective(("contrast", "original"), loss, init, predict=predicted_views)
 
 
 @functools.cache

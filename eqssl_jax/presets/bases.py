@@ -119,6 +119,7 @@ def _equimod_training(config: ConfigDict, base: str) -> None:
     config.model.encoder, config.train.batch_size, config.train.epochs = "resnet18", 512, 800.0
     config.objectives.equivariance.splits *= 2  # λ belongs to the size of a group: twice the batch
     config.model.projector = (2048, 2048, 128) if base == "simclr" else (4096, 256)
+    config.model.projector_last_batch_norm = base == "simclr"
     optimizer = config.optimizer
     optimizer.name, optimizer.learning_rate = "lars", EQUIMOD_RATES[base]
     optimizer.trust, optimizer.clip = 1e-3, False

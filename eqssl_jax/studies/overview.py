@@ -1,6 +1,7 @@
 """What there is to reproduce, and what it would take: nothing here trains."""
 
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def show_plan(
     print(f"{study.name}, scale {scale}: {len(missing)} runs to make, {kept} finished.\n")
     total = dict[str, float | None]()
     flops = 0.0
-    for name in dict.fromkeys(one.name for one in missing):
+    names = list(dict.fromkeys(one.name for one in missing))
+    for number, name in enumerate(names, start=1):
+        print(f"Counting FLOPs, {number} of {len(names)} ...", file=sys.stderr, flush=True)
         print(command(study, scale, data, name, directory, seeds=seeds))
         same = [one for one in missing if one.name == name]
         found = estimate.cost(same[0].config, directory / "flops.json")

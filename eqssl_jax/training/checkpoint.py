@@ -13,10 +13,12 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers as policies
@@ -29,6 +31,7 @@ from eqssl_jax.training.integrity import (
     shapes,
     undescribed,
 )
+from eqssl_jax.training.mesh import local
 from eqssl_jax.training.processes import LostError, first, gathered
 from eqssl_jax.training.workdir import WriteError
 
@@ -52,7 +55,7 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
     """
     if keep < 1:
         raise ValueError(f"config.train.keep is {keep}; at least one checkpoint must be kept.")
-    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every file it touches
+    _quiet()
 
     folder = (workdir / "checkpoints").absolute()
     if read_only:
@@ -60,19 +63,37 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
             raise DamagedError(text)
     else:
         _set_aside_undescribed(folder)
-    best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
+    best = policies.BestN(get_metric_fn=score_of, n=1, keep_checkpoints_without_metrics=False)
     return ocp.CheckpointManager(
         folder,
         item_handlers=ocp.StandardCheckpointHandler(),  # or what is saved could not be described
         options=ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
-            best_fn=_score,  # without it the scores are not written, and lost on a restart
+            best_fn=score_of,  # without it the scores are not written, and lost on a restart
             read_only=read_only,
         ),
     )
 
 
-def _score(metrics: PyTree) -> float:
+def _quiet() -> None:
+    """Orbax logs every file it touches and, as tensorstore does, every failure that it also raises.
+
+    What it raises becomes one paragraph; a full disk would print hundreds of lines beside it.
+    """
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _unless_of_a_closed_loop
+
+
+def _unless_of_a_closed_loop(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Late answers of tensorstore to a write that has failed already are not printed."""
+    if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
+
+
+def score_of(metrics: PyTree) -> float:
     """−∞ for what is no score: sound arrays are not lost by it, they are only not the best."""
     value = metrics.get(SCORE)
     return value if isinstance(value, float) and math.isfinite(value) else -math.inf
@@ -188,7 +209,18 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
         state = type(like)(**saved)
         if not jnp.array_equal(checksum(state), written):
             raise ValueError("its checksum is not that of its content")
+        _check_step(step, state)
     return state
+
+
+def _check_step(step: int, state: Any) -> None:
+    """The folder of a checkpoint has the number of its step, or it was renamed."""
+    steps = np.unique(np.asarray(local(getattr(state, "step", step))))
+    if steps.tolist() != [step]:
+        raise ValueError(
+            f"it holds the state of step {', '.join(map(str, steps))}, so its folder was renamed, "
+            f"or exchanged with another"
+        )
 
 
 @contextlib.contextmanager
@@ -237,40 +269,3 @@ def _set_aside(folder: Path, damaged: Mapping[int, Exception]) -> None:
             shutil.move(folder / str(step), aside / f"{step}-{number}")
             print(f"{error}. It was moved to {aside}.", file=sys.stderr)
     gathered("")  # nobody looks before all are moved
-
-
-def best_step(manager: Manager) -> int | None:
-    """The kept step with the highest validation score; None if none was scored."""
-    scores: dict[int, float] = {}
-    for step in manager.all_steps():
-        metrics: PyTree = manager.metrics(step)
-        if metrics and math.isfinite(_score(metrics)):
-            scores[step] = _score(metrics)
-    return max(scores, key=lambda step: (scores[step], step)) if scores else None
-
-
-def find_step(manager: Manager, wanted: int | str) -> int:
-    """The kept step that is meant by "latest", "best" (on validation) or its number.
-
-    Raises:
-      FileNotFoundError: without any checkpoint.
-      ValueError: if there is no such step.
-    """
-    steps, workdir = sorted(manager.all_steps()), Path(manager.directory).parent
-    if not steps:
-        raise FileNotFoundError(f"{workdir} has no finished checkpoint yet; train first.")
-    if wanted == "latest":
-        return steps[-1]
-    if wanted == "best":
-        best = best_step(manager)
-        if best is None:
-            raise ValueError(
-                f"No checkpoint of {workdir} has a score on validation (a run without labels or "
-                f"validation split has none): choose latest, or one of {steps}."
-            )
-        return best
-    if str(wanted) not in map(str, steps):
-        raise ValueError(
-            f"The step {wanted!r} of {workdir} is not kept; choose latest, best, or one of {steps}."
-        )
-    return int(wanted)

@@ -79,8 +79,16 @@ def check_measurements(config: ConfigDict) -> None:
       ValueError: naming the setting.
     """
     evaluation = plain(config)["evaluation"]
-    measured = cards(evaluation["measures"])
-    chosen = settings(evaluation["preset"], cards=measured, **evaluation["options"])
+    try:
+        measured = cards(evaluation["measures"])
+        chosen = settings(evaluation["preset"], cards=measured, **evaluation["options"])
+    except ValueError as error:
+        raise ValueError(f"config.evaluation does not fit: {error}") from None
+    parts = (*build_recipe(config.recipe.name, config.recipe.options).identity, "all")
+    if unknown := [part for part in getattr(chosen, "steering_parts", ()) if part not in parts]:
+        raise ValueError(
+            f"config.evaluation.options.steering_parts names {unknown}; choose from {list(parts)}."
+        )
     if chosen.care_recipe:
         build_recipe(chosen.care_recipe, {"size": 32})  # evaluation gives it that of the views
 

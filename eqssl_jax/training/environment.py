@@ -46,6 +46,12 @@ def read_environment(workdir: Path) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
+def planned_steps(workdir: Path) -> int | None:
+    """The goal of the latest start of a run; None where none was recorded."""
+    goals = [entry.get("steps") for entry in read_environment(workdir)]
+    return next((goal for goal in reversed(goals) if type(goal) is int), None)
+
+
 def environment() -> dict[str, Any]:
     """Versions, device, commit (None outside a checkout of the package), command and time (UTC).
 

@@ -1,7 +1,9 @@
 """Whether what is read from a checkpoint is what was written, and of this model."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +72,24 @@ def check_shapes(there: dict[str, str], wanted: dict[str, str], which: str) -> N
     )
 
 
+_KINDS: Mapping[str, type | tuple[type, ...]] = {  # of what orbax reads at the start
+    "item_handlers": (dict, str),
+    "metrics": dict,
+    "performance_metrics": dict,
+    "init_timestamp_nsecs": int,
+    "commit_timestamp_nsecs": int,
+    "custom_metadata": dict,
+}
+
+
+def _check_kinds(values: Any) -> None:
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object")
+    for name, kind in _KINDS.items():
+        if values.get(name) is not None and not isinstance(values[name], kind):
+            raise ValueError(f"{name} is {str(values[name])[:80]!r}")
+
+
 def undescribed(folder: Path) -> dict[int, str]:
     """Steps of which a description that orbax reads at the start is no JSON object, and why."""
     found = {}
@@ -80,8 +100,10 @@ def undescribed(folder: Path) -> dict[int, str]:
         if not (path.parent.name.isdigit() and described.is_file()):
             continue
         try:
-            json.loads(described.read_text()).keys()
-        except (ValueError, AttributeError) as error:
+            _check_kinds(json.loads(described.read_text()))
+        except FileNotFoundError:
+            continue  # training has removed it since it was listed
+        except ValueError as error:
             step = int(path.parent.name)
             found[step] = (
                 f"The checkpoint of step {step} in {folder} is damaged: {path.name}: {error}"

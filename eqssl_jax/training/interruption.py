@@ -16,7 +16,9 @@ from eqssl_jax.training.mesh import cut, replicated
 from eqssl_jax.training.processes import STATUS
 
 _HEARD = b"\nAsked to stop: what is under way is finished and saved. Asked again: unsaved.\n"
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = [signal.SIGTERM, signal.SIGINT]
+if hasattr(signal, "SIGHUP"):  # a closed terminal; not on Windows
+    _SIGNALS.append(signal.SIGHUP)
 
 
 class Interrupted(SystemExit):
@@ -34,7 +36,8 @@ class Interrupted(SystemExit):
 def listening(mesh: Mesh) -> Iterator[Callable[..., bool]]:
     """`asked()` after every dispatch, and `asked(last=True)` at the end: whether to save and stop.
 
-    SIGTERM and SIGINT (Ctrl-C) ask; a second one ends the process at once, unsaved. Of several
+    SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) ask; a second one ends the process at
+    once, unsaved. A signal that the process ignores, as nohup makes it, stays ignored. Of several
     processes any can be asked: what each has heard goes around with a dispatch, and one dispatch
     later all stop after the same step; the last question is answered at once. Outside the main
     thread nothing is heard.
@@ -48,7 +51,8 @@ def listening(mesh: Mesh) -> Iterator[Callable[..., bool]]:
 
     before: dict[signal.Signals, object] = {}
     if threading.current_thread() is threading.main_thread():
-        before.update({number: signal.signal(number, hear) for number in _SIGNALS})
+        listened = [n for n in _SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
+        before.update({number: signal.signal(number, hear) for number in listened})
     try:
         yield (lambda last=False: bool(heard)) if jax.process_count() == 1 else _agreed(mesh, heard)
     finally:

@@ -1,34 +1,32 @@
 """The training loop: dispatch, look at the numbers, save; and again."""
 
 import contextlib
-import hashlib
 import math
 import sys
-import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eqssl_jax.config import plain
 from eqssl_jax.training import checkpoint, processes
-from eqssl_jax.training.environment import record_environment
+from eqssl_jax.training.alarms import SPREAD, Alarms
+from eqssl_jax.training.environment import planned_steps, record_environment
+from eqssl_jax.training.initial import started_from
 from eqssl_jax.training.inputs import inputs
 from eqssl_jax.training.interruption import Interrupted, listening
 from eqssl_jax.training.mesh import local
 from eqssl_jax.training.monitor import Monitor, make_monitor
+from eqssl_jax.training.optimizer import learning_rate
+from eqssl_jax.training.ownership import check_shared, facts, take
 from eqssl_jax.training.progress import Progress
-from eqssl_jax.training.provenance import read_provenance, write_provenance
 from eqssl_jax.training.records import Records
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.step import Metrics, make_dispatch, make_step
-from eqssl_jax.training.workdir import WriteError, claim, has_checkpoints, locked
-
-LOCK = ".training"  # held by the process that writes to a workdir
-MARK = ".processes"  # by which the others see that it is the same folder
+from eqssl_jax.training.workdir import GoneError, WriteError
 
 
 def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
@@ -48,10 +46,10 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
       OSError: when the workdir cannot be written, or another run works in it.
       Interrupted: when asked to stop, after saving; see `interruption`.
     """
-    processes.check_equal(_facts(run))
+    processes.check_equal(facts(run))
     with contextlib.ExitStack() as held:
-        processes.together(lambda: _take(run, workdir, held))
-        _check_shared(workdir)
+        processes.together(lambda: take(run, workdir, held))
+        check_shared(workdir)
         manager = checkpoint.open_checkpoints(workdir, keep=run.config.train.keep)
         try:
             return _continue(run, workdir, manager, name)
@@ -61,84 +59,15 @@ def train(run: Setup, workdir: Path, *, name: str = "") -> TrainState:
                 manager.close()
 
 
-def _facts(run: Setup) -> dict[str, Any]:
-    """What all processes of a run must have alike, as far as it is quickly seen."""
-    splits = run.dataset.splits
-    return {
-        "config": plain(run.config),
-        "code": processes.code_digest(),
-        "jax": jax.__version__,
-        "data": {
-            "sizes": {name: split.size for name, split in splits.items()},
-            "mean": run.dataset.mean,
-            "std": run.dataset.std,
-            "labels": {
-                name: hashlib.sha256(np.asarray(split.labels).tobytes()).hexdigest()[:16]
-                for name, split in splits.items()
-                if split.labels is not None
-            },
-        },
-    }
-
-
-def _take(run: Setup, workdir: Path, held: contextlib.ExitStack) -> None:
-    """Make the workdir this run's; process 0 does, for all."""
-    if not processes.first():
-        return
-    if not held.enter_context(locked(workdir, LOCK)):
-        raise OSError(
-            f"Another run is training in {workdir}: wait for its end, stop it, or use another "
-            f"--workdir."
-        )
-    claim(workdir, run.config)
-    _pin(run, workdir)
-
-
-def _pin(run: Setup, workdir: Path) -> None:
-    """Keep what is trained on; a run that goes on keeps what it was started with.
-
-    Raises:
-      ValueError: if the network of this run normalises otherwise than that of its checkpoints.
-    """
-    kept = read_provenance(workdir) if has_checkpoints(workdir) else None
-    if kept is None:
-        write_provenance(workdir, run.provenance())
-    elif (kept.mean, kept.std) != (tuple(run.dataset.mean), tuple(run.dataset.std)):
-        raise ValueError(
-            f"{workdir} was trained with mean {kept.mean} and standard deviation {kept.std}, and "
-            f"would go on with {run.dataset.mean} and {run.dataset.std}: build the run with "
-            f"setup(config, workdir=...), which keeps the statistics of the model."
-        )
-
-
-def _check_shared(workdir: Path) -> None:
-    """All processes of a run must see one workdir: orbax would wait for the others for ever.
-
-    Raises:
-      OSError: if one of them sees another folder, or none.
-    """
-    if jax.process_count() == 1:
-        return
-    mark = processes.gathered(uuid.uuid4().hex)[0]
-
-    def see() -> None:
-        found = workdir / MARK
-        if not found.exists() or found.read_text() != mark:
-            raise OSError(
-                f"{workdir} is not the folder that process 0 writes to: all processes need one "
-                f"--workdir on a disk that they share, at the same path."
-            )
-
-    processes.together(lambda: (workdir / MARK).write_text(mark) if processes.first() else None)
-    processes.together(see)
-
-
 def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str) -> TrainState:
     state = run.init()
-    state = checkpoint.resume(manager, state) or state
+    state = checkpoint.resume(manager, state) or started_from(run.config, run.mesh, state)
     start = int(state.step)
+    if processes.first():
+        _tell(run, workdir, start)
     if start and processes.first():
-        print(f"{name}Going on from step {start} of {run.steps}.", flush=True)
+        what = "Going on from" if start < run.steps else "Training is finished:"
+        print(f"{name}{what} step {start} of {run.steps}.", flush=True)
     if start >= run.steps:
         return state
     records = Records(workdir if processes.first() else None, resumed_at=start)
@@ -148,6 +77,11 @@ def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str)
         shown = name if processes.first() else None
         with Progress(shown, run.steps, run.config.train.batch_size, start=start) as progress:
             return _advance(run, state, manager, records, progress)
+    except GoneError as error:
+        raise OSError(
+            f"{error} while training wrote to {workdir}: training has stopped, and what it wrote "
+            f"since is lost. Put the folder back, or use another --workdir."
+        ) from error
     except WriteError as error:
         raise OSError(
             f"Writing to {workdir} failed ({error}): check the free space and permissions of "
@@ -156,6 +90,21 @@ def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str)
         ) from error
     finally:
         records.close()
+
+
+def _tell(run: Setup, workdir: Path, start: int) -> None:
+    """Say what the settings have come to, before the first step."""
+    before = planned_steps(workdir) if start else None
+    if before is not None and before < run.steps:
+        shorter = learning_rate(run.config.optimizer, run.steps_per_epoch, before)
+        print(
+            f"This run is extended from {before:,} to {run.steps:,} steps. What follows the length "
+            f"of a run is now that of the longer one: at step {start:,} the learning rate is "
+            f"{float(run.schedule(start)):.3g}, and was {float(shorter(start)):.3g}.",
+            flush=True,
+        )
+    for note in run.notes if start < run.steps else ():
+        print(note, flush=True)
 
 
 class _Due(NamedTuple):
@@ -178,6 +127,7 @@ def _advance(
     dispatch = make_dispatch(step, run.mesh)
     monitor = make_monitor(run)
     done = int(state.step)
+    alarms = Alarms()
     pending: tuple[int, Metrics, int] | None = None
     with listening(run.mesh) as asked:
         for count, batch in inputs(run, done):
@@ -185,17 +135,20 @@ def _advance(
             # The numbers of the previous dispatch are fetched while this one runs, so that the
             # device never waits for the host and the host is never more than a dispatch ahead.
             if pending:
-                _report(run, records, progress, *pending)
+                _report(run, records, progress, alarms, *pending)
             pending = (done, metrics, count)
             done += count
             due = _due(run, done, asked())
             if any(due):
-                _report(run, records, progress, *pending)  # before a checkpoint: never save a NaN
+                # Before a checkpoint: never save a NaN.
+                scored = done if due.score and monitor else None
+                _report(run, records, progress, alarms, *pending, scored=scored)
                 pending = None
                 _pause(state, done, due, monitor, manager, records, progress)
             if due.stop:
                 break
         checkpoint.finish(manager)
+        records.check_there()
         if asked(last=True):
             raise _interrupted(done, run.steps, manager)
     return state
@@ -225,8 +178,9 @@ def _pause(
         # Of process 0, in case others are of another kind of machine.
         score = float(processes.gathered(repr(monitor(state)))[0])
         records.write(done, {checkpoint.SCORE: score})
-        progress.report(done, {"knn": score})
+        progress.report(done, {f"knn (step {done})": score})
     if due.save:
+        records.check_there()
         checkpoint.save(manager, done, state, score)
     progress.pause()
 
@@ -259,11 +213,17 @@ def _report(
     run: Setup,
     records: Records,
     progress: Progress,
+    alarms: Alarms,
     before: int,
     metrics: Metrics,
     count: int,
+    *,
+    scored: int | None = None,
 ) -> None:
-    """Check every step's numbers, and record the steps that are due."""
+    """Check every step's numbers, and record the steps that are due.
+
+    The line of the step `scored` is shown when its score is there, too.
+    """
     values = {name: np.asarray(numbers) for name, numbers in jax.device_get(metrics).items()}
     progress.tick(before + count)
     for i in range(count):
@@ -272,17 +232,26 @@ def _report(
         wrong = [name for name, value in line.items() if not math.isfinite(value)]
         if wrong:
             records.write(step, line)
-            # The total and the gradient follow from the objectives: name the part that broke.
-            first = min(wrong, key=lambda name: name in ("loss", "gradient_norm"))
-            raise FloatingPointError(
-                f"{first} became {line[first]} at step {step} (not finite: {', '.join(wrong)}). "
-                f"Training has stopped; the checkpoints before it are intact. In a new "
-                f"workdir, try a lower config.optimizer.learning_rate (now "
-                f"{run.config.optimizer.learning_rate}), a warm-up, or float32 instead of "
-                f"{run.config.model.compute_dtype}."
-            )
+            raise _diverged(run, step, line, wrong)
         if step % run.log_every == 0 or step == run.steps:
+            for warning in alarms.look(step, line) if processes.first() else ():
+                print(f"Warning: {warning}", file=sys.stderr, flush=True)
             line["learning_rate"] = float(run.schedule(step - 1))
             records.write(step, line)
-            hidden = ("learning_rate", "gradient_norm")
-            progress.report(step, {k: v for k, v in line.items() if k not in hidden})
+            hidden = ("learning_rate", "gradient_norm", SPREAD)
+            shown = {name: value for name, value in line.items() if name not in hidden}
+            progress.report(step, shown, later=step == scored)
+
+
+def _diverged(
+    run: Setup, step: int, line: Mapping[str, float], wrong: list[str]
+) -> FloatingPointError:
+    # The total and what follows from it come last: name the part that broke.
+    first = min(wrong, key=lambda name: name in ("loss", "gradient_norm", SPREAD))
+    coarse = run.config.model.compute_dtype != "float32"
+    return FloatingPointError(
+        f"{first} became {line[first]} at step {step} (not finite: {', '.join(wrong)}). Training "
+        f"has stopped; the checkpoints before it are intact. In a new workdir, try a lower "
+        f"config.optimizer.learning_rate (now {run.config.optimizer.learning_rate}) or a longer "
+        f"warm-up{', or config.model.compute_dtype=float32' if coarse else ''}."
+    )

@@ -19,21 +19,15 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int, total_steps: int) ->
     """The schedule of `config` (config.optimizer), as a function of the step.
 
     `constant`, `cosine` (half a period, to 0 at the end of training) or `step` (multiplied by
-    `step_factor` at each of `step_epochs`), after a linear warm-up from 0 over `warmup_epochs`.
+    `step_factor` at each of `step_epochs`), after a linear warm-up from 0 over `warmup_epochs`, at
+    most half of the training.
 
     Raises:
-      ValueError: for an unknown schedule, a rate that is not positive, or a warm-up longer than
-        the training.
+      ValueError: for an unknown schedule, a rate that is not positive, or a negative warm-up.
     """
-    peak, warmup = config.learning_rate, round(config.warmup_epochs * steps_per_epoch)
+    peak, warmup = config.learning_rate, warmup_steps(config, steps_per_epoch, total_steps)
     if peak <= 0:
         raise ValueError(f"config.optimizer.learning_rate is {peak}; it must be positive.")
-    if not 0 <= warmup < max(total_steps, 1):
-        raise ValueError(
-            f"config.optimizer.warmup_epochs is {config.warmup_epochs}, that is {warmup} of "
-            f"{total_steps} steps in all; shorten it (--config.optimizer.warmup_epochs=0), or "
-            f"train for longer."
-        )
     if config.schedule == "constant":
         main = optax.constant_schedule(peak)
     elif config.schedule == "cosine":
@@ -48,6 +42,19 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int, total_steps: int) ->
     if not warmup:
         return main
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
+
+
+def warmup_steps(config: ConfigDict, steps_per_epoch: int, total_steps: int) -> int:
+    """Steps over which the rate rises; a short run warms up for half of its steps at most.
+
+    Raises:
+      ValueError: if `warmup_epochs` is negative.
+    """
+    if not config.warmup_epochs >= 0:
+        raise ValueError(
+            f"config.optimizer.warmup_epochs is {config.warmup_epochs}; it must not be negative."
+        )
+    return min(round(config.warmup_epochs * steps_per_epoch), total_steps // 2)
 
 
 def optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:

@@ -12,7 +12,8 @@ from eqssl_jax import views
 from eqssl_jax.data.description import describe
 from eqssl_jax.methods import Role, build_recipe, find, resolve
 from eqssl_jax.training.checks import compared_groups
-from eqssl_jax.training.setup import Setup, build_network
+from eqssl_jax.training.model import build_network
+from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.step import compile_step, make_step
 
 MIB = 2**20
@@ -51,6 +52,7 @@ def plan(run: Setup) -> dict[str, str]:
         **_groups(run),
         "checkpoints": f"every {run.save_every:,} steps"
         + (f"; kNN every {run.knn_every:,}" if run.dataset.classes else ""),
+        **{f"note {number}": note for number, note in enumerate(run.notes, start=1)},
     }
 
 

@@ -50,9 +50,16 @@ class Progress:
         self.rate = (step - self.marked) / (now - self.mark)
         self.mark, self.marked = now, step
 
-    def report(self, step: int, values: Mapping[str, float]) -> None:
-        """Show the newest numbers; earlier ones (the last kNN) stay in the line."""
-        self.values |= values
+    def report(self, step: int, values: Mapping[str, float], *, later: bool = False) -> None:
+        """Show the newest numbers; earlier ones (the last kNN, with its step) stay in the line.
+
+        `later`: more numbers of this step follow, and are shown with these.
+        """
+        kinds = {name.split(" (step")[0] for name in values}
+        kept = {n: v for n, v in self.values.items() if n.split(" (step")[0] not in kinds}
+        self.values = kept | dict(values)
+        if later:
+            return
         line = self._line(step)
         if self.live:
             self.live.update(Text(line, overflow="ellipsis", no_wrap=True))

@@ -6,10 +6,12 @@ images when the run started, whatever happens to the data later.
 
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eqssl_jax.data import fingerprint
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.training.workdir import write_json
 
@@ -26,7 +28,8 @@ class Provenance(NamedTuple):
         `input_shape` where the recipe does not change the size.
       mean, std: of each channel, in [0, 1]; part of the model.
       classes: class names in label order; empty when unlabeled.
-      splits: the fingerprint of every split by name.
+      splits: the fingerprint of every split by name, see `data.fingerprint`.
+      earlier: fingerprints that these replaced, of data that the run was also trained on.
     """
 
     name: str
@@ -36,6 +39,12 @@ class Provenance(NamedTuple):
     std: tuple[float, ...]
     classes: tuple[str, ...] = ()
     splits: Mapping[str, Any] = {}
+    earlier: tuple[fingerprint.Fingerprint, ...] = ()
+
+    @property
+    def fingerprint(self) -> fingerprint.Fingerprint:
+        """Of all splits, as `data.fingerprint` has it."""
+        return {"name": self.name, "classes": list(self.classes), "splits": dict(self.splits)}
 
     @property
     def clouds(self) -> bool:
@@ -49,7 +58,10 @@ class Provenance(NamedTuple):
 
 
 def provenance(dataset: Dataset, stored_shape: tuple[int, ...]) -> Provenance:
-    """What is to be kept of a data set, whose images are shown at the size of the views."""
+    """What is to be kept of a data set, whose images are shown at the size of the views.
+
+    Reads every image once, if all of them are at most 2 GiB.
+    """
     return Provenance(
         name=dataset.name,
         input_shape=tuple(dataset.image_shape),
@@ -57,7 +69,57 @@ def provenance(dataset: Dataset, stored_shape: tuple[int, ...]) -> Provenance:
         mean=tuple(float(value) for value in dataset.mean),
         std=tuple(float(value) for value in dataset.std),
         classes=tuple(dataset.classes),
-        splits={name: {"count": split.size} for name, split in dataset.splits.items()},
+        splits=fingerprint.fingerprint(dataset)["splits"],
+    )
+
+
+def changes(kept: Provenance, present: Provenance) -> str:
+    """What differs between the data of training and those of now, in words; "" if nothing.
+
+    Raises:
+      ValueError: if the fingerprint that was kept cannot be read.
+    """
+    try:
+        return fingerprint.differences(kept.fingerprint, present.fingerprint)
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"{FILE} of the run is damaged: its fingerprints cannot be read ({error!r})."
+        ) from None
+
+
+def seen_in_training(kept: Provenance, present: Provenance) -> int:
+    """How many test images have the pixels of an image that the run was trained on; 0 if unknown.
+
+    Raises:
+      ValueError: as `changes`.
+    """
+    try:
+        counts = [
+            fingerprint.trained_on(before, present.fingerprint) or 0
+            for before in (kept.fingerprint, *kept.earlier)
+        ]
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"{FILE} of the run is damaged: its fingerprints cannot be read ({error!r})."
+        ) from None
+    return max(counts)
+
+
+_UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, IndexError, zlib.error)
+
+
+def refuse_changes(where: Path, differing: str, changed: str) -> None:
+    """Stop where the data are not those of training, unless config.data.changed is "accept".
+
+    Raises:
+      ValueError: with what differs.
+    """
+    if not differing or changed == "accept":
+        return
+    raise ValueError(
+        f"The data are not those that {where} was trained on: {differing}. Restore them, or say "
+        f"where they are now (--config.data.directory=...); --config.data.changed=accept takes "
+        f"them as they are. The mean and standard deviation of the model stay in any case."
     )
 
 
@@ -84,6 +146,25 @@ def read_provenance(workdir: Path) -> Provenance | None:
         ) from None
 
 
+def kept_provenance(workdir: Path, present: Provenance, changed: str) -> Provenance:
+    """`read_provenance`; of a run of an older version that of the present data, if accepted.
+
+    Raises:
+      ValueError: if data.json is damaged, or missing and config.data.changed is not "accept".
+    """
+    kept = read_provenance(workdir)
+    if kept is None and changed != "accept":
+        raise ValueError(
+            f"{workdir} has no {FILE}, which holds the mean and standard deviation that its "
+            f"network normalises by: restore it from a copy. If the run is of an older version "
+            f"and its data are as they were, --config.data.changed=accept writes it from them."
+        )
+    if kept is None:
+        print(f"{workdir / FILE} is written from the data as they are now.", flush=True)
+        write_provenance(workdir, present)
+    return kept or present
+
+
 def _parsed(values: Any) -> Provenance:
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object")
@@ -108,6 +189,7 @@ def _parsed(values: Any) -> Provenance:
         std=std,
         classes=tuple(classes),
         splits=splits,
+        earlier=tuple(values.get("earlier", ())),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eqssl_jax.training.workdir import WriteError
+from eqssl_jax.training.workdir import GoneError, WriteError
 
 
 class Records:
@@ -35,7 +35,9 @@ class Records:
 
         Raises:
           WriteError: if they cannot be.
+          GoneError: if the file was removed or moved.
         """
+        self.check_there()
         if self.file:
             line = (json.dumps({"step": step, **values}) + "\n").encode()
             try:
@@ -46,6 +48,15 @@ class Records:
                 raise WriteError(f"{self.path.name}: only {written} of {len(line)} bytes")
         if self.board:
             self.board.write_scalars(step, values)
+
+    def check_there(self) -> None:
+        """A removed file can be written to: nobody would ever see it.
+
+        Raises:
+          GoneError: if the file was removed or moved, most likely with its whole workdir.
+        """
+        if self.file and (not os.fstat(self.file.fileno()).st_nlink or not self.path.exists()):
+            raise GoneError(f"{self.path} was removed or moved")
 
     def close(self) -> None:
         if self.file:

@@ -25,7 +25,10 @@ from eqssl_jax.training.checks import (
     check_inputs,
     check_measurements,
 )
+from eqssl_jax.training.initial import with_source_statistics
 from eqssl_jax.training.mesh import local, make_mesh, spread
+from eqssl_jax.training.model import build_network
+from eqssl_jax.training.notes import notes
 from eqssl_jax.training.optimizer import learning_rate, optimizer
 from eqssl_jax.training.provenance import Provenance, provenance, read_provenance
 from eqssl_jax.training.state import TrainState, init_state
@@ -57,6 +60,7 @@ class Setup(NamedTuple):
     knn_every: int
     save_every: int
     stored_shape: tuple[int, ...] = ()  # of the images as they are read, before any view
+    notes: tuple[str, ...] = ()  # what the settings have come to, said at the start
 
     def init(self) -> TrainState:
         """The state before the first step, the same on every device."""
@@ -140,6 +144,8 @@ def setup(
     dataset = at_view_size(dataset, config)
     if workdir is not None and has_checkpoints(workdir):
         dataset = with_statistics(dataset, read_provenance(workdir))
+    elif training and config.train.init_from:
+        dataset = with_source_statistics(dataset, config)
     split = split._replace(pool=spread(mesh, split.pool))
     train = config.train
     steps_per_epoch = split.size // train.batch_size
@@ -153,6 +159,8 @@ def setup(
     check_budget(config, steps)
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
+    if config.model.init_from:
+        network = encoders.starting_from(network, config.model.init_from)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
@@ -174,20 +182,20 @@ def setup(
         knn_every=train.knn_every or steps_per_epoch,
         save_every=train.save_every or steps_per_epoch,
         stored_shape=stored_shape,
+        notes=notes(config, built, dataset, steps_per_epoch, steps),
     )
 
 
 def with_absolute_paths(config: ConfigDict) -> ConfigDict:
-    """The config with the place of its data absolute: a run may go on from another folder."""
-    directory = config.data.directory
-    if not directory or "://" in directory:
-        return config
-    absolute = str(Path(directory).expanduser().absolute())
-    if absolute == directory:
-        return config
+    """The config with the places it names absolute: a run may go on from another folder."""
     changed = ConfigDict(config.to_dict())
-    changed.data.directory = absolute
+    changed.data.directory = _absolute(config.data.directory)
+    changed.train.init_from = _absolute(config.train.init_from)
     return changed.lock()
+
+
+def _absolute(place: str) -> str:
+    return str(Path(place).expanduser().absolute()) if place and "://" not in place else place
 
 
 def with_statistics(dataset: Dataset, trained_on: Provenance | None) -> Dataset:
@@ -207,10 +215,13 @@ def with_statistics(dataset: Dataset, trained_on: Provenance | None) -> Dataset:
     return dataset._replace(mean=trained_on.mean, std=trained_on.std)
 
 
+_READING = ("workers", "buffered", "changed")  # settings that change nothing in a data set
+
+
 def load_dataset(config: ConfigDict) -> Dataset:
     """The data set of config.data; runs that share it share the arrays."""
     settings = plain(config)["data"]
-    settings = {key: settings[key] for key in settings if key not in ("workers", "buffered")}
+    settings = {key: settings[key] for key in settings if key not in _READING}
     settings["views"] = _view_side(config)
     return _dataset(json.dumps(settings, sort_keys=True))
 
@@ -290,29 +301,3 @@ def _seen_recipe(config: ConfigDict) -> tuple[str, dict[str, Any]]:
     if not config.evaluation.recipe:
         return config.recipe.name, options
     return config.evaluation.recipe, {"size": options["size"]} if "size" in options else {}
-
-
-def build_network(
-    config: ConfigDict,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    *,
-    conv: str | None = None,
-) -> Network:
-    """The network of config.model, normalising by the statistics of the training images."""
-    model = config.model
-    return _network(
-        encoder=model.encoder,
-        stem=model.stem,
-        projector=tuple(model.projector),
-        projector_batch_norm=model.projector_batch_norm,
-        mean=tuple(mean),
-        std=tuple(std),
-        compute_dtype=model.compute_dtype,
-        conv=conv or model.conv,
-        vit=encoders.ViTSettings(**model.vit),
-    )
-
-
-# Cached, so that equal networks are the same functions and compiled code is found again.
-_network = functools.lru_cache(maxsize=8)(encoders.build)

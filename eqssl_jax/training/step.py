@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
 from eqssl_jax.objectives.base import Views
+from eqssl_jax.training.alarms import SPREAD
 from eqssl_jax.training.forward import draw_views, forward, select_views
 from eqssl_jax.training.mesh import batched, cut, replicated
 from eqssl_jax.training.state import TrainState
@@ -75,6 +76,7 @@ def make_step(
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": total, **metrics, "gradient_norm": optax.tree.norm(gradient)}
+        metrics[SPREAD] = embedding_spread(next(iter(seen.values())).embeddings[0])
         return state._replace(
             step=state.step + 1,
             params=params,
@@ -90,6 +92,16 @@ def make_step(
         ), metrics
 
     return step
+
+
+def embedding_spread(z: Float[Array, "n d"]) -> Float[Array, ""]:
+    """1 − |mean of z/|z||²: 0 where all embeddings of a batch have one direction, a collapse.
+
+    Up to 1; N unit embeddings in independent directions of many dimensions have 1 − 1/N.
+    """
+    # The floor is inside the root, so that embeddings of length 0, which are equal too, stay 0.
+    units = z / jnp.sqrt(jnp.sum(z**2, axis=1, keepdims=True) + 1e-12)
+    return jnp.mean(jnp.sum(units**2, axis=1)) - jnp.sum(jnp.mean(units, axis=0) ** 2)
 
 
 def _target_outputs(

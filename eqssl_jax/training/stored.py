@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import methods
 from eqssl_jax.encoders import Network
-from eqssl_jax.training import checkpoint
+from eqssl_jax.training import checkpoint, kept
+from eqssl_jax.training.model import build_network
 from eqssl_jax.training.optimizer import optimizer
 from eqssl_jax.training.provenance import FILE, Provenance, read_provenance
-from eqssl_jax.training.setup import build_network
 from eqssl_jax.training.state import TrainState, init_state
 from eqssl_jax.training.workdir import read_config
 
@@ -67,7 +67,7 @@ def open_run(workdir: Path, step: int | str = "latest") -> StoredRun:
     like = _abstract_state(config, network, trained_on)
     manager = checkpoint.open_checkpoints(workdir, read_only=True)
     try:
-        state = checkpoint.restore(manager, like, checkpoint.find_step(manager, step))
+        state = checkpoint.restore(manager, like, kept.find_step(manager, step))
     finally:
         manager.close()
     return StoredRun(config, network, state, trained_on)

@@ -17,7 +17,8 @@ from eqssl_jax.methods.stored import converted
 
 # Settings that no trained number depends on: a run may go on with others.
 FREE = (
-    *("data.workers", "data.buffered", "train.log_every", "train.keep"),
+    *("data.workers", "data.buffered", "data.directory", "data.changed"),
+    *("train.log_every", "train.keep"),
     *("evaluation.", "advice.seeds", "advice.confidence"),
 )
 
@@ -26,11 +27,20 @@ class WriteError(OSError):
     """What a run writes down could not be written."""
 
 
-def claim(workdir: Path, config: ConfigDict) -> None:
+class GoneError(OSError):
+    """What a run has written is no longer there."""
+
+
+# The length of a run, which may grow.
+LENGTH = ("train.epochs", "train.steps")
+
+
+def claim(workdir: Path, config: ConfigDict, *, longer: bool = False) -> None:
     """Make `workdir` the folder of this config, or check that it already is.
 
     Until a first checkpoint or evidence is written there is nothing to protect, and a changed
-    config replaces the one there; so do settings that training does not depend on (`FREE`).
+    config replaces the one there; so do settings that training does not depend on (`FREE`) and, of
+    a run that is made `longer`, its length (`LENGTH`).
 
     Raises:
       ValueError: if another config has trained there, with every differing key.
@@ -45,7 +55,8 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         )
     if path.exists() and (trained or (workdir / "evidence.json").exists()):
         changed = differences(plain(read_config(workdir)), plain(config))
-        changed = {key: pair for key, pair in changed.items() if not key.startswith(FREE)}
+        free = (*FREE, *LENGTH) if longer else FREE
+        changed = {key: pair for key, pair in changed.items() if not key.startswith(free)}
         if changed:
             shown = "; ".join(
                 f"{key}: {old!r} there, {new!r} now" for key, (old, new) in changed.items()
@@ -56,7 +67,9 @@ def claim(workdir: Path, config: ConfigDict) -> None:
             )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(plain(config), indent=2, sort_keys=True)
+        values = plain(config)
+        values["data"]["changed"] = "refuse"  # accepted once is not accepted for ever
+        text = json.dumps(values, indent=2, sort_keys=True)
         unfinished = path.with_suffix(".tmp")
         unfinished.write_text(text + "\n")
         unfinished.replace(path)
@@ -95,6 +108,15 @@ def locked(folder: Path, name: str) -> Iterator[bool]:
         raise _unwritable(folder, error) from None
     with file:
         yield _lock(file)
+
+
+def is_locked(folder: Path, name: str) -> bool:
+    """Whether a process holds the file `name` of a folder; False where disks have no locks."""
+    try:
+        with (folder / name).open("r") as file:
+            return not _lock(file)
+    except OSError:
+        return False
 
 
 def _lock(file: IO[str]) -> bool:

@@ -1,0 +1,47 @@
+"""Signs that a training goes wrong without a single number that is not finite."""
+
+from collections.abc import Mapping
+
+COLLAPSED = 1e-4  # spread of unit embeddings over a batch; 0: all are equal
+GROWN = 100.0  # times the first loss that was logged
+SPREAD = "embedding_spread"
+
+
+class Alarms:
+    """`look(step, numbers)` gives a warning the first time that there is reason for one."""
+
+    def __init__(self) -> None:
+        self.first: tuple[int, float] | None = None
+        self.warned: set[str] = set()
+
+    def look(self, step: int, numbers: Mapping[str, float]) -> list[str]:
+        """Warnings about the numbers of one step; each kind comes once."""
+        warnings = {
+            "collapse": self._collapse(step, numbers),
+            "growth": self._growth(step, numbers),
+        }
+        new = {kind: text for kind, text in warnings.items() if text and kind not in self.warned}
+        self.warned |= set(new)
+        return list(new.values())
+
+    def _collapse(self, step: int, numbers: Mapping[str, float]) -> str:
+        spread = numbers.get(SPREAD)
+        if spread is None or spread > COLLAPSED:
+            return ""
+        return (
+            f"The embeddings have collapsed at step {step}: all images of the batch have the same "
+            f"direction (spread {spread:.1g}). Such an encoder tells nothing apart: try a lower "
+            f"config.optimizer.learning_rate, a longer warm-up, or other weights of the objectives."
+        )
+
+    def _growth(self, step: int, numbers: Mapping[str, float]) -> str:
+        loss = abs(numbers.get("loss", 0.0))
+        if self.first is None:
+            self.first = (step, loss)
+        start, before = self.first
+        if loss <= GROWN * max(before, 1e-3):
+            return ""
+        return (
+            f"The loss has grown from {before:.3g} at step {start} to {loss:.3g} at step {step}: "
+            f"training diverges. Try a lower config.optimizer.learning_rate or a longer warm-up."
+        )

@@ -1,0 +1,85 @@
+"""What the settings of a run have come to, where a reader of the config would not expect it."""
+
+from ml_collections import ConfigDict
+
+from eqssl_jax.data.base import Dataset
+from eqssl_jax.methods import Method
+from eqssl_jax.training.checks import compared_groups
+from eqssl_jax.training.optimizer import warmup_steps
+
+SMALL_GROUP = 8  # images; the paper and the authors' script compare groups of 8 and more
+
+
+def notes(
+    config: ConfigDict, built: Method, dataset: Dataset, steps_per_epoch: int, steps: int
+) -> tuple[str, ...]:
+    """One sentence each, shown by --dry_run and at the start of a run."""
+    every = (
+        _source(config),
+        _warmup(config, steps_per_epoch, steps),
+        _groups(config, built),
+        _monitor(config, dataset),
+    )
+    return tuple(note for note in every if note)
+
+
+def _source(config: ConfigDict) -> str:
+    if not config.train.init_from:
+        return ""
+    parts = config.train.init_parts.replace("_", " ")
+    return (
+        f"Training starts from the {parts} of {config.train.init_from}. The mean and standard "
+        f"deviation that images are normalised by come with those of a run; of a file of weights, "
+        f"which has none, they are those of the data."
+    )
+
+
+def _warmup(config: ConfigDict, steps_per_epoch: int, steps: int) -> str:
+    wanted = round(config.optimizer.warmup_epochs * steps_per_epoch)
+    used = warmup_steps(config.optimizer, steps_per_epoch, steps)
+    if used == wanted:
+        return ""
+    return (
+        f"The warm-up lasts {used:,} steps, half of this run, instead of the {wanted:,} of "
+        f"config.optimizer.warmup_epochs."
+    )
+
+
+def _groups(config: ConfigDict, built: Method) -> str:
+    small = {
+        name: images // groups
+        for name, groups, images in compared_groups(config, built)
+        if images // groups < SMALL_GROUP
+    }
+    return " ".join(
+        f"Warning: the groups of config.objectives.{name} have {size} images each; below "
+        f"{SMALL_GROUP}, their Gram matrices say little about a rotation. Use a larger "
+        f"config.train.batch_size or fewer config.objectives.{name}.splits."
+        for name, size in small.items()
+    )
+
+
+def _monitor(config: ConfigDict, dataset: Dataset) -> str:
+    queries = dataset.splits.get("validation")
+    if queries is None or queries.labels is None:
+        return ""
+    return (
+        f"The kNN accuracy in the log is of validation images, by {config.knn.neighbours} "
+        f"neighbours with the temperature {config.knn.temperature:g}."
+    )
+
+
+def batch_note(config: ConfigDict, built: Method) -> str:
+    """What follows from a batch size that is not that of the recipe."""
+    text = (
+        f"config.train.batch_size is changed to {config.train.batch_size}; the learning rate stays "
+        f"{config.optimizer.learning_rate:g} (a common rule changes it in proportion)."
+    )
+    for name, groups, images in compared_groups(config, built):
+        size, weight = images // groups, config.objectives[name].weight
+        text += (
+            f" The {groups} groups of config.objectives.{name} have {size} images each. Its loss "
+            f"is a sum over the {size - 1} others of a group, so the same weight {weight:g} weighs "
+            f"more in larger groups and less in smaller ones."
+        )
+    return text

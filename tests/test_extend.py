@@ -1,0 +1,61 @@
+"""The examples of docs/extend.md: short, and each of them works as it is printed."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from eqssl_jax import presets
+from eqssl_jax.experiment.assess import assess
+from eqssl_jax.experiment.run import run
+from eqssl_jax.training.records import read_records
+from eqssl_jax.training.setup import setup
+
+TEXT = (Path(__file__).parent.parent / "docs" / "extend.md").read_text()
+EXAMPLES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT, flags=re.DOTALL))
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> ConfigDict:
+    """A small run in which everything comes from the examples, beside them on disk."""
+    for name, code in EXAMPLES.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    config = presets.factored("shapes")
+    config.model.encoder, config.model.projector = "my_encoder:Tiny", (8, 4)
+    config.recipe.name, config.recipe.options = "my_recipe:recipe", ConfigDict({"most": 0.3})
+    config.data.name, config.data.options = "my_data:stripes", ConfigDict({"count": 128})
+    config.roles = ConfigDict({"crop": "invariant", "shift": "invariant"})
+    config.role_weights, config.sharing = ConfigDict(), ConfigDict()
+    config.objectives.mine = ConfigDict({"method": "my_method:spread", "weight": 0.5})
+    config.train.batch_size, config.train.steps = 8, 3
+    return config
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_short(name):
+    lines = [line for line in EXAMPLES[name].splitlines() if line.strip()]
+    assert 0 < len(lines) <= 15
+    assert f"{name}:" in TEXT  # how a config names it
+
+
+def test_a_config_takes_all_of_them(config):
+    built = setup(config.lock())
+    assert list(built.method.objectives) == ["info_nce", "mine"]
+    assert built.method.objectives["mine"][0] == 0.5
+    assert set(built.recipe.identity) == {"crop", "shift"}
+    assert built.dataset.image_shape == (32, 32, 3) and built.split.size < 64
+    assert built.dimension() == 4
+
+
+@pytest.mark.slow
+def test_a_run_of_all_of_them_is_trained_and_evaluated(config, tmp_path):
+    run(config.lock(), tmp_path / "run")
+    rows = [row for row in read_records(tmp_path / "run") if "mine" in row]
+    assert rows and np.isfinite([row["mine"] for row in rows]).all()
+    [path] = assess(tmp_path / "run", options={"preset": "quick", "ladder_images": 0})
+    trained = json.loads(path.read_text())["encoders"]["trained"]
+    assert 0 <= trained["knn"]["value"] <= 1

@@ -1,0 +1,189 @@
+"""Settings: ranges of every kind, and no nonsense accepted anywhere in a config."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import mutations
+import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+from eqssl_jax import methods
+from eqssl_jax.config import SCHEMA, base, checked, load, plain
+from eqssl_jax.experiment.run import expand
+from eqssl_jax.settings import (
+    accept,
+    also,
+    check,
+    choice,
+    defaults,
+    either,
+    find,
+    flag,
+    free,
+    names,
+    number,
+    numbers,
+    text,
+    whole,
+    wholes,
+)
+from eqssl_jax.training.checks import check_measurements
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("setting", "right", "wrong"),
+    [
+        (number(1.0, "", above=0, high=2), (1, 2.0, 1e-30), (0, 2.1, math.nan, math.inf, 1e-300)),
+        (number(1.0, "", low=-1, below=0), (-1, -0.5), (0, -1.1, True, "0", None, 10**400)),
+        (number(1.0, "", low=3, zero="none"), (0, 3.0), (1, -1)),
+        (whole(3, "", low=2, high=5), (2, 5), (1, 6, 2.0, True, "3", math.nan, 2**31, 10**30)),
+        (choice("a", "", ("a", "b")), ("a", "b"), ("c", "", None, 1, ["a"])),
+        (flag(True, ""), (True, False), (1, 0, "true", None)),
+        (text("a", "", longest=3, empty=False), ("abc",), ("", "abcd", "a\n", "\x1b[1m", 3)),
+        (numbers((1.0,), "", above=0, least=1, most=2, ordered=True), ([1, 1.5], (2.0,)),
+         ([], [2, 1], [1, 2, 3], [0.0], [math.nan], 1.0, "abc", None)),
+        (wholes((1,), "", low=1, high=9, least=1), ([1, 9],), ([1.5], [True], [10**9], ["1"], 3)),
+        (names((), "", ("a", "b")), ([], ("a", "b")), (["a", "a"], ["c"], "a", [1], [[1]])),
+        (also(whole(1, "", low=1), None, "all"), (None, 1), (0, "None")),
+        (either(whole(1, "", low=1), names((), "", least=1)), (1, ["a"]), (0, [], "a")),
+    ],
+)  # fmt: skip
+def test_ranges(setting, right, wrong):
+    for value in right:
+        assert setting.wrong(value) is None
+        setting.convert(value)
+    for value in wrong:
+        assert setting.wrong(value).startswith(setting.allowed)
+        with pytest.raises(ValueError, match=r"config\.name is .*; it must be") as refused:
+            accept("config.name", value, setting)
+        assert str(refused.value).isprintable()
+
+
+def test_values_come_in_the_types_of_their_settings():
+    schema = {"rate": number(0.1, ""), "sizes": wholes((1,), ""), "part": {"of": text("", "")}}
+    found = check({"rate": 1, "sizes": [2, 3], "part": {"of": "x"}}, schema)
+    assert found == {"rate": 1.0, "sizes": (2, 3), "part": {"of": "x"}}
+    assert isinstance(found["rate"], float)
+    assert check({"part": {}}, schema, partial=True) == {"part": {}}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"a": 1}, "config.b is missing"),
+        ({"a": 1, "b": {"c": 2}, "bb": 3}, "config has no setting 'bb': did you mean 'b'"),
+        ({"a": 1, "b": 3}, "config.b is 3; it must be a group of settings: c"),
+        ({"a": {"x": 1}, "b": {"c": 2}}, r"config.a is \{'x': 1\}; it must be a whole number"),
+        (None, "config is None; it must be a group"),
+    ],
+)
+def test_structure(values, message):
+    with pytest.raises(ValueError, match=message):
+        check(values, {"a": whole(1, ""), "b": {"c": whole(1, "")}})
+
+
+def test_free_groups():
+    schema = {"roles": free("a role each", choice("x", "", ("x", "y"))), "options": free("any")}
+    found = check({"roles": {"crop": "y"}, "options": {"a": [1, {"b": 2.5}]}}, schema)
+    assert found == {"roles": {"crop": "y"}, "options": {"a": (1, {"b": 2.5})}}
+    for wrong in ({"roles": {"crop": "z"}}, {"options": {"a": math.nan}}, {"options": {"a.b": 1}},
+                  {"roles": ["crop"]}, {"options": {"a": {"b": 2**40}}}):  # fmt: skip
+        with pytest.raises(ValueError, match=r"config\."):
+            check(wrong, schema, partial=True)
+    assert find(SCHEMA, ("roles", "crop")).default == "invariant"
+    assert find(SCHEMA, ("recipe", "options", "size")) is None
+
+
+def test_the_defaults_fit_and_survive_being_stored():
+    assert check(defaults(SCHEMA), SCHEMA) == defaults(SCHEMA)
+    assert load(plain(base())) == checked(base())
+
+
+def loaded(name: str) -> ConfigDict:
+    file, _, variant = name.partition(":")
+    described = importlib.util.spec_from_file_location("config", ROOT / "configs" / file)
+    module = importlib.util.module_from_spec(described)
+    described.loader.exec_module(module)
+    return module.get_config(*[variant] if variant else [])
+
+
+EXAMPLES = ("care_order.py:shapes", "proteins.py:care", "advise.py:shapes", "steering_small.py",
+         "byol.py:shapes,equimod", "moco.py:imagenet100,care")  # fmt: skip
+CONFIGS = {name: loaded(name) for name in EXAMPLES}
+# What is known when the data is read only: benchmarks/mutate_settings.py.
+LATER = (
+    "data.name",
+    "data.directory",
+    "data.split",
+    "data.options",
+    "model.encoder",
+    "evaluation.options",
+)
+TRIES = [
+    (name, setting, value)
+    for name, config in CONFIGS.items()
+    for setting, before in mutations.leaves(config)
+    for value in mutations.nonsense(before)
+    if not setting.startswith(LATER)
+]
+
+
+def before_reading(config: ConfigDict) -> None:
+    """All checks of a config that look at no data: ranges, runs, recipe, roles, objectives."""
+    own = next(iter(expand(config).values()))
+    methods.build(own)
+    check_measurements(own)
+
+
+@seed(0)
+@settings(max_examples=300, deadline=None, database=None)
+@given(st.sampled_from(TRIES))
+def test_nonsense_is_refused_with_the_name_of_its_setting(case):
+    name, setting, value = case
+    tally = mutations.Tally()
+    changed = mutations.mutated(CONFIGS[name], setting, value)
+    tally.add(name, setting, value, mutations.outcome(lambda: before_reading(changed), setting))
+    assert not tally.faults
+
+
+# ml_collections loads files by a method that Python will drop.
+reads_files = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
+
+
+@reads_files
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("train.batch_size=abc", "config.train.batch_size is 'abc'; it must be a whole number"),
+        ("train.batch_sise=8", "config.train has no setting 'batch_sise': did you mean"),
+        ("model.projector=abc", "config.model.projector is .*abc"),
+        ("model.projector=(10**9,)", "config.model.projector is"),
+        ("model.projector=()", r"config.model.projector is \(\)"),
+        ("optimizer.learning_rate=nan", "config.optimizer.learning_rate is nan"),
+        ("optimizer.step_epochs=(-1,)", r"config.optimizer.step_epochs is \(-1,\)"),
+        ("roles=abc", "config.roles is 'abc'; it is a group"),
+        ("roles.crop=3", "config.roles.crop is 3"),
+        ("roles.flp=off", "config.roles names 'flp', which is not a part"),
+        ("recipe.options.flip=2", "config.recipe.options.flip is 2"),
+        ("objectives.info_nce.temperature=0", "config.objectives.info_nce.temperature is 0"),
+        ("data.name.x=3", "config.data.name has no settings below it"),
+    ],
+)
+def test_command_lines(argument, message):
+    with pytest.raises(ValueError, match=message):
+        line = ["main", f"--config={ROOT}/configs/care_order.py", f"--config.{argument}"]
+        before_reading(mutations.parsed(line))
+
+
+@reads_files
+def test_entries_of_free_groups_need_not_be_in_the_file():
+    line = ["main", f"--config={ROOT}/configs/simclr.py:shapes"]
+    entries = ["data.options.outlines=4", "objectives.vicreg.variance=3", "roles.crop=off"]
+    config = mutations.parsed([*line, *[f"--config.{entry}" for entry in entries]])
+    assert (config.data.options.outlines, config.roles.crop) == (4, "off")
+    assert expand(config)[""].objectives.vicreg.variance == 3.0
