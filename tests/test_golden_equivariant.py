@@ -9,7 +9,7 @@ Tolerance: 1e-5 of an array's root mean square, and of every single number; rank
 """
 
 import os
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -48,6 +48,11 @@ def layers(i, prefix, names):
         Layer(**{kinds[end.rstrip("0123456789")]: i[prefix + end] for end in ends.split()})
         for ends in names
     ]
+
+
+def head(i, prefix, names):
+    """A perceptron of these layers as a function of rows."""
+    return partial(perceptron, layers=layers(i, prefix, names))
 
 
 def of_vicreg(i):
@@ -121,13 +126,13 @@ def of_stl(i):
     y1, y2 = i["y1"], i["y2"]
     names = ("w0 bn_scale bn_bias", "w1")
     code, invariant, equivariant, transformation = (
-        layers(i, prefix, names) for prefix in ("code_", "proj_inv_", "proj_equi_", "proj_trans_")
+        head(i, prefix, names) for prefix in ("code_", "proj_inv_", "proj_equi_", "proj_trans_")
     )
     c12, c21 = stl.codes(y1, y2, code)
     predicted = stl.predictions(y1, y2, c12, c21, i["hyper_w"])
     parts = (
-        stl.invariance(*(perceptron(y, invariant) for y in (y1, y2))),
-        stl.equivariance(*(perceptron(y, equivariant) for y in (y1, y2, *predicted))),
+        stl.invariance(*map(invariant, (y1, y2))),
+        stl.equivariance(*map(equivariant, (y1, y2, *predicted))),
         stl.transformation(c12, c21, transformation),
     )
     return {
@@ -194,8 +199,8 @@ def of_augself(i):
     values, parts = {}, {}
     for name, targets in augself_pairs(i).items():
         key = keys.get(name, name)
-        head = layers(i, f"{key}_", ("w0 bn_scale0 bn_bias0", "w1 bn_scale1 bn_bias1", "w2 b2"))
-        output = augself.outputs(i["y1"], i["y2"], head)
+        reader = head(i, f"{key}_", ("w0 bn_scale0 bn_bias0", "w1 bn_scale1 bn_bias1", "w2 b2"))
+        output = augself.outputs(i["y1"], i["y2"], reader)
         target = jnp.concatenate(targets)
         parts[name] = augself.LOSSES[name](output, target)
         values |= {f"output_{key}": output, f"loss_{key}": parts[name]}

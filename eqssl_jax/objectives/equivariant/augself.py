@@ -1,6 +1,6 @@
 """AugSelf: heads on the features of both views read off how the two draws differ."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +8,10 @@ from jaxtyping import Array, Float, Int
 
 from eqssl_jax.objectives.contrastive import check_pair
 from eqssl_jax.objectives.equivariant.essl import turn_loss
-from eqssl_jax.objectives.equivariant.layers import Layer, perceptron
+from eqssl_jax.objectives.equivariant.layers import Head
 
 
-def outputs(
-    y1: Float[Array, "n h"], y2: Float[Array, "n h"], head: Sequence[Layer]
-) -> Float[Array, "2*n k"]:
+def outputs(y1: Float[Array, "n h"], y2: Float[Array, "n h"], head: Head) -> Float[Array, "2*n k"]:
     """A head on [y1; y2] and on [y2; y1], stacked as rows: one batch of 2N for its BatchNorm.
 
     Args:
@@ -23,7 +21,7 @@ def outputs(
     """
     check_pair(y1, y2)
     there, back = jnp.concatenate([y1, y2], axis=1), jnp.concatenate([y2, y1], axis=1)
-    return perceptron(jnp.concatenate([there, back]), head)
+    return head(jnp.concatenate([there, back]))
 
 
 def difference_loss(output: Float[Array, "m k"], target: Float[Array, "m k"]) -> Float[Array, ""]:

@@ -28,6 +28,9 @@ class Layer(NamedTuple):
     shift: Float[Array, " o"] | None = None
 
 
+Head = Callable[[Float[Array, "n i"]], Float[Array, "n o"]]
+"""A head with its weights: rows in, rows out, each call a batch of its own for BatchNorm."""
+
 Normalise = Callable[[Float[Array, "n d"], Layer], Float[Array, "n d"]]
 
 

@@ -3,18 +3,16 @@
 Rows 2k and 2k + 1 are different images whose views 1 share one draw and whose views 2 another.
 """
 
-from collections.abc import Sequence
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from eqssl_jax.objectives.contrastive import check_pair
-from eqssl_jax.objectives.equivariant.layers import Layer, hypernetwork, nt_xent, perceptron
+from eqssl_jax.objectives.equivariant.layers import Head, hypernetwork, nt_xent
 
 Rows = Float[Array, "n d"]
 
 
-def codes(y1: Rows, y2: Rows, head: Sequence[Layer]) -> tuple[Rows, Rows]:
+def codes(y1: Rows, y2: Rows, head: Head) -> tuple[Rows, Rows]:
     """Codes of the change from view 1 to 2 and back, m([y1; y2]) and m([y2; y1]).
 
     Each is a batch of its own for the head's BatchNorm.
@@ -25,8 +23,8 @@ def codes(y1: Rows, y2: Rows, head: Sequence[Layer]) -> tuple[Rows, Rows]:
     """
     _check_pairs(y1, y2)
     return (
-        perceptron(jnp.concatenate([y1, y2], axis=1), head),
-        perceptron(jnp.concatenate([y2, y1], axis=1), head),
+        head(jnp.concatenate([y1, y2], axis=1)),
+        head(jnp.concatenate([y2, y1], axis=1)),
     )
 
 
@@ -62,17 +60,14 @@ def equivariance(
 
 
 def transformation(
-    code_12: Rows, code_21: Rows, head: Sequence[Layer], *, temperature: float = 0.2
+    code_12: Rows, code_21: Rows, head: Head, *, temperature: float = 0.2
 ) -> Float[Array, ""]:
     """NT-Xent of projected codes, both directions, of even rows against those of odd rows.
 
     Even and odd rows are each their own batch for the projector's BatchNorm.
     """
     _check_pairs(code_12, code_21)
-    even, odd = (
-        perceptron(jnp.concatenate([code_12[first::2], code_21[first::2]]), head)
-        for first in (0, 1)
-    )
+    even, odd = (head(jnp.concatenate([code_12[first::2], code_21[first::2]])) for first in (0, 1))
     return nt_xent(even, odd, temperature=temperature)
 
 
