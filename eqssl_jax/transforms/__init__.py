@@ -14,6 +14,7 @@ from eqssl_jax.transforms.filter import gaussian_blur, normalize, solarize
 from eqssl_jax.transforms.geometry import (
     center_crop,
     horizontal_flip,
+    quarter_turn,
     random_resized_crop,
     rotate,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "matrix_from_quaternion",
     "maybe",
     "normalize",
+    "quarter_turn",
     "quaternion_from_euler",
     "quaternion_product",
     "random_resized_crop",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from eqssl_jax.objectives.base import unit
 from eqssl_jax.objectives.contrastive import info_nce
@@ -122,3 +122,9 @@ def nt_xent(
 ) -> Float[Array, ""]:
     """`info_nce` of rows that are projected onto the unit sphere first."""
     return info_nce(unit(a), unit(b), temperature=temperature)
+
+
+def first_weight(key: Key[Array, ""], outputs: int, inputs: int) -> Float[Array, "o i"]:
+    """A weight to start from, U(±1/√inputs), as torch.nn.Linear's."""
+    start = jax.random.uniform(key, (outputs, inputs), jnp.float32, -1, 1)
+    return start / inputs**0.5
