@@ -256,7 +256,7 @@ def test_the_advised_roles_are_a_config_that_can_be_pasted():
         ({"advice__rungs": 2}, r"config\.advice\.rungs is 2"),
         ({"advice__most": 1}, r"config\.advice\.most is 1"),
         ({"advice__confidence": 1.0}, r"config\.advice\.confidence is 1\.0"),
-        ({"advice__held_out": "train"}, r"config\.advice\.held_out = 'train'"),
+        ({"advice__held_out": "train"}, r"config\.advice\.held_out is 'train'"),
         ({"advice__held_out_images": 4}, r"config\.advice\.held_out_images is 4"),
         ({"advice__roles": ("rotate",)}, r"config\.advice\.roles is .*rotate"),
         (
@@ -282,7 +282,7 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(
 def test_streamed_data_is_refused(tmp_path, monkeypatch):
     run = tiny()
     streamed = run._replace(split=run.split._replace(load=lambda indices: None))
-    monkeypatch.setattr(prepare_file, "setup", lambda config: streamed)
+    monkeypatch.setattr(prepare_file, "setup", lambda config, **more: streamed)
     with pytest.raises(ValueError, match=r"data is streamed: set --config\.data\.on_device=always"):
         advise(run.config, tmp_path)
     assert not list(tmp_path.iterdir())
