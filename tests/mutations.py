@@ -38,8 +38,8 @@ NONSENSE = {
 # Where such a value has a meaning after all: pattern of the setting's name, and test of the value.
 MEANINGFUL = (
     (r"(^|\.)(seed|steps|log_every|knn_every|save_every)$", lambda v: v == 10**9),
-    (r"directory$|recipe$", lambda v: v == ""),
-    (r"directory$", lambda v: v in ("abc", "[bold]x[/none]")),
+    (r"directory$|recipe$|init_from$", lambda v: v == ""),
+    (r"directory$|init_from$", lambda v: v in ("abc", "[bold]x[/none]")),
     (r"(step_epochs|byol\.hidden|prediction\.hidden|advice\.parts)$", lambda v: v == []),
     (r"blur_sigma$|solarize$", lambda v: v == []),
     (r"step_epochs$", lambda v: v in ([1.5], [1] * 1000)),
