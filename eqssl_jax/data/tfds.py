@@ -98,9 +98,15 @@ def _builder(name: str, directory: str | Path | None) -> Any:
             f"fruits360, bloodcells, imagenet100, not a name TensorFlow Datasets "
             f"{tfds.__version__} knows, and not prepared in {where}."
         ) from error
-    except ValueError as error:
+    except (ValueError, AssertionError) as error:  # the latter for a version that is not there
+        lines = str(error).splitlines()
+        if "builder name" in lines[0]:
+            raise ValueError(
+                f"config.data.name is {name!r}, which is no name of a data set: TensorFlow "
+                f"Datasets has names like cifar10, cifar10:3.0.2 and cifar10_corrupted/fog_1."
+            ) from error
         raise FileNotFoundError(
-            f"{name} in {where} is not stored as ArrayRecord files ({error}). {advice}"
+            f"{name} in {where} is not stored as ArrayRecord files ({lines[0]}). {advice}"
         ) from error
     if not builder.info.splits:
         raise FileNotFoundError(
