@@ -239,3 +239,25 @@ def _bilinear(
     upper = (1 - beside) * at(0) + beside * at(1)
     lower = (1 - beside) * at(width + 2) + beside * at(width + 3)
     return (1 - below) * upper + below * lower
+
+
+def quarter_turn() -> Transform:
+    """Rotate a square image by 0, 1, 2 or 3 quarter turns counter-clockwise, as `np.rot90`.
+
+    A draw is `turns`, an integer that is uniform on 0 … 3; the identity is 0.
+
+    Raises:
+      ValueError: (when applied) for an image that is not square.
+    """
+
+    def apply(params: Params, x: Float[Array, "s s c"]) -> Float[Array, "s s c"]:
+        if x.ndim != 3 or x.shape[0] != x.shape[1]:
+            raise ValueError(f"quarter_turn() takes one square image [S, S, C], found {x.shape}.")
+        turns = jnp.asarray(params["turns"])
+        x = jnp.where(turns >= 2, x[::-1, ::-1], x)
+        return jnp.where(turns % 2 == 1, jnp.rot90(x), x)
+
+    def sample(key: Key[Array, ""]) -> Params:
+        return {"turns": jax.random.randint(key, (), 0, 4)}
+
+    return Transform(sample, apply, {"turns": np.int32(0)})
