@@ -56,6 +56,11 @@ SCHEMA: Schema = {
             "images are stored so large; 0: as they are, or as views if they must be",
             high=LARGEST_IMAGE,
         ),
+        fit=choice(
+            "center",
+            "of an image its central square; frame: all of it, if recipes begin with a crop",
+            ("center", "frame"),
+        ),
         split=text(
             "train", "what is trained on: train, or unlabeled (STL-10)", longest=200, empty=False
         ),

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "eqssl_jax"
 # From top to bottom: a room may import what stands on a later line, and itself.
 ORDER = [
     {"evaluation"},  # a former name, for one release
-    {"main", "eval", "embed", "export", "advise", "tables", "report"},
+    {"main", "eval", "measure", "embed", "export", "advise", "tables", "report"},
     # Named studies know runs, presets and tables; only a binary knows them.
     {"studies"},
     {"command", "presets", "experiment", "advice"},
@@ -26,7 +26,7 @@ ORDER = [
     {"transforms"},
     {"data"},
     {"config"},
-    {"settings", "names"},
+    {"settings", "names", "frame"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 APART = {"data", "transforms", "objectives", "encoders"}

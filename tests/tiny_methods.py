@@ -27,7 +27,7 @@ VARIANTS = {"looped": {"looped": True}, "bfloat16": {"dtype": "bfloat16"}}  # of
 BATCH, SHAPE, STEPS = 16, (8, 8, 3), 20
 
 
-def build(*names: str):
+def settings_of(*names: str) -> ConfigDict:
     """The named objectives on crops and flips of 8 pixels, quick to compile; "care" adds CARE."""
     config = presets.contrastive("arrays")
     if "care" in names:
@@ -43,6 +43,8 @@ def build(*names: str):
         "moco": {"queue": 24},
         "byol": {"hidden": (8,)},
         "equimod": {"projector": (8, 6), "parameters": 5},
+        "stl": {"code": (8, 4), "projector": (8, 4), "code_projector": (8, 4)},
+        "essl": {"head": (8, 8)},
     }
     config.objectives = presets.objectives(
         **{
@@ -55,7 +57,12 @@ def build(*names: str):
         }
     )
     config.objectives.equivariance.splits = 4
-    return methods.build(config)
+    return config
+
+
+def build(*names: str):
+    """The method of these settings."""
+    return methods.build(settings_of(*names))
 
 
 def train(

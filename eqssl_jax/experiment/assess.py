@@ -1,19 +1,24 @@
 """Evaluate the checkpoints of a run from its workdir alone: numbers, then figures."""
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
+from eqssl_jax.objectives.base import Views
 from eqssl_jax.training import checkpoint, kept
+from eqssl_jax.training.mesh import local
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.workdir import write_json
@@ -142,12 +147,13 @@ def measure_state(
 ) -> Assessment:
     """Measure one state beside its floors, and write eval/<step>.json."""
     step, untrained = int(state.step), run.init()
-    encoders: dict[str, measures.Encode] = {
+    encoders: dict[str, Any] = {
         "trained": run.encoder(state),
         "random": run.encoder(untrained),
         **input_floor(run),
     }
-    layers = {"trained": run.layers(state), "random": run.layers(untrained)}
+    layers = {"random": run.layers(untrained)}
+    encoders["trained"] = measures.Subject(run.layers(state), prediction_heads(run, state))
     result, arrays = evaluate(run, encoders, options, layers)
     result = {"step": step, "dataset": run.dataset.name, **result}
     path = workdir / "eval" / f"{step}.json"
@@ -175,6 +181,24 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
         ) from error
 
 
+def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:
+    """The heads of a state that predict embeddings, by the name of their objective."""
+    heads = {}
+    for name, (_, objective) in run.method.objectives.items():
+        if objective.predict is not None:
+            weights = local(state.params["heads"][name])
+            heads[name] = functools.partial(_predicted, objective.predict, weights)
+    return heads
+
+
+def _predicted(predict: Any, weights: Any, before: Any, after: Any, draws: Any) -> Any:
+    """Embeddings after, predicted and before, [n, D], as one view of a batch of all images."""
+    seen, original = (Views(jnp.asarray(rows)[None], jnp.asarray(rows)[None])
+                      for rows in (after, before))  # fmt: skip
+    seen = seen._replace(params=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], draws))
+    return tuple(np.asarray(rows)[0] for rows in jax.jit(predict)(weights, seen, original))
+
+
 def input_floor(run: Setup) -> dict[str, measures.Encode]:
     """The inputs as features, by the name of this floor."""
     shape, dimension = run.dataset.image_shape, run.dimension()
@@ -185,7 +209,7 @@ def input_floor(run: Setup) -> dict[str, measures.Encode]:
 
 def evaluate(
     run: Setup,
-    encoders: Mapping[str, measures.Encode],
+    encoders: Mapping[str, Any],
     options: Mapping[str, Any],
     layers: Mapping[str, Any],
 ) -> tuple[Result, measures.Arrays]:

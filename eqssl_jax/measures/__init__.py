@@ -15,7 +15,7 @@ from eqssl_jax.measures.order.accuracy import kendall_tau, order_accuracy
 from eqssl_jax.measures.order.study import LadderStudy, ladder_study
 from eqssl_jax.measures.order.turntable import TurnOrder, turn_order_accuracy
 from eqssl_jax.measures.regression.change import Changes, change_r2
-from eqssl_jax.measures.regression.factors import factor_r2, r2, ridge
+from eqssl_jax.measures.regression.factors import factor_r2, r2, r2_of_dimensions, ridge
 from eqssl_jax.measures.regression.prediction_gain import DisplacementGain, displacement_gain
 from eqssl_jax.measures.retrieval.colour import (
     Followed,
@@ -26,6 +26,11 @@ from eqssl_jax.measures.retrieval.colour import (
     trained_shift,
 )
 from eqssl_jax.measures.retrieval.neighbours import NeighbourChange, neighbour_change, neighbours
+from eqssl_jax.measures.retrieval.predicted_views import (
+    nearest_views,
+    prediction_retrieval_error,
+    view_ranks,
+)
 from eqssl_jax.measures.retrieval.ranking import (
     chance_reciprocal_rank,
     hits_at,
@@ -121,14 +126,17 @@ __all__ = [
     "linear_map",
     "linear_probe",
     "mean_hues",
+    "nearest_views",
     "neighbour_change",
     "neighbours",
     "order_accuracy",
     "over_draws",
     "pixel_encoder",
+    "prediction_retrieval_error",
     "principal_axes",
     "principal_axis_errors",
     "r2",
+    "r2_of_dimensions",
     "raw_pixels",
     "reciprocal_rank",
     "regularity",
@@ -144,5 +152,6 @@ __all__ = [
     "trained_shift",
     "trajectories",
     "turn_order_accuracy",
+    "view_ranks",
     "wahba",
 ]

@@ -12,8 +12,8 @@ from eqssl_jax.measures.features import Encode, EncoderFault, Features, Layers, 
 from eqssl_jax.transforms.base import Transform
 
 T = TypeVar("T")
-# Features of images [n, H], of the same images after one draw [n, H], and the draw (leaves without
-# a leading axis), to the embeddings after, predicted and before, [n, D] each.
+# Features of images [n, H], of the same images after a draw of its own each [n, H], and these draws
+# (leaves [n, …]), to the embeddings after, predicted and before, [n, D] each.
 Head = Callable[[np.ndarray, np.ndarray, Any], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 

@@ -49,7 +49,10 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
             "predict": predict.init(keys[2], dimension + values.parameters),
         }
 
-    def loss(head: PyTree, seen: Views, original: Views) -> tuple[Float[Array, ""], Metrics]:
+    def predicted_views(
+        head: PyTree, seen: Views, original: Views
+    ) -> tuple[Float[Array, "v n d"], Float[Array, "v n d"], Float[Array, "1 n d"]]:
+        """y of the views, ŷ, and y_0 of the images themselves, all of length 1."""
         y = project.apply(head["project"], seen.features)  # [2, N, D]
         y_0 = project.apply(head["project"], original.features)  # [1, N, D]
         shape = (1,) * (y.ndim - 1) + mean.shape
@@ -58,16 +61,19 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
         given = jnp.concatenate(
             [jnp.broadcast_to(y_0, y.shape), embed.apply(head["embed"], p)], axis=-1
         )
-        predicted, true = unit(predict.apply(head["predict"], given)), unit(y)
-        rows = (-1, y.shape[-1])  # both views in one batch, [2N, D]
+        return unit(y), unit(predict.apply(head["predict"], given)), unit(y_0)
+
+    def loss(head: PyTree, seen: Views, original: Views) -> tuple[Float[Array, ""], Metrics]:
+        true, predicted, still = predicted_views(head, seen, original)
+        rows = (-1, true.shape[-1])  # both views in one batch, [2N, D]
         value = objectives.info_nce(
             predicted.reshape(rows), true.reshape(rows), temperature=values.temperature
         )
         # What predicting gains over taking the original for the view.
-        gain = jnp.mean(jnp.sum((predicted - unit(y_0)) * true, axis=-1))
+        gain = jnp.mean(jnp.sum((predicted - still) * true, axis=-1))
         return value, {"equimod_gain": gain}
 
-    return Objective(("contrast", "original"), loss, init)
+    return Objective(("contrast", "original"), loss, init, predict=predicted_views)
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """What is asked of embeddings. Losses are pure functions; `Objective` wraps them for training."""
 
+from eqssl_jax.objectives import equivariant
 from eqssl_jax.objectives.base import Objective, Views, unit
 from eqssl_jax.objectives.contrastive import alignment, info_nce, uniformity
 from eqssl_jax.objectives.forms import (
@@ -25,7 +26,12 @@ from eqssl_jax.objectives.prediction import (
     parameter_vector,
     unexplained_variance,
 )
-from eqssl_jax.objectives.redundancy import barlow_twins, vicreg
+from eqssl_jax.objectives.redundancy import (
+    barlow_twins,
+    covariance_penalty,
+    variance_hinge,
+    vicreg,
+)
 from eqssl_jax.objectives.rotation import form_equivariance, orthogonal_equivariance
 
 __all__ = [
@@ -38,7 +44,9 @@ __all__ = [
     "alignment",
     "barlow_twins",
     "check_form",
+    "covariance_penalty",
     "enqueue",
+    "equivariant",
     "euclidean_form",
     "form_equivariance",
     "hyperbolic",
@@ -57,5 +65,6 @@ __all__ = [
     "unexplained_variance",
     "uniformity",
     "unit",
+    "variance_hinge",
     "vicreg",
 ]

@@ -53,6 +53,8 @@ class Objective(NamedTuple):
       loss: `loss(head_params, *views) -> (scalar, metrics)`; the first views hold the memory.
       init: `init(key, *views) -> head_params`; `views` hold shapes (`jax.ShapeDtypeStruct`).
       init_memory: `init_memory(key, *views) -> memory`, likewise.
+      predict: `predict(head_params, *views)` gives embeddings after, predicted and before the
+        augmentations, [V, N, D] (or [1, N, D]); None for an objective that predicts none.
       remember: `remember(memory, *views) -> memory`, called once a step after the gradient; no
         gradient flows through it.
     """
@@ -62,6 +64,7 @@ class Objective(NamedTuple):
     init: Callable[..., PyTree] = no_head
     init_memory: Callable[..., PyTree] = no_head
     remember: Callable[..., PyTree] = keep_memory
+    predict: Callable[..., tuple[Array, Array, Array]] | None = None
 
     def names(self) -> tuple[str, ...]:
         """The view sets it consumes."""

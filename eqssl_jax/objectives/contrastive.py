@@ -71,8 +71,8 @@ def info_nce(
         positive = similarity.pairs(z1, z2) / temperature  # [N]
         return jnp.mean(jax.nn.softplus(negative - positive[:, None]))
     positive, others = _similarities(z1, z2, temperature, similarity)
-    logits = jnp.concatenate([positive[:, None], others], axis=1)
-    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - positive)
+    # log(1 + e^x) rather than a difference of logarithms, whose digits cancel at small losses.
+    return jnp.mean(jax.nn.softplus(jax.nn.logsumexp(others, axis=1) - positive))
 
 
 def alignment(

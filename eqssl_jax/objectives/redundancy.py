@@ -64,7 +64,8 @@ def vicreg(
           + c · Σ_views (1/D) Σ_{i≠j} Cov_ij²,
 
     with unbiased variances and covariances over the batch and ε = 1e-4. The means and sums over the
-    two views are those of the authors' code.
+    two views are those of the authors' code. The re-implementation in solo-learn does not halve
+    each view's hinge: its weight v is `variance=2 * v` here.
 
     Args:
       z1, z2: embeddings of the two views, not normalised; row i of both from image i.
@@ -87,13 +88,24 @@ def vicreg(
             f"variance {variance} and covariance {covariance}."
         )
     z1, z2 = z1.astype(jnp.float32), z2.astype(jnp.float32)
-    count, dimension = z1.shape
-    spread = redundant = jnp.zeros((), jnp.float32)
-    for z in (z1, z2):
-        centred = z - jnp.mean(z, axis=0, keepdims=True)
-        cov = jnp.matmul(centred.T, centred, precision=HIGHEST) / (count - 1)  # [D, D]
-        std = jnp.sqrt(jnp.diagonal(cov) + _STD_FLOOR)
-        spread += jnp.mean(jnp.maximum(1 - std, 0)) / 2
-        off = 1 - jnp.eye(dimension, dtype=jnp.float32)
-        redundant += jnp.sum(off * cov**2) / dimension
+    spread = variance_hinge(z1) + variance_hinge(z2)
+    redundant = covariance_penalty(z1) + covariance_penalty(z2)
     return invariance * jnp.mean((z1 - z2) ** 2) + variance * spread + covariance * redundant
+
+
+def variance_hinge(z: Float[Array, "n d"]) -> Float[Array, ""]:
+    """VICReg's variance term of one view, ½ mean_j max(0, 1 − √(Var_j + 1e-4)), Var unbiased."""
+    z = z.astype(jnp.float32)
+    centred = z - jnp.mean(z, axis=0, keepdims=True)
+    std = jnp.sqrt(jnp.sum(centred**2, axis=0) / (z.shape[0] - 1) + _STD_FLOOR)
+    return jnp.mean(jnp.maximum(1 - std, 0)) / 2
+
+
+def covariance_penalty(z: Float[Array, "n d"]) -> Float[Array, ""]:
+    """VICReg's covariance term of one view, (1/D) Σ_{i≠j} Cov_ij², Cov unbiased."""
+    z = z.astype(jnp.float32)
+    count, dimension = z.shape
+    centred = z - jnp.mean(z, axis=0, keepdims=True)
+    cov = jnp.matmul(centred.T, centred, precision=HIGHEST) / (count - 1)  # [D, D]
+    off = 1 - jnp.eye(dimension, dtype=jnp.float32)
+    return jnp.sum(off * cov**2) / dimension

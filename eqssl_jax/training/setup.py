@@ -23,6 +23,7 @@ from eqssl_jax.training import initial
 from eqssl_jax.training.checks import (
     check_batch,
     check_budget,
+    check_crops,
     check_inputs,
     check_measurements,
 )
@@ -133,6 +134,7 @@ def setup(
     check_measurements(config)
     dataset = dataset or load_dataset(config)
     check_inputs(config, dataset)
+    check_crops(dataset, {key: spec.transform for key, spec in built.views.items()})
     if config.data.split not in dataset.splits:
         raise ValueError(
             f"config.data.split is {config.data.split!r}, but {dataset.name} has only "
@@ -248,6 +250,7 @@ def _dataset(settings: str) -> Dataset:
         on_device=on_device[chosen["on_device"]],
         corrupt=chosen["corrupt"],
         views=chosen["views"],
+        fit=chosen["fit"],
         **chosen["options"],
     )
 
@@ -260,6 +263,7 @@ def at_view_size(dataset: Dataset, config: ConfigDict) -> Dataset:
     """
     name, options = _seen_recipe(config)
     recipe = methods.build_recipe(name, options, "config.evaluation.recipe")
+    check_crops(dataset, {"evaluation": recipe})
     image = jax.ShapeDtypeStruct(dataset.image_shape, "float32")
     shape = jax.eval_shape(recipe.apply, recipe.identity, image).shape
     if shape == tuple(dataset.image_shape):

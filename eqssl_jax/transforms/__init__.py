@@ -14,10 +14,18 @@ from eqssl_jax.transforms.filter import gaussian_blur, normalize, solarize
 from eqssl_jax.transforms.geometry import (
     center_crop,
     horizontal_flip,
+    quarter_turn,
     random_resized_crop,
     rotate,
 )
-from eqssl_jax.transforms.rotation3d import rotate3d, rotate_cloud
+from eqssl_jax.transforms.rotation3d import (
+    matrix_from_quaternion,
+    quaternion_from_euler,
+    quaternion_product,
+    relative_quaternion,
+    rotate3d,
+    rotate_cloud,
+)
 
 __all__ = [
     "Params",
@@ -31,10 +39,15 @@ __all__ = [
     "grayscale",
     "horizontal_flip",
     "hue",
+    "matrix_from_quaternion",
     "maybe",
     "normalize",
+    "quarter_turn",
+    "quaternion_from_euler",
+    "quaternion_product",
     "random_resized_crop",
     "recipes",
+    "relative_quaternion",
     "rotate",
     "rotate3d",
     "rotate_cloud",

@@ -16,11 +16,11 @@ from eqssl_jax.measures.classes.linear_probe import (
     Probe,
     accuracies,
     cross_entropy,
-    lenient,
     probed,
     summary,
 )
 from eqssl_jax.measures.features import Encode, Layers, extract
+from eqssl_jax.measures.promotion import lenient
 from eqssl_jax.measures.subjects import Conditions, Seen
 from eqssl_jax.settings import choice, number, text, whole
 from eqssl_jax.transforms.base import Transform

@@ -1,7 +1,6 @@
 """Linear classification of frozen features, regularised by what a validation split says."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from eqssl_jax.measures.cards import HIGHER, Card, Measured, Number, Output
 from eqssl_jax.measures.checks import TooFew, check_finite
 from eqssl_jax.measures.classes.knn import most_frequent
+from eqssl_jax.measures.promotion import lenient
 from eqssl_jax.measures.subjects import Seen
 from eqssl_jax.settings import whole
 
@@ -214,13 +214,6 @@ def _solve(x: Array, y: Array, weights: Array, rows: Array, l2: Array, rate: Arr
 
     # Candidates of one seed see the same minibatches: rows are gathered once for all of them.
     return jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(0, 0, None))(weights, rows, l2)
-
-
-@contextlib.contextmanager
-def lenient() -> Iterator[None]:
-    """For a caller with strict promotion: optax mixes dtypes and ranks."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
 
 
 def probed(probe: Probe, prefix: str) -> Measured:

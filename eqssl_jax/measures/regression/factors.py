@@ -28,41 +28,71 @@ class Ridge(NamedTuple):
 def r2(target: Rows, prediction: Rows, *, average: str = "joint") -> float:
     """Explained share of the variance, 1 − Σ(t − p)² / Σ(t − t̄)²; at most 1.
 
-    Two different numbers go by this name (`average`). With one scalar mean, knowing no more than
+    Three different numbers go by this name (`average`). With one scalar mean, knowing no more than
     the mean of each dimension already scores above 0 when these means differ.
 
     Args:
       target, prediction: [n] or [n, d].
       average: "joint": one ratio of sums, t̄ one scalar (Garrido et al. 2023, SIE,
-        arXiv:2302.10283); "per_dimension": a ratio for each dimension, then their mean
-        (scikit-learn's).
+        arXiv:2302.10283), never below the next; "variance_weighted": one ratio of sums, t̄ each
+        dimension's own; "per_dimension": the mean of the dimensions' ratios (`r2_of_dimensions`,
+        scikit-learn's default and seq-JEPA's).
 
     Raises:
-      ValueError: for shapes that differ, an unknown average, values that are not finite, or
-        targets without variance (`TooFew`).
+      ValueError: for an unknown average, and as `r2_of_dimensions`.
 
     >>> r2([0.0, 1.0, 2.0], [0.0, 1.0, 1.0])
     0.5
     """
+    averages = ("joint", "per_dimension", "variance_weighted")
+    if average not in averages:
+        raise ValueError(f"r2() takes an average of {averages}, found {average!r}.")
+    t, p = _checked(target, prediction)
+    axis = None if average == "joint" else 0
+    missed, total = _sums(t, p, axis=axis)
+    if average == "variance_weighted":
+        return float(1 - missed.sum() / total.sum())
+    return float(np.mean(1 - missed / total))
+
+
+def r2_of_dimensions(target: Rows, prediction: Rows) -> Float[np.ndarray, " d"]:
+    """R² of each dimension, [d].
+
+    Raises:
+      ValueError: for shapes that differ, values that are not finite, or a dimension without
+        variance (`TooFew`).
+
+    >>> import numpy as np
+    >>> target = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
+    >>> r2_of_dimensions(target, target * [1.0, 0.0] + [0.0, 1.0]).tolist()
+    [1.0, 0.0]
+    """
+    missed, total = _sums(*_checked(target, prediction), axis=0)
+    return np.asarray(1 - missed / total)
+
+
+def _checked(target: Rows, prediction: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Target and prediction as [n, d] in float64."""
     t, p = np.asarray(target, np.float64), np.asarray(prediction, np.float64)
     if t.shape != p.shape or t.ndim not in (1, 2) or not t.size:
         raise ValueError(
             f"R² needs target and prediction of one shape [n] or [n, d], found {t.shape} and "
             f"{p.shape}."
         )
-    if average not in ("joint", "per_dimension"):
-        raise ValueError(f"r2() takes average 'joint' or 'per_dimension', found {average!r}.")
     check_finite(target=t, prediction=p)
-    t, p = t.reshape(len(t), -1), p.reshape(len(p), -1)
-    axis = None if average == "joint" else 0
-    total = np.sum((t - t.mean(axis=axis)) ** 2, axis=axis)
+    return t.reshape(len(t), -1), p.reshape(len(p), -1)
+
+
+def _sums(t: np.ndarray, p: np.ndarray, *, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Squared errors and squared distances from the mean, summed."""
     # Asked of the values: a rounded mean leaves equal ones a variance of about 1e-31.
     if np.any(np.ptp(t, axis=axis) == 0):
         raise TooFew(
             f"R² is not defined for targets without variance: all {len(t)} values of a dimension "
             f"are equal. Take more examples, or leave this factor out."
         )
-    return float(np.mean(1 - np.sum((t - p) ** 2, axis=axis) / total))
+    total = np.sum((t - t.mean(axis=axis)) ** 2, axis=axis)
+    return np.asarray(np.sum((t - p) ** 2, axis=axis)), np.asarray(total)
 
 
 def factor_targets(split: Split, indices: np.ndarray) -> dict[str, Float[np.ndarray, "n k"]]:

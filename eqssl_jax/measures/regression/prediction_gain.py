@@ -2,10 +2,12 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from eqssl_jax.measures.cards import HIGHER, Card, Measured, Output
+from eqssl_jax.measures.checks import TooFew
 from eqssl_jax.measures.features import extract
 from eqssl_jax.measures.rotation import augmented
 from eqssl_jax.measures.subjects import Seen
@@ -81,19 +83,27 @@ def _unit(name: str, y: np.ndarray) -> np.ndarray:
 
 
 def _measure(seen: Seen) -> Measured:
-    """Of the head "equimod" under the augmentations of the rotation measures."""
+    """Of the head "equimod", each image under draws of its own, as in training.
+
+    A draw that all images share would be taken away by the head's BatchNorm over the batch.
+    """
     head = seen.subject.heads.get("equimod")
     if head is None:
-        raise ValueError("no head was trained to predict embeddings (EquiMod)")
-    split, chosen = seen.splits[seen.held_out], seen.conditions.once(augmented.images)
-    options = dict(batch=seen.settings.batch, indices=chosen)
-    before = extract(seen.subject.encode, split, **options).features
-    gains = []
-    for draw in seen.conditions.once(augmented.draws):
+        raise TooFew("no head was trained to predict embeddings (EquiMod)")
+    conditions, split = seen.conditions, seen.splits[seen.held_out]
+    chosen, batch = conditions.once(augmented.images), seen.settings.batch
+    before = extract(seen.subject.encode, split, batch=batch, indices=chosen).features
+    keys = jax.random.split(
+        jax.random.fold_in(conditions.key, 3), (seen.settings.augmentations, len(chosen))
+    )
+    sample, gains = jax.jit(jax.vmap(conditions.transform.sample)), []
+    for row in keys:
+        draws = jax.device_get(sample(row))
         after = extract(
-            seen.subject.encode, split, transform=seen.conditions.transform, params=draw, **options
-        ).features
-        gains.append(displacement_gain(*head(before, after, draw)))
+            seen.subject.encode, split, batch=batch, indices=chosen,
+            transform=conditions.transform, params=draws,
+        ).features  # fmt: skip
+        gains.append(displacement_gain(*head(before, after, draws)))
     return augmented.over_augmentations(
         {
             "displacement_gain": [gain.absolute for gain in gains],

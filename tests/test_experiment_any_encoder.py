@@ -1,0 +1,55 @@
+"""Any function of images is measured as a run is: numbers, tables, figures and one page."""
+
+import json
+
+import numpy as np
+import pytest
+from toys import recipe
+
+from eqssl_jax.measure import measure
+
+TINY = dict(
+    train_images=40, validation_images=10, test_images=40, knn_neighbours=5, probe_steps=5,
+    seeds=(0,), augmentations=2, pairs=1, rotation_images=24, pair_images=12, queries=8,
+    ladder_images=8, ladder_rungs=3, batch=16,
+)  # fmt: skip
+DATA = {"train_size": 60, "test_size": 40}
+
+
+def colours(images):
+    """Moments of the channels: no rotation, flip or shift changes them."""
+    assert isinstance(images, np.ndarray)
+    return np.concatenate([images.mean((1, 2)), images.std((1, 2))], axis=1)
+
+
+def test_two_functions_give_one_page(tmp_path, capsys):
+    encoders = {"colours": colours, "half": lambda images: colours(images) / 2}
+    results = measure(encoders, "shapes", recipe=recipe(), out=tmp_path, data_options=DATA, **TINY)
+    assert list(results) == ["colours", "half"]
+    for name, result in results.items():
+        assert set(result["encoders"]) == {"trained", "pixels"}
+        assert json.loads((tmp_path / name / "eval" / "0.json").read_text())["step"] == 0
+        assert (tmp_path / name / "eval" / "0_spectrum_order_accuracy_amid.png").exists()
+    one, two = (result["encoders"]["trained"] for result in results.values())
+    assert one["knn"] == two["knn"] and "order_accuracy_amid_shift" in one
+    assert one["gamma"]["value"] == pytest.approx(two["gamma"]["value"], rel=1e-4)
+    page = (tmp_path / "page.html").read_text()
+    assert ("colours" in page and "half" in page and "<svg" in page) or "<img" in page
+    assert "Order amid other changes" in (tmp_path / "comparison.md").read_text()
+    assert "page.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("encoders", "options", "message"),
+    [
+        ([], {}, "no encoder"),
+        (lambda x: np.full((len(x), 2), np.nan), {}, "gave NaN"),
+        (lambda x: x - x.mean(0), {}, "features are"),
+        (colours, {"recipe": "no_such"}, "--recipe is 'no_such'"),
+        (colours, {"own": ["nothing:here"]}, "--measure"),
+        (colours, {"queries": -1}, "queries is -1"),
+    ],
+)
+def test_faults_are_one_paragraph(encoders, options, message):
+    with pytest.raises(ValueError, match=message):
+        measure(encoders, "shapes", data_options=DATA, **{**TINY, **options})
