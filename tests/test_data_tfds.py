@@ -170,7 +170,7 @@ def test_boxes_that_cannot_be_cut_out_are_refused(directory, tmp_path):
     with pytest.raises(ValueError, match=r"needs the feature bbox.* has \['image', 'label'\]"):
         load(directory, crop_boxes=True)
     birds(tmp_path)
-    with pytest.raises(ValueError, match="options.margin is -1"):
+    with pytest.raises(ValueError, match=r"options\.margin is -1"):
         load(tmp_path, "birds", size=10, crop_boxes=True, margin=-1)
     items = [(tiny_tfds.encode(pixels), label) for pixels, label in tiny_tfds.photos(5, 0)]
     flat = [(0.2, 0.2, 0.6, 0.6)] * 4 + [(0.5, 0.1, 0.5, 0.4)]
