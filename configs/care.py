@@ -13,8 +13,10 @@ epochs of batch 256, Adam at a constant 1e-3 with weight decay 1e-6, InfoNCE at 
 0.8, gray 0.2, blur of 3 pixels with σ 0.1 to 2 and probability 0.5.
 
 What differs from the paper all the same: a tenth of the training images goes to validation (so an
-epoch has fewer steps; --config.data.validation changes it); random crops of
-imagenet100 are taken from the central 256 × 256 pixels, not from the whole image; there the crop of
+epoch has fewer steps; --config.data.validation changes it); random crops of imagenet100 are taken
+from the whole image, its short side scaled to 256 and of sides beyond 3 : 2 the middle, and a box
+that does not fit is scaled down, where torchvision draws anew (`transforms.frames.fitted`); the
+probe there is trained on crops of the central 224 × 224 pixels; there the crop of
 the equivariance views is the centre, as in the authors' code, so its role "rotational" has nothing
 to draw; and one process compares 4 groups of 32 images, where the authors' script, on four GPUs
 that each draw for themselves, compares 16 groups of 8.

@@ -56,6 +56,11 @@ SCHEMA: Schema = {
             "images are stored so large; 0: as they are, or as views if they must be",
             high=LARGEST_IMAGE,
         ),
+        fit=choice(
+            "center",
+            "of an image its central square; frame: all of it, if recipes begin with a crop",
+            ("center", "frame"),
+        ),
         split=text(
             "train", "what is trained on: train, or unlabeled (STL-10)", longest=200, empty=False
         ),
@@ -107,7 +112,7 @@ SCHEMA: Schema = {
         compute_dtype=choice(
             "float32", "of the encoder; parameters and losses stay float32", ("float32", "bfloat16")
         ),
-        init_from=text("", "a file of weights that the encoder starts training from; empty: none"),
+        init_from=text("", "another name of train.init_from"),
         vit=dict(  # of vision transformers alone
             patch=whole(4, "side of a patch in pixels; 16 is usual at 224 px", low=1, high=256),
             pool=choice("cls", "features: the class token, or the patches' mean", ("cls", "mean")),

@@ -39,7 +39,7 @@ NONSENSE = {
 MEANINGFUL = (
     (r"(^|\.)(seed|steps|log_every|knn_every|save_every)$", lambda v: v == 10**9),
     (r"directory$|recipe$|init_from$", lambda v: v == ""),
-    (r"directory$", lambda v: v in ("abc", "[bold]x[/none]")),
+    (r"directory$|init_from$", lambda v: v in ("abc", "[bold]x[/none]")),
     (
         r"(step_epochs|byol\.hidden|prediction\.hidden|advice\.parts|evaluation\.measures)$",
         lambda v: v == [],

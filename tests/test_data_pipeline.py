@@ -104,6 +104,12 @@ def test_a_validation_fraction_that_cannot_be_carved_is_refused(fraction):
         partition.carve(stream(10), fraction)
 
 
+@pytest.mark.parametrize(("name", "option"), [("shapes", "train_size"), ("proteins", "chains")])
+def test_too_few_examples_name_the_option_that_gives_them(name, option):
+    with pytest.raises(ValueError, match=rf"config\.data\.validation = .*data\.options\.{option}"):
+        data.load(name=name, **{option: 3})
+
+
 def test_a_carved_test_split_has_every_class():
     train, test = partition.carve_test(stream(12), 0.1)
     assert (train.size, test.size) == (9, 3)

@@ -596,14 +596,16 @@ def test_without_a_table_all_are_listed():
     assert shown.returncode == 0, shown.stderr
     listed = "".join(shown.stdout.split())
     assert "Table1" in listed
-    assert all(f"│ {name} " in shown.stdout for name in studies.STUDIES)  # none is cut or folded
+    assert all(f"\n{name}  (" in shown.stdout for name in studies.STUDIES)  # none is cut or folded
     assert "beyond" in listed
 
 
-def test_the_list_names_figures_and_what_is_beyond_the_paper(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+@pytest.mark.parametrize("columns", [80, 60])
+def test_the_list_names_figures_and_fits_the_terminal(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
     overview.show_studies(studies.STUDIES)
     lines = capsys.readouterr().out.splitlines()
-    [retrieval] = [line for line in lines if line.startswith("│ retrieval ")]
-    assert "Figures 9, 21" in retrieval
-    assert sum("beyond the paper" in line for line in lines) == 3
+    assert "retrieval  (Figures 9, 21)" in lines
+    assert sum("(beyond the paper)" in line for line in lines) == 3
+    assert max(map(len, lines)) <= columns
+    assert len(lines) < 6 * len(studies.STUDIES)

@@ -266,6 +266,45 @@ def test_a_run_starts_from_the_encoder_of_another(trained, tmp_path):
     assert run.provenance().mean == source.dataset.mean
 
 
+def test_both_names_of_the_source_mean_the_same(trained, tmp_path, monkeypatch):
+    workdir, *_, state, file = trained
+    monkeypatch.chdir(workdir.parent)
+    run = setup(config(file, model__init_from="run@best"))
+    assert run.config.model.init_from == f"{workdir}@best"
+    begun = started_from(run.config, run.mesh, run.init())
+    equal(begun.params["network"]["encoder"], state.params["network"]["encoder"])
+    with pytest.raises(ValueError, match=r"train\.init_from = .* config\.model\.init_from ="):
+        setup(config(file, model__init_from="run@best", train__init_from="run@2"))
+    for group in ("model", "train"):
+        missing = config(file, **{f"{group}__init_from": str(tmp_path / "w.safetensors")})
+        with pytest.raises(
+            FileNotFoundError, match=rf"config\.{group}\.init_from = .* no such file"
+        ):
+            setup(missing)
+
+
+def test_a_run_that_goes_on_needs_its_source_no_more(trained, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(trained[0], source)
+    values = config(trained[3], model__init_from=str(source))
+    workdir = tmp_path / "run"
+    state = train(setup(values, workdir=workdir), workdir)
+    shutil.rmtree(source)
+    longer = config(trained[3], model__init_from=str(source), train__steps=3)
+    assert int(train(setup(longer, workdir=workdir), workdir).step) == 3
+    evaluated = stored_setup(workdir)  # whose floor "random" is not the source
+    begun = evaluated.init().params["network"]["encoder"]
+    assert not all(
+        np.array_equal(a, b)
+        for a, b in zip(
+            jax.tree.leaves(begun),
+            jax.tree.leaves(trained[2].params["network"]["encoder"]),
+            strict=True,
+        )
+    )
+    assert int(state.step) == 2
+
+
 def test_what_does_not_fit_is_named_before_training(trained, tmp_path):
     workdir, *_, file = trained
     start(workdir, file=file, model__projector=(8, 5))  # its own projector may be any
@@ -285,6 +324,8 @@ def test_what_the_settings_come_to_is_said(trained):
     file = trained[3]
     short = setup(config(file, train__steps=20, optimizer__warmup_epochs=10.0))
     told = " ".join(short.notes)
+    fewer = setup(config(file, knn__neighbours=200, knn__bank=30))
+    assert "by 30 neighbours (all there are; config.knn.neighbours is 200)" in " ".join(fewer.notes)
     assert "warm-up lasts 10 steps, half of this run, instead of the 40" in told
     assert float(short.schedule(10)) == pytest.approx(short.config.optimizer.learning_rate)
     assert "temperature 0.5" in told

@@ -224,6 +224,22 @@ def arguments(
         raise ValueError(f"limit must be at least 1 image (or None), found {limit}.")
 
 
+def fit(name: str, fit: str, size: int | None, *, framable: bool) -> None:
+    """Refuse a way of bringing images to a size that the source does not have."""
+    if fit not in ("center", "frame"):
+        raise ValueError(f'fit (config.data.fit) must be "center" or "frame", found {fit!r}.')
+    if fit == "frame" and not framable:
+        raise ValueError(
+            f"fit (config.data.fit) is 'frame', which is for image files, of folder, fruits360 and "
+            f"TFDS; {shown(name)} has images of one shape: set config.data.fit to 'center'."
+        )
+    if fit == "frame" and not size:
+        raise ValueError(
+            "fit (config.data.fit) is 'frame' and there is no size (config.data.size): give the "
+            "short side of the pictures in pixels, e.g. 256."
+        )
+
+
 def options(name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
     """Refuse options that the data set `name` does not have, and values out of their range."""
     unknown = sorted(set(options) - set(known))

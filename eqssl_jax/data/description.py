@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eqssl_jax.data.base import Dataset
+from eqssl_jax.frame import is_frame
 
 _NAMED = 10  # classes named
 
@@ -49,6 +50,8 @@ def size_notice(dataset: Dataset, trained_at: Sequence[int]) -> str:
         return ""
     stored = tuple(dataset.image_shape[:2])
     reduced = "" if stored == (height, width) else f" (of images reduced to {pixels(stored)})"
+    if is_frame(dataset.image_shape):
+        reduced = f" (of whole images whose short side is reduced to {stored[0]})"
     return (
         f"Your images are {height} × {width} and views are {pixels(trained_at)}{reduced}: detail "
         f"is lost. To train at more pixels set config.recipe.options.size, e.g. to "

@@ -38,11 +38,14 @@ class Encoded(NamedTuple):
     cut: Callable[[int, UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "a b 3"]] | None = None
 
 
-def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split, Counter[str]]:
+def decoded(
+    encoded: Encoded, *, size: int | None, corrupt: str, framed: bool = False
+) -> tuple[Split, Counter[str]]:
     """A streamed split over encoded images, and how many were left out, by reason.
 
     With corrupt="error" an image that cannot be decoded raises when it is read. With "skip" all
     images are decoded once here, and the bad ones left out, so that later reads do not fail.
+    `framed` lays whole images of `size` into frames (`images.fit`).
 
     Raises:
       ValueError: if corrupt="skip" leaves no image.
@@ -50,11 +53,13 @@ def decoded(encoded: Encoded, *, size: int | None, corrupt: str) -> tuple[Split,
 
     def one(index: int) -> np.ndarray:
         whole = None if encoded.cut else size
-        pixels = images.decode(lambda: encoded.read(index), encoded.where(index), whole)
+        pixels = images.decode(
+            lambda: encoded.read(index), encoded.where(index), whole, framed=framed
+        )
         if encoded.cut is None:
             return pixels
         part = encoded.cut(index, pixels)
-        return part if size is None else images.fit(part, size)
+        return part if size is None else images.fit(part, size, framed=framed)
 
     def load(indices: Int[np.ndarray, " b"]) -> np.ndarray:
         numbers = [int(index) for index in indices]

@@ -41,6 +41,7 @@ def read_folder(
     size: int | None,
     corrupt: str,
     views: int | None = None,
+    framed: bool = False,
     classes: Classes = None,
     manifest: str | None = None,
     factors: Sequence[str] = (),
@@ -57,7 +58,7 @@ def read_folder(
 
     Args:
       root: the directory or the zip.
-      size, corrupt, views: see `data.load`.
+      size, corrupt, views, framed: see `data.load`.
       classes: only these, by name, or the first so many in sorted order; None takes all.
       manifest: a CSV in the directory (or beside the zip) with one row for each image, its column
         "path" counting from the folder of train/ and test/ (or of the classes).
@@ -80,7 +81,9 @@ def read_folder(
         columns = (factors,) if isinstance(factors, str) else tuple(factors)
         beside = root.parent if root.is_file() else root
         described = manifests.read_manifest(beside / manifest, columns)
-    return read_described(root, described, size=size, corrupt=corrupt, views=views, classes=classes)
+    return read_described(
+        root, described, size=size, corrupt=corrupt, views=views, classes=classes, framed=framed
+    )
 
 
 def read_described(
@@ -91,6 +94,7 @@ def read_described(
     corrupt: str,
     views: int | None,
     classes: Classes,
+    framed: bool = False,
 ) -> Source:
     """As `read_folder`, with the numbers known of each image already read."""
     listing = list_files(root, images.suffixes(), "a directory with images, or a .zip of one")
@@ -109,7 +113,7 @@ def read_described(
     stored = stored_size(size, views, sizes)
     splits: dict[str, Split] = {}
     for split, part in encoded.items():
-        splits[split], bad = decoded(part, size=stored, corrupt=corrupt)
+        splits[split], bad = decoded(part, size=stored, corrupt=corrupt, framed=framed)
         layout.left_out.update(bad)
     if "test" not in splits and chosen:
         splits["train"], splits["test"] = partition.carve_test(splits["train"])

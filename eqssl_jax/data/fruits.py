@@ -20,6 +20,7 @@ def read_fruits(
     size: int | None,
     corrupt: str,
     views: int | None = None,
+    framed: bool = False,
     varieties: Sequence[str] | int | None = None,
 ) -> Source:
     """The splits of Fruits-360 with a manifest of its turns.
@@ -41,7 +42,7 @@ def read_fruits(
 
     Args:
       directory: see above.
-      size, corrupt, views: see `data.load`.
+      size, corrupt, views, framed: see `data.load`.
       varieties: only these, by name, or the first so many in sorted order; None takes all.
 
     Source: Oltean, Fruits-360 data set (2017-), CC BY-SA 4.0.
@@ -71,7 +72,13 @@ def read_fruits(
     }
     described = manifest.Manifest(table, frozenset(rows), factors)
     return folder.read_described(
-        _images(directory), described, size=size, corrupt=corrupt, views=views, classes=varieties
+        _images(directory),
+        described,
+        size=size,
+        corrupt=corrupt,
+        views=views,
+        classes=varieties,
+        framed=framed,
     )
 
 

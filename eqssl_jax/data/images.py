@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from eqssl_jax import frame
 from eqssl_jax.data.listing import printable
 
 # Formats that Pillow decodes by itself (it would start a program for others, such as .eps).
@@ -39,8 +40,8 @@ def suffixes() -> tuple[str, ...]:
 
 
 def decode(
-    read: Callable[[], bytes], where: str, size: int | None = None
-) -> UInt8[np.ndarray, "h w 3"]:
+    read: Callable[[], bytes], where: str, size: int | None = None, *, framed: bool = False
+) -> UInt8[np.ndarray, "h w c"]:
     """Decode the image that `read()` gives to RGB, upright, and bring it to a size as `fit` does.
 
     Greyscale, palette and CMYK images are converted; transparent ones are laid on black; of several
@@ -55,8 +56,8 @@ def decode(
         with _open(read()) as image:
             if image.width * image.height > _ALONE:
                 with _LARGE:
-                    return _pixels(image, size)
-            return _pixels(image, size)
+                    return _pixels(image, size, framed)
+            return _pixels(image, size, framed)
     except (TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooLarge(
             f"{printable(where)} is too large ({error}): reduce it, raise the limit with the "
@@ -98,11 +99,11 @@ def _open(content: bytes, *, limited: bool = True) -> Image.Image:
     return image
 
 
-def _pixels(image: Image.Image, size: int | None) -> UInt8[np.ndarray, "h w 3"]:
+def _pixels(image: Image.Image, size: int | None, framed: bool) -> UInt8[np.ndarray, "h w c"]:
     image.load()
     rgb = _rgb(ImageOps.exif_transpose(image))
     # Fitted before it becomes an array: converting a large original takes its time.
-    return np.asarray(rgb) if size is None else _fit(rgb, size)
+    return np.asarray(rgb) if size is None else _fit(rgb, size, framed)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -123,23 +124,48 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def fit(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "s s 3"]:
-    """Scale the short side to `size` (bilinear, antialiased), then cut out the centre."""
-    if pixels.shape[:2] == (size, size):
+def fit(
+    pixels: UInt8[np.ndarray, "h w 3"], size: int, *, framed: bool = False
+) -> UInt8[np.ndarray, "s l c"]:
+    """Scale the short side to `size` (bilinear, antialiased), then cut out the centre.
+
+    With `framed` nothing is cut out: the whole is laid into a frame, [size, 3 size / 2, 4] (see
+    `eqssl_jax.frame`); of images longer than 3 : 2 their middle.
+    """
+    if pixels.shape[:2] == (size, size) and not framed:
         return pixels
-    return _fit(Image.fromarray(pixels), size)
+    return _fit(Image.fromarray(pixels), size, framed)
 
 
-def _fit(image: Image.Image, size: int) -> UInt8[np.ndarray, "s s 3"]:
-    image = _middle(image)
+def _fit(image: Image.Image, size: int, framed: bool) -> UInt8[np.ndarray, "s l c"]:
+    image = _scaled(_middle(image), size)
+    if framed:
+        return _framed(np.asarray(image), size)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _scaled(image: Image.Image, size: int) -> Image.Image:
+    """The image with its short side scaled to `size`."""
     width, height = image.size
-    if height == width == size:
-        return np.asarray(image)
+    if min(height, width) == size:
+        return image
     scale = size / min(height, width)
     new_height, new_width = max(size, round(height * scale)), max(size, round(width * scale))
-    image = image.resize((new_width, new_height), Image.Resampling.BILINEAR)
-    top, left = (new_height - size) // 2, (new_width - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    return image.resize((new_width, new_height), Image.Resampling.BILINEAR)
+
+
+def _framed(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "s l 4"]:
+    """A picture whose short side is `size`, in its frame."""
+    standing = pixels.shape[0] > pixels.shape[1]
+    if standing:
+        pixels = pixels.swapaxes(0, 1)
+    found = np.zeros((size, frame.longest(size), frame.CHANNELS), np.uint8)
+    start = max(0, (pixels.shape[1] - found.shape[1]) // 2)
+    kept = pixels[:, start : start + found.shape[1]]
+    found[:, : kept.shape[1], :3] = kept
+    found[:, : kept.shape[1], 3] = frame.STANDING if standing else frame.LYING
+    return found
 
 
 def _middle(image: Image.Image) -> Image.Image:

@@ -11,7 +11,14 @@ from eqssl_jax.data.pipeline import streamed
 _KEY = 0x5E1F  # any constant: it only has to stay the same for ever
 
 
-def carve(split: Split, fraction: float, together: str | None = None) -> tuple[Split, Split]:
+def carve(
+    split: Split,
+    fraction: float,
+    together: str | None = None,
+    *,
+    setting: str = "config.data.validation",
+    more: str = "",
+) -> tuple[Split, Split]:
     """Cut a split into (the rest, validation) by a rule that depends only on its size.
 
     Validation is the first round(fraction · size) entries of one fixed Philox permutation, so it is
@@ -19,29 +26,31 @@ def carve(split: Split, fraction: float, together: str | None = None) -> tuple[S
 
     With `together`, the name of a factor, examples of one value of it stay together: validation
     takes whole values, in the order of the permutation, until it has round(fraction · size).
+    `setting` gave the fraction, and `more` (or else the data) the number of examples: for messages.
 
     Raises:
       ValueError: if the fraction is not in [0, 1) or leaves one of the two parts empty.
     """
     if not 0 <= fraction < 1:
-        raise ValueError(f"validation must be a fraction in [0, 1), found {fraction}.")
+        raise ValueError(f"{setting} must be a fraction in [0, 1), found {fraction}.")
     if together is None:
         rest, held = held_out(split.size, fraction)
     else:
         rest, held = _held_out_together(split.factors[together], fraction)
     if not len(rest) or (fraction > 0 and not len(held)):
         raise ValueError(
-            f"validation={fraction} of {split.size} training examples would leave {len(rest)} for "
-            f"training and {len(held)} for validation: choose a fraction that leaves both some."
+            f"{setting} = {fraction} of {split.size} examples would leave {len(rest)} for training "
+            f"and {len(held)} held out: choose a fraction that leaves both some, or give more "
+            f"examples{f' ({more})' if more else ''}."
         )
     return subset(split, rest), subset(split, held)
 
 
 def with_validation(
-    splits: Mapping[str, Split], fraction: float, together: str | None = None
+    splits: Mapping[str, Split], fraction: float, together: str | None = None, *, more: str = ""
 ) -> dict[str, Split]:
     """The splits with "validation" carved from "train" (`carve`); none at fraction 0."""
-    train, validation = carve(splits["train"], fraction, together)
+    train, validation = carve(splits["train"], fraction, together, more=more)
     found = {**splits, "train": train}
     return {**found, "validation": validation} if validation.size else found
 

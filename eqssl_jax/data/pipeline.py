@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
+from eqssl_jax import frame
 from eqssl_jax.data.base import Split
 
 Inputs = TypeVar("Inputs")
@@ -91,19 +92,24 @@ def statistics(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel in [0, 1], of a resident or streamed split.
 
     Taken over all images, or over as many evenly spaced ones as have 2²⁵ pixels (670 of 224 × 224).
-    A constant channel gets the standard deviation 1/255, so that dividing by it stays finite.
+    A constant channel gets the standard deviation 1/255, so that dividing by it stays finite. Of
+    frames (`eqssl_jax.frame`) the pixels of pictures count, and nothing else.
     """
 
     def images(indices: Int[np.ndarray, " b"]) -> np.ndarray:
         return np.asarray(split.pool[indices]) if split.load is None else split.load(indices)
 
     height, width, channels = images(np.arange(1))[0].shape
+    framed = frame.is_frame((height, width, channels))
+    channels = 3 if framed else channels
     count = max(1, min(split.size, _MEASURED // (height * width)))
     chosen = np.unique(np.linspace(0, split.size - 1, count).astype(np.int32))
     # Counting the 256 values is exact, and needs no copy of the images as floats.
     seen = np.zeros((channels, 256))
     for start in range(0, len(chosen), 256):
         chunk = images(chosen[start : start + 256])
+        if framed:
+            chunk = chunk[chunk[..., 3] != frame.NOTHING]  # [pixels, 4]
         for channel in range(channels):
             seen[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
     levels = np.arange(256) / 255

@@ -85,8 +85,12 @@ def load(
         factors={COMPLEX: group.astype(np.float32)},
         names=lambda indices: [f"chain {index} of {long[index].complex}" for index in indices],
     )
-    rest, held = partition.carve(split, test, COMPLEX)
-    splits = partition.with_validation({"train": rest, "test": held}, validation, COMPLEX)
+    more = "" if directory else "config.data.options.chains"
+    rest, held = partition.carve(
+        split, test, COMPLEX, setting="config.data.options.test", more=more
+    )
+    splits = {"train": rest, "test": held}
+    splits = partition.with_validation(splits, validation, COMPLEX, more=more)
     notes = [f"{len(long)} chains of {len({c.complex for c in long})} complexes in {total} groups"]
     left_out[f"chains shorter than {shortest}"] = len(found) - len(long)
     # Mean 0 and deviation 1: scaling by the network would turn padding into points, and scaling

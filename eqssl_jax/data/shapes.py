@@ -137,7 +137,7 @@ def load(
             raise ValueError(f"shapes needs {name}_size between 1 and 2**28, found {count}.")
     kinds = shape_tasks.kinds(task, outlines)
     splits, classes = shape_tasks.labelled(_splits(sizes, seed, side, kinds), task, kinds)
-    splits = partition.with_validation(splits, validation)
+    splits = partition.with_validation(splits, validation, more="config.data.options.train_size")
     return Dataset("shapes", (side, side, 3), classes, _MEAN, _STD, splits)
 
 

@@ -62,6 +62,7 @@ _RENDERED = {
 }
 # Built-in names; any other is one of TFDS.
 NAMES = (*_RENDERED, *_READERS, "arrays")
+_FRAMABLE = ("folder", "fruits360")  # beside TFDS: image files, each of its own aspect
 _TFDS = ("train_split", "test_split", "crop_boxes", "margin")
 
 
@@ -76,6 +77,7 @@ def load(
     corrupt: str = "error",
     limit: int | None = None,
     views: int | None = None,
+    fit: str = "center",
     **options: Any,
 ) -> Dataset:
     """Load a data set by name.
@@ -108,6 +110,10 @@ def load(
         the centre cut out); None keeps them, if they are all of one size. 32 for shapes by default.
       views: with size=None, the size that files which differ in size, or have more than 512 × 512
         pixels, are brought to; None refuses images that differ in size.
+      fit: "center" as `size` says; "frame" keeps the whole of an image of TFDS, "folder" or
+        "fruits360": its short side becomes `size`, its long side at most 3/2 of that (beyond, the
+        middle is kept), and it lies in a frame, uint8 [size, 3 size / 2, 4] (`eqssl_jax.frame`).
+        Transformations that begin with a crop take it out.
       seed: which images "shapes" renders and which chains "proteins" generates; nothing else
         depends on it.
       validation: fraction of the training images held out; every class must keep two.
@@ -124,6 +130,8 @@ def load(
       ValueError: for values or data that cannot be used, with what was found and the fix.
     """
     checks.arguments(name, size, on_device, corrupt, limit)
+    of_files = name in _FRAMABLE or not (name in NAMES or names.is_outside(name))
+    checks.fit(name, fit, size, framable=of_files)
     directory = None if directory is None else Path(directory).expanduser()
     if name in _RENDERED:
         checks.options(name, options, _RENDERED[name])
@@ -131,7 +139,14 @@ def load(
             _rendered(name, directory, size, seed, validation, corrupt, limit, options)
         )
     source = read(
-        name, directory, size=size, corrupt=corrupt, views=views, seed=seed, options=options
+        name,
+        directory,
+        size=size,
+        corrupt=corrupt,
+        views=views,
+        fit=fit,
+        seed=seed,
+        options=options,
     )
     source = source._replace(
         splits={key: _limited(split, limit) for key, split in source.splits.items()}
@@ -174,6 +189,7 @@ def read(
     size: int | None,
     corrupt: str,
     views: int | None = None,
+    fit: str = "center",
     seed: int = 0,
     options: Mapping[str, Any] = {},
 ) -> Source:
@@ -192,15 +208,16 @@ def read(
     if name == "arrays":
         checks.options(name, options, ())
         return _sized(arrays.read_npz(Path(str(directory))), size)
+    reading: dict[str, Any] = {"size": size, "corrupt": corrupt, "views": views}
+    reading |= {"framed": True} if fit == "frame" else {}
     if reader is not None:
         checks.options(name, options, reader.options)
-        root = Path(str(directory))
-        return reader.read(root, size=size, corrupt=corrupt, views=views, **options)
+        return reader.read(Path(str(directory)), **reading, **options)
     checks.options(name, options, _TFDS)
     # tensorflow_datasets takes a second to import, and most runs do not need it.
     from eqssl_jax.data import tfds
 
-    return tfds.read_tfds(name, directory, size=size, corrupt=corrupt, views=views, **options)
+    return tfds.read_tfds(name, directory, **reading, **options)
 
 
 def from_arrays(

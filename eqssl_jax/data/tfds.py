@@ -29,6 +29,7 @@ def read_tfds(
     size: int | None,
     corrupt: str,
     views: int | None = None,
+    framed: bool = False,
     train_split: str = "train",
     test_split: str | None = None,
     crop_boxes: bool = False,
@@ -41,7 +42,7 @@ def read_tfds(
         "imagenet100": the 100 classes of imagenet100.txt out of imagenet2012, numbered in the
         order of that file (Tian et al. 2020, arXiv:1906.05849).
       directory: TFDS's data_dir; None is ~/tensorflow_datasets, or $TFDS_DATA_DIR.
-      size, corrupt, views: see `data.load`.
+      size, corrupt, views, framed: see `data.load`.
       train_split: TFDS split to train on. Only this one is used, also where a set has a validation
         split of its own (oxford_flowers102): ours is always carved from it.
       test_split: TFDS split to test on; None takes "test", else "validation" (imagenet2012), else
@@ -72,7 +73,7 @@ def read_tfds(
     notes: tuple[str, ...] = ()
     splits, left_out = {}, Counter[str]()
     for split, encoded in parts.items():
-        splits[split], bad = decoded(encoded, size=stored, corrupt=corrupt)
+        splits[split], bad = decoded(encoded, size=stored, corrupt=corrupt, framed=framed)
         left_out.update(bad)
     if "test" not in splits:
         splits["train"], splits["test"] = partition.carve_test(splits["train"])
@@ -98,9 +99,15 @@ def _builder(name: str, directory: str | Path | None) -> Any:
             f"fruits360, bloodcells, imagenet100, not a name TensorFlow Datasets "
             f"{tfds.__version__} knows, and not prepared in {where}."
         ) from error
-    except ValueError as error:
+    except (ValueError, AssertionError) as error:  # the latter for a version that is not there
+        lines = str(error).splitlines()
+        if "builder name" in lines[0]:
+            raise ValueError(
+                f"config.data.name is {name!r}, which is no name of a data set: TensorFlow "
+                f"Datasets has names like cifar10, cifar10:3.0.2 and cifar10_corrupted/fog_1."
+            ) from error
         raise FileNotFoundError(
-            f"{name} in {where} is not stored as ArrayRecord files ({error}). {advice}"
+            f"{name} in {where} is not stored as ArrayRecord files ({lines[0]}). {advice}"
         ) from error
     if not builder.info.splits:
         raise FileNotFoundError(

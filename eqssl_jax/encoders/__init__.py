@@ -3,7 +3,7 @@
 from eqssl_jax.encoders.heads import Head, mlp
 from eqssl_jax.encoders.naming import to_torch_names
 from eqssl_jax.encoders.network import Network, build
-from eqssl_jax.encoders.pretrained import from_weights, start_from, starting_from
+from eqssl_jax.encoders.pretrained import from_weights, start_from
 from eqssl_jax.encoders.vit import ViTSettings
 from eqssl_jax.encoders.weight_files import read_weights
 
@@ -16,6 +16,5 @@ __all__ = [
     "mlp",
     "read_weights",
     "start_from",
-    "starting_from",
     "to_torch_names",
 ]

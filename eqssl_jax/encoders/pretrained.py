@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from eqssl_jax.encoders import positions, resnet, vit
 from eqssl_jax.encoders.conv import Conv
@@ -105,7 +105,12 @@ def from_weights(
 
 
 def start_from(
-    path: str | Path, variables: PyTree, *, part: str = "", position: str | None = None
+    path: str | Path,
+    variables: PyTree,
+    *,
+    part: str = "",
+    position: str | None = None,
+    setting: str = "config.model.init_from",
 ) -> PyTree:
     """The variables of a network, its encoder's replaced by those of a file of weights.
 
@@ -115,6 +120,7 @@ def start_from(
     Args:
       path: the file.
       variables: {"params": {"encoder", "projector"}, "batch_stats"} of the network at its start.
+      setting: which named the file, for messages.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -128,7 +134,7 @@ def start_from(
     if family.kind == "vit" and grid:
         arrays["pos_embed"] = _regridded(family, grid, position)
     encoder = from_torch_names(
-        arrays, like, f"config.model.init_from = {where} ({family.name}), as config.model has it,"
+        arrays, like, f"{setting} = {where} ({family.name}), as config.model has it,"
     )
     stats = dict(variables["batch_stats"])
     if encoder["batch_stats"]:
@@ -136,19 +142,6 @@ def start_from(
     return {**variables, "params": {**variables["params"], "encoder": encoder["params"]}} | {
         "batch_stats": stats
     }
-
-
-def starting_from(network: Network, path: str | Path) -> Network:
-    """The same network, whose `init` takes the encoder from a file of weights (`start_from`).
-
-    Where only shapes are asked for (`jax.eval_shape`) the file is not read: a fit changes no shape.
-    """
-
-    def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
-        variables = network.init(key, shape)
-        return variables if isinstance(key, jax.core.Tracer) else start_from(path, variables)
-
-    return network._replace(init=init)
 
 
 def _of_encoder(variables: PyTree) -> PyTree:

@@ -18,6 +18,7 @@ from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders.frozen import BATCH, Encoder
 from eqssl_jax.experiment.feature_files import Rows, Write, check_path, feature_file
 from eqssl_jax.experiment.load import load, run_folder
+from eqssl_jax.frame import is_frame
 from eqssl_jax.measures.features import read_batches
 from eqssl_jax.training.provenance import read_provenance
 from eqssl_jax.training.setup import at_view_size, load_dataset
@@ -93,8 +94,10 @@ def dataset_for(
         return at_view_size(load_dataset(streamed), streamed)
     trained_on = None if config is None else read_provenance(workdir)
     stored = encoder.image_shape if trained_on is None else trained_on.stored_shape
+    # The central square of an image has all that the crop of an evaluation takes out of a frame.
     square = stored is not None and len(stored) == 3 and stored[0] == stored[1]
-    side = size or (stored[0] if square and stored else 0)
+    framed = stored is not None and is_frame(stored)
+    side = size or (stored[0] if stored and (square or framed) else 0)
     dataset = _dataset(*named.named(images, directory), side, corrupt)
     if config is not None and not size:
         dataset = at_view_size(dataset, config)

@@ -90,7 +90,8 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
 
     They are drawn as the first of a whole batch, so that they share draws as in training.
     """
-    split = run.dataset.splits.get("validation", run.split)
+    splits = run.dataset.splits  # at the size of the views
+    split = splits.get("validation", splits[run.config.data.split])
     images = read(split, np.arange(min(SHOWN, split.size)))
     batch = run.config.train.batch_size
     seen: dict[str, np.ndarray] = {}

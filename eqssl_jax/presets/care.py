@@ -141,7 +141,8 @@ def _stl10(config: ConfigDict) -> None:
 
 def _imagenet100(config: ConfigDict, values: str) -> None:
     config.objectives.info_nce.temperature = 0.2  # the authors' simclr_v1.sh; the paper has none
-    config.data.size = 256
+    # Crops from the whole image; its short side is 256, as in torchvision's Resize for evaluation.
+    config.data.size, config.data.fit = 256, "frame"
     # Measured, and evaluated, under the authors' centre of 224 of 256 pixels, by their probe.
     config.evaluation.recipe = "care_imagenet_equivariant"
     config.evaluation.options = ConfigDict(IMAGENET_PROBE)

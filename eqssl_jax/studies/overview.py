@@ -1,12 +1,11 @@
 """What there is to reproduce, and what it would take: nothing here trains."""
 
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from eqssl_jax.studies import estimate, folders, scales
 from eqssl_jax.studies.base import DataChoice, Study
@@ -16,22 +15,30 @@ from eqssl_jax.studies.produce import done, place_of
 
 def show_studies(studies: Mapping[str, Study]) -> None:
     """Print every study: what it shows, what of the paper it reproduces, and how many runs."""
-    table = Table(title="What can be reproduced", show_lines=False)
-    table.add_column("--table", no_wrap=True)  # a name is there to be copied
-    for heading in ("reproduces", "what it shows", *scales.SCALES):
-        table.add_column(heading, overflow="fold")
+    print("What can be reproduced: the names that --table takes\n")
     for study in studies.values():
-        counts = [_size(study, scale) for scale in scales.SCALES]
-        table.add_row(
-            study.name, ", ".join(study.reproduces) or "beyond the paper", study.title, *counts
+        sizes = "; ".join(f"{scale}: {_size(study, scale)}" for scale in scales.SCALES)
+        print(f"{study.name}  ({', '.join(study.reproduces) or 'beyond the paper'})")
+        print(_filled(f"{study.title}. {sizes}.", indent="    "))
+    print()
+    print(
+        _filled(
+            "small and smoke: estimated minutes on two idle CPU cores, for training and one "
+            "evaluation a run; --only makes one column of a table, or other runs than the first "
+            "two of smoke. paper: --table=NAME --scale=paper --runs=DIR --plan counts FLOPs and "
+            "hours."
         )
-    console = Console()
-    console.print(table)
-    console.print(
-        "small and smoke: estimated minutes on two idle CPU cores, for training and one evaluation "
-        "a run; --only makes one column of a table, or other runs than the first two of smoke. "
-        "paper: --table=NAME --scale=paper --runs=DIR --plan counts FLOPs and hours.",
-        highlight=False,
+    )
+
+
+def _filled(text: str, indent: str = "") -> str:
+    """Text in lines that fit the terminal."""
+    return textwrap.fill(
+        text,
+        min(shutil.get_terminal_size().columns, 100),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
     )
 
 

@@ -148,6 +148,7 @@ def config(
         _shrink(own, SMALL if scale == "small" else SMOKE, scale)
     if data.name:
         own.data.name, own.data.directory, own.data.split = *data, "train"
+        own.data.fit = own.data.fit if data.name == "folder" else "center"
     preset, options = _EVALUATION[scale]
     if scale == "paper" and dataset == "imagenet100":
         options = {**options, **presets.IMAGENET_PROBE}

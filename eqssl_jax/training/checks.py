@@ -1,13 +1,18 @@
 """What a config must satisfy before anything is compiled or read."""
 
+from collections.abc import Mapping
+
+import jax
 from ml_collections import ConfigDict
 
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
+from eqssl_jax.frame import is_frame
 from eqssl_jax.measures import cards, settings
 from eqssl_jax.methods import Method, build_recipe
 from eqssl_jax.names import is_outside
 from eqssl_jax.settings import LARGEST
+from eqssl_jax.transforms import Transform
 
 
 def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
@@ -69,6 +74,28 @@ def check_inputs(config: ConfigDict, dataset: Dataset) -> None:
             raise ValueError(
                 f"{dataset.name} is of {kind} and {setting} is {found!r}, which takes point "
                 f"clouds: choose another, or config.data.name = 'proteins'."
+            )
+
+
+def check_crops(dataset: Dataset, transforms: Mapping[str, Transform]) -> None:
+    """Of whole images in frames, a crop comes first: nothing else knows where the picture ends.
+
+    Raises:
+      ValueError: naming the views whose recipe begins with something else.
+    """
+    if not is_frame(tuple(dataset.image_shape)):
+        return
+    frame = jax.ShapeDtypeStruct(tuple(dataset.image_shape), "float32")
+    for name, transform in transforms.items():
+        first = next(iter(transform.identity), "nothing")
+        shape = frame.shape
+        if first == "crop":
+            shape = jax.eval_shape(transform.apply, transform.identity, frame).shape
+        if is_frame(shape):
+            raise ValueError(
+                f"config.data.fit is 'frame', which only a crop can read, and the first part of "
+                f"the recipe of {name} is {first}: set config.data.fit to 'center', or use a "
+                f"recipe that begins with a crop, such as moco_imagenet."
             )
 
 

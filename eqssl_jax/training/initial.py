@@ -1,6 +1,7 @@
-"""The weights that a run starts from when they are those of another: config.train.init_from."""
+"""The weights that a run starts from when they are those of another, or of a file."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,26 +18,58 @@ from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.stored import open_run
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")  # files of weights
+SETTINGS = ("train", "model")  # groups with an init_from; both mean the same
+
+
+class Source(NamedTuple):
+    """Where weights come from, and the setting that says so."""
+
+    place: str
+    setting: str
+
+    def __str__(self) -> str:
+        return f"{self.setting} = {self.place}"
+
+
+def source_of(config: ConfigDict) -> Source | None:
+    """The source of a run that starts from another or from a file; None where weights are drawn.
+
+    Raises:
+      ValueError: if both settings are given and differ.
+    """
+    given = [
+        Source(config[group].init_from, f"config.{group}.init_from")
+        for group in SETTINGS
+        if config[group].init_from
+    ]
+    if len({source.place for source in given}) > 1:
+        raise ValueError(
+            f"{given[0]} and {given[1]} name two sources of the same weights: give one of them."
+        )
+    return given[0] if given else None
 
 
 def started_from(config: ConfigDict, mesh: Mesh, state: TrainState) -> TrainState:
-    """A state before the first step whose encoder has the weights of config.train.init_from.
+    """A state before the first step whose encoder has the weights that the config names.
 
-    With config.train.init_parts = "encoder_and_projector" so has its projector. Running averages
-    of BatchNorm come with the weights; a target network starts as a copy.
+    The source is config.train.init_from, of which config.model.init_from is another name. With
+    config.train.init_parts = "encoder_and_projector" the projector is taken from it, too. Running
+    averages of BatchNorm come with the weights; a target network starts as a copy. A run that goes
+    on does not read the source again.
 
     Raises:
       FileNotFoundError: if there is no such run or checkpoint.
       ValueError: if its arrays have other shapes.
       OSError: if the checkpoint is damaged.
     """
-    if not config.train.init_from:
+    source = source_of(config)
+    if source is None:
         return state
     start = {"params": state.params["network"], "batch_stats": state.batch_stats}
-    if _is_file(config):
-        start = start_from(config.train.init_from, start)
+    if _is_file(config, source):
+        start = start_from(source.place, start, setting=source.setting)
     else:
-        start = _of_run(config, start)
+        start = _of_run(config, source, start)
     network, stats = spread(mesh, (start["params"], start["batch_stats"]))
     # Copies, because the training step donates its state and no buffer may be given away twice.
     target = jax.tree.map(jnp.copy, {"network": network, "batch_stats": stats})
@@ -47,64 +80,71 @@ def started_from(config: ConfigDict, mesh: Mesh, state: TrainState) -> TrainStat
     )
 
 
-def _is_file(config: ConfigDict) -> bool:
+def _is_file(config: ConfigDict, source: Source) -> bool:
     """Whether the source is a file of weights, not the folder of a run.
 
     Raises:
       ValueError: if a projector is wanted, which no such file has.
     """
-    if Path(config.train.init_from).suffix not in WEIGHTS:
+    place = Path(source.place)
+    if place.suffix not in WEIGHTS and not place.is_file():
         return False
     if config.train.init_parts != "encoder":
         raise ValueError(
-            f"config.train.init_parts is {config.train.init_parts!r}, but {config.train.init_from} "
-            f"is a file of weights, which has no projector: set it to 'encoder'."
+            f"config.train.init_parts is {config.train.init_parts!r}, but {source} is a file of "
+            f"weights, which has no projector: set it to 'encoder'."
         )
     return True
 
 
-def _of_run(config: ConfigDict, start: PyTree) -> PyTree:
+def _of_run(config: ConfigDict, source: Source, start: PyTree) -> PyTree:
     """The variables of a network with those of a run in their place."""
-    workdir, step = _place(config.train.init_from)
-    source = open_run(workdir, step).state
+    workdir, step = _place(source.place)
+    try:
+        there = open_run(workdir, step).state
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{source} cannot be read: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be read: {error}") from None
     names = ("encoder", "projector") if "projector" in config.train.init_parts else ("encoder",)
     network, stats = dict(start["params"]), dict(start["batch_stats"])
     for name in names:
-        network[name] = _taken(config, name, source.params["network"].get(name, {}), network[name])
+        network[name] = _taken(source, name, there.params["network"].get(name, {}), network[name])
         if name in stats:
-            stats[name] = _taken(config, name, source.batch_stats.get(name, {}), stats[name])
+            stats[name] = _taken(source, name, there.batch_stats.get(name, {}), stats[name])
     return {"params": network, "batch_stats": stats}
 
 
 def with_source_statistics(dataset: Dataset, config: ConfigDict) -> Dataset:
     """The data set with the mean and standard deviation that the source's encoder is used to.
 
-    A file of weights does not hold them: the data set keeps its own.
+    A file of weights does not hold them: the data set keeps its own, as it does without a source.
 
     Raises:
       FileNotFoundError: if the source is no run, or one without data.json.
       ValueError: if it takes another number of channels.
     """
-    if _is_file(config):
-        if not Path(config.train.init_from).is_file():
-            raise FileNotFoundError(
-                f"config.train.init_from is {config.train.init_from}, and there is no such file."
-            )
-        return dataset
-    workdir, _ = _place(config.train.init_from)
-    source = read_provenance(workdir)
+    source = source_of(config)
     if source is None:
+        return dataset
+    if _is_file(config, source):
+        if not Path(source.place).is_file():
+            raise FileNotFoundError(f"{source}: there is no such file.")
+        return dataset
+    workdir, _ = _place(source.place)
+    trained_on = read_provenance(workdir)
+    if trained_on is None:
         raise FileNotFoundError(
-            f"config.train.init_from is {config.train.init_from}, and {workdir} has no {FILE}: "
-            f"give the --workdir of a run that has been trained, perhaps with @best or @STEP."
+            f"{source}, and {workdir} has no {FILE}: give the --workdir of a run that has been "
+            f"trained, perhaps with @best or @STEP, or a file of weights."
         )
-    if source.channels != dataset.image_shape[-1] or source.clouds != dataset.clouds:
+    if trained_on.channels != dataset.image_shape[-1] or trained_on.clouds != dataset.clouds:
         raise ValueError(
-            f"config.train.init_from is {config.train.init_from}, whose encoder takes inputs of "
-            f"shape {source.input_shape}, but those of {dataset.name} have shape "
-            f"{tuple(dataset.image_shape)}: start from a run on inputs of that kind."
+            f"{source}, whose encoder takes inputs of shape {trained_on.input_shape}, but those of "
+            f"{dataset.name} have shape {tuple(dataset.image_shape)}: start from a run on inputs "
+            f"of that kind."
         )
-    return dataset._replace(mean=source.mean, std=source.std)
+    return dataset._replace(mean=trained_on.mean, std=trained_on.std)
 
 
 def _place(text: str) -> tuple[Path, str]:
@@ -119,23 +159,22 @@ def _place(text: str) -> tuple[Path, str]:
     return Path(text), "latest"
 
 
-def _taken(config: ConfigDict, name: str, source: PyTree, like: PyTree) -> PyTree:
+def _taken(source: Source, name: str, values: PyTree, like: PyTree) -> PyTree:
     """The arrays of the source in the place of those of the run.
 
     Raises:
       ValueError: naming the arrays that do not fit.
     """
-    there, here = shapes(source), shapes(like)
+    there, here = shapes(values), shapes(like)
     differing = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
     if not differing:
-        return source
+        return values
     shown = "; ".join(
         f"{key}: {there.get(key, 'absent')} there, {here.get(key, 'absent')} here"
         for key in differing[:4]
     )
     more = f" (and {len(differing) - 4} more)" if len(differing) > 4 else ""
     raise ValueError(
-        f"The {name} of config.train.init_from = {config.train.init_from} does not fit that of "
-        f"this config: {shown}{more}. Use the config.model that it was trained with, or start from "
-        f"another."
+        f"The {name} of {source} does not fit that of this config: {shown}{more}. Use the "
+        f"config.model that it was trained with, or start from another."
     )

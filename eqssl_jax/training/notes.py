@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.methods import Method
 from eqssl_jax.training.checks import compared_groups
+from eqssl_jax.training.initial import source_of
 from eqssl_jax.training.optimizer import warmup_steps
 
 SMALL_GROUP = 8  # images; the paper and the authors' script compare groups of 8 and more
@@ -24,11 +25,12 @@ def notes(
 
 
 def _source(config: ConfigDict) -> str:
-    if not config.train.init_from:
+    source = source_of(config)
+    if source is None:
         return ""
     parts = config.train.init_parts.replace("_", " ")
     return (
-        f"Training starts from the {parts} of {config.train.init_from}. The mean and standard "
+        f"Training starts from the {parts} of {source.place}. The mean and standard "
         f"deviation that images are normalised by come with those of a run; of a file of weights, "
         f"which has none, they are those of the data."
     )
@@ -60,12 +62,14 @@ def _groups(config: ConfigDict, built: Method) -> str:
 
 
 def _monitor(config: ConfigDict, dataset: Dataset) -> str:
-    queries = dataset.splits.get("validation")
-    if queries is None or queries.labels is None:
+    bank, queries = dataset.splits.get("train"), dataset.splits.get("validation")
+    if bank is None or queries is None or bank.labels is None or queries.labels is None:
         return ""
+    wanted, there = config.knn.neighbours, min(config.knn.bank, bank.size)
+    fewer = f" (all there are; config.knn.neighbours is {wanted})" if there < wanted else ""
     return (
-        f"The kNN accuracy in the log is of validation images, by {config.knn.neighbours} "
-        f"neighbours with the temperature {config.knn.temperature:g}."
+        f"The kNN accuracy in the log is of validation images, by {min(wanted, there)} "
+        f"neighbours{fewer} with the temperature {config.knn.temperature:g}."
     )
 
 

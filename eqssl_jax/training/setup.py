@@ -14,18 +14,19 @@ from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
-from eqssl_jax import data, encoders, methods
+from eqssl_jax import data, methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
+from eqssl_jax.training import initial
 from eqssl_jax.training.checks import (
     check_batch,
     check_budget,
+    check_crops,
     check_inputs,
     check_measurements,
 )
-from eqssl_jax.training.initial import with_source_statistics
 from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.model import build_network
 from eqssl_jax.training.notes import notes
@@ -133,6 +134,7 @@ def setup(
     check_measurements(config)
     dataset = dataset or load_dataset(config)
     check_inputs(config, dataset)
+    check_crops(dataset, {key: spec.transform for key, spec in built.views.items()})
     if config.data.split not in dataset.splits:
         raise ValueError(
             f"config.data.split is {config.data.split!r}, but {dataset.name} has only "
@@ -144,8 +146,8 @@ def setup(
     dataset = at_view_size(dataset, config)
     if workdir is not None and has_checkpoints(workdir):
         dataset = with_statistics(dataset, read_provenance(workdir))
-    elif training and config.train.init_from:
-        dataset = with_source_statistics(dataset, config)
+    elif training:
+        dataset = initial.with_source_statistics(dataset, config)
     split = split._replace(pool=spread(mesh, split.pool))
     train = config.train
     steps_per_epoch = split.size // train.batch_size
@@ -159,8 +161,6 @@ def setup(
     check_budget(config, steps)
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
-    if config.model.init_from:
-        network = encoders.starting_from(network, config.model.init_from)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
@@ -190,7 +190,8 @@ def with_absolute_paths(config: ConfigDict) -> ConfigDict:
     """The config with the places it names absolute: a run may go on from another folder."""
     changed = ConfigDict(config.to_dict())
     changed.data.directory = _absolute(config.data.directory)
-    changed.train.init_from = _absolute(config.train.init_from)
+    for group in initial.SETTINGS:
+        changed[group].init_from = _absolute(config[group].init_from)
     return changed.lock()
 
 
@@ -249,6 +250,7 @@ def _dataset(settings: str) -> Dataset:
         on_device=on_device[chosen["on_device"]],
         corrupt=chosen["corrupt"],
         views=chosen["views"],
+        fit=chosen["fit"],
         **chosen["options"],
     )
 
@@ -261,6 +263,7 @@ def at_view_size(dataset: Dataset, config: ConfigDict) -> Dataset:
     """
     name, options = _seen_recipe(config)
     recipe = methods.build_recipe(name, options, "config.evaluation.recipe")
+    check_crops(dataset, {"evaluation": recipe})
     image = jax.ShapeDtypeStruct(dataset.image_shape, "float32")
     shape = jax.eval_shape(recipe.apply, recipe.identity, image).shape
     if shape == tuple(dataset.image_shape):

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from eqssl_jax.frame import is_frame
 from eqssl_jax.settings import accept, number
-from eqssl_jax.transforms import checks
+from eqssl_jax.transforms import checks, frames
 from eqssl_jax.transforms.base import Params, Transform
 
 _TRIES = 10  # torchvision's number of boxes tried before the fallback
@@ -33,6 +34,9 @@ def random_resized_crop(
     torchvision then rounds the box to whole pixels. Ours stays as drawn, so that a draw means the
     same at every resolution and that ladders and gradients are smooth; pixels at its rim count by
     the part of them inside it. Boxes of whole pixels give torchvision's values.
+
+    Of a frame [S, L, 4] (`eqssl_jax.frame`) the box is that of the picture in it, whatever its
+    aspect: `frames.fitted` has the equation; the identity is the largest square in its centre.
 
     Args:
       size: side of the output in pixels.
@@ -68,12 +72,10 @@ def random_resized_crop(
 
     def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "s s c"]:
         checks.image("random_resized_crop()", x)
-        rows = _resampling(params["top"], params["height"], x.shape[0], size)
-        columns = _resampling(params["left"], params["width"], x.shape[1], size)
-        # Two small matrix products: no gather, and full float32 also on accelerators.
-        full = jax.lax.Precision.HIGHEST
-        cropped = jnp.einsum("ij,jkc,lk->ilc", rows, x, columns, precision=full)
-        return jnp.minimum(cropped, 1.0)  # weights that sum to 1 + one rounding error
+        if is_frame(x.shape):
+            return _resized_from_frame(params, x, size)
+        down, along = (params["top"], params["height"]), (params["left"], params["width"])
+        return _resized(x, down, along, size)
 
     zero, one = np.float32(0), np.float32(1)
     return Transform(sample, apply, {"top": zero, "left": zero, "height": one, "width": one})
@@ -84,6 +86,7 @@ def center_crop(size: int) -> Transform:
 
     An image of that size is returned as it is, which is the identity law of resized crops as well.
     The cut belongs to every view, untransformed references included: it is no augmentation.
+    Of a frame [S, L, 4] (`eqssl_jax.frame`) it is the centre of the picture in it.
 
     Raises:
       ValueError: for a size below 1, or (when applied) an image smaller than `size`.
@@ -98,6 +101,8 @@ def center_crop(size: int) -> Transform:
                 f"center_crop({size}) found a smaller image of {x.shape[0]} × {x.shape[1]} pixels: "
                 f"load the images larger, or crop to at most {min(x.shape[:2])}."
             )
+        if is_frame(x.shape):
+            return frames.central(frames.picture(x), size)
         top, left = (x.shape[0] - size) // 2, (x.shape[1] - size) // 2
         return x[top : top + size, left : left + size]
 
@@ -157,6 +162,31 @@ def rotate(max_angle: float = pi, *, fill: float | str = 0.0) -> Transform:
         return jnp.minimum(_bilinear(x, row, column, outside), 1.0)
 
     return Transform(sample, apply, {"angle": np.float32(0)})
+
+
+def _resized_from_frame(params: Params, x: Float[Array, "s l 4"], size: int) -> Array:
+    """The drawn box of the picture in a frame, resized to `size` × `size`."""
+    seen = frames.picture(x)
+    short, long = x.shape[:2]
+    lying = seen.length / short
+    box = frames.fitted(params, jnp.where(seen.standing, 1 / lying, lying))
+    part = seen.length / long  # of the columns, that the picture takes
+    top, left, height, width = (box[name] for name in ("top", "left", "height", "width"))
+    rows = (jnp.where(seen.standing, left, top), jnp.where(seen.standing, width, height))
+    columns = (jnp.where(seen.standing, top, left), jnp.where(seen.standing, height, width))
+    columns = (columns[0] * part, columns[1] * part)
+    return frames.upright(seen, _resized(seen.pixels, rows, columns, size))
+
+
+def _resized(
+    x: Float[Array, "h w c"], rows: tuple[Array, Array], columns: tuple[Array, Array], size: int
+) -> Float[Array, "s s c"]:
+    """The box of (start, length) in fractions along both sides, as `size` × `size` pixels."""
+    down, across = _resampling(*rows, x.shape[0], size), _resampling(*columns, x.shape[1], size)
+    # Two small matrix products: no gather, and full float32 also on accelerators.
+    full = jax.lax.Precision.HIGHEST
+    cropped = jnp.einsum("ij,jkc,lk->ilc", down, x, across, precision=full)
+    return jnp.minimum(cropped, 1.0)  # weights that sum to 1 + one rounding error
 
 
 def _resampling(

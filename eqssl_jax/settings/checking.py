@@ -1,0 +1,148 @@
+"""Values against a schema: their defaults, and one paragraph for what does not fit."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eqssl_jax.settings.kinds import (
+    LARGEST,
+    Free,
+    Schema,
+    Setting,
+    is_number,
+    is_text,
+    is_whole,
+    shown,
+)
+
+
+def defaults(schema: Schema) -> dict[str, Any]:
+    """The default of every setting, nested as the schema is; free groups are empty."""
+    return {
+        name: entry.default
+        if isinstance(entry, Setting)
+        else {}
+        if isinstance(entry, Free)
+        else defaults(entry)
+        for name, entry in schema.items()
+    }
+
+
+def accept(name: str, value: Any, setting: Setting) -> Any:
+    """The value in the setting's type.
+
+    >>> from eqssl_jax.settings import number
+    >>> accept("probability", 1, number(0.5, "of a flip", low=0, high=1))
+    1.0
+
+    Raises:
+      ValueError: if it is not allowed: the name, the value, and what is allowed.
+    """
+    if wrong := setting.wrong(value):
+        raise ValueError(f"{name} is {shown(value)}; it must be {wrong}.")
+    return setting.convert(value)
+
+
+def check(
+    values: Any, schema: Schema, prefix: str = "config", *, partial: bool = False
+) -> dict[str, Any]:
+    """The values in the types of the schema, nested alike; `partial`: settings may be missing.
+
+    Raises:
+      ValueError: for a setting that is not in the schema, is missing, or has a value that is not
+        allowed there: its name, the value that was found, and what is allowed.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(
+            f"{prefix} is {shown(values)}; it must be a group of settings: {_few(schema)}."
+        )
+    for name in values:
+        if name not in schema:
+            raise ValueError(f"{prefix} has no setting {shown(name)}: {_hint(name, schema)}")
+    missing = [name for name in schema if name not in values]
+    if missing and not partial:
+        raise ValueError(
+            f"{prefix}.{missing[0]} is missing: give it a value, as "
+            f"{shown(defaults({missing[0]: schema[missing[0]]})[missing[0]])}."
+        )
+    return {
+        name: _checked(values[name], entry, f"{prefix}.{name}", partial=partial)
+        for name, entry in schema.items()
+        if name in values
+    }
+
+
+def find(schema: Schema, path: Sequence[str], prefix: str = "config") -> Any:
+    """The setting or group that a path of names leads to; None below a free group.
+
+    Raises:
+      ValueError: for a name that a group does not have.
+    """
+    entry: Any = schema
+    for name in path:
+        if isinstance(entry, Free):
+            entry = entry.each if isinstance(entry.each, Setting) else None
+        elif isinstance(entry, Mapping) and name in entry:
+            entry = entry[name]
+        elif isinstance(entry, Mapping):
+            raise ValueError(f"{prefix} has no setting {shown(name)}: {_hint(name, entry)}")
+        elif entry is None:
+            return None
+        else:
+            raise ValueError(f"{prefix} has no settings below it, such as {shown(name)}.")
+        prefix = f"{prefix}.{name}"
+    return entry
+
+
+def _checked(value: Any, entry: Any, name: str, *, partial: bool) -> Any:
+    if isinstance(entry, Setting):
+        return accept(name, value, entry)
+    if isinstance(entry, Free):
+        return _freely(value, entry, name)
+    return check(value, entry, name, partial=partial)
+
+
+def _freely(values: Any, entry: Free, name: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{name} is {shown(values)}; it must be a group: {entry.doc}.")
+    for key in values:
+        if not isinstance(key, str) or not key or not is_text(key, 200) or "." in key:
+            raise ValueError(
+                f"{name} has an entry named {shown(key)}; a name is a word of printable "
+                f"characters without dots."
+            )
+    each = entry.each
+    if each is not None:
+        return {k: _checked(v, each, f"{name}.{k}", partial=True) for k, v in values.items()}
+    return {key: _plain(value, f"{name}.{key}") for key, value in values.items()}
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Any value that JSON can hold and a program can use: finite numbers, words, lists, groups."""
+    if isinstance(value, Mapping):
+        return _freely(value, Free("of plain values"), name)
+    if isinstance(value, list | tuple):
+        return tuple(_plain(item, f"{name}[{i}]") for i, item in enumerate(value))
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if is_text(value, 4096):
+            return value
+    elif is_whole(value):
+        if -LARGEST <= value <= LARGEST:
+            return int(value)
+    elif is_number(value):
+        return float(value)
+    raise ValueError(
+        f"{name} is {shown(value)}; it must be a finite float32 number, a whole number of at most "
+        f"{LARGEST:,}, a text of printable characters, True, False, None, or several of these."
+    )
+
+
+def _few(schema: Schema) -> str:
+    return ", ".join(schema)
+
+
+def _hint(name: Any, schema: Schema) -> str:
+    near = difflib.get_close_matches(name, list(schema), 1) if isinstance(name, str) else []
+    return f"did you mean {near[0]!r}?" if near else f"choose from {_few(schema)}."

@@ -1,0 +1,226 @@
+"""Settings by what they may be: numbers, words, lists of them, and combinations."""
+
+import itertools
+from collections.abc import Callable, Collection, Sequence
+from math import inf
+from typing import Any
+
+from eqssl_jax.settings.kinds import (
+    LARGEST,
+    Free,
+    Schema,
+    Setting,
+    is_number,
+    is_text,
+    is_whole,
+    shown,
+)
+
+
+def number(
+    default: float | None,
+    doc: str,
+    *,
+    low: float = -inf,
+    high: float = inf,
+    above: float | None = None,
+    below: float | None = None,
+    zero: str = "",
+) -> Setting:
+    """A float32 number in [low, high]; `above` and `below` are bounds that are not allowed.
+
+    `zero` says what 0 means where it is allowed beside that range.
+    """
+
+    def fits(value: Any) -> bool:
+        if not is_number(value):
+            return False
+        inside = low <= value <= high
+        inside &= (above is None or value > above) and (below is None or value < below)
+        return inside or (bool(zero) and value == 0)
+
+    allowed = f"a finite float32 number{_bounds(low, high, above, below)}" + (
+        zero and f", or 0: {zero}"
+    )
+    return _setting(default, doc, allowed, fits, float)
+
+
+def whole(
+    default: int | None, doc: str, *, low: int = 0, high: int = LARGEST, zero: str = ""
+) -> Setting:
+    """A whole number in [low, high]; `zero` says what 0 means where it is allowed beside them."""
+
+    def fits(value: Any) -> bool:
+        return is_whole(value) and (low <= value <= high or (bool(zero) and value == 0))
+
+    allowed = f"a whole number from {low:,} to {high:,}" + (zero and f", or 0: {zero}")
+    return _setting(default, doc, allowed, fits, int)
+
+
+def choice(default: str | None, doc: str, options: Collection[str]) -> Setting:
+    """One of a few words."""
+
+    def fits(value: Any) -> bool:
+        return isinstance(value, str) and value in options
+
+    return _setting(default, doc, f"one of {', '.join(map(repr, options))}", fits, str)
+
+
+def flag(default: bool | None, doc: str) -> Setting:
+    """True or False, and no number in place of them."""
+    return _setting(default, doc, "True or False", lambda value: isinstance(value, bool), bool)
+
+
+def text(default: str | None, doc: str, *, longest: int = 4096, empty: bool = True) -> Setting:
+    """Words of the user's, such as a path: printable characters on one line."""
+
+    def fits(value: Any) -> bool:
+        return is_text(value, longest) and (empty or bool(value))
+
+    allowed = f"a text of {'at most' if empty else '1 to'} {longest:,} printable characters"
+    return _setting(default, doc, allowed, fits, str)
+
+
+def numbers(
+    default: Sequence[float] | None,
+    doc: str,
+    *,
+    low: float = -inf,
+    high: float = inf,
+    above: float | None = None,
+    least: int = 0,
+    most: int = 64,
+    ordered: bool = False,
+) -> Setting:
+    """From `least` to `most` finite numbers in a range; `ordered`: none below the one before."""
+    item = number(0, "", low=low, high=high, above=above)
+    return _several(default, doc, item, "numbers", least, most, ordered)
+
+
+def wholes(
+    default: Sequence[int] | None,
+    doc: str,
+    *,
+    low: int = 0,
+    high: int = LARGEST,
+    least: int = 0,
+    most: int = 64,
+    ordered: bool = False,
+) -> Setting:
+    """From `least` to `most` whole numbers in a range; `ordered`: none below the one before."""
+    item = whole(0, "", low=low, high=high)
+    return _several(default, doc, item, "whole numbers", least, most, ordered)
+
+
+def names(
+    default: Sequence[str] | None,
+    doc: str,
+    options: Collection[str] = (),
+    *,
+    least: int = 0,
+    most: int = 64,
+) -> Setting:
+    """Several different words, from `options` if any are given."""
+    item = choice("", "", options) if options else text("", "", longest=200, empty=False)
+    return _several(default, doc, item, "different names", least, most, False, repeated=False)
+
+
+def either(first: Setting, second: Setting) -> Setting:
+    """What one of two settings allows; default and meaning are those of the first."""
+
+    def fits(value: Any) -> bool:
+        return first.wrong(value) is None or second.wrong(value) is None
+
+    def convert(value: Any) -> Any:
+        return (second if first.wrong(value) else first).convert(value)
+
+    allowed = f"{first.allowed}, or {second.allowed}"
+    return _setting(first.default, first.doc, allowed, fits, convert)
+
+
+def also(setting: Setting, value: Any, meaning: str) -> Setting:
+    """The same setting, where one more value is allowed, such as None or a word."""
+
+    def same(other: Any) -> bool:
+        return type(other) is type(value) and other == value
+
+    def fits(other: Any) -> bool:
+        return same(other) or setting.wrong(other) is None
+
+    def convert(other: Any) -> Any:
+        return value if same(other) else setting.convert(other)
+
+    allowed = f"{setting.allowed}, or {shown(value)}: {meaning}"
+    return _setting(setting.default, setting.doc, allowed, fits, convert)
+
+
+def where(setting: Setting, fits: Callable[[Any], bool], allowed: str) -> Setting:
+    """The same setting with one more condition, which is asked only of what fits otherwise."""
+    return _setting(
+        setting.default,
+        setting.doc,
+        allowed,
+        lambda value: setting.wrong(value) is None and fits(value),
+        setting.convert,
+    )
+
+
+def free(doc: str, each: Setting | Schema | None = None) -> Free:
+    """A group whose keys the user chooses, such as the parts of a recipe."""
+    return Free(doc, each)
+
+
+def _setting(
+    default: Any, doc: str, allowed: str, fits: Callable[[Any], bool], convert: Callable[[Any], Any]
+) -> Setting:
+    example = "" if default is None or default in ((), "") else f", e.g. {shown(default)}"
+
+    def wrong(value: Any) -> str | None:
+        if fits(value) or (value is None and default is None):
+            return None
+        return allowed + example
+
+    return Setting(default, doc, allowed, wrong, lambda v: None if v is None else convert(v))
+
+
+def _several(
+    default: Sequence[Any] | None,
+    doc: str,
+    item: Setting,
+    what: str,
+    least: int,
+    most: int,
+    ordered: bool,
+    *,
+    repeated: bool = True,
+) -> Setting:
+    def fits(value: Any) -> bool:
+        if not isinstance(value, list | tuple) or not least <= len(value) <= most:
+            return False
+        if any(item.wrong(each) for each in value):
+            return False
+        rising = not ordered or all(a <= b for a, b in itertools.pairwise(value))
+        return rising and (repeated or len(set(value)) == len(value))
+
+    count = f"{least}" if least == most else f"{least} to {most}"
+    each = item.allowed.removeprefix("a text of ")
+    allowed = f"{count} {what}{' in rising order' if ordered else ''}, each {each}"
+    start = default if default is None else tuple(default)
+
+    def convert(value: Any) -> tuple[Any, ...]:
+        return tuple(item.convert(each) for each in value)
+
+    return _setting(start, doc, allowed, fits, convert)
+
+
+def _bounds(low: float, high: float, above: float | None, below: float | None) -> str:
+    words = []
+    if above is not None:
+        words.append(f"above {above:g}")
+    elif low > -inf:
+        words.append(f"of at least {low:g}")
+    if below is not None:
+        words.append(f"below {below:g}")
+    elif high < inf:
+        words.append(f"at most {high:g}")
+    return "".join(f" {word}" for word in " and ".join(words).split())
