@@ -282,6 +282,9 @@ def _merged(default_values: dict[str, Any], values: Any, name: str) -> dict[str,
     if not isinstance(values, dict):
         raise ValueError(f"{name} is {shown(values)}; it must be a group of settings")
     merged = {**default_values, **values}
+    if name == "config.objectives":
+        for key, entry in values.items():
+            _merged({}, entry, f"{name}.{key}")
     for key, default in default_values.items():
         if isinstance(default, dict):
             merged[key] = _merged(default, merged[key], f"{name}.{key}")

@@ -40,7 +40,10 @@ MEANINGFUL = (
     (r"(^|\.)(seed|steps|log_every|knn_every|save_every)$", lambda v: v == 10**9),
     (r"directory$|recipe$|init_from$", lambda v: v == ""),
     (r"directory$|init_from$", lambda v: v in ("abc", "[bold]x[/none]")),
-    (r"(step_epochs|byol\.hidden|prediction\.hidden|advice\.parts)$", lambda v: v == []),
+    (
+        r"(step_epochs|byol\.hidden|prediction\.hidden|advice\.parts|evaluation\.measures)$",
+        lambda v: v == [],
+    ),
     (r"blur_sigma$|solarize$", lambda v: v == []),
     (r"step_epochs$", lambda v: v in ([1.5], [1] * 1000)),
     (r"_images$|outlines$|classes$|test_split$|manifest$", lambda v: v is None),

@@ -309,7 +309,7 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(
 def test_streamed_data_is_refused(tmp_path, monkeypatch):
     run = tiny()
     streamed = run._replace(split=run.split._replace(load=lambda indices: None))
-    monkeypatch.setattr(prepare_file, "setup", lambda config, **rest: streamed)
+    monkeypatch.setattr(prepare_file, "setup", lambda config, **more: streamed)
     with pytest.raises(ValueError, match=r"data is streamed: set --config\.data\.on_device=always"):
         advise(run.config, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -147,11 +147,17 @@ def test_the_command(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("null", "config is None, not a group"),
-        ("[1]", r"config is \[1\], not a group"),
-        ('{"data": 3}', "config.data is 3, not a group"),
-        ('{"objectives": {"info_nce": null}}', "config.objectives.info_nce is None, not a group"),
-        ('{"train": {"batch_size": "many"}}', "config.train.batch_size is 'many', not a value"),
+        ("null", "config is None; it must be a group"),
+        ("[1]", r"config is \[1\]; it must be a group"),
+        ('{"data": 3}', "config.data is 3; it must be a group"),
+        (
+            '{"objectives": {"info_nce": null}}',
+            "config.objectives.info_nce is None; it must be a group",
+        ),
+        (
+            '{"train": {"batch_size": "many"}}',
+            "config.train.batch_size is 'many'; it must be a whole number",
+        ),
         ("\xff", "config.json is damaged"),
     ],
 )
@@ -170,7 +176,7 @@ def test_a_config_of_another_shape_is_damaged_and_named(tmp_path, text, message)
         (["--workdir={0}/nowhere"], "There is no folder"),
         (["--workdir={0}/empty"], "no config.json there"),
         (["--workdir={0}/damaged"], "config.json is damaged"),
-        (["--workdir={0}/null"], "config is None, not a group of settings"),
+        (["--workdir={0}/null"], "config is None; it must be a group of settings"),
         (["--workdir={0}/care", "--out={0}/empty"], "is the folder"),
         (["--workdir={0}/care", "--out={0}/care/config.json/x.html"], "cannot be written"),
         (["--workdir={0}/care", "again"], "Unexpected argument"),

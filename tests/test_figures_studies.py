@@ -8,6 +8,7 @@ from PIL import Image
 
 from eqssl_jax import figures
 from eqssl_jax.figures import circles as circles_module
+from eqssl_jax.figures import over_training
 from eqssl_jax.figures.style import PALETTE
 from eqssl_jax.tabular import seeds
 

@@ -104,7 +104,7 @@ def test_memory_is_no_matrix_of_all_pairs():
 
 
 def test_the_objective_and_its_metric_do_not_depend_on_the_blocks(monkeypatch):
-    objective = contrast_loss("info_nce", info_nce, 0.2)
+    objective = contrast_loss(info_nce, 0.2)
     seen = Views(features=jnp.zeros((2, 12, 1)), embeddings=draw(2, 12))
     value, metrics = jax.jit(objective.loss)((), seen)
     monkeypatch.setattr(blocked, "MATRIX_BYTES", 16 * 12 * 5)  # room for five images

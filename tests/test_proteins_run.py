@@ -48,7 +48,7 @@ def test_training_evaluation_and_figures_on_generated_chains(tmp_path, capsys):
     figures = {file.name for file in path.parent.glob("*.png")}
     assert figures == {"2_curves.png", "2_cosines.png", "2_trajectories.png"}
     # Two such runs beside each other: the floor has its own title, the curves their figure.
-    compare({"one": result, "two": result}, tmp_path)
+    compare({"one": result, "two": result}, {"one": {}, "two": {}}, tmp_path)
     assert "raw coordinates" in (tmp_path / "comparison.md").read_text()
     with Image.open(tmp_path / "trajectories.png") as picture:
         assert min(picture.size) > 300

@@ -536,9 +536,9 @@ def test_the_config_of_a_study_expands_to_its_runs():
     for name in ("lambda_sweep", "loss_ablation", "circle"):
         expanded = expand(namespace["get_config"](f"{name},smoke"))
         runs = studies.find(name).runs("smoke", DataChoice())
-        assert {run.replace(".", "_"): plain(config) for run, config in runs.items()} == {
-            run: plain(config) for run, config in expanded.items()
-        }
+        assert {
+            run.replace(".", "_"): plain(methods.resolved(config)) for run, config in runs.items()
+        } == {run: plain(config) for run, config in expanded.items()}
     with pytest.raises(ValueError, match=r"eqssl_jax\.tables"):
         namespace["get_config"]("care_table1,smoke")
 

@@ -18,7 +18,7 @@ import tiny_methods
 from test_training_loop import small
 from tiny_methods import METHODS
 
-from eqssl_jax.training import loop, processes
+from eqssl_jax.training import ownership, processes
 from eqssl_jax.training.processes import Cluster
 
 ROOT = Path(__file__).parent.parent
@@ -231,13 +231,13 @@ def test_how_a_process_of_several_ends(error, status, monkeypatch, capsys):
 
 
 def test_what_must_be_alike_holds_config_code_and_data(tmp_path):
-    facts = loop._facts(small())
+    facts = ownership.facts(small())
     assert facts["config"]["seed"] == 0
     assert facts["code"] == processes.code_digest()
     other = small()
     labels = {name: split._replace(labels=split.labels[::-1].copy())
               for name, split in other.dataset.splits.items()}  # fmt: skip
-    changed = loop._facts(other._replace(dataset=other.dataset._replace(splits=labels)))
+    changed = ownership.facts(other._replace(dataset=other.dataset._replace(splits=labels)))
     assert changed["data"] != facts["data"]
     (tmp_path / "a.py").write_text("x = 1")
     before = processes.code_digest(tmp_path)

@@ -32,7 +32,10 @@ RANGES: Mapping[str, Setting] = {
     "classes": also(_SOME, None, "all"),
     "varieties": also(_SOME, None, "all"),
     "manifest": also(text("", "a CSV in the directory", empty=False), None, "none"),
-    "factors": names((), "columns of the manifest", most=1000),
+    "factors": either(
+        names((), "columns of the manifest", most=1000),
+        text("", "a column of the manifest", empty=False),
+    ),
     "margin": number(0.2, "around a box, as a fraction of its side", low=0, high=10),
     "train_split": text("train", "of TFDS", longest=200, empty=False),
     "test_split": also(text("test", "of TFDS", longest=200, empty=False), None, "its usual one"),

@@ -11,7 +11,7 @@ _CARDS = {"info_nce": "simclr", "equivariance": "care"}
 def converted(values: Any) -> Any:
     """A stored config as this version writes it; one that already is comes back as it is.
 
-    Before version 0.9 `config.objectives` held every objective and the geometry. Those with a
+    Before version 0.2 `config.objectives` held every objective and the geometry. Those with a
     weight are kept, under the same keys, with the names of their cards.
     """
     if not isinstance(values, Mapping) or not isinstance(values.get("objectives"), Mapping):
@@ -22,9 +22,12 @@ def converted(values: Any) -> Any:
     for key, entry in values["objectives"].items():
         if key == "geometry":
             new["model"]["geometry"] = entry
-        elif entry.get("weight", 0) or key in OF_ROLES:  # a role's 0 would become its default
+        elif (
+            not isinstance(entry, Mapping) or entry.get("weight", 0) or key in OF_ROLES
+        ):  # a role's 0 would become its default
             new["objectives"][key] = _entry(key, entry)
-    if recipe := values["objectives"].get("equivariance", {}).get("recipe"):
+    care = values["objectives"].get("equivariance")
+    if recipe := care.get("recipe") if isinstance(care, Mapping) else None:
         new["evaluation"] = {**values.get("evaluation", {}), "recipe": recipe}
     new["sharing"] = {
         part: "fixed" if kind == "rest" else kind
@@ -34,7 +37,9 @@ def converted(values: Any) -> Any:
     return new
 
 
-def _entry(key: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(key: str, entry: Any) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry  # the check of the config names it
     new = {"method": _CARDS.get(key, key), **entry}
     if new.pop("views", "own") == "contrast":
         new["method"] = "two_view_care"
