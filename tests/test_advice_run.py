@@ -24,7 +24,15 @@ from eqssl_jax.training.workdir import locked
 # The package's name `run` is this file's module, not a function of it.
 run_file = importlib.import_module("eqssl_jax.advice.run")
 prepare_file = importlib.import_module("eqssl_jax.advice.prepare")
-FILES = {"config.json", "advice.json", "advice.md", "advice.csv", "advice.png", "roles.py"}
+FILES = {
+    "config.json",
+    "data.json",
+    "advice.json",
+    "advice.md",
+    "advice.csv",
+    "advice.png",
+    "roles.py",
+}
 
 
 def stand_in(config, *, roles=(), **rest):
@@ -90,6 +98,25 @@ def test_started_again_it_trains_nothing_and_says_the_same(whole, monkeypatch):
         monkeypatch.setattr(run_file, name, None)
     assert start(folder) == advice
     assert (folder / "advice.json").read_bytes() == written
+
+
+def test_other_data_are_refused_by_advice_that_goes_on(whole, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(whole[0], folder)
+    kept = json.loads((folder / "data.json").read_text())
+    kept["splits"]["train"] |= {"count": 71, "labels": "0", "names": "0", "contents": "0"}
+    del kept["splits"]["train"]["examples"]
+    (folder / "data.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=r"not those that .* trained on: train had 71 images"):
+        start(folder)
+    assert start(folder, data__changed="accept") == whole[1]
+    assert json.loads((folder / "data.json").read_text())["splits"]["train"]["count"] == 72
+
+
+def test_advice_draws_its_own_weights(tmp_path):
+    for setting in ("train__init_from", "model__init_from"):
+        with pytest.raises(ValueError, match=r"draws, and config\..*\.init_from = runs/care"):
+            start(tmp_path / "none", **{setting: "runs/care"})
 
 
 def test_a_damaged_file_is_named_and_measured_anew_once_it_is_removed(whole, tmp_path):

@@ -1,5 +1,7 @@
 """From a config to what advice trains, with every check that can be made before."""
 
+from pathlib import Path
+
 import jax
 from ml_collections import ConfigDict
 
@@ -8,18 +10,21 @@ from eqssl_jax.advice.candidates import Candidate, candidates, gated_method, gat
 from eqssl_jax.methods.entries import OF_ROLES
 from eqssl_jax.settings import LARGEST
 from eqssl_jax.training.checks import check_batch
+from eqssl_jax.training.initial import source_of
 from eqssl_jax.training.setup import Setup, setup
 
 CONTRASTS = ("simclr", "alignment", "uniformity")  # what candidates are trained with
 
 
-def prepare(config: ConfigDict) -> tuple[Setup, list[Candidate]]:
+def prepare(config: ConfigDict, workdir: Path | None = None) -> tuple[Setup, list[Candidate]]:
     """What is trained, and the candidates; everything that can be refused early is.
+
+    Advice that goes on in `workdir` keeps the statistics of its networks.
 
     Raises:
       ValueError: for settings or data that cannot work.
     """
-    run = setup(config, roles=config.advice.roles)
+    run = setup(config, roles=config.advice.roles, workdir=workdir)
     config = run.config  # checked, in the types of its settings
     check(run)
     check_images(run)
@@ -47,6 +52,11 @@ def check(run: Setup) -> None:
         raise ValueError(
             "Advice trains many encoders on data that lives on the device, and this data is "
             "streamed: set --config.data.on_device=always, or make images smaller (data.size)."
+        )
+    if source := source_of(run.config):
+        raise ValueError(
+            f"Advice trains every candidate from weights that it draws, and {source}: leave it "
+            f"empty."
         )
     entries = run.config.objectives
     others = [f"{key} ({values.method})" for key, values in entries.items() if _other(values)]

@@ -1,8 +1,8 @@
 """`python -m eqssl_jax.advise`: train all candidates from every seed, measure, and advise.
 
-Files of the workdir: config.json; seed_<s>/round_<r>/checkpoints and evidence.json; advice.json,
-advice.md, advice.csv, advice.png, and roles.py, the table of roles to paste into a config. Started
-again, it goes on where it was.
+Files of the workdir: config.json; data.json, what was trained on; seed_<s>/round_<r>/checkpoints
+and evidence.json; advice.json, advice.md, advice.csv, advice.png, and roles.py, the table of roles
+to paste into a config. Started again, it goes on where it was.
 """
 
 import json
@@ -25,7 +25,7 @@ from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.loop import check_finite
-from eqssl_jax.training.ownership import LOCK
+from eqssl_jax.training.ownership import LOCK, pin
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.state import TrainState
@@ -55,7 +55,7 @@ def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
       OSError: when the workdir cannot be written, or a round's checkpoints are all damaged.
       FloatingPointError: if a candidate diverges.
     """
-    run, tables = prepare(config)
+    run, tables = prepare(config, workdir)
     with locked(workdir, LOCK) as mine:
         if not mine:
             raise OSError(
@@ -72,6 +72,7 @@ def _advise(workdir: Path, run: Setup, tables: list[Candidate]) -> dict[str, Any
     for folder in sorted(workdir.glob("seed_*/round_*")):
         claim(folder, config)
     claim(workdir, config)
+    pin(run, workdir)
     from_ = bench(run)
     advice: dict[str, Any] = {}
     now, before, gone = tables, list[Candidate](), dict[str, str]()
@@ -101,7 +102,7 @@ def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
       FileNotFoundError: if `workdir` holds no finished advice.
     """
     config = read_config(workdir)
-    run = setup(config, training=False, roles=config.advice.roles)
+    run = setup(config, training=False, workdir=workdir, roles=config.advice.roles)
     tables = candidates(run.config, run.recipe)
     everyone = fleet(run, tables)
     found = {}

@@ -83,14 +83,26 @@ def _quiet() -> None:
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _unless_of_a_closed_loop
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _unraisable_unless_of_a_closed_loop
 
 
 def _unless_of_a_closed_loop(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Late answers of tensorstore to a write that has failed already are not printed."""
-    if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+    if not _of_a_closed_loop(error):
         sys.__excepthook__(kind, error, trace)
+
+
+def _unraisable_unless_of_a_closed_loop(late: "sys.UnraisableHookArgs") -> None:
+    """The same for answers that come from a thread of its own."""
+    if not _of_a_closed_loop(late.exc_value):
+        sys.__unraisablehook__(late)
+
+
+def _of_a_closed_loop(error: BaseException | None) -> bool:
+    return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
 
 
 def score_of(metrics: PyTree) -> float:

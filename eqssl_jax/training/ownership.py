@@ -20,7 +20,7 @@ from eqssl_jax.training.provenance import (
     write_provenance,
 )
 from eqssl_jax.training.setup import Setup
-from eqssl_jax.training.workdir import claim, has_checkpoints, locked
+from eqssl_jax.training.workdir import claim, has_checkpoints, has_trained, locked
 
 LOCK = ".training"  # held by the process that writes to a workdir
 MARK = ".processes"  # by which the others see that it is the same folder
@@ -57,10 +57,10 @@ def take(run: Setup, workdir: Path, held: contextlib.ExitStack) -> None:
         )
     before = planned_steps(workdir) if has_checkpoints(workdir) else None
     claim(workdir, run.config, longer=before is not None and run.steps > before)
-    _pin(run, workdir)
+    pin(run, workdir)
 
 
-def _pin(run: Setup, workdir: Path) -> None:
+def pin(run: Setup, workdir: Path) -> None:
     """Keep what is trained on; a run that goes on keeps the statistics it was started with.
 
     Raises:
@@ -68,7 +68,7 @@ def _pin(run: Setup, workdir: Path) -> None:
         normalises otherwise than that of the checkpoints.
     """
     present, changed = run.provenance(), run.config.data.changed
-    if not has_checkpoints(workdir):
+    if not has_trained(workdir):
         kept = present
     else:
         kept = kept_provenance(workdir, present, changed)

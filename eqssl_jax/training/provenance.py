@@ -73,6 +73,23 @@ def provenance(dataset: Dataset, stored_shape: tuple[int, ...]) -> Provenance:
     )
 
 
+def with_statistics(dataset: Dataset, trained_on: Provenance | None) -> Dataset:
+    """The data set with the mean and standard deviation that a network was trained with.
+
+    Raises:
+      ValueError: if the network takes inputs of another shape.
+    """
+    if trained_on is None:
+        return dataset
+    if tuple(dataset.image_shape) != trained_on.input_shape:
+        raise ValueError(
+            f"The network was trained on inputs of shape {trained_on.input_shape}, but those of "
+            f"{dataset.name} now have shape {tuple(dataset.image_shape)}: give images of that "
+            f"shape, or train in another --workdir."
+        )
+    return dataset._replace(mean=trained_on.mean, std=trained_on.std)
+
+
 def changes(kept: Provenance, present: Provenance) -> str:
     """What differs between the data of training and those of now, in words; "" if nothing.
 

@@ -31,9 +31,9 @@ from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.model import build_network
 from eqssl_jax.training.notes import notes
 from eqssl_jax.training.optimizer import learning_rate, optimizer
-from eqssl_jax.training.provenance import Provenance, provenance, read_provenance
+from eqssl_jax.training.provenance import Provenance, provenance, read_provenance, with_statistics
 from eqssl_jax.training.state import TrainState, init_state
-from eqssl_jax.training.workdir import has_checkpoints
+from eqssl_jax.training.workdir import has_trained
 from eqssl_jax.transforms import Transform
 
 
@@ -144,7 +144,7 @@ def setup(
     split = dataset.splits[config.data.split]
     stored_shape = tuple(dataset.image_shape)
     dataset = at_view_size(dataset, config)
-    if workdir is not None and has_checkpoints(workdir):
+    if workdir is not None and has_trained(workdir):
         dataset = with_statistics(dataset, read_provenance(workdir))
     elif training:
         dataset = initial.with_source_statistics(dataset, config)
@@ -197,23 +197,6 @@ def with_absolute_paths(config: ConfigDict) -> ConfigDict:
 
 def _absolute(place: str) -> str:
     return str(Path(place).expanduser().absolute()) if place and "://" not in place else place
-
-
-def with_statistics(dataset: Dataset, trained_on: Provenance | None) -> Dataset:
-    """The data set with the mean and standard deviation that a network was trained with.
-
-    Raises:
-      ValueError: if the network takes inputs of another shape.
-    """
-    if trained_on is None:
-        return dataset
-    if tuple(dataset.image_shape) != trained_on.input_shape:
-        raise ValueError(
-            f"The network was trained on inputs of shape {trained_on.input_shape}, but those of "
-            f"{dataset.name} now have shape {tuple(dataset.image_shape)}: give images of that "
-            f"shape, or train in another --workdir."
-        )
-    return dataset._replace(mean=trained_on.mean, std=trained_on.std)
 
 
 _READING = ("workers", "buffered", "changed")  # settings that change nothing in a data set

@@ -83,6 +83,11 @@ def has_checkpoints(workdir: Path) -> bool:
     return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("[0-9]*"))
 
 
+def has_trained(workdir: Path) -> bool:
+    """Whether `workdir` is of a run with checkpoints, or of advice that has some."""
+    return has_checkpoints(workdir) or any(map(has_checkpoints, workdir.glob("seed_*/round_*")))
+
+
 def _unwritable(workdir: Path, error: OSError) -> OSError:
     return OSError(
         f"The workdir {workdir} cannot be written ({error}): check the path, its permissions and "
