@@ -105,7 +105,8 @@ def test_a_run_leaves_what_the_readme_says(workdir):
 def test_eval_reads_only_the_workdir(workdir):
     options = ["train_images=128", "validation_images=64", "test_images=64", "rotation_images=48",
                "out_of_range_images=64", "pair_images=32", "augmentations=2", "pairs=1",
-               "probe_steps=20", "queries=16", "ladder_images=16", "ladder_rungs=3"]  # fmt: skip
+               "probe_steps=20", "queries=16", "ladder_images=16", "ladder_rungs=3",
+               "knn_neighbours=20"]  # fmt: skip
     ended = command(
         "eqssl_jax.eval", f"--workdir={workdir}", "--watch", *[f"--option={o}" for o in options]
     )

@@ -213,6 +213,7 @@ def test_differences_and_failures_of_others_are_named(monkeypatch):
         (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: memory"), 1),
         (jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: reset by peer"), 75),
         (processes.LostError("barrier timed out"), 75),
+        (ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"), 75),
     ],
     ids=str,
 )  # fmt: skip

@@ -28,6 +28,7 @@ from eqssl_jax.training.kept import best_step
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import batched, make_mesh
 from eqssl_jax.training.ownership import LOCK
+from eqssl_jax.training.processes import LostError
 from eqssl_jax.training.records import Records, read_records
 from eqssl_jax.training.workdir import WriteError, claim, locked, read_config
 
@@ -237,8 +238,13 @@ def test_what_says_nothing_of_the_file_condemns_no_checkpoint(tmp_path, error, m
     assert steps_in(tmp_path) == [8, 12]
 
 
-def test_a_lost_process_is_not_a_full_disk(tmp_path):
+def test_a_lost_process_is_not_a_full_disk(tmp_path, monkeypatch):
     manager = checkpoint.open_checkpoints(tmp_path)
+    lost = ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer")
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint.jax, "process_count", lambda: 2)
+        with pytest.raises(LostError, match="Gloo"), checkpoint._writing(manager):
+            raise lost
     with pytest.raises(jax.errors.JaxRuntimeError, match="closed"), checkpoint._writing(manager):
         raise jax.errors.JaxRuntimeError("UNKNOWN: Connection closed by peer")
     with pytest.raises(WriteError, match="no space"), checkpoint._writing(manager):

@@ -32,7 +32,7 @@ from eqssl_jax.training.integrity import (
     undescribed,
 )
 from eqssl_jax.training.mesh import local
-from eqssl_jax.training.processes import LostError, first, gathered
+from eqssl_jax.training.processes import LostError, first, gathered, of_a_collective
 from eqssl_jax.training.workdir import WriteError
 
 Manager: TypeAlias = ocp.CheckpointManager
@@ -141,7 +141,7 @@ def _writing(manager: Manager) -> Iterator[None]:
     except jax.errors.JaxRuntimeError:
         raise  # not of the disk: another process is lost
     except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, TimeoutError) and jax.process_count() > 1:
+        if jax.process_count() > 1 and (isinstance(error, TimeoutError) or of_a_collective(error)):
             raise LostError(str(error)) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WriteError(f"a checkpoint could not be written: {reason}") from error

@@ -168,10 +168,19 @@ def leaving() -> Iterator[None]:
 
 def _looks_lost(error: Exception) -> bool:
     """Whether the runtime failed in a way that a program without fault can meet."""
-    if isinstance(error, LostError):
+    if isinstance(error, LostError) or of_a_collective(error):
         return True
     ours = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED")
     return isinstance(error, jax.errors.JaxRuntimeError) and not str(error).startswith(ours)
+
+
+def of_a_collective(error: Exception) -> bool:
+    """Whether an error is of a collective operation that another process did not take part in.
+
+    A collective that failed is raised where its result is read, of which type depends on the reader
+    (a ValueError where an array is copied to the host).
+    """
+    return any(word in str(error) for word in ("Gloo", "NCCL", "Barrier", "CoordinationService"))
 
 
 def first() -> bool:
