@@ -29,6 +29,7 @@ REQUIRES = [
     "pillow>=11",
     "rich>=13",
     "safetensors>=0.5",  # weights in and out
+    "scikit-learn>=1.5",  # its handwritten digits are the demonstration
     "scipy>=1.13",
     "tensorflow-datasets>=4.9.10,<4.10",
 ]
@@ -51,7 +52,6 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.9",
             "mypy>=1.13",
-            "scikit-learn>=1.5",
             "gemmi>=0.7",
             "cloudpickle>=3",
             "huggingface_hub>=0.30",
