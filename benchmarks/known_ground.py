@@ -5,6 +5,7 @@ r"""Handmade encoders whose equivariance is known: a colour histogram and HOG (s
 """
 
 import io
+import itertools
 
 import numpy as np
 from PIL import Image
@@ -95,7 +96,7 @@ def cifar10(directory):
 
     def images(split):
         content, ends = stored[split + "_bytes"].tobytes(), stored[split + "_offsets"]
-        pieces = zip(ends[:-1], ends[1:], strict=True)
+        pieces = itertools.pairwise(ends)
         return np.stack(
             [np.asarray(Image.open(io.BytesIO(header + content[a:b]))) for a, b in pieces]
         )

@@ -23,8 +23,8 @@ def get_config(variant: str = "cifar10,care") -> ConfigDict:
     dataset, _, method = variant.partition(",")
     if dataset not in STEPS or method not in WEIGHTS:
         raise ValueError(
-            f"The variant is {variant!r}; it must be one of {', '.join(STEPS)}, a comma, and one of "
-            f"{', '.join(WEIGHTS)}."
+            f"The variant is {variant!r}; it must be one of {', '.join(STEPS)}, a comma, and one "
+            f"of {', '.join(WEIGHTS)}."
         )
     config = presets.two_views(presets.with_care(presets.contrastive("arrays")))
     config.data.name = "known_ground:cifar10" if dataset == "cifar10" else "folder"
