@@ -62,7 +62,7 @@ from eqssl_jax.measures.steering.map import (
 )
 from eqssl_jax.measures.steering.study import SteeringStudy, steering_study
 from eqssl_jax.measures.subjects import Seen, Subject
-from eqssl_jax.measures.suite import Arrays, evaluate
+from eqssl_jax.measures.suite import Arrays, evaluate, evaluate_each
 
 __all__ = [
     "HIGHER",
@@ -104,6 +104,7 @@ __all__ = [
     "displacement_gain",
     "effective_rank",
     "evaluate",
+    "evaluate_each",
     "extract",
     "extract_views",
     "factor_r2",
