@@ -10,6 +10,7 @@ import runpy
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from eqssl_jax import __version__, shipped
 
@@ -62,7 +63,7 @@ def launch(arguments: Sequence[str]) -> None:
     os.execv(bash, [bash, str(folder / f"{name}.sh"), *arguments[1:]])
 
 
-def _refuse(text: str, status: int = 2) -> None:
+def _refuse(text: str, status: int = 2) -> NoReturn:
     print(f"\nError: {text}", file=sys.stderr)
     raise SystemExit(status)
 

@@ -40,7 +40,7 @@ def planned() -> tuple[Any, Any]:
     # ml_collections reads paths alone: short names become paths before it looks.
     parser = flags.FLAGS["config"].parser
     read = parser.parse
-    parser.parse = lambda name: read(shipped.config_file(name))
+    vars(parser)["parse"] = lambda name: read(shipped.config_file(name))
     return defined
 
 
