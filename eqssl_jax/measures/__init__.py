@@ -81,4 +81,4 @@ from eqssl_jax.measures.steering.map import (
 )
 from eqssl_jax.measures.steering.study import SteeringStudy, steering_study
 from eqssl_jax.measures.subjects import Seen, Subject
-from eqssl_jax.measures.suite import Arrays, evaluate
+from eqssl_jax.measures.suite import Arrays, evaluate, evaluate_each

@@ -94,6 +94,33 @@ def evaluate(
       ValueError: without encoders, without a split to measure on, for settings that do not fit the
         transformation, or an encoder that gives NaN or infinite values.
     """
+    columns = {"": {name: name for name in encoders}}
+    arguments = encoders, columns, dataset, transform, key
+    return evaluate_each(
+        *arguments, settings=settings, cards=cards, layers=layers, probe_transform=probe_transform
+    )[""]
+
+
+def evaluate_each(
+    encoders: Mapping[str, Encode | Layers | Subject],
+    columns: Mapping[str, Mapping[str, str]],
+    dataset: Dataset,
+    transform: Transform,
+    key: Key[Array, ""],
+    *,
+    settings: Settings | None = None,
+    cards: Sequence[Card] | None = None,
+    layers: Mapping[str, Layers] = {},
+    probe_transform: Transform | None = None,
+) -> dict[str, tuple[dict[str, Any], Arrays]]:
+    """Several results of `evaluate`, by name, whose views and floors are computed once.
+
+    `columns` says of each result which of `encoders` stands in it under which name: {"care":
+    {"trained": "care", "pixels": "pixels"}, …}. All else is as for `evaluate`.
+
+    Raises:
+      ValueError: as `evaluate`.
+    """
     chosen = built_in() if cards is None else tuple(cards)
     if not encoders or not {"test", "validation"} & set(dataset.splits):
         raise ValueError(
@@ -120,7 +147,11 @@ def evaluate(
         for name in encoders
         for seen in [Seen(name, conditions)]
     }
-    return _result(measured, chosen, conditions), _arrays(measured, chosen, conditions)
+    return {
+        title: (_result(found, chosen, conditions), _arrays(found, chosen, conditions))
+        for title, names in columns.items()
+        for found in [{shown: measured[name] for shown, name in names.items()}]
+    }
 
 
 def measure(card: Card, seen: Seen) -> Measured:
