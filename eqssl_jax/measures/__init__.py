@@ -6,6 +6,7 @@ from eqssl_jax.measures.catalogue import built_in, cards
 from eqssl_jax.measures.checks import TooFew
 from eqssl_jax.measures.classes.care_probe import care_probe
 from eqssl_jax.measures.classes.knn import knn_accuracy
+from eqssl_jax.measures.classes.lbfgs import LbfgsProbe, lbfgs_probe
 from eqssl_jax.measures.classes.linear_probe import Probe, linear_probe
 from eqssl_jax.measures.clouds.axis import axis_error, principal_axes, principal_axis_errors
 from eqssl_jax.measures.clouds.trajectories import Regularity, regularity, trajectories
@@ -53,6 +54,9 @@ from eqssl_jax.measures.rotation.gamma import relative_rotational_equivariance
 from eqssl_jax.measures.rotation.gram import gram_error
 from eqssl_jax.measures.rotation.invariance import invariance_error
 from eqssl_jax.measures.rotation.wahba import held_out_wahba, rotation_residual, wahba
+from eqssl_jax.measures.spread.alignment import sphere_alignment, sphere_uniformity
+from eqssl_jax.measures.spread.lidar import lidar
+from eqssl_jax.measures.spread.rankme import rankme
 from eqssl_jax.measures.steering.map import (
     Drawn,
     Steering,
@@ -80,6 +84,7 @@ __all__ = [
     "FormGramError",
     "LadderStudy",
     "Layers",
+    "LbfgsProbe",
     "Measured",
     "NeighbourChange",
     "Number",
@@ -123,6 +128,8 @@ __all__ = [
     "kendall_tau",
     "knn_accuracy",
     "ladder_study",
+    "lbfgs_probe",
+    "lidar",
     "linear_map",
     "linear_probe",
     "mean_hues",
@@ -137,6 +144,7 @@ __all__ = [
     "principal_axis_errors",
     "r2",
     "r2_of_dimensions",
+    "rankme",
     "raw_pixels",
     "reciprocal_rank",
     "regularity",
@@ -144,6 +152,8 @@ __all__ = [
     "ridge",
     "rotation_residual",
     "settings",
+    "sphere_alignment",
+    "sphere_uniformity",
     "steering_errors",
     "steering_rotations",
     "steering_study",

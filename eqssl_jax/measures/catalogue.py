@@ -11,7 +11,7 @@ from eqssl_jax.measures.cards import Card, Output
 from eqssl_jax.names import resolve
 
 # The order of topics in tables; those that are not named here follow by name.
-TOPICS = ("classes", "rotation", "clouds", "regression", "retrieval", "order", "steering")
+TOPICS = ("classes", "spread", "rotation", "clouds", "regression", "retrieval", "order", "steering")
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """What a card sees: one encoder on one data set, and what is computed once for several cards."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,10 +25,12 @@ class Subject(NamedTuple):
       encode: images to features and embeddings, or to all its layers; compiled or of the host (see
         `features.outputs`).
       heads: what was trained beside it and can be asked, by the name of the objective.
+      classifier: class scores [n, K] of features [n, H], of a run that learned from labels.
     """
 
     encode: Encode | Layers
     heads: Mapping[str, Head] = {}
+    classifier: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 class Conditions:
@@ -80,6 +83,14 @@ class Conditions:
         """Of all images of a split; None where it is missing or not labelled."""
         found = self.splits.get(split)
         return found.labels if found is not None and self.dataset.classes else None
+
+    def of(self, subjects: Mapping[str, Subject], *shared: Callable[..., Any]) -> "Conditions":
+        """The same for other encoders, with what the `shared` works have given, which no encoder
+        changes."""
+        other = copy.copy(self)
+        other.subjects = subjects
+        other._kept = {key: kept for key, kept in self._kept.items() if key[0] in shared}
+        return other
 
     def limit(self, split: str) -> int | None:
         """How many images of a split are encoded; None: all."""
@@ -194,8 +205,9 @@ NEEDS: Mapping[str, Callable[[Seen], str]] = {
     "labels to choose by": _chosen_labels,
     "labels to test": _tested_labels,
 }
-# Needs that are about the kind of input: a card that lacks one is of other data, and not mentioned.
+# Needs that are about the kind of input or method: a card that lacks one is not mentioned.
 KINDS: Mapping[str, Callable[[Seen], bool]] = {
     "clouds": lambda seen: seen.dataset.clouds,
     "images": lambda seen: not seen.dataset.clouds,
+    "classifier": lambda seen: seen.subject.classifier is not None,
 }

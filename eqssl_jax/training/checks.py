@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.frame import is_frame
 from eqssl_jax.measures import cards, settings
-from eqssl_jax.methods import Method, build_recipe
+from eqssl_jax.methods import Method, build_recipe, find
+from eqssl_jax.methods.card import LABELS
 from eqssl_jax.names import is_outside
 from eqssl_jax.settings import LARGEST
 from eqssl_jax.transforms import Transform
@@ -75,6 +77,27 @@ def check_inputs(config: ConfigDict, dataset: Dataset) -> None:
                 f"{dataset.name} is of {kind} and {setting} is {found!r}, which takes point "
                 f"clouds: choose another, or config.data.name = 'proteins'."
             )
+
+
+def check_labels(config: ConfigDict, dataset: Dataset) -> None:
+    """A method that learns from labels needs some, of two classes or more.
+
+    Raises:
+      ValueError: naming the split and what its labels are.
+    """
+    labels = dataset.splits[config.data.split].labels
+    names = [key for key, values in config.objectives.items() if LABELS in find(values.method).needs]
+    if labels is None or not dataset.classes:
+        raise ValueError(
+            f"config.objectives.{names[0]} learns from labels, and the {config.data.split} split of "
+            f"{dataset.name} has none: give labels, or choose a method that needs none."
+        )
+    if len(present := np.unique(labels)) < 2:
+        raise ValueError(
+            f"config.objectives.{names[0]} learns to tell classes apart, and all {len(labels):,} "
+            f"labels of the {config.data.split} split of {dataset.name} are {present[0]} "
+            f"({dataset.classes[present[0]]}): give images of two classes or more."
+        )
 
 
 def check_crops(dataset: Dataset, transforms: Mapping[str, Transform]) -> None:

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import data, methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.data.labelled import labelled
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
 from eqssl_jax.training import initial
@@ -25,6 +26,7 @@ from eqssl_jax.training.checks import (
     check_budget,
     check_crops,
     check_inputs,
+    check_labels,
     check_measurements,
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
@@ -72,6 +74,7 @@ class Setup(NamedTuple):
             self.optimizer,
             self.dataset.image_shape,
             self.config.train.batch_size,
+            len(self.dataset.classes),
         )
         return spread(self.mesh, state)
 
@@ -142,6 +145,9 @@ def setup(
         )
     recipe = measured_recipe(config)
     split = dataset.splits[config.data.split]
+    if built.labelled:
+        check_labels(config, dataset)
+        split = labelled(split, len(dataset.classes))
     stored_shape = tuple(dataset.image_shape)
     dataset = at_view_size(dataset, config)
     if workdir is not None and has_trained(workdir):

@@ -40,12 +40,19 @@ def init_state(
     optimizer: optax.GradientTransformation,
     image_shape: tuple[int, ...],
     batch_size: int,
+    classes: int = 0,
 ) -> TrainState:
-    """The state before the first step; the target network starts as a copy of the online one."""
+    """The state before the first step; the target network starts as a copy of the online one.
+
+    `classes` is how many the labels tell apart, for methods that learn from them.
+    """
     key_network, *keys = jax.random.split(key, 1 + 2 * len(method.objectives))
     variables = network.init(key_network, image_shape)
     params, batch_stats = variables["params"], variables["batch_stats"]
     shapes = _abstract_views(network, method, params, batch_stats, (batch_size, *image_shape))
+    if method.labelled:
+        labels = jax.ShapeDtypeStruct((batch_size, classes), jnp.float32)
+        shapes = {name: seen._replace(labels=labels) for name, seen in shapes.items()}
     heads, memory = {}, {}
     for i, (name, (_, objective)) in enumerate(method.objectives.items()):
         seen = objective.select(shapes)
