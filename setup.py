@@ -13,7 +13,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "eqssl_jax/__init__.py").re
 REQUIRES = [
     "absl-py>=2.1",
     "array-record>=0.8; sys_platform != 'win32'",  # reads and writes the ArrayRecord files of TFDS
-    "clu>=0.0.12",
+    "clu>=0.0.12",  # parameter_overview; its writers would import TensorFlow
     "dm-pix>=0.4.4",
     "flatbuffers>=24",  # programs of jax.export are written with it
     "flax>=0.12,<0.13",
@@ -30,6 +30,7 @@ REQUIRES = [
     "rich>=13",
     "safetensors>=0.5",  # weights in and out
     "scipy>=1.13",
+    "tensorboardX>=2.6",  # event files without TensorFlow
     "tensorflow-datasets>=4.9.10,<4.10",
 ]
 
@@ -66,6 +67,7 @@ setup(
         "hub": ["huggingface_hub>=0.30"],  # exported encoders on the Hugging Face Hub
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
-        "tensorboard": ["tensorflow"],  # clu's writers import it; metrics.jsonl needs nothing
+        "wandb": ["wandb>=0.19"],
+        "trackio": ["trackio>=0.20"],
     },
 )

@@ -38,7 +38,10 @@ HOMES = {
     "grain": ("data/streaming.py",),
     "tensorflow_datasets": ("data/tfds.py",),
     "gemmi": ("data/structures.py",),
-    "clu": ("training/records.py",),
+    "clu": ("training/plan.py",),
+    "tensorboardX": ("training/trackers.py",),
+    "wandb": ("training/trackers.py",),
+    "trackio": ("training/trackers.py",),
     "tensorflow": (),
 }
 

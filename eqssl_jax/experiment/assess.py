@@ -183,9 +183,7 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
 
 def subject(run: Setup, state: TrainState) -> measures.Subject:
     """The encoder of a state with what was trained beside it."""
-    return measures.Subject(
-        run.layers(state), prediction_heads(run, state), trained_classifier(run, state)
-    )
+    return measures.Subject(run.layers(state), prediction_heads(run, state), run.classifier(state))
 
 
 def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What a card sees: one encoder on one data set, and what is computed once for several cards."""
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -83,14 +82,6 @@ class Conditions:
         """Of all images of a split; None where it is missing or not labelled."""
         found = self.splits.get(split)
         return found.labels if found is not None and self.dataset.classes else None
-
-    def of(self, subjects: Mapping[str, Subject], *shared: Callable[..., Any]) -> "Conditions":
-        """The same for other encoders, with what the `shared` works have given, which no encoder
-        changes."""
-        other = copy.copy(self)
-        other.subjects = subjects
-        other._kept = {key: kept for key, kept in self._kept.items() if key[0] in shared}
-        return other
 
     def limit(self, split: str) -> int | None:
         """How many images of a split are encoded; None: all."""

@@ -1,10 +1,11 @@
 """Layers of several encoders for images under draws of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from eqssl_jax.data.base import Split
 from eqssl_jax.measures.features import (
@@ -18,6 +19,12 @@ from eqssl_jax.measures.features import (
 from eqssl_jax.transforms.base import Params, Transform
 
 Stored = dict[str, dict[str, Float[np.ndarray, "v n d"]]]
+
+
+@partial(jax.jit, static_argnames="sample")
+def sampled(keys: Key[Array, " n"], *, sample: Callable[[Key[Array, ""]], Params]) -> Params:
+    """A draw for each key, leaves [n, …]; compiled once for each `sample`."""
+    return jax.vmap(sample)(keys)
 
 
 def embed_views(

@@ -14,6 +14,7 @@ from eqssl_jax.methods import Method, build_recipe, find
 from eqssl_jax.methods.card import LABELS
 from eqssl_jax.names import is_outside
 from eqssl_jax.settings import LARGEST
+from eqssl_jax.training import monitor, trackers
 from eqssl_jax.transforms import Transform
 
 
@@ -86,17 +87,19 @@ def check_labels(config: ConfigDict, dataset: Dataset) -> None:
       ValueError: naming the split and what its labels are.
     """
     labels = dataset.splits[config.data.split].labels
-    names = [key for key, values in config.objectives.items() if LABELS in find(values.method).needs]
+    entries = config.objectives.items()
+    name = next(key for key, values in entries if LABELS in find(values.method).needs)
+    where = f"the {config.data.split} split of {dataset.name}"
     if labels is None or not dataset.classes:
         raise ValueError(
-            f"config.objectives.{names[0]} learns from labels, and the {config.data.split} split of "
-            f"{dataset.name} has none: give labels, or choose a method that needs none."
+            f"config.objectives.{name} learns from labels, and {where} has none: give labels, or "
+            f"choose a method that needs none."
         )
     if len(present := np.unique(labels)) < 2:
         raise ValueError(
-            f"config.objectives.{names[0]} learns to tell classes apart, and all {len(labels):,} "
-            f"labels of the {config.data.split} split of {dataset.name} are {present[0]} "
-            f"({dataset.classes[present[0]]}): give images of two classes or more."
+            f"config.objectives.{name} learns to tell classes apart, and all {len(labels):,} "
+            f"labels of {where} are {present[0]} ({dataset.classes[present[0]]}): give images of two "
+            f"classes or more."
         )
 
 
@@ -128,6 +131,8 @@ def check_measurements(config: ConfigDict) -> None:
     Raises:
       ValueError: naming the setting.
     """
+    monitor.chosen(config)
+    trackers.find(config.log)
     evaluation = plain(config)["evaluation"]
     try:
         measured = cards(evaluation["measures"])

@@ -12,7 +12,12 @@ SMALL_GROUP = 8  # images; the paper and the authors' script compare groups of 8
 
 
 def notes(
-    config: ConfigDict, built: Method, dataset: Dataset, steps_per_epoch: int, steps: int
+    config: ConfigDict,
+    built: Method,
+    dataset: Dataset,
+    steps_per_epoch: int,
+    steps: int,
+    apart: int = 1,
 ) -> tuple[str, ...]:
     """One sentence each, shown by --dry_run and at the start of a run."""
     every = (
@@ -20,6 +25,7 @@ def notes(
         _warmup(config, steps_per_epoch, steps),
         _groups(config, built),
         _monitor(config, dataset),
+        _seldom(config, apart),
     )
     return tuple(note for note in every if note)
 
@@ -70,6 +76,15 @@ def _monitor(config: ConfigDict, dataset: Dataset) -> str:
     return (
         f"The kNN accuracy in the log is of validation images, by {min(wanted, there)} "
         f"neighbours{fewer} with the temperature {config.knn.temperature:g}."
+    )
+
+
+def _seldom(config: ConfigDict, apart: int) -> str:
+    if apart == 1 or config.train.knn_every:
+        return ""
+    return (
+        f"The monitors ({', '.join(config.train.monitors)}) measure every {apart} epochs, so that "
+        f"they cost at most 2 % of training by our count; config.train.knn_every sets the steps."
     )
 
 

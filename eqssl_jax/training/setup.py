@@ -31,6 +31,7 @@ from eqssl_jax.training.checks import (
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.model import build_network
+from eqssl_jax.training.monitor import epochs_between, watched
 from eqssl_jax.training.notes import notes
 from eqssl_jax.training.optimizer import learning_rate, optimizer
 from eqssl_jax.training.provenance import Provenance, provenance, read_provenance, with_statistics
@@ -81,6 +82,13 @@ class Setup(NamedTuple):
     def encoder(self, state: TrainState) -> Partial:
         """The frozen encoder of a state; its weights are arguments of whatever compiles it."""
         return Partial(self.network.encode, *local((state.params["network"], state.batch_stats)))
+
+    def classifier(self, state: TrainState) -> Callable[[Array], Array] | None:
+        """Class scores of features, of a run that learns from labels; None for others."""
+        for name, (_, objective) in self.method.objectives.items():
+            if objective.classify is not None:
+                return functools.partial(objective.classify, local(state.params["heads"][name]))
+        return None
 
     def layers(self, state: TrainState) -> Partial:
         """What every layer of a state says, for measurements layer by layer."""
@@ -168,6 +176,9 @@ def setup(
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
+    found = watched(config, dataset, recipe)
+    apart = epochs_between(found, built, train.batch_size, steps_per_epoch)
+    seldom = steps_per_epoch if train.knn_every else apart * steps_per_epoch
     resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
         config=config,
@@ -185,10 +196,10 @@ def setup(
         # a call costs next to nothing and a run that is asked to stop has to finish it.
         steps_per_dispatch=train.steps_per_dispatch if resident and not cpu else 1,
         log_every=train.log_every,
-        knn_every=train.knn_every or steps_per_epoch,
-        save_every=train.save_every or steps_per_epoch,
+        knn_every=train.knn_every or seldom,
+        save_every=train.save_every or seldom,
         stored_shape=stored_shape,
-        notes=notes(config, built, dataset, steps_per_epoch, steps),
+        notes=notes(config, built, dataset, steps_per_epoch, steps, apart),
     )
 
 

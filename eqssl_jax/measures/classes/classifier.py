@@ -1,4 +1,4 @@
-"""Accuracy of the classifier that was trained with the encoder: of supervised and fine-tuned runs."""
+"""Accuracy of the classifier of supervised and fine-tuned runs."""
 
 import numpy as np
 

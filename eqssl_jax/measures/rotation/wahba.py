@@ -130,6 +130,7 @@ CARD = Card(
     ),
     settings=augmented.SETTINGS,
     quick=augmented.QUICK,
+    cost=augmented.cost,
     rank=20,
     source="Wahba 1965; Gupta et al. 2024, arXiv:2306.13924",
 )

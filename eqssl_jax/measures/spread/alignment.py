@@ -53,6 +53,7 @@ CARD = Card(
     ),
     settings=lidar.SETTINGS,
     quick=lidar.QUICK,
+    cost=lidar.cost,
     rank=30,
     source="Wang and Isola 2020, arXiv:2005.10242",
 )

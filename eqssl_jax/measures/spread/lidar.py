@@ -9,7 +9,7 @@ from eqssl_jax.measures.checks import TooFew, check_finite
 from eqssl_jax.measures.features import subset
 from eqssl_jax.measures.spread.rankme import entropy_rank
 from eqssl_jax.measures.subjects import Conditions, Seen
-from eqssl_jax.measures.views import embed_views
+from eqssl_jax.measures.views import embed_views, sampled
 from eqssl_jax.settings import Setting, whole
 from eqssl_jax.transforms.base import Params
 
@@ -62,9 +62,9 @@ def own_draws(conditions: Conditions) -> tuple[np.ndarray, Params]:
     size = conditions.splits[conditions.held_out].size
     chosen = subset(size, conditions.settings.own_images)
     keys = jax.random.split(jax.random.fold_in(conditions.key, 1), conditions.settings.own_views)
-    draw = jax.jit(jax.vmap(conditions.transform.sample))
-    drawn = [jax.device_get(draw(jax.random.split(key, len(chosen)))) for key in keys]
-    return chosen, jax.tree.map(lambda *leaves: np.stack(leaves), *drawn)
+    sample = conditions.transform.sample
+    drawn = [sampled(jax.random.split(key, len(chosen)), sample=sample) for key in keys]
+    return chosen, jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(drawn))
 
 
 def own_views(conditions: Conditions) -> dict[str, Views]:
@@ -84,7 +84,8 @@ def own_views(conditions: Conditions) -> dict[str, Views]:
 
 def cost(conditions: Conditions) -> int:
     """Images that the views take."""
-    return conditions.settings.own_views * len(conditions.once(own_draws)[0])
+    size = conditions.splits[conditions.held_out].size
+    return conditions.settings.own_views * min(size, conditions.settings.own_images)
 
 
 def _measure(seen: Seen) -> dict[str, Number]:

@@ -1,7 +1,6 @@
 """The views a steering study needs: one part's draws, and embeddings of three sets of images."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ from eqssl_jax.measures.features import Encode, Layers, extract_views, subset
 from eqssl_jax.measures.steering.basis import restricted
 from eqssl_jax.measures.steering.map import LEAST_DRAWS, Drawn
 from eqssl_jax.measures.subjects import unit
+from eqssl_jax.measures.views import sampled
 from eqssl_jax.transforms.base import Params, Transform
 
 ALL = "all"  # the name of the whole transformation among its parts
@@ -58,7 +58,7 @@ def draw_part(transform: Transform, key: Key[Array, ""], part: str, draws: int) 
     """
     other = max(LEAST_DRAWS, draws // 4)
     keys = jax.random.split(key, draws + 2 * other)
-    drawn = jax.device_get(_sampled(keys, sample=transform.sample))
+    drawn = jax.device_get(sampled(keys, sample=transform.sample))
     if part != ALL:
         rest = jax.tree.map(
             lambda leaf, all_: np.broadcast_to(leaf, all_.shape), transform.identity, drawn
@@ -66,12 +66,6 @@ def draw_part(transform: Transform, key: Key[Array, ""], part: str, draws: int) 
         drawn = {**rest, part: drawn[part]}
     cuts = np.split(np.arange(len(keys)), [draws, draws + other])
     return PartDraws(*(restricted(drawn, rows) for rows in cuts))
-
-
-# One compilation for all parts, encoders and checkpoints.
-@partial(jax.jit, static_argnames="sample")
-def _sampled(keys, *, sample):  # type: ignore[no-untyped-def]
-    return jax.vmap(sample)(keys)
 
 
 def embed_part(
