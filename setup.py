@@ -64,6 +64,7 @@ setup(
         "parquet": ["pyarrow>=15"],  # features as .parquet
         # Later releases want an older orbax-checkpoint than training does.
         "onnx": ["jax2onnx>=0.12.5,<0.13", "onnxruntime>=1.20"],
+        "hf": ["pyarrow>=15", "huggingface_hub>=0.30"],  # data sets of Hugging Face
         "hub": ["huggingface_hub>=0.30"],  # exported encoders on the Hugging Face Hub
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],

@@ -9,7 +9,19 @@ PACKAGE = Path(__file__).parent.parent / "eqssl_jax"
 # From top to bottom: a room may import what stands on a later line, and itself.
 ORDER = [
     {"evaluation"},  # a former name, for one release
-    {"main", "eval", "measure", "embed", "export", "advise", "tables", "report"},
+    {
+        "main",
+        "eval",
+        "measure",
+        "embed",
+        "export",
+        "advise",
+        "tables",
+        "report",
+        "transfer",
+        "prepare",
+        "sweep",
+    },
     # Named studies know runs, presets and tables; only a binary knows them.
     {"studies"},
     {"command", "presets", "experiment", "advice"},

@@ -98,8 +98,8 @@ def check_labels(config: ConfigDict, dataset: Dataset) -> None:
     if len(present := np.unique(labels)) < 2:
         raise ValueError(
             f"config.objectives.{name} learns to tell classes apart, and all {len(labels):,} "
-            f"labels of {where} are {present[0]} ({dataset.classes[present[0]]}): give images of two "
-            f"classes or more."
+            f"labels of {where} are {present[0]} ({dataset.classes[present[0]]}): give images of "
+            f"two classes or more."
         )
 
 
