@@ -9,19 +9,9 @@ PACKAGE = Path(__file__).parent.parent / "eqssl_jax"
 # From top to bottom: a room may import what stands on a later line, and itself.
 ORDER = [
     {"evaluation"},  # a former name, for one release
-    {
-        "main",
-        "eval",
-        "measure",
-        "embed",
-        "export",
-        "advise",
-        "tables",
-        "report",
-        "transfer",
-        "prepare",
-        "sweep",
-    },
+    {"__main__"},  # the command `eqssl`: starts binaries by name, imports none of them
+    {"main", "eval", "measure", "embed", "export", "advise", "tables", "report"},
+    {"transfer", "prepare", "sweep"},
     # Named studies know runs, presets and tables; only a binary knows them.
     {"studies"},
     {"command", "presets", "experiment", "advice"},
@@ -38,7 +28,7 @@ ORDER = [
     {"transforms"},
     {"data"},
     {"config"},
-    {"settings", "names", "frame"},
+    {"settings", "names", "frame", "shipped"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 APART = {"data", "transforms", "objectives", "encoders"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eqssl_jax.measures import lbfgs_probe, lidar, rankme, sphere_alignment, sphere_uniformity
-from eqssl_jax.measures.checks import TooFew
+from eqssl_jax.measures.cards import TooFew
 from eqssl_jax.measures.classes import lbfgs
 
 

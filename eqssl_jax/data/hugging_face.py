@@ -116,6 +116,7 @@ def _encoded(
 ) -> tuple[Encoded, tuple[str, ...]]:
     """The images of a split, and the names of its classes."""
     try:
+        import pyarrow as pa
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise ValueError(
@@ -123,11 +124,13 @@ def _encoded(
         ) from error
     try:
         schema = parquet.read_schema(paths[0])
-        column, of_labels = _columns(place, schema, image, label)
-        wanted = [column, *([of_labels] if of_labels else [])]
-        table = parquet.read_table(paths, columns=wanted)
-    except (OSError, KeyError) as error:  # pyarrow's errors of damaged files are OSErrors
-        raise ValueError(f"{paths[0]} cannot be read as parquet: {error}.") from error
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{paths[0]} cannot be read as parquet: {error}") from error
+    column, of_labels = _columns(place, schema, image, label)
+    try:
+        table = parquet.read_table(paths, columns=[name for name in (column, of_labels) if name])
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"A file of {PREFIX}{place} cannot be read as parquet: {error}") from error
     cells = table.column(column)
     labels = None
     if of_labels:

@@ -16,7 +16,6 @@ from eqssl_jax.encoders.frozen import Encoder, compiled_encoder
 from eqssl_jax.training.stored import open_run
 
 WEIGHTS = "weights:"
-UNTRAINED = "untrained:"
 FORMS = (
     "the workdir of a run (runs/care, or runs/care@200 and runs/care@best for a step), a weights "
     "file (.safetensors, .pth), an exported program (encoder.jax, or its folder), or your own "
@@ -37,7 +36,6 @@ def load(
     | source                                 | options                                           |
     |----------------------------------------|---------------------------------------------------|
     | the workdir of a run                   | none; `step` or "@step" chooses the checkpoint    |
-    | "untrained:WORKDIR"                    | none; its encoder before training, its statistics |
     | a weights file, or "weights:FILE"      | of `encoders.from_weights`: mean, std (needed);   |
     |                                        | heads, pool, image_size, position, part           |
     | "encoder.jax" or the folder of it      | none                                              |
@@ -71,9 +69,6 @@ def _open(source: Any, step: int | str, batch: int, options: dict[str, Any]) -> 
         return _of_function(source, getattr(source, "__name__", type(source).__name__), options)
     if not isinstance(source, str | Path) or not str(source):
         raise ValueError(f"An encoder is named by {FORMS}; found {source!r}.")
-    if str(source).startswith(UNTRAINED):
-        _no_options(options, str(source))
-        return _untrained(Path(str(source).removeprefix(UNTRAINED)).expanduser())
     named_weights = str(source).startswith(WEIGHTS)
     path = Path(str(source).removeprefix(WEIGHTS)).expanduser()
     if named_weights or path.suffix in (".safetensors", *weight_files.PICKLES):
@@ -112,20 +107,7 @@ def _of_run(workdir: Path, step: int | str) -> Encoder:
         mean=about.mean,
         std=about.std,
         classes=about.classes,
-    )
-
-
-def _untrained(source: Path) -> Encoder:
-    """The encoder that a run started from, drawn again from its seed."""
-    workdir, step = run_folder(source)
-    run, trained = open_run(workdir, step), _of_run(workdir, step)
-    key = jax.random.split(jax.random.key(run.config.seed), 1)[0]
-    variables = run.network.init(key, run.trained_on.input_shape)
-    return dataclasses.replace(
-        trained,
-        name=f"{trained.name} untrained",
-        origin=f"the run {workdir} before training",
-        forward=Partial(run.network.layers, variables["params"], variables["batch_stats"]),
+        untrained=run.untrained,
     )
 
 
@@ -141,6 +123,11 @@ def _of_weights(path: Path, options: dict[str, Any]) -> Encoder:
         )
     names.check_call(from_weights, str(path), "given its own options", path, **options)
     network, variables, about = from_weights(path, **options)
+
+    def untrained() -> Partial:
+        start = network.init(jax.random.key(0), about.image_shape)
+        return Partial(network.layers, start["params"], start["batch_stats"])
+
     return compiled_encoder(
         network.layers,
         variables["params"],
@@ -150,6 +137,7 @@ def _of_weights(path: Path, options: dict[str, Any]) -> Encoder:
         image_shape=about.image_shape,
         mean=about.mean,
         std=about.std,
+        untrained=untrained,
     )
 
 

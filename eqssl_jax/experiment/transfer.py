@@ -1,5 +1,6 @@
 """What features are worth on other data: a linear probe, neighbours, and a few images a class."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +13,8 @@ from eqssl_jax import tabular
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.data.named import named
 from eqssl_jax.encoders.frozen import Encoder
-from eqssl_jax.experiment.load import UNTRAINED, load, run_folder
-from eqssl_jax.measures.cards import Number
-from eqssl_jax.measures.checks import TooFew
+from eqssl_jax.experiment.load import load
+from eqssl_jax.measures.cards import Number, TooFew
 from eqssl_jax.measures.classes.knn import knn_accuracy
 from eqssl_jax.measures.classes.lbfgs import WEIGHTS, grid, lbfgs_probe
 from eqssl_jax.measures.features import extract
@@ -78,11 +78,10 @@ def transfer(
       OSError: as `load` and `data.load`.
     """
     _check(encoders, data, shots, draws, weights)
-    names = [*encoders]
+    opened = {name: load(name, **options) for name in encoders}
     if untrained:
-        runs = [name for name in encoders if (run_folder(name)[0] / "checkpoints").is_dir()]
-        names += [f"{UNTRAINED}{name}" for name in runs]
-    opened = {name: load(name, **options) for name in names}
+        opened |= {f"{name} untrained": before for name, encoder in opened.items()
+                   if (before := _before(encoder))}  # fmt: skip
     found: list[Transferred] = []
     refused: list[str] = []
     read: dict[tuple[str, int], Dataset] = {}
@@ -103,6 +102,14 @@ def transfer(
         raise ValueError(f"Nothing could be measured. {refused[0]}")
     _write(out, found, refused)
     return found
+
+
+def _before(encoder: Encoder) -> Encoder | None:
+    """The encoder that a run started from; None where that is not known."""
+    if encoder.untrained is None:
+        return None
+    name = f"{encoder.name} untrained"
+    return dataclasses.replace(encoder, name=name, forward=encoder.untrained(), untrained=None)
 
 
 def _check(
@@ -134,9 +141,10 @@ def _measured(
     images: int | None,
 ) -> Transferred:
     parts: dict[str, Part] = {}
+    encode: Any = encoder  # which `extract` knows
     for name in ("train", "validation", "test"):
         split = dataset.splits[name]
-        rows = extract(encoder, split, batch=128, limit=images if name == "train" else None)
+        rows = extract(encode, split, batch=128, limit=images if name == "train" else None)
         parts[name] = rows.features, np.asarray(split.labels)[rows.indices]
     train, test = parts["train"], parts["test"]
     classes, count = len(dataset.classes), len(test[1])
@@ -180,7 +188,8 @@ def few_shot(train: Part, test: Part, shot: int, *, classes: int, draws: int) ->
 
 def _write(out: Path, found: Sequence[Transferred], refused: Sequence[str]) -> None:
     columns = tuple(dict.fromkeys(name for one in found for name in one.numbers))
-    rows, records = [], [["data", "encoder", "measure", "value", "sd", "n"]]
+    rows: list[tuple[str, ...]] = []
+    records: list[list[Any]] = [["data", "encoder", "measure", "value", "sd", "n"]]
     for one in found:
         cells = [_shown(one.numbers.get(name)) for name in columns]
         rows.append(

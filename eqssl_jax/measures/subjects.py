@@ -29,7 +29,7 @@ class Subject(NamedTuple):
 
     encode: Encode | Layers
     heads: Mapping[str, Head] = {}
-    classifier: Callable[[np.ndarray], np.ndarray] | None = None
+    classifier: Callable[[Any], Any] | None = None
 
 
 class Conditions:

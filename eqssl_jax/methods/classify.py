@@ -17,7 +17,7 @@ from eqssl_jax.views import ViewSpec
 
 def logits(head: PyTree, features: Float[Array, "n h"]) -> Float[Array, "n k"]:
     """The class scores of features: the linear layer that was trained beside the encoder."""
-    return features @ head["weight"] + head["bias"]
+    return features @ head["weight"] + head["bias"][None, :]
 
 
 def cross_entropy(smoothing: float, view_set: str) -> Objective:

@@ -15,11 +15,11 @@ from ml_collections import ConfigDict
 from eqssl_jax.config import MONITORS
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.measures import budget, suite
-from eqssl_jax.measures.cards import Card, Number, free_of_charge
-from eqssl_jax.measures.catalogue import built_in
+from eqssl_jax.measures.cards import Card, Number, built_in
 from eqssl_jax.measures.classes.lbfgs import PROBE
 from eqssl_jax.measures.subjects import KINDS, Conditions, Seen, Subject
-from eqssl_jax.methods import Method
+from eqssl_jax.methods import Method, find
+from eqssl_jax.methods.card import LABELS
 from eqssl_jax.names import resolve
 from eqssl_jax.training.checkpoint import SCORE
 from eqssl_jax.training.state import TrainState
@@ -52,7 +52,7 @@ class Watched(NamedTuple):
 
 
 def chosen(config: ConfigDict) -> tuple[Card, ...]:
-    """The cards that config.train.monitors names, and the classifier's, which costs nothing.
+    """The cards that config.train.monitors names, and the classifier's where one is trained.
 
     Raises:
       ValueError: for a name that is no card.
@@ -68,7 +68,9 @@ def chosen(config: ConfigDict) -> tuple[Card, ...]:
                 f"an eqssl_jax.measures.Card, one of {sorted(known)}, or all."
             )
         cards[card.name] = card
-    return tuple(({"classifier": known["classifier"]} | cards).values())
+    if any(LABELS in find(values.method).needs for values in config.objectives.values()):
+        cards = {"classifier": known["classifier"]} | cards
+    return tuple(cards.values())
 
 
 def watched(config: ConfigDict, dataset: Dataset, transform: Transform) -> Watched | None:
@@ -100,15 +102,21 @@ def watched(config: ConfigDict, dataset: Dataset, transform: Transform) -> Watch
 def epochs_between(found: Watched | None, method: Method, batch: int, steps: int) -> int:
     """How many epochs of `steps` lie between monitors, so that they cost 2 % of training or less.
 
-    Counted in forwards of an image; of a monitor from outside as its card says.
+    Counted in forwards of an image: of the bank, of the queries, and of what the settings of cards
+    say they augment.
     """
     if found is None:
         return 1
     splits, settings = found.conditions.splits, found.conditions.settings
-    cost = splits["train"].size if settings.train_images is None else settings.train_images
-    cost += min(settings.validation_images, splits["validation"].size)
-    costs = {card.cost for card in found.cards} - {free_of_charge}
-    cost += sum(one(found.conditions) for one in costs)
+    held = splits["validation"].size
+    cost = min(settings.validation_images, held)
+    if {card.name for card in found.cards} != {"classifier"}:
+        cost += min(settings.train_images, splits["train"].size)
+    budgets = {name for card in found.cards for name in card.settings}
+    if "own_views" in budgets:
+        cost += settings.own_views * min(settings.own_images, held)
+    if "augmentations" in budgets:
+        cost += (1 + settings.augmentations) * min(settings.rotation_images, held)
     trained = 0
     for name, spec in method.views.items():
         every = range(spec.pattern.views)

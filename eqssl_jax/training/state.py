@@ -1,6 +1,6 @@
 """What training carries from step to step: arrays only, so that all of it can be saved."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,12 +46,12 @@ def init_state(
 
     `classes` is how many the labels tell apart, for methods that learn from them.
     """
-    key_network, *keys = jax.random.split(key, 1 + 2 * len(method.objectives))
-    variables = network.init(key_network, image_shape)
+    keys = jax.random.split(key, 1 + 2 * len(method.objectives))[1:]
+    variables = network.init(network_key(key, method), image_shape)
     params, batch_stats = variables["params"], variables["batch_stats"]
     shapes = _abstract_views(network, method, params, batch_stats, (batch_size, *image_shape))
     if method.labelled:
-        labels = jax.ShapeDtypeStruct((batch_size, classes), jnp.float32)
+        labels: Any = jax.ShapeDtypeStruct((batch_size, classes), jnp.float32)
         shapes = {name: seen._replace(labels=labels) for name, seen in shapes.items()}
     heads, memory = {}, {}
     for i, (name, (_, objective)) in enumerate(method.objectives.items()):
@@ -69,6 +69,11 @@ def init_state(
         target=target if method.momentum else (),
         memory=memory,
     )
+
+
+def network_key(key: Key[Array, ""], method: Method) -> Key[Array, ""]:
+    """Of the weights of the network, when a state is drawn with `key`."""
+    return jax.random.split(key, 1 + 2 * len(method.objectives))[0]
 
 
 def _abstract_views(

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from eqssl_jax.measures.cards import HIGHER, Card, Number, Output
-from eqssl_jax.measures.checks import TooFew, check_finite
+from eqssl_jax.measures.cards import HIGHER, Card, Number, Output, TooFew, check_finite
 from eqssl_jax.measures.classes.knn import most_frequent
 from eqssl_jax.measures.classes.linear_probe import Labels, Linear, Rows, standard, top_k
 from eqssl_jax.measures.subjects import Seen

@@ -10,9 +10,8 @@ from jaxtyping import Float
 
 from eqssl_jax.measures.budget import optional
 from eqssl_jax.measures.cards import Measured, over_draws
-from eqssl_jax.measures.features import extract_views, subset
+from eqssl_jax.measures.features import extract_views, sampled, subset
 from eqssl_jax.measures.subjects import Conditions, Seen, unit
-from eqssl_jax.measures.views import sampled
 from eqssl_jax.settings import Setting, whole
 from eqssl_jax.transforms.base import Params
 
@@ -94,12 +93,6 @@ def augmented(conditions: Conditions) -> dict[str, Augmented]:
         some = subset(z.shape[1], conditions.settings.pair_images)
         found[name] = Augmented(z[0], z[1 : count + 1], z[count + 1 :], some)
     return found
-
-
-def cost(conditions: Conditions) -> int:
-    """Images that the views take."""
-    budget = conditions.settings
-    return (1 + budget.augmentations + budget.pairs) * len(conditions.once(images))
 
 
 def where_enough(
