@@ -26,7 +26,7 @@ ORDER = [
     {"transforms"},
     {"data"},
     {"config"},
-    {"settings", "names", "frame"},
+    {"settings", "names", "frame", "scene", "rotations"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 APART = {"data", "transforms", "objectives", "encoders"}

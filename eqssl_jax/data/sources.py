@@ -18,6 +18,7 @@ from eqssl_jax.data import (
     pipeline,
     proteins,
     shapes,
+    solids,
 )
 from eqssl_jax.data.base import Dataset, Source, Split
 
@@ -58,6 +59,7 @@ _READERS = {
 }
 _RENDERED = {
     "shapes": ("train_size", "test_size", "out_of_range_size", "task", "outlines"),
+    "solids": ("poses", "views_each", "train_objects", "test_objects"),
     "proteins": ("points", "scale", "shortest", "test", "chains"),
 }
 # Built-in names; any other is one of TFDS.
@@ -85,6 +87,7 @@ def load(
     | name          | directory                             | options                         |
     |---------------|---------------------------------------|---------------------------------|
     | "shapes"      | none: rendered                        | of `shapes.load`                |
+    | "solids"      | none: rendered                        | of `solids.load`                |
     | "proteins"    | see `proteins.load`; none: generated  | of `proteins.load`              |
     | "arrays"      | an `.npz` file, see `arrays.read_npz` | none                            |
     | "folder"      | an ImageFolder or a `.zip` of one     | of `folder.read_folder`         |
@@ -164,14 +167,16 @@ def _rendered(
     limit: int | None,
     options: dict[str, Any],
 ) -> Dataset:
-    """Shapes and proteins, which always live on the device."""
-    if name == "shapes":
+    """Shapes, solids and proteins, which always live on the device."""
+    if name in ("shapes", "solids"):
+        more = "train_size and test_size" if name == "shapes" else "train_objects and test_objects"
         if directory is not None or limit is not None:
             raise ValueError(
-                f"shapes are rendered: they take no directory (found {directory}), and train_size "
-                f"and test_size instead of limit (found {limit})."
+                f"{name} are rendered: they take no directory (found {directory}), and {more} "
+                f"instead of limit (found {limit})."
             )
-        return shapes.load(size=size, seed=seed, validation=validation, **options)
+        rendered = shapes.load if name == "shapes" else solids.load
+        return rendered(size=size, seed=seed, validation=validation, **options)
     if size is not None or limit is not None:
         raise ValueError(
             f"proteins are point clouds: they take no size (found {size}) and no limit (found "
