@@ -7,7 +7,7 @@ for the values of the authors' code where they differ from the paper's: on CIFAR
 of 0.01, everywhere one shared draw for all groups instead of one a group, on ImageNet-100 batch 256
 and rate 0.4 instead of 512 and 0.8. `folder` and `arrays` also need --config.data.directory.
 
-CIFAR-10 in numbers (`presets.care.cifar10`): ResNet-50 with a 3 × 3 stem, projector 512-128, 400
+CIFAR-10 in numbers (`presets.numbers.CIFAR10`): ResNet-50 with a 3 × 3 stem, projector 512-128, 400
 epochs of batch 256, Adam at a constant 1e-3 with weight decay 1e-6, InfoNCE at τ 0.5, λ 0.01 over
 16 groups; crops of 0.08 to 1 of the image, flip 0.5, jitter (0.4, 0.4, 0.4, 0.1) with probability
 0.8, gray 0.2, blur of 3 pixels with σ 0.1 to 2 and probability 0.5.

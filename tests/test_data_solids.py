@@ -128,8 +128,8 @@ def test_a_ray_meets_a_box_a_ball_and_a_cone_where_they_are():
         radius = {0: np.full(40_000, 9.0), 1: np.sqrt(np.maximum(0, 1 - points[:, 2] ** 2))}.get(
             kind, (1 + taper + points[:, 2] * (taper - 1)) / 2
         )
+        points = points[np.hypot(points[:, 0], points[:, 1]) <= radius] * half
         world = Rotation.from_rotvec([0.3, 0.2, 0.1]).apply(points) + np.array([0.05, 0, 0])
-PLACEHOLDER
         world = Rotation.from_quat([0, 0.6, 0, 0.8]).apply(world) - eye
         back = -rays.reshape(3, 64, 64)[:, 31:33, 31:33].mean(axis=(1, 2))
         depth = -world @ back

@@ -60,6 +60,13 @@ def test_chosen_metrics_keep_their_order_and_may_be_missing_everywhere(results):
     assert all(cell.value is None for cell in table.rows[2].cells)
 
 
+def test_fewer_neighbours_than_usual_are_said(results):
+    results["care"]["settings"] = {"knn_neighbours": 40}
+    note = "kNN is by 40 neighbours instead of 200."
+    assert note in tabular.comparison_table(results).sheet().notes
+    assert note not in tabular.comparison_table(results, ["r2_hue"]).sheet().notes
+
+
 def test_text_and_markdown_hold_every_cell_under_its_heading(results):
     sheet = tabular.comparison_table(results).sheet()
     lines = tabular.as_text(sheet).splitlines()

@@ -11,6 +11,7 @@ from eqssl_jax.data import (
     arrays,
     bloodcells,
     checks,
+    digits,
     folder,
     fruits,
     outside,
@@ -30,6 +31,7 @@ _STATISTICS = {
     "stl10": ((0.4406, 0.4273, 0.3858), (0.2312, 0.2265, 0.2237)),
     "imagenet2012": _IMAGENET,
     "imagenet100": _IMAGENET,
+    "digits": ((0.365,) * 3, (0.174,) * 3),  # whatever the seed
 }
 
 # A factor whose examples of one value are too alike to be in both train and validation.
@@ -56,6 +58,7 @@ _READERS = {
         "the folder of the tables and photographs of BCCD",
         ("task", "margin"),
     ),
+    "digits": Reader(digits.read_digits, "", ("train_size", "test_size")),
 }
 _RENDERED = {
     "shapes": ("train_size", "test_size", "out_of_range_size", "task", "outlines"),
@@ -86,6 +89,7 @@ def load(
 
     | name          | directory                             | options                         |
     |---------------|---------------------------------------|---------------------------------|
+    | "digits"      | none: drawn                           | of `digits.read_digits`         |
     | "shapes"      | none: rendered                        | of `shapes.load`                |
     | "solids"      | none: rendered                        | of `solids.load`                |
     | "proteins"    | see `proteins.load`; none: generated  | of `proteins.load`              |
@@ -110,15 +114,16 @@ def load(
       name: see the table.
       directory: see the table.
       size: bring images to size × size pixels (short side scaled bilinearly with antialiasing, then
-        the centre cut out); None keeps them, if they are all of one size. 32 for shapes by default.
+        the centre cut out); None keeps them, if they are all of one size. 32 for shapes and digits
+        by default.
       views: with size=None, the size that files which differ in size, or have more than 512 × 512
         pixels, are brought to; None refuses images that differ in size.
       fit: "center" as `size` says; "frame" keeps the whole of an image of TFDS, "folder" or
         "fruits360": its short side becomes `size`, its long side at most 3/2 of that (beyond, the
         middle is kept), and it lies in a frame, uint8 [size, 3 size / 2, 4] (`eqssl_jax.frame`).
         Transformations that begin with a crop take it out.
-      seed: which images "shapes" renders and which chains "proteins" generates; nothing else
-        depends on it.
+      seed: which images "shapes" and "digits" draw and which chains "proteins" generates; nothing
+        else depends on it.
       validation: fraction of the training images held out; every class must keep two.
       on_device: True keeps the images on the device as uint8, False reads them batch by batch on
         the host, "auto" keeps them on the device up to 2 GiB. "shapes" and "proteins" are always on
@@ -217,7 +222,8 @@ def read(
     reading |= {"framed": True} if fit == "frame" else {}
     if reader is not None:
         checks.options(name, options, reader.options)
-        return reader.read(Path(str(directory)), **reading, **options)
+        reading |= {} if where else {"seed": seed}
+        return reader.read(Path(directory) if directory else None, **reading, **options)
     checks.options(name, options, _TFDS)
     # tensorflow_datasets takes a second to import, and most runs do not need it.
     from eqssl_jax.data import tfds
@@ -261,6 +267,8 @@ def finish(*, name: str, source: Source, validation: float, on_device: str | boo
     if name == "fruits360":
         splits, note = fruits.hold_out_arcs(source.splits, validation)
         notes = "; ".join(text for text in (notes, note) if text)
+    elif name == "digits":
+        splits = digits.hold_out(source.splits, validation)
     else:
         splits = partition.with_validation(source.splits, validation, _TOGETHER.get(name))
     checks.trainable(name, splits["train"], classes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from eqssl_jax import figures, views
 from eqssl_jax.measures import Arrays
+from eqssl_jax.names import resolve
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.setup import Setup
 
@@ -35,10 +36,22 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
     else:
         draw_ladders(run, folder / f"{step}_ladders.png")
     draw_spectra(arrays, folder, step)
+    draw_cards(arrays, folder, step)
     for encoder, found in arrays.steering.items():
         if found and encoder in ("trained", "random"):
             name = "steering" if encoder == "trained" else f"steering_{encoder}"
             figures.steering(found, folder / f"{step}_{name}.png")
+
+
+def draw_cards(arrays: Arrays, folder: Path, step: int) -> None:
+    """The figures of cards that have a function for it, named <step>_<card>.png.
+
+    Raises:
+      ValueError: for a name that does not lead to a function.
+    """
+    for name, (figure, by_encoder) in arrays.figures.items():
+        draw = resolve(figure, "figure", {}, setting=f"figure of the measure {name}")
+        draw(by_encoder, folder / f"{step}_{name}.png")
 
 
 def draw_ladders(run: Setup, path: Path) -> None:

@@ -22,6 +22,7 @@ from eqssl_jax.figures.style import (
     quiet,
     run_styles,
     save,
+    spread_bars,
 )
 from eqssl_jax.tabular.metrics import TITLES, describe, show
 from eqssl_jax.tabular.seeds import Result, Spread, over_seeds, what_bars_are
@@ -136,9 +137,7 @@ def _bars(
             axes.text(x, 0, "–", ha="center", va="bottom", fontsize=TEXT, color=QUIET)
             continue
         axes.bar(x, one.value, width=0.68, color=styles[name]["color"], alpha=0.6, zorder=2)
-        if math.isfinite(one.sd):
-            axes.errorbar([x], [one.value], yerr=[one.sd], fmt="none", ecolor=INK, capsize=2.5,
-                          elinewidth=1.1, zorder=4)  # fmt: skip
+        spread_bars(axes, [x], [one], INK)
         axes.text(x, max(tops[x], 0) + 0.02 * top, show(metric, one.value), ha="center",
                   va="bottom", fontsize=SMALL, color=INK, zorder=5)  # fmt: skip
     for floor, level in floors.items():

@@ -15,6 +15,7 @@ from eqssl_jax.figures.style import (
     run_styles,
     save,
     spans_decades,
+    spread_bars,
 )
 from eqssl_jax.tabular.metrics import (
     HIGHER,
@@ -25,6 +26,7 @@ from eqssl_jax.tabular.metrics import (
     in_order,
     measured,
 )
+from eqssl_jax.tabular.seeds import Spread, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +46,8 @@ def comparison(
 ) -> None:
     """Runs beside each other, one panel a metric, with the floors they must beat as lines.
 
-    Dots are trained encoders with one standard deviation; dashed lines the random encoder, dotted
+    Dots are trained encoders with one standard deviation: over trainings where a result is of
+    several, else pale, over probe seeds or augmentations. Dashed lines the random encoder, dotted
     lines raw pixels, pale lines chance. A floor that differs between runs is drawn at each.
 
     Args:
@@ -60,19 +63,32 @@ def comparison(
     check_results(results, metrics)
     if metrics is None:
         metrics = in_order(name for r in results.values() for name in measured(r, "trained"))
-    metrics = [m for m in metrics if any(_number(r, "trained", m) for r in results.values())]
-    if not metrics:
+    spreads = {m: [over_seeds([r], "trained", m) for r in results.values()] for m in metrics}
+    spreads = {m: of for m, of in spreads.items() if any(one.trainings for one in of)}
+    if not spreads:
         raise ValueError(
             f"No run of {list(results)} has a finite number for the metrics asked for."
         )
-    figure, grid = panels(len(metrics), most=4, width=2.6, height=0.95 + 0.26 * len(results))
+    figure, grid = panels(len(spreads), most=4, width=2.6, height=0.95 + 0.26 * len(results))
     seen: set[str] = set()
-    for axes, name in zip(grid, metrics, strict=True):
+    for axes, name in zip(grid, spreads, strict=True):
         seen |= _panel(axes, name, results)
     shown = [floor for floor in LINES if floor in seen]
-    if shown:
-        key(figure, [Line2D([], [], **LINES[f]) for f in shown], [TITLES[f] for f in shown])
+    lines = {TITLES[floor]: LINES[floor] for floor in shown} | _bars(spreads)
+    if lines:
+        key(figure, [Line2D([], [], **look) for look in lines.values()], list(lines))
     save(figure, path)
+
+
+def _bars(spreads: Mapping[str, Sequence[Spread]]) -> dict[str, Mapping[str, Any]]:
+    """What the bars of `spread_bars` are over, by the words of the legend."""
+    over = [one.trainings > 1 for of in spreads.values() for one in of if math.isfinite(one.sd)]
+    bars: dict[str, Mapping[str, Any]] = {}
+    if True in over:
+        bars["± 1 sd over trainings"] = {"color": INK, "linewidth": 1.3}
+    if False in over:
+        bars["± 1 sd within one training"] = {"color": INK, "linewidth": 1.3, "alpha": 0.35}
+    return bars
 
 
 def _panel(axes: "Axes", name: str, results: Mapping[str, Result]) -> set[str]:
@@ -81,15 +97,18 @@ def _panel(axes: "Axes", name: str, results: Mapping[str, Result]) -> set[str]:
     seen, drawn = set(), []
     for y, (run, result) in enumerate(results.items()):
         for floor, line in LINES.items():
-            for value, _ in _number(result, floor, name):
+            level = over_seeds([result], floor, name)
+            if level.trainings:
                 # Across the run's own row only, so that equal floors join to one line.
-                axes.plot([value, value], [y - 0.5, y + 0.5], zorder=1, **line)
+                axes.plot([level.value] * 2, [y - 0.5, y + 0.5], zorder=1, **line)
                 seen.add(floor)
-                drawn.append(value)
-        for value, sd in _number(result, "trained", name):
-            look = {"color": styles[run]["color"], "markersize": 5.5, "elinewidth": 1.4}
-            axes.errorbar([value], [y], xerr=[sd] if sd else None, fmt="o", zorder=3, **look)
-            drawn.append(value)
+                drawn.append(level.value)
+        one = over_seeds([result], "trained", name)
+        if one.trainings:
+            colour = styles[run]["color"]
+            axes.plot([one.value], [y], "o", zorder=3, color=colour, markersize=5.5)
+            spread_bars(axes, [y], [one], colour, across=True)
+            drawn.append(one.value)
     value_axis(axes, name, drawn)
     first = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
     axes.set_yticks(range(len(results)), list(results) if first else [])
@@ -97,18 +116,6 @@ def _panel(axes: "Axes", name: str, results: Mapping[str, Result]) -> set[str]:
     quiet(axes, describe(name).title, note=NOTES[describe(name).better])
     axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=TEXT)
     return seen
-
-
-def _number(result: Result, encoder: str, name: str) -> list[tuple[float, float]]:
-    """[(value, sd)] of one encoder or of chance; empty where missing or not finite."""
-    if encoder == "chance":
-        found: Mapping[str, Any] = {"value": result.get("chance", {}).get(name)}
-    else:
-        found = measured(result, encoder).get(name) or {}
-    value, sd = found.get("value"), found.get("sd")
-    if value is None or not math.isfinite(value):
-        return []
-    return [(value, sd if sd is not None and math.isfinite(sd) else 0.0)]
 
 
 def value_axis(axes: "Axes", name: str, drawn: Sequence[float]) -> None:

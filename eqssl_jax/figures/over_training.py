@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from eqssl_jax.figures.floors import LINES
 from eqssl_jax.figures.style import (
+    PALETTE,
     QUIET,
     TEXT,
     key,
@@ -15,6 +16,7 @@ from eqssl_jax.figures.style import (
     run_styles,
     save,
     spans_decades,
+    spread_bars,
 )
 from eqssl_jax.tabular.metrics import TITLES, describe
 from eqssl_jax.tabular.seeds import Result, Spread, over_seeds, what_bars_are
@@ -26,7 +28,7 @@ ByStep = Mapping[int, Sequence[Result]]
 BEST_PUBLISHED = (0.01, 0.1)
 """Where the paper finds the best λ: CIFAR-10, ResNet-50 (Gupta et al. 2024, Figure 7)."""
 _SHADE = "#e9eef4"
-_BAR: Mapping[str, Any] = {"elinewidth": 1.2, "capsize": 2.5, "linewidth": 1.4, "markersize": 4.5}
+_LINE: Mapping[str, Any] = {"linewidth": 1.4, "markersize": 4.5}
 
 
 def measures_over_training(
@@ -38,7 +40,7 @@ def measures_over_training(
     """Measures of the encoder at the steps that were evaluated, one panel a metric, all runs in it.
 
     The hollow point at step 0 is the encoder before training (the "random" floor of the evaluation,
-    the run's own initial weights). Bars are ± 1 sd over trainings, or of one training over
+    the run's own initial weights). Bars are ± 1 sd over trainings, or pale, of one training, over
     augmentations. γ is 0/0 for what does not move: its panel says how many pairs were left out.
 
     Args:
@@ -152,8 +154,8 @@ def _course(
         return []
     x = [step for step, _ in steps]
     y = [one.value for _, one in steps]
-    sd = [one.sd if math.isfinite(one.sd) else 0.0 for _, one in steps]
-    axes.errorbar(x, y, yerr=sd, fmt="o", **{**_BAR, **style})
+    axes.plot(x, y, marker="o", **{**_LINE, **style})
+    spread_bars(axes, x, [one for _, one in steps], style["color"])
     axes.plot(x[:1], y[:1], "o", color=style["color"], markersize=4.5, zorder=4,
               markerfacecolor="white" if x[0] == 0 else style["color"])  # fmt: skip
     return [one for _, one in steps]
@@ -190,13 +192,13 @@ def _sweep(
     axes.set_xscale("log")
     # A weight of 0 stands half a decade or more before the first, behind a break.
     zero = positive[0] / 10 ** max(0.5, 0.25 * math.log10(positive[-1] / positive[0]))
-    look = {**_BAR, "color": "#0072B2"}
+    look = {**_LINE, "color": PALETTE[0]}
     for at, fmt in ((positive, "o-"), ([0.0], "o")):
         rows = [(w, one) for w, one in zip(weights, found, strict=True)
                 if w in at and one.trainings]  # fmt: skip
         x = [w or zero for w, _ in rows]
-        sd = [one.sd if math.isfinite(one.sd) else 0.0 for _, one in rows]
-        axes.errorbar(x, [one.value for _, one in rows], yerr=sd, fmt=fmt, zorder=3, **look)
+        axes.plot(x, [one.value for _, one in rows], fmt, zorder=3, **look)
+        spread_bars(axes, x, [one for _, one in rows], PALETTE[0])
     gap = math.sqrt(zero * positive[0])
     if published and published[1] > gap:  # left of the break the axis has no scale
         low = max(published[0], gap) if 0.0 in weights else published[0]

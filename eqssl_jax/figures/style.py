@@ -5,9 +5,11 @@ window, and no backend to choose. matplotlib is imported when the first figure i
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from eqssl_jax.tabular.seeds import Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,6 +102,30 @@ def key(figure: Any, handles: list[Any], names: list[str]) -> None:
         handlelength=1.8,
         columnspacing=1.6,
     )
+
+
+def spread_bars(
+    axes: "Axes",
+    at: Sequence[float],
+    spreads: Sequence[Spread],
+    color: str,
+    *,
+    across: bool = False,
+) -> None:
+    """Bars of ± 1 sd: with caps over trainings, pale and without them within one training.
+
+    Upright, at the horizontal places `at`; `across` the other way round.
+    """
+    looks: tuple[tuple[bool, dict[str, Any]], ...]
+    looks = ((True, {"capsize": 2.5}), (False, {"alpha": 0.35}))
+    for several, look in looks:
+        rows = [(place, one) for place, one in zip(at, spreads, strict=True)
+                if math.isfinite(one.sd) and (one.trainings > 1) == several]  # fmt: skip
+        places, values = [place for place, _ in rows], [one.value for _, one in rows]
+        x, y = (values, places) if across else (places, values)
+        bars: dict[str, Any] = {"xerr" if across else "yerr": [one.sd for _, one in rows]}
+        if rows:
+            axes.errorbar(x, y, fmt="none", ecolor=color, elinewidth=1.3, zorder=4, **bars, **look)
 
 
 def spans_decades(values: Iterable[float], *, decades: float = 2) -> bool:

@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from eqssl_jax.measures.cards import HIGHER, LOWER
-from eqssl_jax.measures.catalogue import outputs
+from eqssl_jax.measures.cards import HIGHER, LOWER, outputs
 
 MISSING = "–"
 # What a trained encoder must beat.
@@ -85,6 +84,8 @@ def describe(name: str) -> Metric:
     Metric(title='R² of position', better='higher', format='.3f')
     >>> describe("order_accuracy_rotate_embedding").title
     'Order accuracy, rotate, embedding'
+    >>> describe("r2").title
+    'R² of factors'
     >>> describe("nodes_per_graph")
     Metric(title='nodes per graph', better=None, format='#.3g')
     """
@@ -96,8 +97,8 @@ def describe(name: str) -> Metric:
         base = FAMILIES[found.family]
         return base._replace(title=", ".join([base.title, *words]))
     spelled = name.replace("_out_of_range", ", out of range").replace("_", " ")
-    if name.startswith("r2_"):
-        return Metric("R² of " + spelled.removeprefix("r2 "), HIGHER, ".3f")
+    if name == "r2" or name.startswith("r2_"):  # "r2" alone: why no factor was measured
+        return Metric("R² of " + (spelled.removeprefix("r2").strip() or "factors"), HIGHER, ".3f")
     if name.endswith(("_top1", "_top5", "_accuracy")):
         return Metric(spelled, HIGHER, ".1%")
     if name.endswith(("_error", "_residual")):

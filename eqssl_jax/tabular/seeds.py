@@ -20,7 +20,7 @@ class Spread(NamedTuple):
       value: mean over trainings; NaN where none has the number.
       sd: over trainings (ddof 1) where there are two or more, else the evaluation's own (over probe
         seeds or augmentations); NaN where there is none.
-      trainings: how many have the number.
+      trainings: how many have the number; as it says of one that `merged` made.
     """
 
     value: float
@@ -42,12 +42,13 @@ def over_seeds(results: Sequence[Result], encoder: str, metric: str) -> Spread:
             number = {"value": result.get("chance", {}).get(metric)}
         value, sd = number.get("value"), number.get("sd")
         if value is not None and math.isfinite(value):
-            numbers.append((float(value), math.nan if sd is None else float(sd)))
+            sd = math.nan if sd is None else float(sd)
+            numbers.append(Spread(float(value), sd, number.get("trainings", 1)))
     if not numbers:
         return Spread(math.nan, math.nan, 0)
     if len(numbers) == 1:
-        return Spread(*numbers[0], 1)
-    values = [value for value, _ in numbers]
+        return numbers[0]
+    values = [number.value for number in numbers]
     return Spread(float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
 
 
@@ -113,9 +114,9 @@ def what_bars_are(spreads: Sequence[Spread]) -> str:
     >>> what_bars_are([Spread(0.5, 0.1, 3)])
     '± 1 sd over 3 trainings'
     """
-    counts = [spread.trainings for spread in spreads if math.isfinite(spread.sd)]
-    several = sorted({n for n in counts if n > 1})
+    counts = {spread.trainings for spread in spreads if math.isfinite(spread.sd)}
+    several = sorted(counts - {1})
     if not several:
-        return "± 1 sd over augmentations or probe seeds" if counts else ""
+        return "one training; pale: ± 1 sd over its augmentations or probe seeds" if counts else ""
     most = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
-    return f"± 1 sd over {most} trainings{', or within one' if 1 in counts else ''}"
+    return f"± 1 sd over {most} trainings{'; pale: within one' if 1 in counts else ''}"

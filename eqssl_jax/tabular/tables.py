@@ -8,6 +8,7 @@ Results of several trainings that `seeds.merged` put together also say "training
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from eqssl_jax.measures.classes.knn import NEIGHBOURS
 from eqssl_jax.tabular.metrics import (
     FLOORS,
     TITLES,
@@ -152,7 +153,16 @@ def _notes(results: Results, rows: Sequence[Row]) -> tuple[str, ...]:
     else:
         origin = "; ".join(f"{run}: {place}" for run, place in where.items())
     legend = ", ".join(["↑ higher is better", "↓ lower is better", *_spreads(rows)])
-    return (f"{origin}. {legend}.", *_skipped(results))
+    return (f"{origin}. {legend}.", *_neighbours(results, rows), *_skipped(results))
+
+
+def _neighbours(results: Results, rows: Sequence[Row]) -> list[str]:
+    """How many vote where these are not the usual 200: a small data set has fewer."""
+    every = {result.get("settings", {}).get("knn_neighbours") for result in results.values()}
+    unusual = sorted(every - {None, NEIGHBOURS})
+    if not unusual or all(row.metric != "knn" for row in rows):
+        return []
+    return [f"kNN is by {' or '.join(map(str, unusual))} neighbours instead of {NEIGHBOURS}."]
 
 
 def _spreads(rows: Sequence[Row]) -> list[str]:

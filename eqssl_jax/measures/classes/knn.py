@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from eqssl_jax.measures.cards import HIGHER, Card, Number, Output
-from eqssl_jax.measures.checks import TooFew, check_finite
+from eqssl_jax.measures.cards import HIGHER, Card, Number, Output, TooFew, check_finite
 from eqssl_jax.measures.subjects import Conditions, Seen
 from eqssl_jax.settings import number, whole
 
+NEIGHBOURS = 200
 _SIMILARITIES = 2**24  # entries of one chunk's similarity matrix: 64 MB
 
 
@@ -100,17 +100,21 @@ def most_frequent(conditions: Conditions, name: str, *, most: int = 1) -> float 
     return float(np.sort(np.bincount(labels) / len(labels))[::-1][:most].sum())
 
 
+def _settled(conditions: Conditions) -> dict[str, int]:
+    """No more neighbours than there are training images, as during training."""
+    k, bank = conditions.settings.knn_neighbours, conditions.labels("train")
+    there = k if bank is None else min(len(bank), conditions.limit("train") or len(bank))
+    return {"knn_neighbours": min(k, there)}
+
+
 def _measure(seen: Seen) -> dict[str, Number]:
-    labels, k = seen.labels(seen.held_out), seen.settings.knn_neighbours
-    count = len(seen.labels("train"))
-    if k > count:
-        raise TooFew(f"{count} training images, and knn_neighbours is {k}: set it lower")
+    labels = seen.labels(seen.held_out)
     accuracy = knn_accuracy(
         seen.features("train"),
         seen.labels("train"),
         seen.features(seen.held_out),
         labels,
-        k=k,
+        k=seen.settings.knn_neighbours,
         temperature=seen.settings.knn_temperature,
         classes=len(seen.dataset.classes),
     )
@@ -125,9 +129,10 @@ CARD = Card(
     ),
     needs=("labels",),
     settings={
-        "knn_neighbours": whole(200, "that vote", low=1),
+        "knn_neighbours": whole(NEIGHBOURS, "that vote; fewer if there are fewer images", low=1),
         "knn_temperature": number(0.5, "of the votes of kNN", above=0),
     },
+    check=_settled,
     rank=10,
     source="Wu et al. 2018, arXiv:1805.01978",
 )  # fmt: skip

@@ -160,9 +160,6 @@ CARD = Card(
         "trajectory_steps": whole(100, "of a turn", low=3, high=100_000),
     },
     quick={"trajectory_clouds": 4},
-    cost=lambda conditions: (
-        3 * conditions.settings.trajectory_clouds * conditions.settings.trajectory_steps
-    ),
     rank=20,
     source="Gupta et al. 2024, arXiv:2306.13924",
 )  # fmt: skip

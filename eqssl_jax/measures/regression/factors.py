@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.cards import HIGHER, Card, Measured, Number, Output
-from eqssl_jax.measures.checks import TooFew, check_finite
+from eqssl_jax.measures.cards import HIGHER, Card, Measured, Number, Output, TooFew, check_finite
 from eqssl_jax.measures.features import Features
 from eqssl_jax.measures.subjects import Seen
 
