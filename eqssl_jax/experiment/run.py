@@ -77,7 +77,7 @@ def _show_data(runs: Mapping[str, Setup]) -> None:
     shown: list[dict[str, str]] = []
     for name, built in runs.items():
         stored = built.dataset._replace(image_shape=built.stored_shape)
-        facts = describe(stored, built.dataset.image_shape)
+        facts = describe(stored, built.dataset.shown_shape)
         if facts not in shown:
             shown.append(facts)
             show(facts, f"Data {name}".strip())
@@ -86,7 +86,7 @@ def _show_data(runs: Mapping[str, Setup]) -> None:
 
 def _print_notice(built: Setup) -> None:
     stored = built.dataset._replace(image_shape=built.stored_shape)
-    notice = size_notice(stored, built.dataset.image_shape)
+    notice = size_notice(stored, built.dataset.shown_shape)
     if notice:
         print(notice, flush=True)
 

@@ -18,7 +18,7 @@ from eqssl_jax import data, methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.labelled import labelled
-from eqssl_jax.encoders import Network
+from eqssl_jax.encoders import Network, showing
 from eqssl_jax.methods import Method
 from eqssl_jax.training import initial
 from eqssl_jax.training.checks import (
@@ -175,6 +175,8 @@ def setup(
     check_budget(config, steps)
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
+    if dataset.show is not None:
+        network = showing(network, dataset.show)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     found = watched(config, dataset, recipe)
     apart = epochs_between(found, built, train.batch_size, steps_per_epoch)
@@ -229,7 +231,7 @@ def load_dataset(config: ConfigDict) -> Dataset:
 
 def _view_side(config: ConfigDict) -> int | None:
     """The side of square views whatever the size of the images, as crops make them; else None."""
-    if config.data.name in ("shapes", "proteins"):
+    if config.data.name in ("shapes", "solids", "proteins"):
         return None
     recipe = methods.build_recipe(config.recipe.name, config.recipe.options)
     image = jax.ShapeDtypeStruct((67, 71, 3), "float32")
