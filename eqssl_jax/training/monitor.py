@@ -99,13 +99,13 @@ def watched(config: ConfigDict, dataset: Dataset, transform: Transform) -> Watch
     return Watched(cards, Conditions({}, seen, transform, jax.random.key(2), settings))
 
 
-def epochs_between(found: Watched | None, method: Method, batch: int, steps: int) -> int:
+def epochs_between(found: Watched | None, method: Method, config: ConfigDict, steps: int) -> int:
     """How many epochs of `steps` lie between monitors, so that they cost 2 % of training or less.
 
     Counted in forwards of an image: of the bank, of the queries, and of what the settings of cards
     say they augment.
     """
-    if found is None:
+    if found is None or config.train.knn_every:
         return 1
     splits, settings = found.conditions.splits, found.conditions.settings
     held = splits["validation"].size
@@ -122,7 +122,7 @@ def epochs_between(found: Watched | None, method: Method, batch: int, steps: int
         every = range(spec.pattern.views)
         views = TRAINED * len(spec.online or every)
         views += len(spec.target or every) if name in method.target_views else 0
-        trained += views * (spec.images or batch)
+        trained += views * (spec.images or config.train.batch_size)
     return max(1, math.ceil(cost / (SHARE * trained * steps)))
 
 

@@ -68,6 +68,8 @@ def _groups(config: ConfigDict, built: Method) -> str:
 
 
 def _monitor(config: ConfigDict, dataset: Dataset) -> str:
+    if not {"knn", "all"} & set(config.train.monitors):
+        return ""
     bank, queries = dataset.splits.get("train"), dataset.splits.get("validation")
     if bank is None or queries is None or bank.labels is None or queries.labels is None:
         return ""

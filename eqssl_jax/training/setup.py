@@ -178,9 +178,7 @@ def setup(
     if dataset.show is not None:
         network = showing(network, dataset.show)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
-    found = watched(config, dataset, recipe)
-    apart = epochs_between(found, built, train.batch_size, steps_per_epoch)
-    seldom = steps_per_epoch if train.knn_every else apart * steps_per_epoch
+    apart = epochs_between(watched(config, dataset, recipe), built, config, steps_per_epoch)
     resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
         config=config,
@@ -198,8 +196,8 @@ def setup(
         # a call costs next to nothing and a run that is asked to stop has to finish it.
         steps_per_dispatch=train.steps_per_dispatch if resident and not cpu else 1,
         log_every=train.log_every,
-        knn_every=train.knn_every or seldom,
-        save_every=train.save_every or seldom,
+        knn_every=train.knn_every or apart * steps_per_epoch,
+        save_every=train.save_every or apart * steps_per_epoch,
         stored_shape=stored_shape,
         notes=notes(config, built, dataset, steps_per_epoch, steps, apart),
     )
