@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.methods import Method
+from eqssl_jax.training import monitor
 from eqssl_jax.training.checks import compared_groups
 from eqssl_jax.training.initial import source_of
 from eqssl_jax.training.optimizer import warmup_steps
@@ -85,7 +86,7 @@ def _seldom(config: ConfigDict, apart: int) -> str:
     if apart == 1 or config.train.knn_every:
         return ""
     return (
-        f"The monitors ({', '.join(config.train.monitors)}) measure every {apart} epochs, so that "
+        f"The monitors ({', '.join(card.name for card in monitor.chosen(config))}) measure every {apart} epochs, so that "
         f"they cost at most 2 % of training by our count; config.train.knn_every sets the steps."
     )
 
