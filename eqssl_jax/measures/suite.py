@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from eqssl_jax.data.base import Dataset
+from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.measures.budget import Settings
 from eqssl_jax.measures.budget import settings as preset
 from eqssl_jax.measures.cards import Card, Measured, Number
@@ -65,6 +65,7 @@ def evaluate(
     cards: Sequence[Card] | None = None,
     layers: Mapping[str, Layers] = {},
     probe_transform: Transform | None = None,
+    probe_split: Split | None = None,
 ) -> tuple[dict[str, Any], Arrays]:
     """Measure encoders beside their floors on one data set; equal keys mean equal augmentations.
 
@@ -81,6 +82,8 @@ def evaluate(
         have the layers "features" and "embedding".
       probe_transform: the augmentation of CARE's probe, where the views that InfoNCE compares are
         of another recipe than `transform`; `transform` by default.
+      probe_split: the training images that it augments, if not those of the dataset: larger ones,
+        which `probe_transform` brings to the size that encoders take.
 
     Returns:
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
@@ -107,6 +110,7 @@ def evaluate(
         key,
         preset(cards=chosen) if settings is None else settings,
         probe_transform=probe_transform,
+        probe_split=probe_split,
     )
     for card in chosen:
         if card.check is not None:
