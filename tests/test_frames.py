@@ -206,7 +206,6 @@ def small(directory):
     config.data.name, config.data.directory, config.data.size = "tiny_photos", str(directory), 32
     config.model.encoder = "conv_tiny"
     config.recipe.options.size = 28
-    config.objectives.equivariance.recipe_options = {"size": 28}
     config.train.batch_size, config.objectives.equivariance.images = 16, 16
     config.train.steps = 2
     config.optimizer.warmup_epochs = 0.0

@@ -286,7 +286,8 @@ def measured_recipe(config: ConfigDict) -> Transform:
     that has one of its own, else that of all views."""
     for values in config.objectives.values():
         if values.get("recipe") and not config.evaluation.recipe:
-            return methods.build_recipe(values.recipe, values.recipe_options)
+            options = methods.at_same_size(values.recipe, values.recipe_options, config)
+            return methods.build_recipe(values.recipe, options)
     return methods.build_recipe(*_seen_recipe(config), "config.evaluation.recipe")
 
 
