@@ -4,7 +4,11 @@ r"""Handmade encoders whose equivariance is known: a colour histogram and HOG (s
         --data=images.npz --recipe=known_ground:known_ground --out=measured
 """
 
+import io
+import itertools
+
 import numpy as np
+from PIL import Image
 from skimage.color import rgb2hsv
 from skimage.feature import hog
 
@@ -82,3 +86,23 @@ def untrained_resnet18():
         origin="ResNet-18 before training, seed 0",
         image_shape=(32, 32, 3),
     )
+
+
+def cifar10(directory):
+    """All 60,000 images from the JPEG copy (`cifar10_jpeg.npz`) that `directory` names."""
+    with np.load(directory) as file:
+        stored = dict(file)
+    header = stored["jpeg_header"].tobytes()
+
+    def images(split):
+        content, ends = stored[split + "_bytes"].tobytes(), stored[split + "_offsets"]
+        pieces = itertools.pairwise(ends)
+        return np.stack(
+            [np.asarray(Image.open(io.BytesIO(header + content[a:b]))) for a, b in pieces]
+        )
+
+    return {
+        "train": (images("train"), stored["train_labels"]),
+        "test": (images("test"), stored["test_labels"]),
+        "classes": list(stored["class_names"]),
+    }

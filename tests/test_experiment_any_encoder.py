@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from eqssl_jax import load
 from eqssl_jax.measure import measure
-from eqssl_jax.transforms import chain, color_jitter, rotate
 
 TINY = dict(
     train_images=40, validation_images=10, test_images=40, knn_neighbours=5, probe_steps=5,
@@ -14,7 +14,6 @@ TINY = dict(
     ladder_images=8, ladder_rungs=3, batch=16,
 )  # fmt: skip
 DATA = {"train_size": 60, "test_size": 40}
-RECIPE = chain(rotate=rotate(0.5), jitter=color_jitter(0.4, 0.4, 0.4, 0.1))  # stays in [0, 1]
 
 
 def colours(images):
@@ -24,15 +23,29 @@ def colours(images):
 
 
 @pytest.mark.slow
-def test_two_functions_give_one_page(tmp_path, capsys):
-    encoders = {"colours": colours, "half": lambda images: colours(images) / 2}
-    results = measure(encoders, "shapes", recipe=RECIPE, out=tmp_path, data_options=DATA, **TINY)
-    assert list(results) == ["colours", "half"]
+def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
+    sizes = []
+
+    def small(images):
+        sizes.append(images.shape[1:])
+        return colours(images)
+
+    encoders = {
+        "colours": colours,
+        "small": load(small, image_shape=(16, 16, 3)),
+        "half": lambda images: colours(images) / 2,
+    }
+    results = measure(encoders, "shapes", out=tmp_path, data_options=DATA, **TINY)
+    assert list(results) == ["colours", "small", "half"] and set(sizes) == {(16, 16, 3)}
+    floors = {name: result["encoders"]["random"] for name, result in results.items()}
+    assert floors["colours"] == floors["half"] != floors["small"]
     for name, result in results.items():
-        assert set(result["encoders"]) == {"trained", "pixels"}
+        assert set(result["encoders"]) == {"trained", "pixels", "random"}
+        assert result["untrained"].startswith("conv_tiny before training")
+        assert result["image_shape"] == [16 if name == "small" else 32] * 2 + [3]
         assert json.loads((tmp_path / name / "eval" / "0.json").read_text())["step"] == 0
         assert (tmp_path / name / "eval" / "0_spectrum_order_accuracy_amid.png").exists()
-    one, two = (result["encoders"]["trained"] for result in results.values())
+    one, _, two = (result["encoders"]["trained"] for result in results.values())
     assert one["knn"] == two["knn"] and "order_accuracy_amid_rotate" in one
     assert one["gamma"]["value"] == pytest.approx(two["gamma"]["value"], rel=1e-4)
     page = (tmp_path / "page.html").read_text()

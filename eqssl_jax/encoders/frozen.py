@@ -37,6 +37,7 @@ class Encoder:
       classes: names of the classes of the data it was trained on; () where unknown.
       batch: most images of one call of `forward`.
       compiled: whether `forward` is a function of JAX.
+      untrained: gives `forward` of the same network before any training; None: not known.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Encoder:
     classes: tuple[str, ...] = ()
     batch: int = BATCH
     compiled: bool = True
+    untrained: Callable[[], Forward] | None = None
 
     def __call__(self, images: Float[Images, "n h w c"]) -> Float[Images, "n f"]:
         """The features, before the projector."""

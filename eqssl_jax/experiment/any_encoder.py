@@ -1,5 +1,6 @@
 """The whole evaluation of any encoders on any data: numbers, tables, figures and one page."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,14 +8,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.tree_util import Partial
 
 from eqssl_jax import data as sources
-from eqssl_jax import figures, measures, page
+from eqssl_jax import encoders as networks
+from eqssl_jax import figures, measures, page, transforms
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.data.named import named
 from eqssl_jax.encoders.frozen import Encoder
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.compare import compare
+from eqssl_jax.experiment.embed import at_shape
 from eqssl_jax.experiment.load import load
 from eqssl_jax.experiment.stored import stored, write_arrays
 from eqssl_jax.methods import build_recipe
@@ -23,6 +27,7 @@ from eqssl_jax.transforms import Transform
 
 Result = dict[str, Any]
 Source = str | Path | Callable[[np.ndarray], Any]
+DIMENSION = 64  # of the embeddings of the floors
 
 
 def measure(
@@ -41,13 +46,18 @@ def measure(
 ) -> dict[str, Result]:
     """Measure one or several encoders; results by their names, as `eval` writes them.
 
+    Each stands beside its floors: the inputs themselves, and an untrained encoder of the same
+    architecture, or, where that is not known, a small one of ours (`untrained` says which).
+    Encoders of different sizes see the same images and the same draws, each at its own size.
+
     Args:
       encoders: whatever `load` opens, or functions of NumPy images, one or several, or by name.
       data: a source by name, a TFDS name, a folder, a .zip, an .npz; or a data set.
-      recipe: whose effect is measured: a name, `module:attribute`, or a `Transform`.
+      recipe: whose effect is measured: a name, `module:attribute`, or a `Transform`; of point
+        clouds "rotation3d" stands in for "factors".
       out: a folder for the numbers, tables, figures and the page; None: nothing is written.
       directory: of data that are named.
-      size: images are brought to size × size; 0: as the encoder needs, or as they are.
+      size: images are brought to size × size; 0: as each encoder needs, or as they are.
       preset: "full", or "quick": budgets for a laptop.
       own: measures of your own, `module:attribute`.
       encoder_options, data_options: of `load` and of the source.
@@ -57,33 +67,34 @@ def measure(
       ValueError, OSError: as `load`, `data.load`, `build_recipe` and `measures.evaluate`.
     """
     opened = _opened(encoders, encoder_options)
-    shapes = {encoder.image_shape for encoder in opened.values()} - {None}
-    if len(shapes) > 1:
-        raise ValueError(
-            f"The encoders take images of different shapes, {sorted(map(str, shapes))}: measure "
-            f"them apart, each on images of its own size."
-        )
-    side = size or next((shape[0] for shape in shapes if shape), 0)
     cards = measures.cards(own, setting="--measure")
     budget = measures.settings(preset, cards=cards, **options)
-    transform = recipe if isinstance(recipe, Transform) else build_recipe(recipe, {}, "--recipe")
-    dataset = data if isinstance(data, Dataset) else _read(str(data), directory, side, data_options)
-    _check_size(transform, dataset)
-    results = {}
-    for name, encoder in opened.items():
-        print(f"Measuring {name} ({encoder.origin}) on {dataset.name} ...", flush=True)
-        measured: dict[str, Any] = {"trained": encoder, **floor(dataset)}
-        result, arrays = measures.evaluate(
-            measured,
+    if isinstance(recipe, str):
+        build_recipe(recipe, {}, "--recipe")  # a mistake shows before the data are read
+    results: dict[str, Result] = {}
+    for shape, group in _by_shape(opened, size).items():
+        dataset = data if isinstance(data, Dataset) else _read(data, directory, shape, data_options)
+        dataset = at_shape(dataset, shape and (*shape, dataset.image_shape[-1]))
+        transform = recipe if isinstance(recipe, Transform) else _recipe(recipe, dataset)
+        _check_size(transform, dataset)
+        subjects, columns, notes = _beside_floors(group, dataset)
+        print(f"Measuring {', '.join(group)} on {dataset.name} ...", flush=True)
+        measured = measures.evaluate_each(
+            subjects,
+            columns,
             dataset,
             transform,
             jax.random.key(2),  # as in an evaluation of a run
             settings=budget,
             cards=cards,
         )
-        results[name] = {"step": 0, "dataset": dataset.name, "origin": encoder.origin, **result}
-        if out is not None:
-            _write(Path(out) / name, results[name], arrays, dataset, transform)
+        for name, (result, arrays) in measured.items():
+            about: Result = {"origin": group[name].origin, "untrained": notes[name]}
+            about |= {"image_shape": list(dataset.image_shape)}
+            results[name] = {"step": 0, "dataset": dataset.name, **about, **result}
+            if out is not None:
+                _write(Path(out) / name, results[name], arrays, dataset, transform)
+    results = {name: results[name] for name in opened}
     if out is not None:
         _write_together(Path(out), results)
     return results
@@ -93,8 +104,64 @@ def floor(dataset: Dataset) -> dict[str, measures.Encode]:
     """The inputs themselves as features, by the name of this floor."""
     shape = dataset.image_shape
     if dataset.clouds:
-        return {"coordinates": measures.coordinate_encoder(shape[0], dimension=64)}
-    return {"pixels": measures.pixel_encoder(shape, dimension=64)}
+        return {"coordinates": measures.coordinate_encoder(shape[0], dimension=DIMENSION)}
+    return {"pixels": measures.pixel_encoder(shape, dimension=DIMENSION)}
+
+
+def untrained(encoder: Encoder, dataset: Dataset) -> tuple[Partial, str]:
+    """All layers of an encoder before training, and what it is.
+
+    It is the encoder's own architecture where that is known, else a small network of ours.
+    """
+    if encoder.untrained is not None:
+        return Partial(encoder.untrained()), "its own architecture before training"
+    channels = dataset.image_shape[-1]
+    name = "deepset" if dataset.clouds else "conv_tiny"
+    network = networks.build(
+        encoder=name,
+        projector=(DIMENSION, DIMENSION),
+        mean=(0.0 if dataset.clouds else 0.5,) * channels,
+        std=(1.0 if dataset.clouds else 0.25,) * channels,
+    )
+    start = network.init(jax.random.key(0), dataset.image_shape)
+    layers = Partial(network.layers, start["params"], start["batch_stats"])
+    return layers, f"{name} before training, since the architecture of the encoder is not known"
+
+
+def _beside_floors(
+    group: Mapping[str, Encoder], dataset: Dataset
+) -> tuple[dict[str, Any], dict[str, dict[str, str]], dict[str, str]]:
+    """Encoders and floors by name, which of them each result has, and what is untrained in it."""
+    shared = floor(dataset)
+    subjects: dict[str, Any] = {f"the floor {name}": encode for name, encode in shared.items()}
+    columns, notes = {}, {}
+    for name, encoder in group.items():
+        layers, notes[name] = untrained(encoder, dataset)
+        key = next((k for k, other in subjects.items() if _equal(layers, other)), "")
+        key = key or f"the untrained floor of {name}"
+        subjects |= {name: encoder, key: layers}
+        columns[name] = {"trained": name, "random": key, **{k: f"the floor {k}" for k in shared}}
+    return subjects, columns, notes
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether both are the same function with the same weights."""
+    if not (isinstance(one, Partial) and isinstance(other, Partial) and one.func == other.func):
+        return False
+    leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
+    return len(leaves) == len(others) and all(map(np.array_equal, leaves, others))
+
+
+def _by_shape(
+    opened: Mapping[str, Encoder], size: int
+) -> dict[tuple[int, ...] | None, dict[str, Encoder]]:
+    """Encoders by height and width of their images; None: of any."""
+    groups: dict[tuple[int, ...] | None, dict[str, Encoder]] = {}
+    for name, encoder in opened.items():
+        shape = encoder.image_shape
+        shape = (size, size) if size else shape[:2] if shape and len(shape) == 3 else None
+        groups.setdefault(shape, {})[name] = encoder
+    return groups
 
 
 def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
@@ -113,9 +180,22 @@ def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
     return opened
 
 
-def _read(name: str, directory: str, side: int, options: Mapping[str, Any]) -> Dataset:
-    source, place = named(name, directory)
-    return sources.load(name=source, directory=place, size=side or None, **options)
+def _read(
+    name: str | Path, directory: str, shape: tuple[int, ...] | None, options: Mapping[str, Any]
+) -> Dataset:
+    source, place = named(str(name), directory)
+    side = shape[0] if shape and shape[0] == shape[1] else None
+    return sources.load(name=source, directory=place, size=side, **options)
+
+
+def _recipe(name: str, dataset: Dataset) -> Transform:
+    """The recipe at the size of the images, if it has one."""
+    if dataset.clouds and name == "factors":
+        name = "rotation3d"
+    function = transforms.recipes.RECIPES.get(name)
+    height, width = dataset.image_shape[:2]
+    sized = function is not None and "size" in inspect.signature(function).parameters
+    return build_recipe(name, {"size": height} if sized and height == width else {}, "--recipe")
 
 
 def _check_size(transform: Transform, dataset: Dataset) -> None:
@@ -139,6 +219,7 @@ def _write(
     if arrays.cosines:
         figures.cosine_histograms(arrays.cosines, place / "0_cosines.png")
     pictures.draw_spectra(arrays, place, 0)
+    pictures.draw_cards(arrays, place, 0)
     seen: Any = SimpleNamespace(dataset=dataset, recipe=transform)
     if len(arrays.queries):
         pictures.draw_neighbours(seen, arrays, place / "0_neighbours.png")
@@ -159,7 +240,10 @@ def _write_together(out: Path, results: Mapping[str, Result]) -> None:
                 path.stem.removeprefix("0_"): path.read_bytes()
                 for path in sorted((out / name / "eval").glob("0_*.png"))
             },
-            notes=(f"{name} is {result['origin']}",),
+            notes=(
+                f"{name} is {result['origin']}, on images of {result['image_shape'][:2]}",
+                f"the random encoder is {result['untrained']}",
+            ),
         )
         for name, result in results.items()
     ]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
@@ -172,7 +173,8 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
     folder, step, arrays = measured.path.parent, measured.result["step"], measured.arrays
     try:
         splits = run.dataset.splits
-        shown = retrieved_pictures(arrays, splits[arrays.split], splits["train"], run.recipe)
+        found = (arrays, splits[arrays.split], splits["train"], run.recipe)
+        shown = {} if run.dataset.show else retrieved_pictures(*found)
         write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown)
         pictures.draw_all(run, workdir, folder, step, arrays)
     except Exception as error:  # of matplotlib, NumPy or the disk
@@ -202,10 +204,17 @@ def _predicted(predict: Any, weights: Any, before: Any, after: Any, draws: Any) 
 
 def input_floor(run: Setup) -> dict[str, measures.Encode]:
     """The inputs as features, by the name of this floor."""
-    shape, dimension = run.dataset.image_shape, run.dimension()
+    shape, dimension, show = run.dataset.shown_shape, run.dimension(), run.dataset.show
     if run.dataset.clouds:
         return {"coordinates": measures.coordinate_encoder(shape[0], dimension=dimension)}
-    return {"pixels": measures.pixel_encoder(shape, dimension=dimension)}
+    pixels = measures.pixel_encoder(shape, dimension=dimension)
+    return {"pixels": pixels if show is None else Partial(_of_shown(show), pixels)}
+
+
+@functools.cache
+def _of_shown(show: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """An encoder of what examples show; the same function for the same `show`."""
+    return lambda encode, examples: encode(show(examples))
 
 
 def evaluate(

@@ -101,7 +101,7 @@ def dataset_for(
     dataset = _dataset(*named.named(images, directory), side, corrupt)
     if config is not None and not size:
         dataset = at_view_size(dataset, config)
-    return _at_shape(dataset, encoder.image_shape)
+    return at_shape(dataset, encoder.image_shape)
 
 
 def _dataset(name: str, directory: str | None, side: int, corrupt: str) -> Dataset:
@@ -115,7 +115,8 @@ def _dataset(name: str, directory: str | None, side: int, corrupt: str) -> Datas
     return Dataset(name, shape, source.classes, (), (), source.splits, notes, source.left_out)
 
 
-def _at_shape(dataset: Dataset, shape: tuple[int, ...] | None) -> Dataset:
+def at_shape(dataset: Dataset, shape: tuple[int, ...] | None) -> Dataset:
+    """The data set with its images scaled to `shape`; None, and clouds, leave it as it is."""
     if shape is None or len(shape) != 3 or tuple(dataset.image_shape) == tuple(shape):
         return dataset
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from jax.tree_util import Partial
 
 from eqssl_jax import names
 from eqssl_jax.encoders import from_weights, frozen, host, program, weight_files
@@ -105,6 +107,7 @@ def _of_run(workdir: Path, step: int | str) -> Encoder:
         mean=about.mean,
         std=about.std,
         classes=about.classes,
+        untrained=run.untrained,
     )
 
 
@@ -120,6 +123,11 @@ def _of_weights(path: Path, options: dict[str, Any]) -> Encoder:
         )
     names.check_call(from_weights, str(path), "given its own options", path, **options)
     network, variables, about = from_weights(path, **options)
+
+    def untrained() -> Partial:
+        start = network.init(jax.random.key(0), about.image_shape)
+        return Partial(network.layers, start["params"], start["batch_stats"])
+
     return compiled_encoder(
         network.layers,
         variables["params"],
@@ -129,6 +137,7 @@ def _of_weights(path: Path, options: dict[str, Any]) -> Encoder:
         image_shape=about.image_shape,
         mean=about.mean,
         std=about.std,
+        untrained=untrained,
     )
 
 

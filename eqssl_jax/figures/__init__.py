@@ -11,26 +11,3 @@ from eqssl_jax.figures.sheets import ladders, neighbour_note, neighbours, views_
 from eqssl_jax.figures.spectra import spectrum, spectrum_over_training
 from eqssl_jax.figures.steering import steering
 from eqssl_jax.figures.turning import trajectories
-
-__all__ = [
-    "BEST_PUBLISHED",
-    "ablation_bars",
-    "advice",
-    "augmentation_strips",
-    "circle_histograms",
-    "circle_points",
-    "comparison",
-    "cosine_histograms",
-    "ladders",
-    "measures_over_training",
-    "neighbour_note",
-    "neighbours",
-    "positive_histograms",
-    "spectrum",
-    "spectrum_over_training",
-    "steering",
-    "training_curves",
-    "trajectories",
-    "views_sheet",
-    "weight_sweep",
-]

@@ -9,8 +9,6 @@ from eqssl_jax.studies.proteins import PROTEINS
 from eqssl_jax.studies.scales import SCALES, parse_data
 from eqssl_jax.studies.table1 import BASE_METHODS, BASE_METHODS_CARE, CARE_TABLE1
 
-__all__ = ["SCALES", "STUDIES", "DataChoice", "Outcome", "Study", "find", "parse_data"]
-
 STUDIES: Mapping[str, Study] = {
     study.name: study
     for study in (

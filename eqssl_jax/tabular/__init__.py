@@ -6,26 +6,3 @@ from eqssl_jax.tabular.metrics import FLOORS, HEADLINES, METRICS, Metric, descri
 from eqssl_jax.tabular.seeds import Spread, by_seed, merged, over_seeds
 from eqssl_jax.tabular.tables import Cell, Table, cell_of, comparison_table
 from eqssl_jax.tabular.writers import Sheet, as_csv, as_markdown, as_text
-
-__all__ = [
-    "FLOORS",
-    "HEADLINES",
-    "METRICS",
-    "AdviceTable",
-    "Cell",
-    "Metric",
-    "Sheet",
-    "Spread",
-    "Table",
-    "advice_table",
-    "as_csv",
-    "as_markdown",
-    "as_text",
-    "by_seed",
-    "cell_of",
-    "comparison_table",
-    "describe",
-    "headlines",
-    "merged",
-    "over_seeds",
-]

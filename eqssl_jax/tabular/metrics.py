@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from eqssl_jax.measures.cards import HIGHER, LOWER
-from eqssl_jax.measures.catalogue import outputs
+from eqssl_jax.measures.cards import HIGHER, LOWER, outputs
 
 MISSING = "–"
 # What a trained encoder must beat.

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import data, methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
-from eqssl_jax.encoders import Network
+from eqssl_jax.encoders import Network, showing
 from eqssl_jax.methods import Method
 from eqssl_jax.training import initial
 from eqssl_jax.training.checks import (
@@ -143,6 +143,9 @@ def setup(
     split = split._replace(pool=spread(mesh, split.pool))
     steps_per_epoch, steps = _budget(config, stored)
     built = methods.scheduled(built, config, steps)
+    network = build_network(config, dataset.mean, dataset.std)
+    if dataset.show is not None:
+        network = showing(network, dataset.show)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
     train, resident, cpu = config.train, split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
@@ -150,7 +153,7 @@ def setup(
         stored=stored,
         dataset=dataset,
         split=split,
-        network=build_network(config, dataset.mean, dataset.std),
+        network=network,
         method=built,
         schedule=schedule,
         optimizer=optimizer(config.optimizer, schedule),
@@ -221,7 +224,7 @@ def load_dataset(config: ConfigDict) -> Dataset:
 
 def _view_side(config: ConfigDict) -> int | None:
     """The side of square views whatever the size of the images, as crops make them; else None."""
-    if config.data.name in ("shapes", "proteins"):
+    if config.data.name in ("shapes", "solids", "proteins"):
         return None
     recipe = methods.build_recipe(config.recipe.name, config.recipe.options)
     image = jax.ShapeDtypeStruct((67, 71, 3), "float32")

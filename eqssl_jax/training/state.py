@@ -42,8 +42,8 @@ def init_state(
     batch_size: int,
 ) -> TrainState:
     """The state before the first step; the target network starts as a copy of the online one."""
-    key_network, *keys = jax.random.split(key, 1 + 2 * len(method.objectives))
-    variables = network.init(key_network, image_shape)
+    keys = jax.random.split(key, 1 + 2 * len(method.objectives))[1:]
+    variables = network.init(network_key(key, method), image_shape)
     params, batch_stats = variables["params"], variables["batch_stats"]
     shapes = _abstract_views(network, method, params, batch_stats, (batch_size, *image_shape))
     heads, memory = {}, {}
@@ -62,6 +62,11 @@ def init_state(
         target=target if method.momentum else (),
         memory=memory,
     )
+
+
+def network_key(key: Key[Array, ""], method: Method) -> Key[Array, ""]:
+    """Of the weights of the network, when a state is drawn with `key`."""
+    return jax.random.split(key, 1 + 2 * len(method.objectives))[0]
 
 
 def _abstract_views(

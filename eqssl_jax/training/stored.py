@@ -14,7 +14,7 @@ from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.model import build_network
 from eqssl_jax.training.optimizer import optimizer
 from eqssl_jax.training.provenance import FILE, Provenance, read_provenance
-from eqssl_jax.training.state import TrainState, init_state
+from eqssl_jax.training.state import TrainState, init_state, network_key
 from eqssl_jax.training.workdir import read_config
 
 
@@ -40,6 +40,12 @@ class StoredRun(NamedTuple):
     def layers(self) -> Partial:
         """`layers(images)` gives the output of every layer by name."""
         return Partial(self.network.layers, self.state.params["network"], self.state.batch_stats)
+
+    def untrained(self) -> Partial:
+        """`layers` with the weights that its seed drew for the start of training."""
+        key = network_key(jax.random.key(self.config.seed), methods.build(self.config))
+        start = self.network.init(key, self.trained_on.input_shape)
+        return Partial(self.network.layers, start["params"], start["batch_stats"])
 
 
 def open_run(workdir: Path, step: int | str = "latest") -> StoredRun:

@@ -21,7 +21,7 @@ from eqssl_jax.measures.classes.linear_probe import (
 )
 from eqssl_jax.measures.features import Encode, Layers, extract
 from eqssl_jax.measures.promotion import lenient
-from eqssl_jax.measures.subjects import Conditions, Seen
+from eqssl_jax.measures.subjects import Seen
 from eqssl_jax.settings import choice, number, text, whole
 from eqssl_jax.transforms.base import Transform
 
@@ -212,11 +212,6 @@ def _measure(seen: Seen) -> Measured:
     return probed(probe, "care_probe")
 
 
-def _cost(conditions: Conditions) -> int:
-    size = conditions.splits["train"].size if "train" in conditions.splits else 0
-    return conditions.settings.care_epochs * min(size, conditions.limit("train") or size)
-
-
 CARD = Card(
     name="care_probe",
     measure=_measure,
@@ -231,7 +226,6 @@ CARD = Card(
         "care_recipe": text("", "that augments its images; empty: that of the views"),
     },
     quick={"care_epochs": 0},
-    cost=_cost,
     rank=30,
     source="Gupta et al. 2024, arXiv:2306.13924",
 )

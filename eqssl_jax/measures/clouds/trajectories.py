@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.cards import LOWER, Card, Measured, Output, over_draws
-from eqssl_jax.measures.checks import check_finite
+from eqssl_jax.measures.cards import LOWER, Card, Measured, Output, check_finite, over_draws
 from eqssl_jax.measures.features import Encode, Layers, extract, subset
 from eqssl_jax.measures.rotation.wahba import wahba
 from eqssl_jax.measures.subjects import Seen
@@ -162,9 +161,6 @@ CARD = Card(
         "trajectory_steps": whole(100, "of a turn", low=3, high=100_000),
     },
     quick={"trajectory_clouds": 4},
-    cost=lambda conditions: (
-        3 * conditions.settings.trajectory_clouds * conditions.settings.trajectory_steps
-    ),
     rank=20,
     source="Gupta et al. 2024, arXiv:2306.13924",
 )  # fmt: skip

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import sqrtm
 
-from eqssl_jax.measures.checks import TooFew, check_finite
-from eqssl_jax.measures.rotation.pairs import Rows, paired
+from eqssl_jax.measures.cards import TooFew, check_finite
+from eqssl_jax.measures.rotation.distances import Rows, paired
 from eqssl_jax.objectives.forms import Form, check_form, stabiliser
 
 Matrix = Float[np.ndarray, "d d"]
