@@ -85,9 +85,10 @@ def _monitor(config: ConfigDict, dataset: Dataset) -> str:
 def _seldom(config: ConfigDict, apart: int) -> str:
     if apart == 1 or config.train.knn_every:
         return ""
+    names = ", ".join(card.name for card in monitor.chosen(config))
     return (
-        f"The monitors ({', '.join(card.name for card in monitor.chosen(config))}) measure every {apart} epochs, so that "
-        f"they cost at most 2 % of training by our count; config.train.knn_every sets the steps."
+        f"The monitors ({names}) measure every {apart} epochs, so that they cost at most 2 % of "
+        f"training by our count; config.train.knn_every sets the steps."
     )
 
 
