@@ -57,12 +57,12 @@ def test_monitors_never_see_test_images(tmp_path):
 
 
 def test_the_interval_keeps_monitors_within_two_percent(tmp_path):
-    """Counted by hand: 1,000 + 100 images for kNN; a step trains 8 images in 2 views, 3 each."""
+    """Counted by hand: 30 + 12 images for kNN; a step trains 8 images in 2 views, 2 each."""
     run = setup(config(arrays(tmp_path / "a.npz"), train__monitors=("knn",), knn__bank=30))
     found = monitor.watched(run.config, run.dataset, run.recipe)
-    epochs = -(-(30 + 12) // (0.02 * 48 * 4))
-    assert monitor.epochs_between(found, run.method, run.config, 4) == epochs == 11
-    assert run.knn_every == run.save_every == 4 * 11 and "every 11 epochs" in run.notes[-1]
+    epochs = -(-(30 + 12) // (0.02 * 32 * 4))
+    assert monitor.epochs_between(found, run.method, run.config, 4) == epochs == 17
+    assert run.knn_every == run.save_every == 4 * 17 and "every 17 epochs" in run.notes[-1]
     assert setup(config(tmp_path / "a.npz", train__monitors=())).knn_every == 4
     with pytest.raises(ValueError, match=r"config\.train\.monitors is 'rank', and there is no mon"):
         setup(config(tmp_path / "a.npz", train__monitors=("rank",)))

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 # What tells which checkpoint is best: the first that there is. None of them goes without labels.
 SCORES = ("classifier_top1", "knn", "probe")
 SHARE = 0.02  # of training that monitors may cost where no interval is set
-TRAINED = 3  # forwards that training an image in one view costs: one, and two for the gradient
+# Training an image in one view costs so many forwards of monitors, with all else that these
+# compute: 2.2 was measured on two CPU cores (docs/results/transfer).
+TRAINED = 2
 
 
 class Scores(NamedTuple):
