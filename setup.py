@@ -27,6 +27,7 @@ REQUIRES = [
     "pillow>=11",
     "rich>=13",
     "safetensors>=0.5",  # weights in and out
+    "scikit-learn>=1.5",  # its handwritten digits are the demonstration
     "scipy>=1.13",
 ]
 

@@ -28,7 +28,7 @@ ORDER = [
     {"transforms"},
     {"data"},
     {"config"},
-    {"settings", "names", "frame", "shipped"},
+    {"settings", "names", "frame", "shipped", "scene", "rotations"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 APART = {"data", "transforms", "objectives", "encoders"}
