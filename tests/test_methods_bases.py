@@ -80,9 +80,7 @@ def counting(calls):
 def forwards(built) -> int:
     """Images that one traced step encodes, by both networks."""
     network, optimizer = linear_network(), optax.sgd(0.1)
-    state = jax.eval_shape(
-        lambda key: init_state(key, network, built, optimizer, SHAPE, BATCH), jax.random.key(0)
-    )
+    state = init_state(jax.random.key(0), network, built, optimizer, SHAPE, BATCH)
     calls: list[int] = []
     step = make_step(counting(calls), built, optimizer, read, jax.random.key(1))
     jax.eval_shape(step, state, POOL, INPUTS[0])

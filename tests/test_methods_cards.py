@@ -4,10 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from toys import drawn
 
 from eqssl_jax import methods, presets, settings
 from eqssl_jax.config import checked, load, plain
@@ -147,8 +147,8 @@ def test_a_method_from_outside_shares_draws_as_it_says(outside):
     built = methods.build(checked(outside))
     assert (list(built.views), list(built.objectives)) == (["pairs"], ["stl"])
     spec = built.views["pairs"]
-    params = drawn(spec, 7).params  # an odd number
-    hue, angle = np.asarray(params["hue"]["hue"]), np.asarray(params["rotate"]["angle"])
+    drawn = spec.pattern.draw(jax.random.key(0), spec.transform, 7).params  # an odd number
+    hue, angle = np.asarray(drawn["hue"]["hue"]), np.asarray(drawn["rotate"]["angle"])
     for leaf in (hue, angle):
         np.testing.assert_array_equal(leaf[:, 0:6:2], leaf[:, 1:6:2])
         assert len(np.unique(leaf)) == 2 * 4

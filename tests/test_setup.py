@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from toys import drawn as draw
 
 from eqssl_jax import methods, presets
 from eqssl_jax.config import differences, load, plain
@@ -198,7 +197,10 @@ def test_roles_become_view_sets_and_objectives():
         "info_nce": 1.0, "equivariance": 0.1, "order_rotate": 0.5, "prediction_flip": 1.0,
         "prediction_hue": 0.25,
     }  # fmt: skip
-    drawn = {name: jax.device_get(draw(spec, 8)) for name, spec in built.views.items()}
+    drawn = {
+        name: spec.pattern.draw(jax.random.key(0), spec.transform, 8)
+        for name, spec in built.views.items()
+    }
     contrast, ladder = drawn["contrast"].params, drawn["ladder_rotate"].params
     turned = np.asarray(contrast["rotate"]["angle"])
     assert np.array_equal(turned[0], turned[1])  # ordered: one draw for both views
@@ -224,7 +226,7 @@ def test_sharing_of_a_rotational_part(sharing, expected):
     with config.unlocked():
         config.sharing.hue = sharing
     spec = methods.build(config).views["contrast"]
-    first, second = np.asarray(draw(spec, 8).params["hue"]["hue"])
+    first, second = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["hue"]["hue"]
     found = "equal" if (first == second).all() else "differ"
     assert ("fixed" if not first.any() else found) == expected
 
@@ -252,17 +254,17 @@ def test_the_prediction_objective_reads_differences_from_either_order_of_the_vie
         config.objectives.prediction.hidden = ()
     built = methods.build(config)
     objective = built.objectives["prediction_brightness"][1]
-    draws = draw(built.views["contrast"], 4000)
+    recipe = built.views["contrast"].transform
+    draws = built.views["contrast"].pattern.draw(jax.random.key(0), recipe, 4000)
     ratio = np.asarray(draws.params["brightness"]["brightness"])  # [2, N]
     view = seen(np.zeros((2, 4000, 1), np.float32), ratio[..., None], params=draws.params)
     weights = objective.init(jax.random.key(1), view)
     variance = 2 * 0.6**2 / 12  # of the difference of two uniform draws of width 0.6
 
-    loss = jax.jit(lambda head: objective.loss(head, view)[0])
-
     def value(first, second):
         kernel = jnp.array([[first], [second]], jnp.float32)
-        return float(loss({**weights, "dense1": {"kernel": kernel, "bias": jnp.zeros(1)}}))
+        dense = {"kernel": kernel, "bias": jnp.zeros(1)}
+        return float(objective.loss({**weights, "dense1": dense}, view)[0])
 
     np.testing.assert_allclose(value(-1, 1), 0, atol=1e-10)  # second − first, for both orders
     np.testing.assert_allclose(value(0, 0), 1, rtol=0.06)

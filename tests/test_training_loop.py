@@ -12,7 +12,6 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 from tiny_tfds import prepare
-from toys import drawn as draw
 from toys import linear_network
 from toys import recipe as toy_recipe
 
@@ -391,10 +390,13 @@ def test_roles_decide_what_the_views_share():
     config.objectives.equivariance.splits = 4
     config.lock()
     built = methods.build(config)
-    drawn = {name: jax.device_get(draw(spec, 8).params) for name, spec in built.views.items()}
+    drawn = {
+        name: spec.pattern.draw(jax.random.key(0), spec.transform, 8).params
+        for name, spec in built.views.items()
+    }
     for name in ("contrast", "equivariance"):
         assert not np.any(drawn[name]["blur"]["sigma"])
-    heights = drawn["equivariance"]["crop"]["height"]
+    heights = np.asarray(drawn["equivariance"]["crop"]["height"])
     assert np.array_equal(heights[:, ::2], heights[:, 1::2])  # shared in pairs: 4 groups of 8
     assert len(np.unique(heights)) == 8  # 4 groups x 2 views
     assert not np.any(drawn["equivariance"]["flip"]["flip"])  # invariant: at its identity here
@@ -408,7 +410,7 @@ def test_the_authors_variant_draws_once_and_compares_in_groups():
     config.objectives.equivariance.update({"weight": 0.1, "splits": 4, "variant": "code"})
     config.lock()
     spec = methods.build(config).views["equivariance"]
-    heights = np.asarray(draw(spec, 8).params["crop"]["height"])
+    heights = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["crop"]["height"]
     assert len(np.unique(heights)) == 2  # one for each view
 
 
