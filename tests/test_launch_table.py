@@ -75,6 +75,7 @@ def test_a_failed_process_is_named_and_the_last_call_decides(machine):
     assert table(machine, "--jobs=local:2").returncode == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_stops_all_and_no_table_is_begun(machine, name):
     (machine.folder / "work").write_text(
