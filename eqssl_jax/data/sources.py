@@ -14,11 +14,13 @@ from eqssl_jax.data import (
     digits,
     folder,
     fruits,
+    hugging_face,
     outside,
     partition,
     pipeline,
     proteins,
     shapes,
+    solids,
 )
 from eqssl_jax.data.base import Dataset, Source, Split
 
@@ -61,11 +63,13 @@ _READERS = {
 }
 _RENDERED = {
     "shapes": ("train_size", "test_size", "out_of_range_size", "task", "outlines"),
+    "solids": ("poses", "views_each", "train_objects", "test_objects"),
     "proteins": ("points", "scale", "shortest", "test", "chains"),
 }
 # Built-in names; any other is one of TFDS.
 NAMES = (*_RENDERED, *_READERS, "arrays")
 _FRAMABLE = ("folder", "fruits360")  # beside TFDS: image files, each of its own aspect
+_HUGGING_FACE = ("image", "label")
 _TFDS = ("train_split", "test_split", "crop_boxes", "margin")
 
 
@@ -89,12 +93,15 @@ def load(
     |---------------|---------------------------------------|---------------------------------|
     | "digits"      | none: drawn                           | of `digits.read_digits`         |
     | "shapes"      | none: rendered                        | of `shapes.load`                |
+    | "solids"      | none: rendered                        | of `solids.load`                |
     | "proteins"    | see `proteins.load`; none: generated  | of `proteins.load`              |
     | "arrays"      | an `.npz` file, see `arrays.read_npz` | none                            |
     | "folder"      | an ImageFolder or a `.zip` of one     | of `folder.read_folder`         |
     | "fruits360"   | see `fruits.read_fruits`              | of `fruits.read_fruits`         |
     | "bloodcells"  | see `bloodcells.read_bloodcells`      | of `bloodcells.read_bloodcells` |
     | "imagenet100" | TFDS's data_dir                       | of `tfds.read_tfds`             |
+    | "hf:NAME"     | where files of the Hub are kept, or   | of `hugging_face.               |
+    |               | none                                  | read_hugging_face`              |
     | any other     | TFDS's data_dir                       | of `tfds.read_tfds`             |
     | "module:name" | given to your function, if it asks    | given to your function          |
 
@@ -135,7 +142,8 @@ def load(
       ValueError: for values or data that cannot be used, with what was found and the fix.
     """
     checks.arguments(name, size, on_device, corrupt, limit)
-    of_files = name in _FRAMABLE or not (name in NAMES or names.is_outside(name))
+    hub = name.startswith(hugging_face.PREFIX)
+    of_files = hub or name in _FRAMABLE or not (name in NAMES or names.is_outside(name))
     checks.fit(name, fit, size, framable=of_files)
     directory = None if directory is None else Path(directory).expanduser()
     if name in _RENDERED:
@@ -169,14 +177,16 @@ def _rendered(
     limit: int | None,
     options: dict[str, Any],
 ) -> Dataset:
-    """Shapes and proteins, which always live on the device."""
-    if name == "shapes":
+    """Shapes, solids and proteins, which always live on the device."""
+    if name in ("shapes", "solids"):
+        more = "train_size and test_size" if name == "shapes" else "train_objects and test_objects"
         if directory is not None or limit is not None:
             raise ValueError(
-                f"shapes are rendered: they take no directory (found {directory}), and train_size "
-                f"and test_size instead of limit (found {limit})."
+                f"{name} are rendered: they take no directory (found {directory}), and {more} "
+                f"instead of limit (found {limit})."
             )
-        return shapes.load(size=size, seed=seed, validation=validation, **options)
+        rendered = shapes.load if name == "shapes" else solids.load
+        return rendered(size=size, seed=seed, validation=validation, **options)
     if size is not None or limit is not None:
         raise ValueError(
             f"proteins are point clouds: they take no size (found {size}) and no limit (found "
@@ -204,6 +214,11 @@ def read(
       FileNotFoundError: if the data is not there.
       ValueError: without a directory that is needed, for unknown options, and as the reader.
     """
+    if name.startswith(hugging_face.PREFIX):
+        checks.options(name, options, _HUGGING_FACE)
+        framed = fit == "frame"
+        kinds: dict[str, Any] = {"size": size, "corrupt": corrupt, "views": views}
+        return hugging_face.read_hugging_face(name, directory, framed=framed, **kinds, **options)
     if names.is_outside(name):
         return _sized(outside.read_outside(name, directory, seed, options), size)
     reader = _READERS.get(name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, Key
 
 from eqssl_jax import figures, views
 from eqssl_jax.measures import Arrays
@@ -65,8 +66,8 @@ def draw_ladders(run: Setup, path: Path) -> None:
         ladder = views.ladder(RUNGS, spacing="even")
         pattern = views.mix(views.fixed(RUNGS), **{part: ladder})
         key = jax.random.fold_in(jax.random.key(run.config.seed), i)
-        draws = pattern.draw(key, run.recipe, len(images))
-        walked[part] = np.clip(views.render(run.recipe, draws.params, images), 0, 1)
+        spec = views.ViewSpec(run.recipe, pattern)
+        walked[part] = shown(run, _rendered(spec, key, len(images), images))
     figures.ladders(walked, magnitudes, path)
 
 
@@ -110,17 +111,29 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
     seen: dict[str, np.ndarray] = {}
     for i, (name, spec) in enumerate(run.method.views.items()):
         key = jax.random.fold_in(jax.random.key(run.config.seed), i)
-        drawn = spec.pattern.draw(key, spec.transform, spec.images or batch).params
-        first = jax.tree.map(lambda leaf: leaf[:, : len(images)], drawn)
-        count = len(jax.tree.leaves(first)[0][0])
-        seen[name] = np.asarray(views.render(spec.transform, first, images[:count]))
-    shown = [_fit(np.asarray(images), next(iter(seen.values())).shape[2:])]
+        seen[name] = shown(run, _rendered(spec, key, spec.images or batch, images))
+    rows = [_fit(shown(run, images), next(iter(seen.values())).shape[2:])]
     titles = ["original"]
     for name, rendered in seen.items():
-        shown += list(rendered)
+        rows += list(rendered)
         titles += [name] * len(rendered)
-    least = min(len(row) for row in shown)  # a set may be of few images
-    return np.clip(np.stack([row[:least] for row in shown]), 0, 1), titles
+    least = min(len(row) for row in rows)  # a set may be of few images
+    return np.stack([row[:least] for row in rows]), titles
+
+
+def _rendered(
+    spec: views.ViewSpec, key: Key[Array, ""], batch: int, images: Float[Array, "n ..."]
+) -> Float[Array, "v m ..."]:
+    """Views [V, min(N, batch), ...] of the images, drawn as the first of a batch: one program."""
+    images = images[:batch]
+
+    @jax.jit
+    def render(key: Key[Array, ""], images: Array) -> Array:
+        drawn = spec.pattern.draw(key, spec.transform, batch).params
+        first = jax.tree.map(lambda leaf: leaf[:, : len(images)], drawn)
+        return views.render(spec.transform, first, images)
+
+    return render(key, images)
 
 
 def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
@@ -131,12 +144,12 @@ def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
     bank = run.dataset.splits["train"]
 
     def pictures(indices: Any) -> np.ndarray:
-        found = np.asarray(read(bank, indices[:SHOWN].reshape(-1)))
+        found = shown(run, read(bank, indices[:SHOWN].reshape(-1)))
         return found.reshape(*indices[:SHOWN].shape, *found.shape[1:])
 
     figures.neighbours(
-        np.asarray(images),
-        np.clip(np.asarray(changed), 0, 1),
+        shown(run, images),
+        shown(run, changed),
         {"": pictures(arrays.before["trained"])},
         {"": pictures(arrays.after["trained"])},
         path,
@@ -148,6 +161,16 @@ def read(split: Any, indices: np.ndarray) -> jax.Array:
     """Float images of some examples, resident or streamed."""
     inputs = np.asarray(indices, np.int32)
     return split.read(split.pool, inputs if split.load is None else split.load(inputs))
+
+
+def shown(run: Setup, examples: Any) -> np.ndarray:
+    """What examples [..., N, example] look like, in [0, 1]."""
+    examples, own = np.asarray(examples), len(run.dataset.image_shape)
+    if run.dataset.show is not None:
+        outer = examples.shape[:-own]
+        flat = run.dataset.show(jax.numpy.asarray(examples.reshape(-1, *examples.shape[-own:])))
+        examples = np.asarray(flat).reshape(*outer, *flat.shape[1:])
+    return np.asarray(np.clip(examples, 0, 1))
 
 
 def _fit(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
