@@ -16,7 +16,8 @@ from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
-from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
+from eqssl_jax.experiment.stored import halved, retrieved_pictures, stored, write_arrays
+from eqssl_jax.experiment.walks import walk
 from eqssl_jax.objectives.base import Views
 from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.mesh import local
@@ -89,11 +90,13 @@ class Assessment(NamedTuple):
       path: the file of its numbers.
       result: what it holds.
       arrays: what its figures need.
+      walk: one image along one part (`walks.walk`).
     """
 
     path: Path
     result: Result
     arrays: measures.Arrays
+    walk: Mapping[str, np.ndarray] = {}
 
 
 class FiguresError(ValueError):
@@ -160,7 +163,11 @@ def measure_state(
     path = workdir / "eval" / f"{step}.json"
     path.parent.mkdir(exist_ok=True)
     write_json(path, result)
-    return Assessment(path, result, arrays)
+    walked: Mapping[str, np.ndarray] = {}
+    if result["settings"]["ladder_images"]:
+        seen = {"trained": run.layers(state), **layers}
+        walked = walk(run, seen, arrays.split, result["settings"]["batch"])
+    return Assessment(path, result, arrays, walked)
 
 
 def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
@@ -174,7 +181,7 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
         splits = run.dataset.splits
         found = (arrays, splits[arrays.split], splits["train"], run.recipe)
         shown = {} if run.dataset.show else retrieved_pictures(*found)
-        write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown)
+        write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown | halved(measured.walk))
         pictures.draw_all(run, workdir, folder, step, arrays)
     except Exception as error:  # of matplotlib, NumPy or the disk
         raise FiguresError(

@@ -11,3 +11,4 @@ from eqssl_jax.figures.sheets import ladders, neighbour_note, neighbours, views_
 from eqssl_jax.figures.spectra import spectrum, spectrum_over_training
 from eqssl_jax.figures.steering import steering
 from eqssl_jax.figures.turning import trajectories
+from eqssl_jax.figures.walks import Way, lead
