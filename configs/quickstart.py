@@ -21,9 +21,9 @@ def get_config(variant: str = "") -> ConfigDict:
     if variant not in ("", "control"):
         raise ValueError(f"The config variant {variant!r} is unknown: choose control, or none.")
     config = presets.factored("digits")
-    config.train.steps = 300
+    config.train.steps = 500
     config.train.log_every = 50
-    config.train.knn_every = config.train.save_every = 300
+    config.train.knn_every = config.train.save_every = 500
     config.evaluation.preset = "quick"
     config.evaluation.options = ConfigDict(
         {"train_images": 2048, "validation_images": 384, "test_images": 1024, "queries": 0}
@@ -33,7 +33,7 @@ def get_config(variant: str = "") -> ConfigDict:
         "simclr": {},
         "care": {
             "roles": dict.fromkeys(config.roles, "rotational"),
-            "objectives": {"equivariance": methods.entry("two_view_care", weight=0.2, splits=16)},
+            "objectives": {"equivariance": methods.entry("two_view_care", weight=0.1, splits=16)},
         },
         "ordered": {"roles": ordered},
     }

@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
-from eqssl_jax.experiment import pictures
+from eqssl_jax.experiment import floors, pictures
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import halved, retrieved_pictures, stored, write_arrays
 from eqssl_jax.experiment.walks import walk
@@ -103,13 +103,23 @@ class FiguresError(ValueError):
     """The figures of a step could not be drawn; its numbers are written."""
 
 
-def assess_step(run: Setup, workdir: Path, step: int, *, options: Mapping[str, Any]) -> Assessment:
+def assess_step(
+    run: Setup,
+    workdir: Path,
+    step: int,
+    *,
+    options: Mapping[str, Any],
+    first: tuple[Setup, Assessment] | None = None,
+) -> Assessment:
     """Evaluate the checkpoint of one step beside its floors: numbers, then figures.
+
+    Floors that it has in common with the `first` run of a comparison are those measured there.
 
     Raises:
       FiguresError: if the figures cannot be drawn, when the numbers are written.
     """
-    measured = measure_state(run, workdir, restored(run, workdir, step), options=options)
+    state = restored(run, workdir, step)
+    measured = measure_state(run, workdir, state, options=options, first=first)
     draw(run, workdir, measured)
     return measured
 
@@ -147,7 +157,12 @@ def opened(workdir: Path) -> Iterator[checkpoint.Manager]:
 
 
 def measure_state(
-    run: Setup, workdir: Path, state: TrainState, *, options: Mapping[str, Any]
+    run: Setup,
+    workdir: Path,
+    state: TrainState,
+    *,
+    options: Mapping[str, Any],
+    first: tuple[Setup, Assessment] | None = None,
 ) -> Assessment:
     """Measure one state beside its floors, and write eval/<step>.json."""
     step, untrained = int(state.step), run.init()
@@ -158,7 +173,12 @@ def measure_state(
     }
     layers = {"random": run.layers(untrained)}
     encoders["trained"] = measures.Subject(run.layers(state), prediction_heads(run, state))
+    names = floors.common(first[0], run, (first[0].init(), untrained)) if first else ()
+    encoders = {name: encoder for name, encoder in encoders.items() if name not in names}
     result, arrays = evaluate(run, encoders, options, layers)
+    if first:
+        earlier = first[1].result, first[1].arrays
+        result, arrays = floors.merged((result, arrays), earlier, names)
     result = {"step": step, "dataset": run.dataset.name, **result}
     path = workdir / "eval" / f"{step}.json"
     path.parent.mkdir(exist_ok=True)

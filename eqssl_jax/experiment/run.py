@@ -123,12 +123,14 @@ def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) 
             f"{workdir} holds a single run, and this config compares several: {sorted(runs)}. Use "
             f"another --workdir."
         )
-    results = {}
+    results: dict[str, Any] = {}
+    first = None
     for name, one in built.items():
         train(one, workdir / name, name=f"{name}  ")
         path = workdir / name / "eval" / f"{one.steps}.json"
         if not path.exists():
-            assess_step(one, workdir / name, one.steps, options={})
+            measured = assess_step(one, workdir / name, one.steps, options={}, first=first)
+            first = first or (one, measured)
         results[name] = json.loads(path.read_text())
         print(f"{name}: evaluation in {path}", flush=True)
     write_json(workdir / "comparison.json", results)
