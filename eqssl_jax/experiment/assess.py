@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
+from eqssl_jax.data.base import Split
 from eqssl_jax.experiment import floors, pictures
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import halved, retrieved_pictures, stored, write_arrays
@@ -24,6 +25,7 @@ from eqssl_jax.training.mesh import local
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.workdir import write_json
+from eqssl_jax.transforms.base import Transform
 
 Result = dict[str, Any]
 LISTINGS = 10  # looks for a checkpoint while training removes them
@@ -137,8 +139,7 @@ def restored(run: Setup, workdir: Path, wanted: int | str) -> TrainState:
     for _ in range(LISTINGS):
         try:
             with opened(workdir) as manager:
-                step = kept.find_step(manager, wanted)
-                return checkpoint.restore(manager, like, step)
+                return kept.restore(manager, like, wanted)
         except FileNotFoundError as error:
             if wanted not in ("latest", "best") or not kept.kept_steps(workdir):
                 raise
@@ -271,7 +272,16 @@ def evaluate(
         cards=cards,
         layers=layers,
         probe_transform=views,
+        probe_split=_whole_images(run, views),
     )
+
+
+def _whole_images(run: Setup, views: Transform) -> Split | None:
+    """The training images as they are stored, if `views` crops from them what encoders take."""
+    stored = tuple(run.stored.image_shape)
+    if stored == tuple(run.dataset.image_shape) or next(iter(views.identity), "") != "crop":
+        return None
+    return run.stored.splits.get("train")
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def plan(run: Setup) -> dict[str, str]:
         for part, tree in state.params["network"].items()
     }
     return {
-        **describe(run.dataset._replace(image_shape=run.stored_shape), run.dataset.shown_shape),
+        **describe(run.stored, run.dataset.shown_shape),
         "images": " × ".join(map(str, run.dataset.shown_shape))
         + (", on the device" if run.split.load is None else ", streamed from the host"),
         **{f"role of {part}": _role(part, line, run) for part, line in roles.items()},

@@ -43,6 +43,7 @@ def care_probe(
     seeds: Sequence[int] = (0, 1, 2),
     limit: int | None = None,
     test_limit: int | None = None,
+    augmented: Split | None = None,
 ) -> Probe:
     """Linear probe on augmented images: last step, no selection.
 
@@ -65,6 +66,8 @@ def care_probe(
         epoch is left out.
       seeds: of the classifiers' initialisation.
       limit, test_limit: fixed random subsets of the splits (None: all).
+      augmented: the same training images as they are stored, where those of `dataset` are already
+        cut to the size of the encoder: `transform` crops from the whole of them.
 
     Raises:
       ValueError: for an unknown optimizer, a split that is missing or unlabeled, no seeds,
@@ -78,6 +81,7 @@ def care_probe(
             f"care_probe() knows the optimizers {', '.join(_OPTIMIZERS)}, found {optimizer!r}."
         )
     train, test = (_labelled(dataset, name) for name in ("train", "test"))
+    train = augmented or train
     count = min(train.size, limit or train.size)
     if not len(seeds) or epochs < 1 or count < batch:
         raise ValueError(
@@ -203,6 +207,7 @@ def _measure(seen: Seen) -> Measured:
         seeds=budget.seeds,
         limit=budget.train_images,
         test_limit=budget.test_images,
+        augmented=seen.conditions.probe_split,
     )
     return probed(probe, "care_probe")
 
