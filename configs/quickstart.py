@@ -9,7 +9,7 @@ the cost of the paper's form); in `ordered` the rotation keeps its order and all
 The variant `control` adds a run that shares draws and computes ladders as `ordered` does, with an
 order loss of no weight: what differs between the two is the loss.
 
-What three seeds gave, with floors and the price of each role: docs/results/quickstart.
+Budget and weights are a first choice: results over seeds are not measured yet.
 """
 
 from ml_collections import ConfigDict

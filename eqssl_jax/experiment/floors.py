@@ -23,10 +23,11 @@ def common(first: Setup, run: Setup, starts: tuple[TrainState, TrainState]) -> t
     """
     if _measured(first) != _measured(run):
         return ()
-    weights = [(state.params["network"], state.batch_stats) for state in starts]
-    same = jax.tree.structure(weights[0]) == jax.tree.structure(weights[1]) and all(
-        jax.tree.leaves(jax.tree.map(np.array_equal, *jax.device_get(weights)))
-    )
+    weights = [
+        jax.tree.leaves(jax.device_get((state.params["network"], state.batch_stats)))
+        for state in starts
+    ]
+    same = len(weights[0]) == len(weights[1]) and all(map(np.array_equal, *weights))
     inputs = "coordinates" if run.dataset.clouds else "pixels"
     return ("random", inputs) if same else (inputs,)
 

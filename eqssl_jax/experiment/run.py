@@ -13,6 +13,7 @@ from eqssl_jax.config import checked, plain
 from eqssl_jax.data.description import describe, size_notice
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
+from eqssl_jax.experiment.page import write_page
 from eqssl_jax.training import processes
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.notes import batch_note
@@ -132,3 +133,4 @@ def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) 
         print(f"{name}: evaluation in {path}", flush=True)
     write_json(workdir / "comparison.json", results)
     compare(results, {name: plain(run.config) for name, run in built.items()}, workdir)
+    print(f"One page: {write_page([workdir], workdir / 'report.html')}", flush=True)
