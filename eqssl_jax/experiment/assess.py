@@ -173,7 +173,7 @@ def measure_state(
         **input_floor(run),
     }
     layers = {"random": run.layers(untrained)}
-    encoders["trained"] = measures.Subject(run.layers(state), prediction_heads(run, state))
+    encoders["trained"] = subject(run, state)
     names = floors.common(first[0], run, (first[0].init(), untrained)) if first else ()
     encoders = {name: encoder for name, encoder in encoders.items() if name not in names}
     result, arrays = evaluate(run, encoders, options, layers)
@@ -209,6 +209,11 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
             f"The figures of step {step} could not be drawn ({type(error).__name__}: {error}). Its "
             f"numbers are written: {measured.path}."
         ) from error
+
+
+def subject(run: Setup, state: TrainState) -> measures.Subject:
+    """The encoder of a state with what was trained beside it."""
+    return measures.Subject(run.layers(state), prediction_heads(run, state), run.classifier(state))
 
 
 def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:
