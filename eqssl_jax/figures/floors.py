@@ -85,7 +85,7 @@ def comparison(
     figure, grid = panels(len(spreads), most=4, width=2.6, height=0.95 + 0.26 * len(results))
     seen: set[str] = set()
     for axes, name in zip(grid, spreads, strict=True):
-        seen |= _panel(axes, name, results)
+        seen |= panel(axes, name, results)
     shown = [floor for floor in LINES if floor in seen]
     lines = {TITLES[floor]: LINES[floor] for floor in shown} | _bars(spreads)
     if lines:
@@ -109,8 +109,8 @@ def _bars(spreads: Mapping[str, Sequence[Spread]]) -> dict[str, Mapping[str, Any
     return bars
 
 
-def _panel(axes: "Axes", name: str, results: Mapping[str, Result]) -> set[str]:
-    """Draw one metric; the floors that it has."""
+def panel(axes: "Axes", name: str, results: Mapping[str, Result], note: str = "") -> set[str]:
+    """Draw one metric; the floors that it has. The `note` stands below."""
     styles = run_styles(results)
     seen, drawn = set(), []
     for y, (run, result) in enumerate(results.items()):
@@ -131,7 +131,10 @@ def _panel(axes: "Axes", name: str, results: Mapping[str, Result]) -> set[str]:
     first = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
     axes.set_yticks(range(len(results)), list(results) if first else [])
     axes.set_ylim(len(results) - 0.5, -0.5)  # the first run on top
-    quiet(axes, describe(name).title, note=NOTES[describe(name).better])
+    way = NOTES[describe(name).better]
+    quiet(axes, describe(name).title, note=way)
+    if note:
+        axes.set_xlabel(note, fontsize=SMALL, color=QUIET, loc="left")
     axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=TEXT)
     return seen
 

@@ -114,6 +114,12 @@ def _magnitude(drawn: Params) -> Float[np.ndarray, "v n"]:
     return np.linspace(0, 1, rungs, dtype=np.float32)[:, None] * np.any(moves, axis=0)[None]
 
 
+def draw_all(transform: Transform, key: Key[Array, ""], count: int) -> Params:
+    """Draws of all parts on the host, leaves [count, …], from the program that ladders share."""
+    drawn = _drawing()(key, transform.identity, sample=transform.sample, rungs=2, count=count)
+    return jax.device_get(jax.tree.map(lambda leaf: leaf[-1], drawn))
+
+
 @cache
 def _drawing() -> Callable[..., Params]:
     # The function that samples is static: the next checkpoint needs no new compilation. It runs
