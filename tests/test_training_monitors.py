@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from test_training_loop import equal
 from test_training_stored import arrays, config
+from tiny_run import tiny_run
 
 from eqssl_jax.data import from_arrays
 from eqssl_jax.data.labelled import labelled
@@ -16,8 +17,6 @@ from eqssl_jax.experiment.assess import subject
 from eqssl_jax.measures import cards
 from eqssl_jax.methods import entry
 from eqssl_jax.training import monitor, trackers
-from eqssl_jax.training.checkpoint import open_checkpoints
-from eqssl_jax.training.kept import best_step
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.records import Records, read_records
 from eqssl_jax.training.setup import setup
@@ -28,23 +27,20 @@ SMALL = dict(monitor__images=8, monitor__views=2, monitor__draws=1)
 def test_all_monitors_on_labelled_and_unlabelled_data(tmp_path, capsys):
     """Without labels the ones that need none are there, and nothing is called the best."""
     run = setup(config(arrays(tmp_path / "a.npz"), train__monitors=("all",), **SMALL))
-    train(run, tmp_path / "labelled")
+    found = monitor.make_monitor(run)(run.init())
     free = {"rankme", "lidar", "alignment", "uniformity", "gamma", "rotation_residual"}
     names = {f"monitor_{name}" for name in free}
-    assert set(read_records(tmp_path / "labelled")[-1]) - {"step"} == names | {
-        "validation_knn", "monitor_probe",
-    }  # fmt: skip
+    assert set(found.values) == names | {"validation_knn", "monitor_probe"}
+    assert found.score == found.values["validation_knn"]
     images = np.load(tmp_path / "a.npz")["images"]
     np.savez(tmp_path / "b.npz", images=images)
     made = config(tmp_path / "b.npz", train__monitors=("all",), data__validation=0.0, **SMALL)
-    train(setup(made), tmp_path / "unlabelled")
-    assert set(read_records(tmp_path / "unlabelled")[-1]) - {"step"} == names
-    assert (
-        capsys.readouterr().err.count("The monitor knn has no number: arrays has no labels.") == 1
-    )
-    manager = open_checkpoints(tmp_path / "unlabelled", read_only=True)
-    assert best_step(manager) is None
-    manager.close()
+    run = setup(made)
+    measure, state = monitor.make_monitor(run), run.init()
+    for _ in range(2):
+        assert set(measure(state).values) == names and measure(state).score is None
+    said = capsys.readouterr().err
+    assert said.count("The monitor knn has no number: arrays has no labels.") == 1
 
 
 def test_monitors_never_see_test_images(tmp_path):
@@ -76,14 +72,11 @@ def test_a_failing_monitor_is_said_once_and_training_goes_on(tmp_path, monkeypat
         "CARD = Card('mine', fails, (Output('mine', 'Mine'),))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    made = config(
-        arrays(tmp_path / "a.npz"), train__monitors=("my_monitor:CARD", "knn"), train__knn_every=1
-    )
-    train(setup(made), tmp_path / "run")
+    made = config(arrays(tmp_path / "a.npz"), train__monitors=("my_monitor:CARD", "knn"))
+    run = setup(made)
+    measure, state = monitor.make_monitor(run), run.init()
+    assert list(measure(state).values) == list(measure(state).values) == ["validation_knn"]
     assert capsys.readouterr().err.count("the monitor mine failed (RuntimeError: no such") == 1
-    assert [row["step"] for row in read_records(tmp_path / "run") if "validation_knn" in row] == [
-        1, 2,
-    ]  # fmt: skip
 
 
 def test_labels_travel_with_their_images():
@@ -113,8 +106,7 @@ def classified(tmp_path_factory):
     np.savez(folder / "a.npz", images=images, labels=labels)
     np.savez(folder / "one.npz", images=images, labels=0 * labels)
     np.savez(folder / "none.npz", images=images)
-    train(setup(config(folder / "a.npz")), folder / "source")
-    return folder, of_labels(folder / "a.npz", init_from=str(folder / "source"))
+    return folder, of_labels(folder / "a.npz", init_from=str(tiny_run()[0]))
 
 
 def of_labels(file, **changes):
