@@ -247,5 +247,11 @@ def _write_together(out: Path, results: Mapping[str, Result]) -> None:
         for name, result in results.items()
     ]
     shared = {"comparison": (out / "comparison.png").read_bytes()}
+    spectra = {name: result["spectrum"].get("trained") for name, result in results.items()}
+    if spectra := {name: spectrum for name, spectrum in spectra.items() if spectrum}:
+        for metric in pictures.SPECTRA:
+            path = out / f"spectrum_{metric}.png"
+            figures.spectrum(spectra, path, metric=metric)
+            shared[path.stem] = path.read_bytes()
     (out / "page.html").write_text(page.html_page(runs, shared=shared), encoding="utf-8")
     print(f"The page: {out / 'page.html'}", flush=True)
