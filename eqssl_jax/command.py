@@ -11,7 +11,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from eqssl_jax import overrides
+from eqssl_jax import overrides, shipped
 from eqssl_jax.config import ADDITIONS, DATASETS, VALUES
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resumes it.")
@@ -26,16 +26,22 @@ def workdir() -> str:
 @functools.cache
 def planned() -> tuple[Any, Any]:
     """The flags --config and --dry_run, of every binary that asks for them; defined once."""
-    return (
+    defined = (
         config_flags.DEFINE_config_file(
             "config",
             None,
-            "The config file, e.g. configs/care.py:cifar10. After a colon, configs of papers take "
+            "A config of the package, e.g. care:cifar10, or the path of a file of your own, e.g. "
+            "my_configs/mine.py:cifar10. After a colon, configs of papers take "
             f"a data set ({', '.join(DATASETS)}), and after commas any of {', '.join(ADDITIONS)} "
             f"and one source of values ({', '.join(VALUES)}).",
         ),
         flags.DEFINE_bool("dry_run", False, "Print what would be done and stop."),
     )
+    # ml_collections reads paths alone: short names become paths before it looks.
+    parser = flags.FLAGS["config"].parser
+    read = parser.parse
+    vars(parser)["parse"] = lambda name: read(shipped.config_file(name))
+    return defined
 
 
 @functools.cache
@@ -67,7 +73,7 @@ def run_config(
     """
     config, dry_run = planned()
     if config.value is None:
-        raise app.UsageError("--config is needed, e.g. --config=configs/quickstart.py")
+        raise app.UsageError("--config is needed, e.g. --config=quickstart")
     if WORKDIR.value is None and not dry_run.value:
         raise app.UsageError("--workdir is needed: the folder that will hold the run.")
 
@@ -127,9 +133,7 @@ def _unread(argv: list[str]) -> str:
     name = next((arg for arg in argv if arg.startswith("--config=")), "--config")
     path = Path(name.removeprefix("--config=").partition(":")[0])
     if not path.is_file():
-        return (
-            f"{name}: there is no config file {str(path)!r}; those of this project lie in configs/."
-        )
+        return f"{name}: there is no config file {str(path)!r} here; {shipped.advice(path)}."
     return f"{name}: the file gives no config; its get_config() must return a ConfigDict."
 
 

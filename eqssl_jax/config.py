@@ -30,7 +30,7 @@ from eqssl_jax.settings import (
 )
 
 # Words after the colon of a config of a paper: `presets.parse`, and --help.
-DATASETS = ("cifar10", "cifar100", "stl10", "imagenet100", "shapes", "folder", "arrays")
+DATASETS = ("cifar10", "cifar100", "stl10", "imagenet100", "shapes", "digits", "folder", "arrays")
 VALUES = ("paper", "authors", "solo", "equimod_recipe")
 ADDITIONS = ("care", "equimod", "two_views")
 ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
@@ -44,7 +44,7 @@ SCHEMA: Schema = {
         name=where(
             text(
                 "cifar10",
-                "a TFDS name, or imagenet100, shapes, arrays, folder, …; or module:function",
+                "a TFDS name, or imagenet100, digits, shapes, folder, …; or module:function",
                 longest=200,
             ),
             lambda name: re.fullmatch(r"[\w./:,=+-]+", name) is not None,
@@ -81,7 +81,7 @@ SCHEMA: Schema = {
             "taken as they are (accept)",
             ("refuse", "accept"),
         ),
-        seed=whole(0, "which images are rendered (shapes); apart from the seed of training"),
+        seed=whole(0, "which images are drawn (digits, shapes); apart from the seed of training"),
         options=free("arguments of one source, e.g. train_size of shapes"),
     ),
     "model": dict(

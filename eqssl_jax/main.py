@@ -1,8 +1,9 @@
 """Train (and for several runs in one config, also evaluate and compare).
 
-    python -m eqssl_jax.main --config=configs/care.py:cifar10 --workdir=runs/care
+    python -m eqssl_jax.main --config=care:cifar10 --workdir=runs/care
 
-A setting of the config is changed by its name: --config.optimizer.learning_rate=0.001
+--config is a config of the package, from any folder, or the path of a file of your own. A setting
+is changed by its name: --config.optimizer.learning_rate=0.001
 
 Started again, the command goes on from the last checkpoint. It may change the place of the data
 (--config.data.directory), how they are read (data.workers, data.buffered), train.log_every,

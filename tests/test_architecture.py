@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "eqssl_jax"
 # From top to bottom: a room may import what stands on a later line, and itself.
 ORDER = [
     {"evaluation"},  # a former name, for one release
+    {"__main__"},  # the command `eqssl`: starts binaries by name, imports none of them
     {"main", "eval", "measure", "embed", "export", "advise", "tables", "report"},
     # Named studies know runs, presets and tables; only a binary knows them.
     {"studies"},
@@ -26,7 +27,7 @@ ORDER = [
     {"transforms"},
     {"data"},
     {"config"},
-    {"settings", "names", "frame"},
+    {"settings", "names", "frame", "shipped", "scene", "rotations"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 APART = {"data", "transforms", "objectives", "encoders"}

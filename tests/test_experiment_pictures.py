@@ -55,6 +55,20 @@ def spectrum(value):
     return {**names, **dict.fromkeys(measures, table)}
 
 
+def drawn(arrays, path):
+    path.write_text(str({name: sorted(held) for name, held in arrays.items()}))
+
+
+def test_a_card_draws_its_own_figure(tmp_path):
+    arrays = Arrays({}, "test", None, np.zeros(0, int), {}, {})
+    by_encoder = {"trained": {"b": 1, "a": 2}, "random": {"a": 3}}
+    with_figure = arrays._replace(figures={"mine": (f"{__name__}:drawn", by_encoder)})
+    pictures.draw_cards(with_figure, tmp_path, 7)
+    assert (tmp_path / "7_mine.png").read_text() == "{'trained': ['a', 'b'], 'random': ['a']}"
+    with pytest.raises(ValueError, match="figure of the measure mine is"):
+        pictures.draw_cards(arrays._replace(figures={"mine": ("nowhere:f", {})}), tmp_path, 7)
+
+
 def test_spectra_now_and_over_the_steps_that_were_evaluated(tmp_path):
     arrays = Arrays({}, "test", None, *[np.zeros(0, int)] * 1, {}, {}, {"trained": spectrum(0.9)})
     pictures.draw_spectra(arrays, tmp_path, 20)

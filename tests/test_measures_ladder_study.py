@@ -11,8 +11,8 @@ from toys import read
 
 from eqssl_jax.data.base import Split
 from eqssl_jax.measures import Changes, change_r2, ladder_study, order_accuracy
+from eqssl_jax.measures.order.ladders import embed_views
 from eqssl_jax.measures.regression.change import change_targets
-from eqssl_jax.measures.views import embed_views
 from eqssl_jax.transforms import Transform, chain, maybe
 
 COUNTS = {"train": 90, "validation": 40, "test": 50}

@@ -5,8 +5,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from eqssl_jax.measures import kendall_tau, order_accuracy, turn_order_accuracy
-from eqssl_jax.measures.order.accuracy import ladder_orders
-from eqssl_jax.measures.order.turntable import sequence_orders
+from eqssl_jax.measures.order.accuracy import ladder_orders, sequence_orders
 
 V, N, D = 5, 7, 3
 

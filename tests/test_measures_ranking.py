@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eqssl_jax.measures.retrieval import ranking
+from eqssl_jax.measures.retrieval import neighbours
 
 
 @pytest.fixture
@@ -20,45 +20,45 @@ def test_ranks_equal_a_double_loop(scores):
         last = sum(s >= row[target] for s in row)
         expected.append((first + last) / 2)
     assert any(rank % 1 for rank in expected)  # ties there are
-    np.testing.assert_array_equal(ranking.target_ranks(scores, targets), expected)
+    np.testing.assert_array_equal(neighbours.target_ranks(scores, targets), expected)
 
 
 def test_extremes(scores):
     scores = scores + 1e-3 * np.arange(9)  # no ties
     best, worst = scores.argmax(axis=1), scores.argmin(axis=1)
-    ranks = ranking.target_ranks(scores, best)
-    assert ranking.reciprocal_rank(ranks) == ranking.hits_at(ranks, 1) == 1
-    ranks = ranking.target_ranks(scores, worst)
-    assert ranking.reciprocal_rank(ranks) == pytest.approx(1 / 9)
-    assert ranking.hits_at(ranks, 8) == 0 and ranking.hits_at(ranks, 9) == 1
+    ranks = neighbours.target_ranks(scores, best)
+    assert neighbours.reciprocal_rank(ranks) == neighbours.hits_at(ranks, 1) == 1
+    ranks = neighbours.target_ranks(scores, worst)
+    assert neighbours.reciprocal_rank(ranks) == pytest.approx(1 / 9)
+    assert neighbours.hits_at(ranks, 8) == 0 and neighbours.hits_at(ranks, 9) == 1
 
 
 def test_a_collapsed_encoder_gains_nothing_from_ties():
-    ranks = ranking.target_ranks(np.ones((5, 50)), np.arange(5))
+    ranks = neighbours.target_ranks(np.ones((5, 50)), np.arange(5))
     assert (ranks == 25.5).all()
-    assert ranking.hits_at(ranks, 5) == 0
-    assert ranking.reciprocal_rank(ranks) < ranking.chance_reciprocal_rank(50)
+    assert neighbours.hits_at(ranks, 5) == 0
+    assert neighbours.reciprocal_rank(ranks) < neighbours.chance_reciprocal_rank(50)
 
 
 def test_chance_is_what_random_scores_give():
     drawn = np.random.default_rng(2).uniform(size=(20_000, 10))
-    ranks = ranking.target_ranks(drawn, np.zeros(20_000, int))
-    chance = ranking.chance_reciprocal_rank(10)
-    assert ranking.reciprocal_rank(ranks) == pytest.approx(chance, abs=0.01)
-    assert ranking.hits_at(ranks, 3) == pytest.approx(0.3, abs=0.01)
+    ranks = neighbours.target_ranks(drawn, np.zeros(20_000, int))
+    chance = neighbours.chance_reciprocal_rank(10)
+    assert neighbours.reciprocal_rank(ranks) == pytest.approx(chance, abs=0.01)
+    assert neighbours.hits_at(ranks, 3) == pytest.approx(0.3, abs=0.01)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ranking.target_ranks(np.ones(3), np.zeros(3, int)), r"found shapes \(3,\)"),
-        (lambda: ranking.target_ranks(np.ones((0, 3)), np.zeros(0, int)), "a query"),
-        (lambda: ranking.target_ranks(np.ones((2, 3)), np.array([0, 3])), r"0 … 2"),
-        (lambda: ranking.target_ranks(np.full((1, 3), np.nan), np.array([0])), "diverged"),
-        (lambda: ranking.reciprocal_rank(np.array([0.0])), "from 1"),
-        (lambda: ranking.reciprocal_rank(np.array([])), "from 1"),
-        (lambda: ranking.hits_at(np.ones(3), 0), "k=0"),
-        (lambda: ranking.chance_reciprocal_rank(0), "found 0"),
+        (lambda: neighbours.target_ranks(np.ones(3), np.zeros(3, int)), r"found shapes \(3,\)"),
+        (lambda: neighbours.target_ranks(np.ones((0, 3)), np.zeros(0, int)), "a query"),
+        (lambda: neighbours.target_ranks(np.ones((2, 3)), np.array([0, 3])), r"0 … 2"),
+        (lambda: neighbours.target_ranks(np.full((1, 3), np.nan), np.array([0])), "diverged"),
+        (lambda: neighbours.reciprocal_rank(np.array([0.0])), "from 1"),
+        (lambda: neighbours.reciprocal_rank(np.array([])), "from 1"),
+        (lambda: neighbours.hits_at(np.ones(3), 0), "k=0"),
+        (lambda: neighbours.chance_reciprocal_rank(0), "found 0"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -18,9 +18,8 @@ from eqssl_jax.measures import (
 )
 from eqssl_jax.measures.cards import Number
 from eqssl_jax.measures.steering.basis import basis, coefficients, magnitude
-from eqssl_jax.measures.steering.ranks import among_images, among_views
 from eqssl_jax.measures.steering.steering import CARD
-from eqssl_jax.measures.steering.views import draw_part
+from eqssl_jax.measures.steering.views import among_images, among_views, draw_part
 from eqssl_jax.tabular.metrics import describe, member
 from eqssl_jax.transforms.base import Transform
 

@@ -58,6 +58,7 @@ def small(**changes) -> Setup:
     schedule = optax.constant_schedule(1e-2)
     parts = {
         "config": config,
+        "stored": dataset,
         "dataset": dataset,
         "split": dataset.splits["train"],
         "network": linear_network(),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -21,8 +22,8 @@ class Split(NamedTuple):
         [B, P, 4]; pure, jittable, and a module-level or otherwise stable function, so that
         compiled code is reused.
       labels: class of every example, int32 [size]; None when unlabeled.
-      factors: known generative factors by name, float32 [size] each (hue in turns, angle in
-        radians, …); empty when unknown.
+      factors: known generative factors by name, float32 [size] or [size, k] each (hue in turns,
+        angle in radians, rotation as a unit quaternion, …); empty when unknown.
       load: `load(indices)` reads uint8 images [B, H, W, C] on the host; None when resident.
       names: `names(indices)` says what the examples are called where they come from (a path below
         the root, a row of an array, a record); no two of a source are equal. None: by number.
@@ -32,7 +33,7 @@ class Split(NamedTuple):
     pool: PyTree
     read: Callable[[PyTree, Array], Float[Array, "b ..."]]
     labels: Int[np.ndarray, " n"] | None = None
-    factors: Mapping[str, Float[np.ndarray, " n"]] = {}
+    factors: Mapping[str, Float[np.ndarray, "n ..."]] = {}
     load: Callable[[Int[np.ndarray, " b"]], np.ndarray] | None = None
     names: Callable[[Int[np.ndarray, " b"]], Sequence[str]] | None = None
 
@@ -72,7 +73,8 @@ class Dataset(NamedTuple):
 
     Attributes:
       name: as the user wrote it.
-      image_shape: (height, width, channels), or (points, 4) of point clouds.
+      image_shape: of an example: (height, width, channels), (points, 4) of point clouds, or that of
+        what `show` makes an image of.
       classes: class names in label order; empty when unlabeled.
       mean, std: per-channel statistics of the training images, in [0, 1].
       splits: "train", "validation", "test"; also "unlabeled" (STL-10: train without labels) and
@@ -80,6 +82,9 @@ class Dataset(NamedTuple):
       notes: one line of facts worth printing (held-out parts, lossy copies, …), may be empty.
       left_out: how many files or examples were not taken, by reason ("files ending in .txt").
       sizes: of the images as they were found; None where they are rendered, or of one size.
+      show: `show(examples)` makes images [B, H, W, C] of examples that are none, such as scenes:
+        what is transformed is the description, and whoever looks at it has it rendered. None:
+        examples are what they show.
     """
 
     name: str
@@ -91,6 +96,15 @@ class Dataset(NamedTuple):
     notes: str = ""
     left_out: Mapping[str, int] = {}
     sizes: Sizes | None = None
+    show: Callable[[Array], Float[Array, "b h w c"]] | None = None
+
+    @property
+    def shown_shape(self) -> tuple[int, ...]:
+        """Of what an encoder sees of an example."""
+        if self.show is None:
+            return tuple(self.image_shape)
+        one = jax.ShapeDtypeStruct((1, *self.image_shape), "float32")
+        return jax.eval_shape(self.show, one).shape[1:]
 
     @property
     def clouds(self) -> bool:

@@ -196,7 +196,8 @@ def dataset(found: Dataset) -> Dataset:
                     f"{len(found.classes)} classes."
                 )
         for factor, values in split.factors.items():
-            if finite(values, f"The factor {factor} of {where}").shape != (split.size,):
+            found_shape = finite(values, f"The factor {factor} of {where}").shape
+            if found_shape[:1] != (split.size,) or len(found_shape) > 2:
                 raise ValueError(
                     f"The factor {factor} of {where} must hold {split.size} numbers, found shape "
                     f"{values.shape}."

@@ -45,10 +45,10 @@ def size_notice(dataset: Dataset, trained_at: Sequence[int]) -> str:
     """
     if dataset.clouds:
         return ""
-    height, width = dataset.sizes.median if dataset.sizes else dataset.image_shape[:2]
+    height, width = dataset.sizes.median if dataset.sizes else dataset.shown_shape[:2]
     if min(height, width) <= max(trained_at[:2]):
         return ""
-    stored = tuple(dataset.image_shape[:2])
+    stored = tuple(dataset.shown_shape[:2])
     reduced = "" if stored == (height, width) else f" (of images reduced to {pixels(stored)})"
     if is_frame(dataset.image_shape):
         reduced = f" (of whole images whose short side is reduced to {stored[0]})"
@@ -79,7 +79,7 @@ def _classes(dataset: Dataset) -> str:
 def _sizes(dataset: Dataset) -> str:
     sizes = dataset.sizes
     if sizes is None or sizes.smallest == sizes.largest:
-        return pixels(sizes.smallest if sizes else dataset.image_shape)
+        return pixels(sizes.smallest if sizes else dataset.shown_shape)
     return (
         f"{pixels(sizes.smallest)} to {pixels(sizes.largest)}, median {pixels(sizes.median)} "
         f"(height × width, of {sizes.images:,} images)"

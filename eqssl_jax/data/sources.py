@@ -11,6 +11,7 @@ from eqssl_jax.data import (
     arrays,
     bloodcells,
     checks,
+    digits,
     folder,
     fruits,
     outside,
@@ -18,6 +19,7 @@ from eqssl_jax.data import (
     pipeline,
     proteins,
     shapes,
+    solids,
 )
 from eqssl_jax.data.base import Dataset, Source, Split
 
@@ -29,6 +31,7 @@ _STATISTICS = {
     "stl10": ((0.4406, 0.4273, 0.3858), (0.2312, 0.2265, 0.2237)),
     "imagenet2012": _IMAGENET,
     "imagenet100": _IMAGENET,
+    "digits": ((0.365,) * 3, (0.174,) * 3),  # whatever the seed
 }
 
 # A factor whose examples of one value are too alike to be in both train and validation.
@@ -55,9 +58,11 @@ _READERS = {
         "the folder of the tables and photographs of BCCD",
         ("task", "margin"),
     ),
+    "digits": Reader(digits.read_digits, "", ("train_size", "test_size")),
 }
 _RENDERED = {
     "shapes": ("train_size", "test_size", "out_of_range_size", "task", "outlines"),
+    "solids": ("poses", "views_each", "train_objects", "test_objects"),
     "proteins": ("points", "scale", "shortest", "test", "chains"),
 }
 # Built-in names; any other is one of TFDS.
@@ -84,7 +89,9 @@ def load(
 
     | name          | directory                             | options                         |
     |---------------|---------------------------------------|---------------------------------|
+    | "digits"      | none: drawn                           | of `digits.read_digits`         |
     | "shapes"      | none: rendered                        | of `shapes.load`                |
+    | "solids"      | none: rendered                        | of `solids.load`                |
     | "proteins"    | see `proteins.load`; none: generated  | of `proteins.load`              |
     | "arrays"      | an `.npz` file, see `arrays.read_npz` | none                            |
     | "folder"      | an ImageFolder or a `.zip` of one     | of `folder.read_folder`         |
@@ -107,15 +114,16 @@ def load(
       name: see the table.
       directory: see the table.
       size: bring images to size × size pixels (short side scaled bilinearly with antialiasing, then
-        the centre cut out); None keeps them, if they are all of one size. 32 for shapes by default.
+        the centre cut out); None keeps them, if they are all of one size. 32 for shapes and digits
+        by default.
       views: with size=None, the size that files which differ in size, or have more than 512 × 512
         pixels, are brought to; None refuses images that differ in size.
       fit: "center" as `size` says; "frame" keeps the whole of an image of TFDS, "folder" or
         "fruits360": its short side becomes `size`, its long side at most 3/2 of that (beyond, the
         middle is kept), and it lies in a frame, uint8 [size, 3 size / 2, 4] (`eqssl_jax.frame`).
         Transformations that begin with a crop take it out.
-      seed: which images "shapes" renders and which chains "proteins" generates; nothing else
-        depends on it.
+      seed: which images "shapes" and "digits" draw and which chains "proteins" generates; nothing
+        else depends on it.
       validation: fraction of the training images held out; every class must keep two.
       on_device: True keeps the images on the device as uint8, False reads them batch by batch on
         the host, "auto" keeps them on the device up to 2 GiB. "shapes" and "proteins" are always on
@@ -164,14 +172,16 @@ def _rendered(
     limit: int | None,
     options: dict[str, Any],
 ) -> Dataset:
-    """Shapes and proteins, which always live on the device."""
-    if name == "shapes":
+    """Shapes, solids and proteins, which always live on the device."""
+    if name in ("shapes", "solids"):
+        more = "train_size and test_size" if name == "shapes" else "train_objects and test_objects"
         if directory is not None or limit is not None:
             raise ValueError(
-                f"shapes are rendered: they take no directory (found {directory}), and train_size "
-                f"and test_size instead of limit (found {limit})."
+                f"{name} are rendered: they take no directory (found {directory}), and {more} "
+                f"instead of limit (found {limit})."
             )
-        return shapes.load(size=size, seed=seed, validation=validation, **options)
+        rendered = shapes.load if name == "shapes" else solids.load
+        return rendered(size=size, seed=seed, validation=validation, **options)
     if size is not None or limit is not None:
         raise ValueError(
             f"proteins are point clouds: they take no size (found {size}) and no limit (found "
@@ -212,7 +222,8 @@ def read(
     reading |= {"framed": True} if fit == "frame" else {}
     if reader is not None:
         checks.options(name, options, reader.options)
-        return reader.read(Path(str(directory)), **reading, **options)
+        reading |= {} if where else {"seed": seed}
+        return reader.read(Path(directory) if directory else None, **reading, **options)
     checks.options(name, options, _TFDS)
     # tensorflow_datasets takes a second to import, and most runs do not need it.
     from eqssl_jax.data import tfds
@@ -256,6 +267,8 @@ def finish(*, name: str, source: Source, validation: float, on_device: str | boo
     if name == "fruits360":
         splits, note = fruits.hold_out_arcs(source.splits, validation)
         notes = "; ".join(text for text in (notes, note) if text)
+    elif name == "digits":
+        splits = digits.hold_out(source.splits, validation)
     else:
         splits = partition.with_validation(source.splits, validation, _TOGETHER.get(name))
     checks.trainable(name, splits["train"], classes)

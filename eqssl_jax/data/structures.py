@@ -28,14 +28,14 @@ def read_folder(root: Path, *, corrupt: str = "error") -> tuple[list[Chain], Cou
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ImportError: without gemmi, with how to install it.
-      ValueError: (corrupt="error") naming a file that cannot be read, has no Cα atom, or an atom
-        without finite coordinates; with corrupt="skip" such files are counted, and it is an error
-        if none is left.
+      ValueError: without gemmi, with how to install it; (corrupt="error") naming a file that cannot
+        be read, has no Cα atom, or an atom without finite coordinates; with corrupt="skip" such
+        files are counted, and it is an error if none is left.
     """
     listing = list_files(root, SUFFIXES + tuple(f"{end}.gz" for end in SUFFIXES), EXPECTED)
     if not listing.files:
         raise FileNotFoundError(f"There is no structure in {root}: expected {EXPECTED}.")
+    _gemmi()  # without it every file would count as one that cannot be read
     chains: list[Chain] = []
     skipped = 0
     for parts, name in listing.files.items():
@@ -134,7 +134,8 @@ def _gemmi() -> Any:
     try:
         import gemmi
     except ImportError as error:
-        raise ImportError(
-            "Reading PDB and mmCIF files needs gemmi: pip install 'eqssl_jax[proteins]'."
-        ) from error
+        raise ValueError(
+            f"PDB and mmCIF files are read by gemmi, which cannot be imported ({error}): "
+            f"pip install 'eqssl_jax[proteins]', or give the atoms as an .npz."
+        ) from None
     return gemmi

@@ -81,9 +81,22 @@ def read_tfds(
     return Source(splits, classes, notes, left_out, sizes)
 
 
-def _builder(name: str, directory: str | Path | None) -> Any:
-    import tensorflow_datasets as tfds
+def _library(name: str) -> Any:
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        from eqssl_jax.data.sources import NAMES
 
+        raise ValueError(
+            f"config.data.name is {name!r}, which is none of {', '.join(NAMES)} and so would be a "
+            f"set of TensorFlow Datasets, which cannot be imported ({error}): pip install "
+            f"'eqssl_jax[tfds]'; TensorFlow itself is not needed to read a prepared set."
+        ) from None
+    return tensorflow_datasets
+
+
+def _builder(name: str, directory: str | Path | None) -> Any:
+    tfds = _library(name)
     data_dir = None if directory is None else str(directory)
     where = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     advice = (

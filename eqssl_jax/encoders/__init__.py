@@ -2,7 +2,7 @@
 
 from eqssl_jax.encoders.heads import Head, mlp
 from eqssl_jax.encoders.naming import to_torch_names
-from eqssl_jax.encoders.network import Network, build
+from eqssl_jax.encoders.network import Network, build, showing
 from eqssl_jax.encoders.pretrained import from_weights, start_from
 from eqssl_jax.encoders.vit import ViTSettings
 from eqssl_jax.encoders.weight_files import read_weights
@@ -15,6 +15,7 @@ __all__ = [
     "from_weights",
     "mlp",
     "read_weights",
+    "showing",
     "start_from",
     "to_torch_names",
 ]

@@ -1,5 +1,6 @@
 """Encoder and projector as a pair of pure functions: all the rest of the library sees of flax."""
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -159,6 +160,29 @@ def build(
         mean=mean,
         std=std,
     )
+
+
+@functools.lru_cache(maxsize=8)  # equal networks are the same functions
+def showing(network: Network, show: Callable[[Array], Float[Array, "m h w c"]]) -> Network:
+    """The network of examples that are no images, [M, S]: it has them rendered and looks at that.
+
+    Images are taken as they are, so that a network trained on scenes encodes pictures too.
+    """
+
+    def images(examples: Array) -> Array:
+        return examples if examples.ndim > 2 else jax.lax.stop_gradient(show(examples))
+
+    def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
+        one = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        return network.init(key, jax.eval_shape(images, one).shape[1:])
+
+    def apply(params: PyTree, stats: PyTree, examples: Array, **options: Any) -> Any:
+        return network.apply(params, stats, images(examples), **options)
+
+    def inner(params: PyTree, stats: PyTree, examples: Array) -> Any:
+        return network.layers(params, stats, images(examples))
+
+    return Network(init, apply, inner, network.stochastic)
 
 
 def _encoder(

@@ -219,6 +219,7 @@ def _write(
     if arrays.cosines:
         figures.cosine_histograms(arrays.cosines, place / "0_cosines.png")
     pictures.draw_spectra(arrays, place, 0)
+    pictures.draw_cards(arrays, place, 0)
     seen: Any = SimpleNamespace(dataset=dataset, recipe=transform)
     if len(arrays.queries):
         pictures.draw_neighbours(seen, arrays, place / "0_neighbours.png")

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
+from eqssl_jax.data.base import Split
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
@@ -22,6 +24,7 @@ from eqssl_jax.training.mesh import local
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.workdir import write_json
+from eqssl_jax.transforms.base import Transform
 
 Result = dict[str, Any]
 LISTINGS = 10  # looks for a checkpoint while training removes them
@@ -123,8 +126,7 @@ def restored(run: Setup, workdir: Path, wanted: int | str) -> TrainState:
     for _ in range(LISTINGS):
         try:
             with opened(workdir) as manager:
-                step = kept.find_step(manager, wanted)
-                return checkpoint.restore(manager, like, step)
+                return kept.restore(manager, like, wanted)
         except FileNotFoundError as error:
             if wanted not in ("latest", "best") or not kept.kept_steps(workdir):
                 raise
@@ -171,7 +173,8 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
     folder, step, arrays = measured.path.parent, measured.result["step"], measured.arrays
     try:
         splits = run.dataset.splits
-        shown = retrieved_pictures(arrays, splits[arrays.split], splits["train"], run.recipe)
+        found = (arrays, splits[arrays.split], splits["train"], run.recipe)
+        shown = {} if run.dataset.show else retrieved_pictures(*found)
         write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown)
         pictures.draw_all(run, workdir, folder, step, arrays)
     except Exception as error:  # of matplotlib, NumPy or the disk
@@ -201,10 +204,17 @@ def _predicted(predict: Any, weights: Any, before: Any, after: Any, draws: Any) 
 
 def input_floor(run: Setup) -> dict[str, measures.Encode]:
     """The inputs as features, by the name of this floor."""
-    shape, dimension = run.dataset.image_shape, run.dimension()
+    shape, dimension, show = run.dataset.shown_shape, run.dimension(), run.dataset.show
     if run.dataset.clouds:
         return {"coordinates": measures.coordinate_encoder(shape[0], dimension=dimension)}
-    return {"pixels": measures.pixel_encoder(shape, dimension=dimension)}
+    pixels = measures.pixel_encoder(shape, dimension=dimension)
+    return {"pixels": pixels if show is None else Partial(_of_shown(show), pixels)}
+
+
+@functools.cache
+def _of_shown(show: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """An encoder of what examples show; the same function for the same `show`."""
+    return lambda encode, examples: encode(show(examples))
 
 
 def evaluate(
@@ -235,7 +245,16 @@ def evaluate(
         cards=cards,
         layers=layers,
         probe_transform=views,
+        probe_split=_whole_images(run, views),
     )
+
+
+def _whole_images(run: Setup, views: Transform) -> Split | None:
+    """The training images as they are stored, if `views` crops from them what encoders take."""
+    stored = tuple(run.stored.image_shape)
+    if stored == tuple(run.dataset.image_shape) or next(iter(views.identity), "") != "crop":
+        return None
+    return run.stored.splits.get("train")
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from eqssl_jax import figures, views
 from eqssl_jax.measures import Arrays
+from eqssl_jax.names import resolve
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.setup import Setup
 
@@ -35,10 +36,22 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
     else:
         draw_ladders(run, folder / f"{step}_ladders.png")
     draw_spectra(arrays, folder, step)
+    draw_cards(arrays, folder, step)
     for encoder, found in arrays.steering.items():
         if found and encoder in ("trained", "random"):
             name = "steering" if encoder == "trained" else f"steering_{encoder}"
             figures.steering(found, folder / f"{step}_{name}.png")
+
+
+def draw_cards(arrays: Arrays, folder: Path, step: int) -> None:
+    """The figures of cards that have a function for it, named <step>_<card>.png.
+
+    Raises:
+      ValueError: for a name that does not lead to a function.
+    """
+    for name, (figure, by_encoder) in arrays.figures.items():
+        draw = resolve(figure, "figure", {}, setting=f"figure of the measure {name}")
+        draw(by_encoder, folder / f"{step}_{name}.png")
 
 
 def draw_ladders(run: Setup, path: Path) -> None:
@@ -53,7 +66,7 @@ def draw_ladders(run: Setup, path: Path) -> None:
         pattern = views.mix(views.fixed(RUNGS), **{part: ladder})
         key = jax.random.fold_in(jax.random.key(run.config.seed), i)
         draws = pattern.draw(key, run.recipe, len(images))
-        walked[part] = np.clip(views.render(run.recipe, draws.params, images), 0, 1)
+        walked[part] = shown(run, views.render(run.recipe, draws.params, images))
     figures.ladders(walked, magnitudes, path)
 
 
@@ -100,14 +113,14 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
         drawn = spec.pattern.draw(key, spec.transform, spec.images or batch).params
         first = jax.tree.map(lambda leaf: leaf[:, : len(images)], drawn)
         count = len(jax.tree.leaves(first)[0][0])
-        seen[name] = np.asarray(views.render(spec.transform, first, images[:count]))
-    shown = [_fit(np.asarray(images), next(iter(seen.values())).shape[2:])]
+        seen[name] = shown(run, views.render(spec.transform, first, images[:count]))
+    rows = [_fit(shown(run, images), next(iter(seen.values())).shape[2:])]
     titles = ["original"]
     for name, rendered in seen.items():
-        shown += list(rendered)
+        rows += list(rendered)
         titles += [name] * len(rendered)
-    least = min(len(row) for row in shown)  # a set may be of few images
-    return np.clip(np.stack([row[:least] for row in shown]), 0, 1), titles
+    least = min(len(row) for row in rows)  # a set may be of few images
+    return np.stack([row[:least] for row in rows]), titles
 
 
 def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
@@ -118,12 +131,12 @@ def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
     bank = run.dataset.splits["train"]
 
     def pictures(indices: Any) -> np.ndarray:
-        found = np.asarray(read(bank, indices[:SHOWN].reshape(-1)))
+        found = shown(run, read(bank, indices[:SHOWN].reshape(-1)))
         return found.reshape(*indices[:SHOWN].shape, *found.shape[1:])
 
     figures.neighbours(
-        np.asarray(images),
-        np.clip(np.asarray(changed), 0, 1),
+        shown(run, images),
+        shown(run, changed),
         {"": pictures(arrays.before["trained"])},
         {"": pictures(arrays.after["trained"])},
         path,
@@ -135,6 +148,16 @@ def read(split: Any, indices: np.ndarray) -> jax.Array:
     """Float images of some examples, resident or streamed."""
     inputs = np.asarray(indices, np.int32)
     return split.read(split.pool, inputs if split.load is None else split.load(inputs))
+
+
+def shown(run: Setup, examples: Any) -> np.ndarray:
+    """What examples [..., N, example] look like, in [0, 1]."""
+    examples, own = np.asarray(examples), len(run.dataset.image_shape)
+    if run.dataset.show is not None:
+        outer = examples.shape[:-own]
+        flat = run.dataset.show(jax.numpy.asarray(examples.reshape(-1, *examples.shape[-own:])))
+        examples = np.asarray(flat).reshape(*outer, *flat.shape[1:])
+    return np.asarray(np.clip(examples, 0, 1))
 
 
 def _fit(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

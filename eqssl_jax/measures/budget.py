@@ -5,8 +5,7 @@ from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eqssl_jax.measures.cards import Card
-from eqssl_jax.measures.catalogue import built_in
+from eqssl_jax.measures.cards import Card, built_in
 from eqssl_jax.settings import Setting, check, defaults, shown, whole, wholes
 
 Settings = Any  # a named tuple of all settings of some cards

@@ -1,8 +1,9 @@
 """What a measurement is: a card that says all there is to know about it.
 
-A card is a module-level `CARD` in a file of a topic's folder (`measures/<topic>/<name>.py`), or any
-`module:attribute` outside the package, named in `config.evaluation.measures`. The suite, tables,
-pages and notes read the cards; nothing else has to be edited:
+A card is a module-level `CARD` (several are `CARDS`) in a file of a topic's folder
+(`measures/<topic>/<name>.py`), or any `module:attribute` outside the package, named in
+`config.evaluation.measures`. The suite, tables, pages and notes read the cards; nothing else has to
+be edited:
 
     def overlap(seen):  # my_parts.py
         before, after = seen.embeddings("test"), seen.under_draw(0)
@@ -11,11 +12,17 @@ pages and notes read the cards; nothing else has to be edited:
     CARD = Card("topk_overlap", overlap, (Output("topk_overlap", "Top-k overlap", HIGHER, ".1%"),))
 """
 
-from collections.abc import Callable, Mapping
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Array
 
+from eqssl_jax import measures
+from eqssl_jax.names import resolve
 from eqssl_jax.settings import Setting
 
 HIGHER, LOWER = "higher", "lower"
@@ -72,12 +79,6 @@ class Output(NamedTuple):
     headline: bool = False
 
 
-def free_of_charge(conditions: Any) -> int:
-    """The cost of what reads features that are there already."""
-    del conditions
-    return 0
-
-
 class Card(NamedTuple):
     """A measurement of encoders.
 
@@ -91,11 +92,11 @@ class Card(NamedTuple):
       needs: what of `subjects.NEEDS` the data and the encoder must have.
       settings: its budgets, a schema; the names are those of `config.evaluation.options`.
       quick: what the preset "quick" makes of them.
-      cost: `cost(conditions)`, how many images each encoder has to encode for it alone.
       check: `check(conditions)` refuses what cannot be measured before anything is encoded, and may
         give settings that follow from the data or the transformation, by name.
       absent: names under which a reason for the whole card is filed; all outputs by default.
-      figure: `module:function` called as `function(arrays, path)`, arrays by name and encoder.
+      figure: `module:function` that draws <step>_<name of the card>.png beside the numbers; called
+        as `function(arrays, path)`, with what `Measured.arrays` held by encoder.
       rank: cards of a topic stand in tables in the order of rank, then of name.
       source: who proposed it.
     """
@@ -107,7 +108,6 @@ class Card(NamedTuple):
     needs: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = {}
     quick: Mapping[str, Any] = {}
-    cost: Callable[[Any], int] = free_of_charge
     check: Callable[[Any], Mapping[str, Any] | None] | None = None
     absent: tuple[str, ...] = ()
     figure: str = ""
@@ -134,3 +134,97 @@ def over_draws(values: Any) -> Number:
         raise ValueError("not defined for embeddings that no augmentation moves")
     sd = float(np.std(finite, ddof=1)) if len(finite) > 1 else None
     return Number(float(finite.mean()), sd, len(finite))
+
+
+class TooFew(ValueError):
+    """A split is too small, or too uniform, for a measure: an evaluation leaves that one out."""
+
+
+def check_finite(**arrays: Array | np.ndarray) -> None:
+    """Refuse features or embeddings that hold NaN or infinite values.
+
+    Args:
+      arrays: by the name under which the error speaks of them; rows are examples.
+
+    Raises:
+      ValueError: naming the array, how many of its rows are affected, and the first of them.
+
+    >>> check_finite(bank=np.array([[0.0], [np.nan]]))
+    Traceback (most recent call last):
+      ...
+    ValueError: bank holds NaN or infinite values in 1 of 2 rows, the first of them row 1: the \
+encoder diverged, or its input was not finite. Take an earlier checkpoint, or drop these rows.
+    """
+    for name, values in arrays.items():
+        array = np.asarray(values)
+        bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1) if array.ndim else None
+        if bad is not None and bad.any():
+            raise ValueError(
+                f"{name} holds NaN or infinite values in {int(bad.sum())} of {len(bad)} rows, the "
+                f"first of them row {int(bad.argmax())}: the encoder diverged, or its input was "
+                f"not finite. Take an earlier checkpoint, or drop these rows."
+            )
+
+
+# The order of topics in tables; those that are not named here follow by name.
+TOPICS = ("classes", "rotation", "clouds", "regression", "retrieval", "order", "steering")
+
+
+@functools.cache
+def built_in() -> tuple[Card, ...]:
+    """The `CARD`, or the `CARDS`, of every module of every topic, in the order of tables."""
+    placed = []
+    for topic in pkgutil.iter_modules(measures.__path__):
+        if not topic.ispkg:
+            continue
+        place = TOPICS.index(topic.name) if topic.name in TOPICS else len(TOPICS)
+        package = importlib.import_module(f"{measures.__name__}.{topic.name}")
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            file = importlib.import_module(module.name)
+            for card in (*getattr(file, "CARDS", ()), getattr(file, "CARD", None)):
+                if isinstance(card, Card):
+                    placed.append(((place, topic.name, card.rank, card.name), card))
+    return tuple(card for _, card in sorted(placed, key=lambda pair: pair[0]))
+
+
+def cards(outside: Sequence[str] = (), *, setting: str = "config.evaluation.measures") -> tuple[
+    Card, ...
+]:  # fmt: skip
+    """The cards of this package and those named `module:attribute`.
+
+    Raises:
+      ValueError: for a name that does not lead to a card, or a card whose name or outputs are those
+        of another.
+    """
+    found = list(built_in())
+    for name in outside:
+        card: Any = resolve(name, "measure", {}, setting=setting)
+        if not isinstance(card, Card) or not callable(card.measure) or not card.outputs:
+            raise ValueError(
+                f"{setting} names {name!r}, which is {type(card).__name__}: it must be an "
+                f"eqssl_jax.measures.Card with a function and at least one Output."
+            )
+        taken = {output.name for other in found for output in other.outputs}
+        twice = sorted(taken & {output.name for output in card.outputs})
+        if twice or card.name in {other.name for other in found}:
+            raise ValueError(
+                f"{setting} names {name!r}, whose card {card.name!r} has a name or outputs "
+                f"{twice} that are taken: give them others."
+            )
+        found.append(card)
+    return tuple(found)
+
+
+def outputs(chosen: Sequence[Card] | None = None) -> tuple[Output, ...]:
+    """The outputs of cards (of the package by default), in the order of tables."""
+    return tuple(output for card in chosen or built_in() for output in card.outputs)
+
+
+def output_of(card: Card, name: str) -> Output | None:
+    """The output that a number belongs to; of families the one with the longest name that fits."""
+    fitting = [
+        output
+        for output in card.outputs
+        if name == output.name or (output.family and name.startswith(f"{output.name}_"))
+    ]
+    return max(fitting, key=lambda output: len(output.name), default=None)

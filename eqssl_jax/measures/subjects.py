@@ -42,10 +42,11 @@ class Conditions:
         settings: Settings,
         *,
         probe_transform: Transform | None = None,
+        probe_split: Split | None = None,
     ):
         self.subjects, self.dataset, self.transform, self.key = subjects, dataset, transform, key
         self.settings = settings
-        self.probe_transform = probe_transform or transform
+        self.probe_transform, self.probe_split = probe_transform or transform, probe_split
         # Without a test split, validation stands in for all that needs no choice.
         self.held_out = "test" if "test" in dataset.splits else "validation"
         self._kept: dict[Any, Any] = {}

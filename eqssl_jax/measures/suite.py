@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from eqssl_jax.data.base import Dataset
+from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.measures.budget import Settings
 from eqssl_jax.measures.budget import settings as preset
-from eqssl_jax.measures.cards import Card, Measured, Number
-from eqssl_jax.measures.catalogue import built_in, output_of
+from eqssl_jax.measures.cards import Card, Measured, Number, built_in, output_of
 from eqssl_jax.measures.features import Encode, EncoderFault, Layers
 from eqssl_jax.measures.order.ladder_order import Spectrum
 from eqssl_jax.measures.rotation.augmented import RotationStudy
@@ -39,7 +38,8 @@ class Arrays(NamedTuple):
       steering: `steering.plain` of each part; empty when it was left out.
       trajectories: of point clouds, see `trajectories.planar`: curves of N clouds around 3 axes in
         S steps, [N, 3, S, 2]; empty for images.
-      others: what cards with a figure of their own gave: arrays by name, by card, then by encoder.
+      figures: of cards that draw a figure, by name of the card: where its function is, and what the
+        card gave, arrays by name by encoder.
     """
 
     cosines: Mapping[str, Float[np.ndarray, "a n"]]
@@ -52,7 +52,7 @@ class Arrays(NamedTuple):
     study: Mapping[str, RotationStudy] = {}
     steering: Mapping[str, Mapping[str, Any]] = {}
     trajectories: Mapping[str, Float[np.ndarray, "n 3 s 2"]] = {}
-    others: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
+    figures: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {}
 
 
 def evaluate(
@@ -65,6 +65,7 @@ def evaluate(
     cards: Sequence[Card] | None = None,
     layers: Mapping[str, Layers] = {},
     probe_transform: Transform | None = None,
+    probe_split: Split | None = None,
 ) -> tuple[dict[str, Any], Arrays]:
     """Measure encoders beside their floors on one data set; equal keys mean equal augmentations.
 
@@ -81,6 +82,8 @@ def evaluate(
         have the layers "features" and "embedding".
       probe_transform: the augmentation of CARE's probe, where the views that InfoNCE compares are
         of another recipe than `transform`; `transform` by default.
+      probe_split: the training images that it augments, if not those of the dataset: larger ones,
+        which `probe_transform` brings to the size that encoders take.
 
     Returns:
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
@@ -97,7 +100,12 @@ def evaluate(
     columns = {"": {name: name for name in encoders}}
     arguments = encoders, columns, dataset, transform, key
     return evaluate_each(
-        *arguments, settings=settings, cards=cards, layers=layers, probe_transform=probe_transform
+        *arguments,
+        settings=settings,
+        cards=cards,
+        layers=layers,
+        probe_transform=probe_transform,
+        probe_split=probe_split,
     )[""]
 
 
@@ -112,6 +120,7 @@ def evaluate_each(
     cards: Sequence[Card] | None = None,
     layers: Mapping[str, Layers] = {},
     probe_transform: Transform | None = None,
+    probe_split: Split | None = None,
 ) -> dict[str, tuple[dict[str, Any], Arrays]]:
     """Several results of `evaluate`, by name, whose views and floors are computed once.
 
@@ -134,6 +143,7 @@ def evaluate_each(
         key,
         preset(cards=chosen) if settings is None else settings,
         probe_transform=probe_transform,
+        probe_split=probe_split,
     )
     for card in chosen:
         if card.check is not None:
@@ -290,6 +300,13 @@ def _arrays(measured: Measurements, cards: Sequence[Card], conditions: Condition
             if card in by_card and name in by_card[card].arrays
         }
 
+    def arrays_of(card: str) -> dict[str, Mapping[str, Any]]:
+        return {
+            encoder: by_card[card].arrays
+            for encoder, by_card in measured.items()
+            if card in by_card and by_card[card].arrays
+        }
+
     hues, queries = by_encoder("neighbours", "hue"), by_encoder("neighbours", "queries")
     studies = {encoder: _study(by_card) for encoder, by_card in measured.items()}
     return Arrays(
@@ -308,10 +325,9 @@ def _arrays(measured: Measurements, cards: Sequence[Card], conditions: Condition
         },
         by_encoder("trajectories", "trajectories"),
         {
-            card.name: {e: by_card[card.name].arrays for e, by_card in measured.items()
-                        if card.name in by_card and by_card[card.name].arrays}
+            card.name: (card.figure, kept)
             for card in cards
-            if card.figure
+            if card.figure and (kept := arrays_of(card.name))
         },
     )  # fmt: skip
 

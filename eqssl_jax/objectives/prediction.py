@@ -8,14 +8,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from eqssl_jax.rotations import conjugate, quaternion_from_vector, quaternion_product
+
 # Parameters that return to their start, by name: radians in one unit of them.
 CYCLES: Mapping[str, float] = {"hue": 2 * pi, "angle": 1.0}
+ROTATION = "rotation"  # a rotation vector in radians, [..., 3]
 
 
 def parameter_differences(params: Mapping[str, Any]) -> Float[Array, "n k"]:
     """How the draws of two views differ, as numbers to regress; [N, K], columns by sorted name.
 
-    A cyclic parameter (`hue`, `angle`) gives (cos Δ, sin Δ) of the difference of phase; a bool
+    A cyclic parameter (`hue`, `angle`) gives (cos Δ, sin Δ) of the difference of phase; a rotation
+    vector (`rotation`) the unit quaternion (x, y, z, w) of R₂R₁ᵀ, of the sign with w ≥ 0; a bool
     gives 1 where the views differ and 0 where not; any other number gives its difference; integers
     (the order of a jitter) give nothing.
 
@@ -38,10 +42,13 @@ def parameter_differences(params: Mapping[str, Any]) -> Float[Array, "n k"]:
         if leaf.shape[0] != 2:
             raise ValueError(f"Differences are of two views, found draws of shape {leaf.shape}.")
         first, second = leaf.reshape(2, leaf.shape[1], -1)
-        if leaf.dtype == bool:
+        name = str(getattr(path[-1], "key", ""))
+        if name == ROTATION:
+            columns.append(relative_rotation(first, second))
+        elif leaf.dtype == bool:
             columns.append((first != second).astype(jnp.float32))
         elif jnp.issubdtype(leaf.dtype, jnp.floating):
-            name, change = str(getattr(path[-1], "key", "")), second - first
+            change = second - first
             phase = CYCLES.get(name, 0.0) * change
             columns += [jnp.cos(phase), jnp.sin(phase)] if name in CYCLES else [change]
     if not columns:
@@ -49,11 +56,28 @@ def parameter_differences(params: Mapping[str, Any]) -> Float[Array, "n k"]:
     return jnp.concatenate(columns, axis=1)
 
 
+def relative_rotation(
+    first: Float[Array, "n 3"], second: Float[Array, "n 3"]
+) -> Float[Array, "n 4"]:
+    """R₂R₁ᵀ of rotation vectors as a unit quaternion (x, y, z, w) with w ≥ 0.
+
+    Of draws that turn from the left, x ↦ exp(r) x, it is what brings the first view to the second,
+    whatever pose they started from.
+    """
+    one, two = quaternion_from_vector(first), quaternion_from_vector(second)
+    return _positive(quaternion_product(two, conjugate(one)))
+
+
+def _positive(q: Float[Array, "*n 4"]) -> Float[Array, "*n 4"]:
+    """Of q and −q, which are one rotation, that with w ≥ 0."""
+    return jnp.where(q[..., 3:] < 0, -q, q)
+
+
 def parameter_vector(params: Mapping[str, Any]) -> Float[Array, "v n k"]:
     """All numbers of each draw as one vector, columns by sorted name.
 
-    A cyclic parameter (`hue`, `angle`) gives (cos, sin) of its phase, any other its value; bools
-    are 0 or 1.
+    A cyclic parameter (`hue`, `angle`) gives (cos, sin) of its phase, a rotation vector
+    (`rotation`) its unit quaternion with w ≥ 0, any other its value; bools are 0 or 1.
 
     Args:
       params: draws of one or more transformations, leaves [V, N, ...].
@@ -74,6 +98,8 @@ def parameter_vector(params: Mapping[str, Any]) -> Float[Array, "v n k"]:
         if name in CYCLES:
             phase = CYCLES[name] * numbers
             columns += [jnp.cos(phase), jnp.sin(phase)]
+        elif name == ROTATION:
+            columns.append(_positive(quaternion_from_vector(numbers)))
         else:
             columns.append(numbers)
     return jnp.concatenate(columns, axis=-1)

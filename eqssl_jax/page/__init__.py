@@ -2,8 +2,3 @@
 
 from eqssl_jax.page.page import html_page
 from eqssl_jax.page.runs import Run
-
-__all__ = [
-    "Run",
-    "html_page",
-]

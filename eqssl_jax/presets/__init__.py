@@ -100,7 +100,7 @@ def contrastive(dataset: str, values: str = "paper") -> ConfigDict:
     config = base()
     config.data.name = dataset
     config.objectives = objectives(simclr={})
-    parts = ("rotate", "crop", "jitter") if dataset == "shapes" else (
+    parts = ("rotate", "crop", "jitter") if dataset in ("shapes", "digits") else (
         "crop", "flip", "jitter", "gray", "blur")  # fmt: skip
     set_roles(config, parts)
     _set(config, CIFAR10)

@@ -8,6 +8,10 @@ from eqssl_jax import methods
 from eqssl_jax.config import base
 from eqssl_jax.presets.numbers import (
     COLOURS,
+    DIGITS_OPTIMIZER,
+    DIGITS_SIZES,
+    DIGITS_TRAIN,
+    DIGITS_VIEWS,
     FACTORED,
     FACTORS_VIEWS,
     PROTEIN_METHODS,
@@ -43,6 +47,15 @@ def factored(dataset: str) -> ConfigDict:
     if dataset == "shapes":
         config.data.options = ConfigDict({**SHAPES_SIZES, "task": "outline", "outlines": 10})
         config.recipe.options.hue = 0.5  # any hue: what invariance must forget
+    elif dataset == "digits":
+        config.model.encoder = "conv_tiny"
+        config.data.options = ConfigDict(DIGITS_SIZES)
+        config.recipe.options.update(
+            {**{k: DIGITS_VIEWS[k] for k in ("max_angle", "scale")}, "hue": 0.5}
+        )
+        config.objectives.info_nce.temperature = 0.2
+        config.train.update(DIGITS_TRAIN)
+        config.optimizer.update(DIGITS_OPTIMIZER)
     elif dataset == "cifar10":
         config.recipe.options.flip = 0.5
     elif dataset == "cub200":

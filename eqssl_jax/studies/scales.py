@@ -16,6 +16,7 @@ from eqssl_jax import presets
 from eqssl_jax.studies.base import DataChoice
 
 SCALES = ("paper", "small", "smoke")
+DRAWN = ("shapes", "digits")  # data without files
 Change: TypeAlias = Callable[[ConfigDict], ConfigDict]
 
 
@@ -88,7 +89,7 @@ def check(scale: str) -> None:
 
 
 def parse_data(text: str) -> DataChoice:
-    """What `--data` says: "shapes", an .npz file, a folder or .zip of images, or a TFDS name.
+    """What `--data` says: digits, shapes, an .npz file, a folder or .zip of images, or a TFDS name.
 
     >>> parse_data("shapes"), parse_data("cifar10").name, parse_data("").name
     (DataChoice(name='shapes', directory=''), 'cifar10', '')
@@ -96,7 +97,7 @@ def parse_data(text: str) -> DataChoice:
     Raises:
       FileNotFoundError: for a path that is not there, with what it may be.
     """
-    if not text or text == "shapes":
+    if text in ("", *DRAWN):
         return DataChoice(text)
     path = Path(text)
     if path.suffix in (".npz", ".zip") or path.is_dir() or len(path.parts) > 1:
@@ -137,7 +138,7 @@ def config(
     if scale == "smoke" and not data.name:
         data = DataChoice("shapes")
     known = dataset if dataset in presets.DATASETS else "folder"
-    start = known if scale == "paper" else "shapes" if data.name == "shapes" else "arrays"
+    start = known if scale == "paper" else data.name if data.name in DRAWN else "arrays"
     own = method(presets.contrastive(start))
     own.data.name = dataset
     if scale == "paper":
@@ -145,7 +146,7 @@ def config(
         if size:
             own.data.size = own.recipe.options.size = size
     else:
-        _shrink(own, SMALL if scale == "small" else SMOKE, scale)
+        _shrink(own, SMALL if scale == "small" else SMOKE, scale, start)
     if data.name:
         own.data.name, own.data.directory, own.data.split = *data, "train"
         own.data.fit = own.data.fit if data.name == "folder" else "center"
@@ -164,7 +165,7 @@ def keep_course(own: ConfigDict) -> None:
     own.evaluation.options.care_epochs = 0
 
 
-def _shrink(own: ConfigDict, budget: Budget, scale: str) -> None:
+def _shrink(own: ConfigDict, budget: Budget, scale: str, start: str) -> None:
     own.model.encoder, own.model.projector = budget.encoder, budget.projector
     own.model.stem = "imagenet"  # stride 4 from the start: five times faster than "cifar"
     own.model.projector_batch_norm = True
@@ -177,10 +178,11 @@ def _shrink(own: ConfigDict, budget: Budget, scale: str) -> None:
     own.knn.bank, own.knn.queries = 2_000, 500  # scored at every checkpoint
     optimizer.name, optimizer.learning_rate, optimizer.weight_decay = "adam", 2e-3, 1e-6
     optimizer.schedule, optimizer.warmup_epochs = "cosine", budget.warmup
-    if "max_angle" in own.recipe.options:  # shapes: any hue and any angle must be forgotten
+    if start == "shapes":  # any hue and any angle must be forgotten
         own.recipe.options.jitter = (0.4, 0.4, 0.4, 0.5)
         own.recipe.options.max_angle = math.pi
-    if scale == "smoke" and "max_angle" in own.recipe.options:
+    if scale == "smoke" and start in DRAWN:
         own.data.validation = 0.25
-        sizes = {"train_size": 256, "test_size": 64, "out_of_range_size": 32}
+        sizes = {"train_size": 256, "test_size": 64}
+        sizes |= {"out_of_range_size": 32} if start == "shapes" else {}
         own.data.options = ConfigDict(sizes)

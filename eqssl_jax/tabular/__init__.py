@@ -1,31 +1,7 @@
 """Numbers of runs as tables, beside their floors and published ones."""
 
 from eqssl_jax.tabular.advice import AdviceTable, advice_table
-from eqssl_jax.tabular.headlines import headlines
-from eqssl_jax.tabular.metrics import FLOORS, HEADLINES, METRICS, Metric, describe
+from eqssl_jax.tabular.metrics import FLOORS, HEADLINES, METRICS, Metric, describe, headlines
 from eqssl_jax.tabular.seeds import Spread, by_seed, merged, over_seeds
 from eqssl_jax.tabular.tables import Cell, Table, cell_of, comparison_table
 from eqssl_jax.tabular.writers import Sheet, as_csv, as_markdown, as_text
-
-__all__ = [
-    "FLOORS",
-    "HEADLINES",
-    "METRICS",
-    "AdviceTable",
-    "Cell",
-    "Metric",
-    "Sheet",
-    "Spread",
-    "Table",
-    "advice_table",
-    "as_csv",
-    "as_markdown",
-    "as_text",
-    "by_seed",
-    "cell_of",
-    "comparison_table",
-    "describe",
-    "headlines",
-    "merged",
-    "over_seeds",
-]

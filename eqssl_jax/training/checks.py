@@ -76,6 +76,15 @@ def check_inputs(config: ConfigDict, dataset: Dataset) -> None:
                 f"clouds: choose another, or config.data.name = 'proteins'."
             )
 
+    if is_outside(config.recipe.name):
+        return
+    if (dataset.show is not None) != (config.recipe.name == "solids"):
+        raise ValueError(
+            f"config.recipe.name is {config.recipe.name!r} and config.data.name is "
+            f"{dataset.name!r}: the recipe solids turns the scenes of the data set solids, and no "
+            f"other recipe does; use both or neither."
+        )
+
 
 def check_crops(dataset: Dataset, transforms: Mapping[str, Transform]) -> None:
     """Of whole images in frames, a crop comes first: nothing else knows where the picture ends.

@@ -138,10 +138,10 @@ def with_source_statistics(dataset: Dataset, config: ConfigDict) -> Dataset:
             f"{source}, and {workdir} has no {FILE}: give the --workdir of a run that has been "
             f"trained, perhaps with @best or @STEP, or a file of weights."
         )
-    if trained_on.channels != dataset.image_shape[-1] or trained_on.clouds != dataset.clouds:
+    if trained_on.channels != dataset.shown_shape[-1] or trained_on.clouds != dataset.clouds:
         raise ValueError(
             f"{source}, whose encoder takes inputs of shape {trained_on.input_shape}, but those of "
-            f"{dataset.name} have shape {tuple(dataset.image_shape)}: start from a run on inputs "
+            f"{dataset.name} have shape {tuple(dataset.shown_shape)}: start from a run on inputs "
             f"of that kind."
         )
     return dataset._replace(mean=trained_on.mean, std=trained_on.std)

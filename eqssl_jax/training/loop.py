@@ -97,12 +97,14 @@ def _tell(run: Setup, workdir: Path, start: int) -> None:
     before = planned_steps(workdir) if start else None
     if before is not None and before < run.steps:
         shorter = learning_rate(run.config.optimizer, run.steps_per_epoch, before)
-        print(
-            f"This run is extended from {before:,} to {run.steps:,} steps. What follows the length "
-            f"of a run is now that of the longer one: at step {start:,} the learning rate is "
-            f"{float(run.schedule(start)):.3g}, and was {float(shorter(start)):.3g}.",
-            flush=True,
-        )
+        was, now = f"{float(shorter(start)):.3g}", f"{float(run.schedule(start)):.3g}"
+        text = f"This run is extended from {before:,} to {run.steps:,} steps."
+        if was != now:
+            text += (
+                f" What follows the length of a run is now that of the longer one: at step "
+                f"{start:,} the learning rate is {now}, and was {was}."
+            )
+        print(text, flush=True)
     for note in run.notes if start < run.steps else ():
         print(note, flush=True)
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from eqssl_jax import views
 from eqssl_jax.data.description import describe
+from eqssl_jax.encoders import showing
 from eqssl_jax.methods import Role, build_recipe, find, resolve
 from eqssl_jax.training.checks import compared_groups
 from eqssl_jax.training.model import build_network
@@ -31,8 +32,8 @@ def plan(run: Setup) -> dict[str, str]:
         for part, tree in state.params["network"].items()
     }
     return {
-        **describe(run.dataset._replace(image_shape=run.stored_shape), run.dataset.image_shape),
-        "images": " × ".join(map(str, run.dataset.image_shape))
+        **describe(run.stored, run.dataset.shown_shape),
+        "images": " × ".join(map(str, run.dataset.shown_shape))
         + (", on the device" if run.split.load is None else ", streamed from the host"),
         **{f"role of {part}": _role(part, line, run) for part, line in roles.items()},
         **{f"view set {name}": text for name, text in sets.items()},
@@ -139,6 +140,8 @@ def step_flops(run: Setup, state: object) -> float | None:
     loop over images. Loops left over small filters (jitter, blur) make the count a lower bound.
     """
     network = build_network(run.config, run.dataset.mean, run.dataset.std, conv="xla")
+    if run.dataset.show is not None:
+        network = showing(network, run.dataset.show)
     counted = run._replace(network=network)
     lowered = _step(counted, jax.random.key(run.config.seed)).lower(
         state, run.split.pool, run.inputs_shape()

@@ -64,7 +64,7 @@ def provenance(dataset: Dataset, stored_shape: tuple[int, ...]) -> Provenance:
     """
     return Provenance(
         name=dataset.name,
-        input_shape=tuple(dataset.image_shape),
+        input_shape=tuple(dataset.shown_shape),
         stored_shape=tuple(stored_shape),
         mean=tuple(float(value) for value in dataset.mean),
         std=tuple(float(value) for value in dataset.std),
@@ -81,10 +81,10 @@ def with_statistics(dataset: Dataset, trained_on: Provenance | None) -> Dataset:
     """
     if trained_on is None:
         return dataset
-    if tuple(dataset.image_shape) != trained_on.input_shape:
+    if tuple(dataset.shown_shape) != trained_on.input_shape:
         raise ValueError(
             f"The network was trained on inputs of shape {trained_on.input_shape}, but those of "
-            f"{dataset.name} now have shape {tuple(dataset.image_shape)}: give images of that "
+            f"{dataset.name} now have shape {tuple(dataset.shown_shape)}: give images of that "
             f"shape, or train in another --workdir."
         )
     return dataset._replace(mean=trained_on.mean, std=trained_on.std)

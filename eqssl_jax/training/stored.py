@@ -73,7 +73,7 @@ def open_run(workdir: Path, step: int | str = "latest") -> StoredRun:
     like = _abstract_state(config, network, trained_on)
     manager = checkpoint.open_checkpoints(workdir, read_only=True)
     try:
-        state = checkpoint.restore(manager, like, kept.find_step(manager, step))
+        state = kept.restore(manager, like, step)
     finally:
         manager.close()
     return StoredRun(config, network, state, trained_on)

@@ -1,5 +1,11 @@
 """What can happen to an input: transformations whose randomness is data, and lists of them."""
 
+from eqssl_jax.rotations import (
+    matrix_from_quaternion,
+    quaternion_from_euler,
+    quaternion_product,
+    relative_quaternion,
+)
 from eqssl_jax.transforms import recipes
 from eqssl_jax.transforms.base import Params, Transform, chain, maybe
 from eqssl_jax.transforms.color import (
@@ -18,14 +24,7 @@ from eqssl_jax.transforms.geometry import (
     random_resized_crop,
     rotate,
 )
-from eqssl_jax.transforms.rotation3d import (
-    matrix_from_quaternion,
-    quaternion_from_euler,
-    quaternion_product,
-    relative_quaternion,
-    rotate3d,
-    rotate_cloud,
-)
+from eqssl_jax.transforms.rotation3d import rotate3d, rotate_cloud
 
 __all__ = [
     "Params",

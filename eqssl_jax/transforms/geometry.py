@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from eqssl_jax import scene
 from eqssl_jax.frame import is_frame
 from eqssl_jax.settings import accept, number
 from eqssl_jax.transforms import checks, frames
@@ -244,13 +245,16 @@ def _bilinear(
 def quarter_turn() -> Transform:
     """Rotate a square image by 0, 1, 2 or 3 quarter turns counter-clockwise, as `np.rot90`.
 
-    A draw is `turns`, an integer that is uniform on 0 … 3; the identity is 0.
+    A draw is `turns`, an integer that is uniform on 0 … 3; the identity is 0. The picture of a
+    scene (`eqssl_jax.scene`) is rotated likewise.
 
     Raises:
       ValueError: (when applied) for an image that is not square.
     """
 
     def apply(params: Params, x: Float[Array, "s s c"]) -> Float[Array, "s s c"]:
+        if scene.is_scene(x.shape):  # turned when it is shown
+            return x.at[scene.QUARTERS].set((x[scene.QUARTERS] + params["turns"]) % 4)
         if x.ndim != 3 or x.shape[0] != x.shape[1]:
             raise ValueError(f"quarter_turn() takes one square image [S, S, C], found {x.shape}.")
         turns = jnp.asarray(params["turns"])

@@ -6,7 +6,7 @@ No recipe normalises: the network does, so that training and evaluation cannot d
 from collections.abc import Callable, Mapping, Sequence
 from math import pi
 
-from eqssl_jax.settings import Setting, accept, also
+from eqssl_jax.settings import Setting, accept, also, flag
 from eqssl_jax.transforms import checks, color, filter
 from eqssl_jax.transforms.base import Transform, chain, maybe
 from eqssl_jax.transforms.color import color_jitter, grayscale
@@ -18,6 +18,7 @@ from eqssl_jax.transforms.geometry import (
     rotate,
 )
 from eqssl_jax.transforms.rotation3d import rotate_cloud
+from eqssl_jax.transforms.scenes import solids
 
 STRENGTHS = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
 RATIO = (3 / 4, 4 / 3)
@@ -36,6 +37,9 @@ OPTIONS: Mapping[str, Setting] = {
     "contrast": checks.STRENGTH,
     "saturation": checks.STRENGTH,
     "hue": checks.HUE,
+    "full": flag(False, "uniform on SO(3) instead of three angles within max_angle"),
+    "floor": checks.HUE,
+    "light": checks.HUE,
     "gray": checks.PROBABILITY,
     "blur_kernel": checks.KERNEL,
     "blur_sigma": also(checks.SIGMA, (), "no blur, where a recipe can do without"),
@@ -240,6 +244,7 @@ RECIPES: Mapping[str, Callable[..., Transform]] = {
     "shapes": shapes,
     "factors": factors,
     "rotation3d": rotation3d,
+    "solids": solids,
 }
 
 

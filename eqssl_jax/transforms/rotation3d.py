@@ -1,4 +1,4 @@
-"""Rotations of R³: random turns of a point cloud, and quaternions that describe a pose."""
+"""Random turns of a point cloud in R³."""
 
 from math import pi
 
@@ -74,66 +74,3 @@ def rotate_cloud(max_angle: float = pi) -> Transform:
         return jnp.concatenate([turn.apply(params, x[:, :3]), x[:, 3:]], axis=1)
 
     return Transform(turn.sample, apply, turn.identity)
-
-
-Quaternion = Float[Array, "*n 4"]
-
-
-def quaternion_from_euler(angles: Float[Array, "*n 3"]) -> Quaternion:
-    """The unit quaternion (x, y, z, w) of turns about the fixed axes x, then y, then z (radians).
-
-    It is the product q_z q_y q_x as multiplied out, R = R_z R_y R_x, so w may be negative.
-    3DIEBench stores poses as such angles (Garrido et al. 2023, arXiv:2302.10283).
-
-    >>> import jax.numpy as jnp
-    >>> quaternion_from_euler(jnp.array([0.0, 0.0, pi])).round(3).tolist()
-    [0.0, 0.0, 1.0, -0.0]
-    """
-    half = angles / 2
-    sine, cosine, zero = jnp.sin(half), jnp.cos(half), jnp.zeros_like(half[..., 0])
-    turns = [
-        jnp.stack([sine[..., i] if j == i else zero for j in range(3)] + [cosine[..., i]], axis=-1)
-        for i in range(3)
-    ]
-    return quaternion_product(turns[2], quaternion_product(turns[1], turns[0]))
-
-
-def quaternion_product(p: Quaternion, q: Quaternion) -> Quaternion:
-    """The rotation q followed by p, quaternions (x, y, z, w)."""
-    vector, other, w, v = p[..., :3], q[..., :3], p[..., 3:], q[..., 3:]
-    scalar = w * v - jnp.sum(vector * other, axis=-1, keepdims=True)
-    return jnp.concatenate([w * other + v * vector + jnp.cross(vector, other), scalar], axis=-1)
-
-
-def relative_quaternion(
-    first: Quaternion, second: Quaternion, *, w_positive: bool = True
-) -> Quaternion:
-    """The rotation R₁⁻¹ R₂ from one pose to another, in the first pose's frame, (x, y, z, w).
-
-    q and −q are one rotation. As multiplied out, the sign depends on how a library inverts: SciPy
-    to 1.10 negates w, SciPy from 1.11 (and this function) x, y and z. A predictor that was trained
-    with one sign is wrong with the other, so the default is the sign for which w ≥ 0.
-
-    Args:
-      first, second: unit quaternions of the poses R₁ and R₂.
-      w_positive: False: leave the sign as multiplied out.
-
-    >>> import jax.numpy as jnp
-    >>> half_turn = jnp.array([0.0, 0.0, 1.0, 0.0])
-    >>> relative_quaternion(half_turn, half_turn).tolist()
-    [0.0, 0.0, 0.0, 1.0]
-    """
-    inverse = jnp.concatenate([-first[..., :3], first[..., 3:]], axis=-1)
-    change = quaternion_product(inverse, second)
-    return jnp.where(change[..., 3:] < 0, -change, change) if w_positive else change
-
-
-def matrix_from_quaternion(q: Quaternion) -> Float[Array, "*n 3 3"]:
-    """The rotation matrix of a unit quaternion (x, y, z, w), the same for q and −q."""
-    x, y, z, w = jnp.moveaxis(q, -1, 0)
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
-    )
-    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)

@@ -21,7 +21,7 @@ from eqssl_jax.measures.classes.linear_probe import (
 )
 from eqssl_jax.measures.features import Encode, Layers, extract
 from eqssl_jax.measures.promotion import lenient
-from eqssl_jax.measures.subjects import Conditions, Seen
+from eqssl_jax.measures.subjects import Seen
 from eqssl_jax.settings import choice, number, text, whole
 from eqssl_jax.transforms.base import Transform
 
@@ -43,6 +43,7 @@ def care_probe(
     seeds: Sequence[int] = (0, 1, 2),
     limit: int | None = None,
     test_limit: int | None = None,
+    augmented: Split | None = None,
 ) -> Probe:
     """Linear probe on augmented images: last step, no selection.
 
@@ -65,6 +66,8 @@ def care_probe(
         epoch is left out.
       seeds: of the classifiers' initialisation.
       limit, test_limit: fixed random subsets of the splits (None: all).
+      augmented: the same training images as they are stored, where those of `dataset` are already
+        cut to the size of the encoder: `transform` crops from the whole of them.
 
     Raises:
       ValueError: for an unknown optimizer, a split that is missing or unlabeled, no seeds,
@@ -78,6 +81,7 @@ def care_probe(
             f"care_probe() knows the optimizers {', '.join(_OPTIMIZERS)}, found {optimizer!r}."
         )
     train, test = (_labelled(dataset, name) for name in ("train", "test"))
+    train = augmented or train
     count = min(train.size, limit or train.size)
     if not len(seeds) or epochs < 1 or count < batch:
         raise ValueError(
@@ -203,13 +207,9 @@ def _measure(seen: Seen) -> Measured:
         seeds=budget.seeds,
         limit=budget.train_images,
         test_limit=budget.test_images,
+        augmented=seen.conditions.probe_split,
     )
     return probed(probe, "care_probe")
-
-
-def _cost(conditions: Conditions) -> int:
-    size = conditions.splits["train"].size if "train" in conditions.splits else 0
-    return conditions.settings.care_epochs * min(size, conditions.limit("train") or size)
 
 
 CARD = Card(
@@ -226,7 +226,6 @@ CARD = Card(
         "care_recipe": text("", "that augments its images; empty: that of the views"),
     },
     quick={"care_epochs": 0},
-    cost=_cost,
     rank=30,
     source="Gupta et al. 2024, arXiv:2306.13924",
 )

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from eqssl_jax.measures.cards import HIGHER, Card, Number, Output
-from eqssl_jax.measures.checks import TooFew, check_finite
+from eqssl_jax.measures.cards import HIGHER, Card, Number, Output, TooFew, check_finite
 from eqssl_jax.measures.subjects import Conditions, Seen
 from eqssl_jax.settings import number, whole
 

@@ -10,8 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from eqssl_jax.measures.cards import HIGHER, Card, Measured, Number, Output
-from eqssl_jax.measures.checks import TooFew, check_finite
+from eqssl_jax.measures.cards import HIGHER, Card, Measured, Number, Output, TooFew, check_finite
 from eqssl_jax.measures.classes.knn import most_frequent
 from eqssl_jax.measures.promotion import lenient
 from eqssl_jax.measures.subjects import Seen

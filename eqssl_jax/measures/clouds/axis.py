@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.cards import LOWER, Card, Number, Output
+from eqssl_jax.measures.cards import LOWER, Card, Number, Output, check_finite
 from eqssl_jax.measures.features import Encode, Layers, extract, read_batches, subset
 from eqssl_jax.measures.regression.factors import RIDGES, Rows, ridge
-from eqssl_jax.measures.subjects import Conditions, Seen
+from eqssl_jax.measures.subjects import Seen
 from eqssl_jax.settings import whole
 from eqssl_jax.transforms import rotate_cloud
 
@@ -62,7 +62,11 @@ def axis_error(axes: Float[np.ndarray, "n 3"], predicted: Float[np.ndarray, "n 3
 
     >>> axis_error(np.array([[0.0, 0, 1]]), np.array([[0.0, 0, -1]]))
     AxisError(error=array([0.]), degrees=array([0.]))
+
+    Raises:
+      ValueError: for values that are not finite.
     """
+    check_finite(axes=axes, predicted=predicted)
     cosine = np.clip(np.abs(np.sum(axes * predicted, axis=1)), 0, 1)
     return AxisError(1 - cosine**2, np.degrees(np.arccos(cosine)))
 
@@ -196,15 +200,6 @@ def _measure(seen: Seen) -> dict[str, Number]:
     return numbers
 
 
-def _cost(conditions: Conditions) -> int:
-    sizes = [
-        min(conditions.splits[name].size, conditions.limit(name) or conditions.splits[name].size)
-        for name in ("train", "validation", "test")
-        if name in conditions.splits
-    ]
-    return conditions.settings.axis_turns * sum(sizes)
-
-
 # Any fixed guess has this error: rotations make the true axis uniform.
 _READINGS = (
     ("", ""),
@@ -228,6 +223,5 @@ CARD = Card(
     settings={"axis_turns": whole(8, "random rotations of each cloud", low=1, high=10_000)},
     quick={"axis_turns": 2},
     absent=("principal_axis_error", "principal_axis_degrees"),
-    cost=_cost,
     rank=10,
 )  # fmt: skip

@@ -1,11 +1,12 @@
-"""Whether distances between embeddings keep the order in which images were changed."""
+"""Whether distances between embeddings keep the order of ladders, and of a turning object."""
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from eqssl_jax.measures.checks import TooFew, check_finite
+from eqssl_jax.measures.cards import HIGHER, Card, Number, Output, TooFew, check_finite
+from eqssl_jax.measures.subjects import Seen, unit
 
 Ladders = Float[Array | np.ndarray, "v n d"]
 Magnitudes = Float[Array | np.ndarray, "v n"]
@@ -120,3 +121,136 @@ def _check_ladders(z: np.ndarray, s: np.ndarray) -> None:
             f"Magnitudes must increase from rung to rung (or be all 0, for an image without a "
             f"ladder); image {image} has {s[:, image].tolist()}. Sort the rungs, none twice."
         )
+
+
+_SAME_ANGLE = 1e-5  # radians; float32 angles that are equal differ by less once they are wrapped
+
+
+class TurnOrder(NamedTuple):
+    """Mean over sequences, its standard deviation over them (NaN for one), and their number."""
+
+    value: float
+    sd: float
+    n: int
+
+
+def turn_order_accuracy(
+    z: Float[Array | np.ndarray, "n d"],
+    angle: Float[Array | np.ndarray, " n"],
+    sequence: Int[Array | np.ndarray, " n"],
+    *,
+    window: float = np.pi / 2,
+) -> TurnOrder:
+    """`order_accuracy` of real views: frames of objects that were turned in front of a camera.
+
+    For every anchor and every two frames of its sequence on the same side of it, at most `window`
+    away: whether the frame nearer in angle is nearer in z. Ties in z count one half; frames at
+    equal angles have no order and are left out. Chance is ½.
+
+    Args:
+      z: embeddings of the frames, [N, D].
+      angle: of each frame in radians, any branch.
+      sequence: which turn each frame belongs to, [N].
+      window: in (0, π]; beyond half a turn an object comes back to itself.
+
+    Returns:
+      `TurnOrder(value, sd, n)` over sequences; those without two frames on one side of a third are
+      passed over.
+
+    Raises:
+      ValueError: for shapes that differ, values that are not finite (missing angles are NaN), a
+        window outside (0, π], or if no sequence is left.
+    """
+    found = sequence_orders(z, angle, sequence, window=window)
+    if not len(found):
+        raise TooFew(
+            f"No sequence has three frames within {window:.3g} radians of each other: "
+            f"{len(np.asarray(angle))} frames in {len(np.unique(sequence))} sequences. Take more "
+            f"frames, or a wider window."
+        )
+    sd = float(np.std(found, ddof=1)) if len(found) > 1 else float("nan")
+    return TurnOrder(float(np.mean(found)), sd, len(found))
+
+
+def sequence_orders(
+    z: Float[Array | np.ndarray, "n d"],
+    angle: Float[Array | np.ndarray, " n"],
+    sequence: Int[Array | np.ndarray, " n"],
+    *,
+    window: float = np.pi / 2,
+) -> Float[np.ndarray, " s"]:
+    """What `turn_order_accuracy` is the mean of: one share for each sequence that has any triplet.
+
+    Raises:
+      ValueError: as `turn_order_accuracy`, but not for an empty result.
+    """
+    x, turn, names = np.asarray(z, np.float64), np.asarray(angle, np.float64), np.asarray(sequence)
+    _check_turns(x, turn, names, window)
+    found = []
+    for name in np.unique(names):
+        rows = names == name
+        signs = _turn_signs(x[rows], turn[rows], window)
+        if len(signs):
+            found.append((1 + signs.mean()) / 2)
+    return np.asarray(found)
+
+
+def _turn_signs(z: np.ndarray, angle: np.ndarray, window: float) -> np.ndarray:
+    """1, 0 or −1 for each triplet of one sequence: nearer, as near, farther."""
+    found = [np.zeros(0)]
+    for i in range(len(z)):
+        offset = (angle - angle[i] + np.pi) % (2 * np.pi) - np.pi
+        distance = np.linalg.norm(z - z[i], axis=1)
+        for way in (offset, -offset):
+            side = np.flatnonzero((way > _SAME_ANGLE) & (way <= window + _SAME_ANGLE))
+            side = side[np.argsort(way[side])]
+            near, far = np.triu_indices(len(side), 1)
+            apart = way[side][far] - way[side][near] > _SAME_ANGLE
+            signs = np.sign(distance[side][far] - distance[side][near])
+            found.append(signs[apart])
+    return np.concatenate(found)
+
+
+def _check_turns(z: np.ndarray, angle: np.ndarray, sequence: np.ndarray, window: float) -> None:
+    if z.ndim != 2 or angle.shape != z.shape[:1] or sequence.shape != z.shape[:1]:
+        raise ValueError(
+            f"Frames need embeddings [N, D], angles [N] and sequences [N], found {z.shape}, "
+            f"{angle.shape} and {sequence.shape}."
+        )
+    if not 0 < window <= np.pi:
+        raise ValueError(f"The window must lie in (0, π] radians, found {window}.")
+    check_finite(z=z)
+    missing = int(np.sum(~np.isfinite(angle)))
+    if missing:
+        raise ValueError(
+            f"{missing} of {len(angle)} frames have no angle (NaN): leave them out before asking "
+            f"for the order of turns."
+        )
+
+
+def _measure(seen: Seen) -> dict[str, Number]:
+    """Of features and of embeddings at length 1; frames without an angle are left out."""
+    factors, rows = seen.splits[seen.held_out].factors, seen.rows(seen.held_out)
+    if not {"turntable", "sequence"} <= set(factors):
+        raise ValueError("the data set is not of objects on a turntable")
+    angle, sequence = (np.asarray(factors[n])[rows.indices] for n in ("turntable", "sequence"))
+    known = np.isfinite(angle)
+    numbers = {}
+    for suffix, z in (("", rows.features), ("_embedding", rows.embeddings)):
+        shares = sequence_orders(unit(z[known]), angle[known], sequence[known])
+        if not len(shares):
+            raise TooFew("no turn shows three frames within a quarter turn among the images taken")
+        sd = float(np.std(shares, ddof=1)) if len(shares) > 1 else None
+        numbers[f"turntable_order_accuracy{suffix}"] = Number(shares.mean(), sd, len(shares))
+    return numbers
+
+
+CARD = Card(
+    name="turntable",
+    measure=_measure,
+    outputs=(
+        Output("turntable_order_accuracy", "Turntable order accuracy", HIGHER, ".1%", chance=0.5,
+               family=True),
+    ),
+    rank=10,
+)  # fmt: skip

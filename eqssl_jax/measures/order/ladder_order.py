@@ -91,12 +91,6 @@ def _change_chance(conditions: Conditions, name: str) -> float | None:
     return 0.0 if "_per_dimension" in name else None
 
 
-def _cost(conditions: Conditions) -> int:
-    """Per part: held-out ladders twice, and two rungs of the images that R² is fitted on."""
-    budget = conditions.settings
-    return len(conditions.transform.identity) * budget.ladder_images * (2 * budget.ladder_rungs + 6)
-
-
 CARD = Card(
     name="ladders",
     title="Order along ladders",
@@ -114,9 +108,7 @@ CARD = Card(
         "ladder_images": whole(1000, "on ladders; 0 leaves them out"),
     },
     quick={"ladder_rungs": 5, "ladder_images": 128},
-    cost=_cost,
     absent=TABLES,
-    figure="eqssl_jax.figures:spectrum",
     rank=20,
     source="after Xie et al. 2022",
 )  # fmt: skip

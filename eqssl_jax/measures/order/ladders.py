@@ -1,4 +1,7 @@
-"""Draws for a study of ladders: one part walks at a time, in even rungs, in every split."""
+"""Draws for a study of ladders, and what encoders give for them.
+
+One part varies at a time, in even rungs, in every split.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -6,9 +9,18 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from eqssl_jax import views
+from eqssl_jax.data.base import Split
+from eqssl_jax.measures.features import (
+    Encode,
+    Layers,
+    as_partial,
+    layer_outputs,
+    read_batches,
+    transformed,
+)
 from eqssl_jax.transforms.base import Params, Transform
 
 FITTED = ("train", "validation")
@@ -122,3 +134,61 @@ def _draw(key, identity, *, sample, rungs, count):  # type: ignore[no-untyped-de
 def moved(draws: views.Draws) -> Bool[np.ndarray, " n"]:
     """Which images their draw moves."""
     return np.asarray(draws.magnitude)[-1] > 0
+
+
+Stored = dict[str, dict[str, Float[np.ndarray, "v n d"]]]
+
+
+def embed_views(
+    encoders: Mapping[str, Encode | Layers],
+    split: Split,
+    transform: Transform,
+    params: Params,
+    chosen: Int[np.ndarray, " n"],
+    *,
+    batch: int,
+    plain: dict[int, Mapping[str, Mapping[str, Array]]],
+) -> Stored:
+    """All layers of N images in V views, [V, N, D] by encoder and layer.
+
+    Args:
+      encoders: those that give (features, embedding) have two layers of these names.
+      split, chosen: the images.
+      transform, params: draws with leaves [V, N, …] on the host; each view is rendered once.
+      batch: images per compiled forward.
+      plain: remembers what the encoders say of untransformed batches; give the same dict with the
+        same encoders, split and `chosen`, and views that change no pixel are not encoded again.
+    """
+    frozen = {name: as_partial(encode) for name, encode in encoders.items()}
+    stored: Stored = {name: {} for name in encoders}
+    count = len(jax.tree.leaves(params)[0])
+    for rows, images in read_batches(split, chosen, batch):
+        for v in range(count):
+            drawn = jax.tree.map(lambda leaf, v=v, r=rows: leaf[v][r], params)
+            view = transformed(drawn, images, apply=transform.apply, per_image=True)
+            start = int(rows[0])
+            unchanged = v == 0 and np.array_equal(view, images)  # on the host: nothing to compile
+            if unchanged and start in plain:
+                found = plain[start]
+            else:
+                found = jax.device_get(
+                    {n: layer_outputs(encode, view) for n, encode in frozen.items()}
+                )
+            if unchanged:
+                plain[start] = found
+            _store(stored, found, v, rows, (count, len(chosen)))
+    return stored
+
+
+def _store(
+    stored: Stored,
+    found: Mapping[str, Mapping[str, Array]],
+    v: int,
+    rows: np.ndarray,
+    shape: tuple[int, int],
+) -> None:
+    for name, layers in found.items():
+        for layer, values in layers.items():
+            if layer not in stored[name]:
+                stored[name][layer] = np.empty((*shape, values.shape[1]), np.float32)
+            stored[name][layer][v, rows] = values  # padded rows repeat the last one

@@ -11,9 +11,8 @@ from eqssl_jax import views
 from eqssl_jax.data.base import Split
 from eqssl_jax.measures.features import Encode, Layers, subset
 from eqssl_jax.measures.order.accuracy import LadderOrders, ladder_orders
-from eqssl_jax.measures.order.ladders import FITTED, draw_ladders, moved, with_numbers
+from eqssl_jax.measures.order.ladders import FITTED, draw_ladders, embed_views, moved, with_numbers
 from eqssl_jax.measures.regression.change import Changes, change_r2, change_targets
-from eqssl_jax.measures.views import embed_views
 from eqssl_jax.transforms.base import Transform
 
 

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.cards import HIGHER, Card, Measured, Number, Output
-from eqssl_jax.measures.checks import TooFew, check_finite
+from eqssl_jax.measures.cards import HIGHER, Card, Measured, Number, Output, TooFew, check_finite
 from eqssl_jax.measures.features import Features
 from eqssl_jax.measures.subjects import Seen
 
@@ -105,8 +104,7 @@ def factor_targets(split: Split, indices: np.ndarray) -> dict[str, Float[np.ndar
     for name, values in split.factors.items():
         value = np.asarray(values, np.float64)[indices]
         phase = turns.get(name, 0.0) * value
-        columns = [np.cos(phase), np.sin(phase)] if name in turns else [value]
-        found[name] = np.stack(columns, axis=1)
+        found[name] = np.column_stack([np.cos(phase), np.sin(phase)] if name in turns else [value])
     return found
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.cards import Card, Measured, Number, Output
-from eqssl_jax.measures.checks import TooFew
+from eqssl_jax.measures.cards import Card, Measured, Number, Output, TooFew
 from eqssl_jax.measures.features import extract, subset
 from eqssl_jax.measures.retrieval.neighbours import neighbour_change
 from eqssl_jax.measures.subjects import Conditions, Seen, unit
@@ -275,7 +274,6 @@ CARD = Card(
         "hue_shift": number(0.0, "of queries, in turns; 0: the recipe's own", low=-0.5, high=0.5),
     },
     quick={"queries": 128},
-    cost=lambda conditions: conditions.settings.queries,
     check=_settled,
     source="after Figure 9 of Gupta et al. 2024, arXiv:2306.13924",
 )  # fmt: skip

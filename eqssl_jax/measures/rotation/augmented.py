@@ -95,12 +95,6 @@ def augmented(conditions: Conditions) -> dict[str, Augmented]:
     return found
 
 
-def cost(conditions: Conditions) -> int:
-    """Images that the views take."""
-    budget = conditions.settings
-    return (1 + budget.augmentations + budget.pairs) * len(conditions.once(images))
-
-
 def where_enough(
     seen: Seen, *parts: tuple[tuple[str, ...], int, Callable[[], Mapping[str, Sequence[float]]]]
 ) -> Measured:

@@ -4,10 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eqssl_jax.measures.cards import LOWER, Card, Measured, Output
-from eqssl_jax.measures.checks import TooFew
+from eqssl_jax.measures.cards import LOWER, Card, Measured, Output, TooFew
 from eqssl_jax.measures.rotation import augmented
-from eqssl_jax.measures.rotation.pairs import Rotation, Rows, paired
+from eqssl_jax.measures.rotation.distances import Rotation, Rows, paired
 from eqssl_jax.measures.rotation.wahba import fits, wahba
 from eqssl_jax.measures.subjects import Seen
 

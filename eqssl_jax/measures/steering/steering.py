@@ -148,9 +148,6 @@ CARD = Card(
         "steering_images": whole(512, "that R(p) is fitted on, and as many it is tested on", low=1),
         "steering_parts": names(("all",), "steered alone; 'all': together", least=1),
     },
-    cost=lambda conditions: (
-        conditions.settings.steering_draws * 2 * conditions.settings.steering_images
-    ),
     check=_check,
     absent=("steering",),
 )

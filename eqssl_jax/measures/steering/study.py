@@ -19,8 +19,15 @@ from eqssl_jax.measures.steering.map import (
     rotation_errors,
     steering_rotations,
 )
-from eqssl_jax.measures.steering.ranks import among_images, among_views
-from eqssl_jax.measures.steering.views import ALL, Seen, check_parts, draw_part, embed_part
+from eqssl_jax.measures.steering.views import (
+    ALL,
+    Seen,
+    among_images,
+    among_views,
+    check_parts,
+    draw_part,
+    embed_part,
+)
 from eqssl_jax.transforms.base import Params, Transform
 
 

@@ -1,0 +1,18 @@
+"""One method of the equivariance benchmark: minutes on two CPU cores.
+
+    python -m eqssl_jax.main --config=configs/benchmark.py:solids,equimod --workdir=runs/equimod
+
+The data are solids (rendered objects, the default), shapes or cifar10 (or an .npz of it:
+--config.data.name=arrays --config.data.directory=FILE); the methods are the keys of
+`presets.benchmark.METHODS`. All of them in one table: python -m eqssl_jax.tables
+--table=benchmark. Protocol and results: docs/results/benchmark.
+"""
+
+from ml_collections import ConfigDict
+
+from eqssl_jax.presets.benchmark import benchmark
+
+
+def get_config(variant: str = "solids,simclr") -> ConfigDict:
+    data, _, method = variant.partition(",")
+    return benchmark(data, method or "simclr").lock()

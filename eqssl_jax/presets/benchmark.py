@@ -1,0 +1,77 @@
+"""The methods of the equivariance benchmark, each as a small recipe on one of its data sets.
+
+What a method needs that others do not (a target network, pairs of images, a role for every part) is
+set here; batch, steps, encoder and optimiser are the same for all.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from eqssl_jax import methods
+from eqssl_jax.config import base
+from eqssl_jax.presets.care import objectives
+
+DATA = ("solids", "shapes", "cifar10")
+# Entries of config.objectives by method; widths of heads fit an encoder of 128 features.
+METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "simclr": {"simclr": {}},
+    "vicreg": {"vicreg": {}},
+    "byol": {"byol": {"hidden": (256,)}},
+    "care": {"simclr": {}},
+    "two_view_care": {"simclr": {}},
+    "prediction": {"simclr": {}},
+    "order": {"simclr": {}},
+    "equimod": {"simclr": {}, "equimod": {"projector": (256, 64), "parameters": 32}},
+}
+# Factors of the method's own weight that are tried on validation.
+TRIALS = (1 / 3, 1.0, 3.0)
+_ROLES = {"care": "rotational", "two_view_care": "rotational", "prediction": "predicted"}
+
+
+def benchmark(data: str, method: str) -> ConfigDict:
+    """A method on a data set, unlocked.
+
+    Raises:
+      ValueError: for an unknown data set or method.
+    """
+    if data not in DATA or method not in METHODS:
+        raise ValueError(
+            f"The benchmark has the data {', '.join(DATA)} and the methods {', '.join(METHODS)}; "
+            f"found {data!r} and {method!r}."
+        )
+    config = base()
+    config.data.name = data
+    config.model.encoder, config.model.stem = "conv_tiny", "imagenet"
+    config.model.projector = (256, 64)
+    config.objectives = objectives(**METHODS[method])
+    config.objectives.equivariance.splits = 16
+    config.objectives.order.images = 32
+    _views(config, data)
+    parts = methods.build_recipe(config.recipe.name, config.recipe.options).identity
+    if method in _ROLES:
+        config.roles = ConfigDict(dict.fromkeys(parts, _ROLES[method]))
+    elif method == "order":
+        config.roles = ConfigDict({"turn" if data == "solids" else "crop": "ordered"})
+    if method == "two_view_care":
+        kept = {key: config.objectives.equivariance[key] for key in ("splits", "form", "variant")}
+        config.objectives.equivariance = ConfigDict(methods.entry("two_view_care", **kept))
+    train, optimizer = config.train, config.optimizer
+    train.batch_size, train.steps, train.log_every = 128, 400, 50
+    train.save_every = train.knn_every = 200
+    optimizer.learning_rate, optimizer.schedule = 2e-3, "cosine"
+    config.knn.bank, config.knn.queries = 2_000, 500
+    config.evaluation.preset = "quick"
+    return config
+
+
+def _views(config: ConfigDict, data: str) -> None:
+    if data == "solids":  # no other augmentation than the choice of two views, as SIE's
+        config.data.split, config.data.size = "objects", 32
+        config.recipe.name, config.recipe.options = "solids", ConfigDict({})
+        config.evaluation.options = ConfigDict({"queries": 0, "ladder_images": 0})
+    elif data == "shapes":
+        config.recipe.name, config.recipe.options = "shapes", ConfigDict({"size": 32})
+    else:
+        config.recipe.name, config.recipe.options = "simclr_cifar", ConfigDict({"size": 32})

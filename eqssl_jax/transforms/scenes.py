@@ -1,0 +1,95 @@
+"""What can happen to a rendered scene: its object turns, its floor and light change their hue.
+
+Each acts on the scene's description, not on pixels, so that identities are exact, draws compose,
+and ladders follow geodesics. `Dataset.show` renders what comes out.
+"""
+
+from math import pi
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from eqssl_jax import scene as layout
+from eqssl_jax.rotations import (
+    quaternion_from_euler,
+    quaternion_from_vector,
+    quaternion_product,
+    vector_from_quaternion,
+)
+from eqssl_jax.settings import accept
+from eqssl_jax.transforms import checks
+from eqssl_jax.transforms.base import Params, Transform, chain
+from eqssl_jax.transforms.rotation3d import rotate3d
+
+Scene = Float[Array, " s"]
+
+
+def turn(max_angle: float = pi / 2, *, full: bool = False) -> Transform:
+    """Turn the object of a scene about its middle: R ← exp(r) R.
+
+    A draw is `rotation`, the rotation vector r in radians, |r| ≤ π; the identity is 0. It is that
+    of turns about x, y and z (fixed axes, in this order), each uniform in ±max_angle, as 3DIEBench
+    draws poses (Garrido et al. 2023, arXiv:2302.10283), or, `full`, uniform on SO(3).
+
+    Raises:
+      ValueError: if `max_angle` is not in [0, π], or (when applied) for what is no scene.
+    """
+    max_angle = accept("The max_angle (radians) of turn()", max_angle, checks.ANGLE)
+
+    def sample(key: Key[Array, ""]) -> Params:
+        angles = jax.random.uniform(key, (3,), minval=-max_angle, maxval=max_angle)
+        return {"rotation": vector_from_quaternion(quaternion_from_euler(angles))}
+
+    def apply(params: Params, x: Scene) -> Scene:
+        _check("turn()", x)
+        rotation = quaternion_from_vector(jnp.asarray(params["rotation"]))
+        return x.at[layout.POSE].set(quaternion_product(rotation, x[layout.POSE]))
+
+    identity = {"rotation": np.zeros(3, np.float32)}
+    return Transform(rotate3d().sample if full else sample, apply, identity)
+
+
+def scene_hue(which: str, strength: float = 0.5) -> Transform:
+    """Shift the hue of the "floor" or the "light" of a scene; a draw is `hue` in turns, ± strength.
+
+    Raises:
+      ValueError: for another part, a strength outside [0, .5], or (when applied) no scene.
+    """
+    if which not in layout.HUES:
+        raise ValueError(f"scene_hue() shifts one of {list(layout.HUES)}, found {which!r}.")
+    strength = accept("The strength of scene_hue()", strength, checks.HUE)
+
+    def sample(key: Key[Array, ""]) -> Params:
+        return {"hue": jax.random.uniform(key, minval=-strength, maxval=strength)}
+
+    def apply(params: Params, x: Scene) -> Scene:
+        _check("scene_hue()", x)
+        place = layout.HUES[which]
+        return x.at[place].set((x[place] + jnp.asarray(params["hue"])) % 1.0)
+
+    return Transform(sample, apply, {"hue": np.float32(0)})
+
+
+def solids(
+    *, max_angle: float = pi / 2, full: bool = False, floor: float = 0.5, light: float = 0.5
+) -> Transform:
+    """Poses and hues of rendered objects: turn, floor, light. Ours, after 3DIEBench.
+
+    Raises:
+      ValueError: as its parts do, for values out of their ranges.
+    """
+    return chain(
+        turn=turn(max_angle, full=full),
+        floor=scene_hue("floor", floor),
+        light=scene_hue("light", light),
+    )
+
+
+def _check(name: str, x: Scene) -> None:
+    if not layout.is_scene(jnp.shape(x)):
+        raise ValueError(
+            f"{name} takes one scene of {layout.SIZE} numbers, found shape {jnp.shape(x)}: the "
+            f"recipe solids is for config.data.name = 'solids'; choose another for images."
+        )
