@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from eqssl_jax import load
+from eqssl_jax import load, measures
 from eqssl_jax.measure import measure
 
 TINY = dict(
@@ -22,7 +22,16 @@ def colours(images):
     return np.concatenate([images.mean((1, 2)), images.std((1, 2))], axis=1)
 
 
+@pytest.fixture
+def few_cards(monkeypatch):
+    """Those that figures and tables of several encoders need: the others compile for a minute."""
+    names = {"knn", "invariance", "gamma", "ladders"}
+    chosen = tuple(card for card in measures.built_in() if card.name in names)
+    monkeypatch.setattr(measures, "cards", lambda own, setting: chosen)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_cards")
 def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
     sizes = []
 
@@ -35,7 +44,8 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         "small": load(small, image_shape=(16, 16, 3)),
         "half": lambda images: colours(images) / 2,
     }
-    results = measure(encoders, "shapes", out=tmp_path, data_options=DATA, **TINY)
+    tiny = {name: value for name, value in TINY.items() if name not in ("probe_steps", "queries")}
+    results = measure(encoders, "shapes", out=tmp_path, data_options=DATA, **tiny)
     assert list(results) == ["colours", "small", "half"] and set(sizes) == {(16, 16, 3)}
     floors = {name: result["encoders"]["random"] for name, result in results.items()}
     assert floors["colours"] == floors["half"] != floors["small"]

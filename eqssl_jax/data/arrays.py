@@ -6,7 +6,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import Any, Literal
 
 import numpy as np
 
@@ -116,7 +116,7 @@ def _on_disk(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> n
         return _mapped(file, member.header_offset + 30 + int(lengths.sum()))
 
 
-def _mapped(file: IO[bytes], start: int) -> np.ndarray:
+def _mapped(file: Any, start: int) -> np.ndarray:
     """The array whose .npy lies at `start`; its values are read when they are used."""
     file.seek(start)
     major, _ = np.lib.format.read_magic(file)
@@ -125,7 +125,7 @@ def _mapped(file: IO[bytes], start: int) -> np.ndarray:
     )(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
-    order = "F" if column_major else "C"
+    order: Literal["C", "F"] = "F" if column_major else "C"
     return np.memmap(file, dtype, "r", file.tell(), shape, order)
 
 
