@@ -71,6 +71,7 @@ def fleet(
             run.optimizer,
             run.dataset.image_shape,
             run.config.train.batch_size,
+            len(run.dataset.classes),
         )
         states = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(tables)), state)
         # Placed as the steps will leave them, or the second step would be compiled anew.

@@ -1,5 +1,7 @@
 """Encoders as programs in one file, weights inside: of `jax.export`, and of ONNX."""
 
+import contextlib
+import io
 import json
 import logging
 from collections import OrderedDict
@@ -138,7 +140,10 @@ def write_onnx(
         ) from None
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of values that it leaves out
     try:
-        jax2onnx.to_onnx(encode, inputs=[("b", *shape)], return_mode="file", output_path=str(path))
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
+            jax2onnx.to_onnx(
+                encode, inputs=[("b", *shape)], return_mode="file", output_path=str(path)
+            )
     except Exception as error:  # of the converter: whatever it does not know
         raise ValueError(
             f"jax2onnx {_version(jax2onnx)} cannot write this encoder as ONNX "

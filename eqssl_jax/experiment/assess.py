@@ -155,7 +155,7 @@ def measure_state(
         **input_floor(run),
     }
     layers = {"random": run.layers(untrained)}
-    encoders["trained"] = measures.Subject(run.layers(state), prediction_heads(run, state))
+    encoders["trained"] = subject(run, state)
     result, arrays = evaluate(run, encoders, options, layers)
     result = {"step": step, "dataset": run.dataset.name, **result}
     path = workdir / "eval" / f"{step}.json"
@@ -182,6 +182,11 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
             f"The figures of step {step} could not be drawn ({type(error).__name__}: {error}). Its "
             f"numbers are written: {measured.path}."
         ) from error
+
+
+def subject(run: Setup, state: TrainState) -> measures.Subject:
+    """The encoder of a state with what was trained beside it."""
+    return measures.Subject(run.layers(state), prediction_heads(run, state), run.classifier(state))
 
 
 def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:
