@@ -1,7 +1,7 @@
 """The whole evaluation of any encoders on any data: numbers, tables, figures and one page."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,9 +72,14 @@ def measure(
     if isinstance(recipe, str):
         build_recipe(recipe, {}, "--recipe")  # a mistake shows before the data are read
     results: dict[str, Result] = {}
-    for shape, group in _by_shape(opened, size).items():
-        dataset = data if isinstance(data, Dataset) else _read(data, directory, shape, data_options)
-        dataset = at_shape(dataset, shape and (*shape, dataset.image_shape[-1]))
+
+    def read(shape: tuple[int, ...] | None) -> Dataset:
+        if isinstance(data, Dataset):
+            return at_shape(data, shape and (*shape, data.image_shape[-1]))
+        found = _read(data, directory, shape, data_options)
+        return at_shape(found, shape and (*shape, found.image_shape[-1]))
+
+    for dataset, group in _by_shape(opened, size, read):
         transform = recipe if isinstance(recipe, Transform) else _recipe(recipe, dataset)
         _check_size(transform, dataset)
         subjects, columns, notes = _beside_floors(group, dataset)
@@ -114,7 +119,9 @@ def untrained(encoder: Encoder, dataset: Dataset) -> tuple[Partial, str]:
     It is the encoder's own architecture where that is known, else a small network of ours.
     """
     if encoder.untrained is not None:
-        return Partial(encoder.untrained()), "its own architecture before training"
+        layers = encoder.untrained()
+        layers = layers if isinstance(layers, Partial) else Partial(layers)
+        return layers, "its own architecture before training"
     channels = dataset.image_shape[-1]
     name = "deepset" if dataset.clouds else "conv_tiny"
     network = networks.build(
@@ -153,15 +160,22 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _by_shape(
-    opened: Mapping[str, Encoder], size: int
-) -> dict[tuple[int, ...] | None, dict[str, Encoder]]:
-    """Encoders by height and width of their images; None: of any."""
-    groups: dict[tuple[int, ...] | None, dict[str, Encoder]] = {}
-    for name, encoder in opened.items():
-        shape = encoder.image_shape
-        shape = (size, size) if size else shape[:2] if shape and len(shape) == 3 else None
-        groups.setdefault(shape, {})[name] = encoder
-    return groups
+    opened: Mapping[str, Encoder], size: int, read: Callable[[tuple[int, ...] | None], Dataset]
+) -> Iterator[tuple[Dataset, dict[str, Encoder]]]:
+    """The data at each size that some encoders need, and these; those of any size see it as it is.
+
+    `read` gives the data at a height and width, or, for None, as they are.
+    """
+    shapes = {name: encoder.image_shape for name, encoder in opened.items()}
+    wanted = {
+        name: (size, size) if size else shape[:2] if shape and len(shape) == 3 else None
+        for name, shape in shapes.items()
+    }
+    plain = read(None) if None in wanted.values() else None
+    native = plain and plain.image_shape[:2]
+    for shape in dict.fromkeys(shape or native for shape in wanted.values()):
+        group = {name: opened[name] for name in opened if (wanted[name] or native) == shape}
+        yield plain if plain is not None and shape == native else read(shape), group
 
 
 def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
