@@ -88,7 +88,7 @@ def moved(seen):
     import jax
 
     recipe, split = seen.conditions.transform, seen.splits[seen.held_out]
-    rows = measures.subset(split.size, 256)
+    rows = measures.subset(split.size, 128)
     draws = jax.vmap(recipe.sample)(jax.random.split(seen.conditions.key, len(rows)))
     still = jax.vmap(lambda key: recipe.identity)(jax.random.split(seen.conditions.key, len(rows)))
 

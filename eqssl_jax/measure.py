@@ -28,6 +28,7 @@ def keywords() -> dict[str, Any]:
         "out": flags.DEFINE_string("out", None, "The folder for numbers, figures and the page."),
         "preset": flags.DEFINE_enum("preset", "quick", presets, "Budgets of the evaluation."),
         "own": flags.DEFINE_multi_string("measure", [], "Your own measure, module:attribute."),
+        "only": flags.DEFINE_multi_string("only", [], "One measure by name, and no other."),
     }
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from eqssl_jax import load, measures
+from eqssl_jax import load
 from eqssl_jax.measure import measure
 
 TINY = dict(
@@ -13,6 +13,7 @@ TINY = dict(
     seeds=(0,), augmentations=2, pairs=1, rotation_images=24, pair_images=12, queries=8,
     ladder_images=8, ladder_rungs=3, batch=16,
 )  # fmt: skip
+FEW = ("knn", "invariance", "gamma", "ladders")  # all of them compile for a minute
 DATA = {"train_size": 60, "test_size": 40}
 
 
@@ -22,16 +23,7 @@ def colours(images):
     return np.concatenate([images.mean((1, 2)), images.std((1, 2))], axis=1)
 
 
-@pytest.fixture
-def few_cards(monkeypatch):
-    """Those that figures and tables of several encoders need: the others compile for a minute."""
-    names = {"knn", "invariance", "gamma", "ladders"}
-    chosen = tuple(card for card in measures.built_in() if card.name in names)
-    monkeypatch.setattr(measures, "cards", lambda own, setting: chosen)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("few_cards")
 def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
     sizes = []
 
@@ -45,7 +37,7 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         "half": lambda images: colours(images) / 2,
     }
     tiny = {name: value for name, value in TINY.items() if name not in ("probe_steps", "queries")}
-    results = measure(encoders, "shapes", out=tmp_path, data_options=DATA, **tiny)
+    results = measure(encoders, "shapes", out=tmp_path, data_options=DATA, only=FEW, **tiny)
     assert list(results) == ["colours", "small", "half"] and set(sizes) == {(16, 16, 3)}
     floors = {name: result["encoders"]["random"] for name, result in results.items()}
     assert floors["colours"] == floors["half"] != floors["small"]
@@ -73,6 +65,7 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         (colours, {"recipe": "no_such"}, "--recipe is 'no_such'"),
         (colours, {"own": ["nothing:here"]}, "--measure"),
         (colours, {"queries": -1}, "queries is -1"),
+        (colours, {"only": ["kNN"]}, "--only names no measure"),
     ],
 )
 def test_faults_are_one_paragraph(encoders, options, message):

@@ -40,6 +40,7 @@ def measure(
     size: int = 0,
     preset: str = "quick",
     own: Sequence[str] = (),
+    only: Sequence[str] = (),
     encoder_options: Mapping[str, Any] = {},
     data_options: Mapping[str, Any] = {},
     **options: Any,
@@ -60,6 +61,7 @@ def measure(
       size: images are brought to size × size; 0: as each encoder needs, or as they are.
       preset: "full", or "quick": budgets for a laptop.
       own: measures of your own, `module:attribute`.
+      only: cards by name, e.g. "knn" and "ladders", and no other; (): all.
       encoder_options, data_options: of `load` and of the source.
       **options: budgets of the evaluation.
 
@@ -67,7 +69,7 @@ def measure(
       ValueError, OSError: as `load`, `data.load`, `build_recipe` and `measures.evaluate`.
     """
     opened = _opened(encoders, encoder_options)
-    cards = measures.cards(own, setting="--measure")
+    cards = _chosen(measures.cards(own, setting="--measure"), only)
     budget = measures.settings(preset, cards=cards, **options)
     if isinstance(recipe, str):
         build_recipe(recipe, {}, "--recipe")  # a mistake shows before the data are read
@@ -103,6 +105,13 @@ def measure(
     if out is not None:
         _write_together(Path(out), results)
     return results
+
+
+def _chosen(cards: Sequence[measures.Card], only: Sequence[str]) -> tuple[measures.Card, ...]:
+    names = [card.name for card in cards]
+    if unknown := sorted(set(only) - set(names)):
+        raise ValueError(f"--only names no measure {unknown}: choose from {', '.join(names)}.")
+    return tuple(card for card in cards if not only or card.name in only)
 
 
 def floor(dataset: Dataset) -> dict[str, measures.Encode]:
