@@ -379,8 +379,8 @@ def test_every_config_loads_for_every_variant_and_builds_its_method():
                 config.roles.rotate, config.roles.jitter = "ordered", "predicted"
                 built = methods.build(config)
                 check_batch(config, built, devices=1)
-                assert {"order_rotate", "prediction"} <= set(built.objectives)
-                assert built.momentum is None or config.target.final == 1
+                assert {"order_rotate", "prediction_jitter"} <= set(built.objectives)
+                assert config.target.final == 1
             continue
         if path.stem not in (*presets.BASES, "care", "care_two_views", "equimod"):
             expanded = expand(module.get_config())
