@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from eqssl_jax.studies.ablations import LAMBDA_SWEEP, LOSS_ABLATION, TWO_VIEWS
 from eqssl_jax.studies.base import DataChoice, Outcome, Study
+from eqssl_jax.studies.benchmark import BENCHMARK
 from eqssl_jax.studies.geometry import CIRCLE, GAMMA, RETRIEVAL, WAHBA
 from eqssl_jax.studies.proteins import PROTEINS
 from eqssl_jax.studies.scales import SCALES, parse_data
@@ -23,6 +24,7 @@ STUDIES: Mapping[str, Study] = {
         TWO_VIEWS,
         BASE_METHODS_CARE,
         BASE_METHODS,
+        BENCHMARK,
     )
 }
 

@@ -212,8 +212,8 @@ def _parsed(values: Any) -> Provenance:
 
 def _sizes(name: str, value: Any) -> tuple[int, ...]:
     whole = isinstance(value, list) and all(type(size) is int and size > 0 for size in value)
-    if not whole or len(value) not in (2, 3):
-        raise ValueError(f"{name} is {value!r}, not two or three positive whole numbers")
+    if not whole or not 1 <= len(value) <= 3:
+        raise ValueError(f"{name} is {value!r}, not one to three positive whole numbers")
     return tuple(value)
 
 

@@ -51,7 +51,8 @@ def make_step(
                 embeddings=outputs[name][1],
                 params=drawn[name].params,
                 magnitude=drawn[name].magnitude,
-                target=target.get(name),
+                target=target.get(name, (None, None))[1],
+                target_features=target.get(name, (None, None))[0],
             )
             for name in method.views
         }
@@ -106,8 +107,8 @@ def embedding_spread(z: Float[Array, "n d"]) -> Float[Array, ""]:
 
 def _target_outputs(
     network: Network, method: Method, state: TrainState, examples: dict[str, Array]
-) -> tuple[dict[str, Array], PyTree]:
-    """Embeddings by the target network, without gradient, and its new BatchNorm averages."""
+) -> tuple[dict[str, tuple[Array, Array]], PyTree]:
+    """Both by the target network, without gradient, and its new BatchNorm averages."""
     if not method.momentum:
         return {}, ()
     chosen = {
@@ -122,7 +123,7 @@ def _target_outputs(
         method=method,
     )
     outputs, stats = jax.lax.stop_gradient((outputs, stats))
-    return {name: embeddings for name, (_, embeddings) in outputs.items()}, stats
+    return outputs, stats
 
 
 def _follow(method: Method, state: TrainState, params: PyTree, target_stats: PyTree) -> PyTree:
