@@ -15,11 +15,10 @@ epochs of batch 256, Adam at a constant 1e-3 with weight decay 1e-6, InfoNCE at 
 What differs from the paper all the same: a tenth of the training images goes to validation (so an
 epoch has fewer steps; --config.data.validation changes it); random crops of imagenet100 are taken
 from the whole image, its short side scaled to 256 and of sides beyond 3 : 2 the middle, and a box
-that does not fit is scaled down, where torchvision draws anew (`transforms.frames.fitted`); the
-probe there is trained on crops of the central 224 × 224 pixels; there the crop of
-the equivariance views is the centre, as in the authors' code, so its role "rotational" has nothing
-to draw; and one process compares 4 groups of 32 images, where the authors' script, on four GPUs
-that each draw for themselves, compares 16 groups of 8.
+that does not fit is scaled down, where torchvision draws anew (`transforms.frames.fitted`), for
+the probe, too; there the crop of the equivariance views is the centre, as in the authors' code, so
+its role "rotational" has nothing to draw; and one process compares 4 groups of 32 images, where the
+authors' script, on four GPUs that each draw for themselves, compares 16 groups of 8.
 
 Published linear-probe top-1 of CARE-SimCLR, ResNet-50, ± over 3 probe seeds (Gupta et al. 2024,
 arXiv:2306.13924, Table 1): CIFAR-10 91.92 ± 0.12, CIFAR-100 68.05 ± 0.28, STL-10 84.64 ± 0.29,

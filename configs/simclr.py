@@ -11,8 +11,7 @@ training images goes to validation, which the paper does not have. Random crops 
 taken from the whole image, its short side scaled to 256 and of sides beyond 3 : 2 the middle; a box
 that does not fit is scaled down, where torchvision draws anew (`transforms.frames.fitted`). Its τ
 is 0.2, as in the authors' script, and so is its evaluation: short side 256, the centre of 224, and
-the probe of 60 epochs of SGD, whose training crops are taken from that centre, not from the whole
-image.
+the probe of 60 epochs of SGD, whose training crops are taken from the whole image.
 
 Published linear-probe top-1 of SimCLR, ResNet-50, ± over 3 probe seeds (Gupta et al. 2024,
 arXiv:2306.13924, Table 1): CIFAR-10 90.98 ± 0.10, CIFAR-100 66.77 ± 0.34, STL-10 84.19 ± 0.13,

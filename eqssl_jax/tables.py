@@ -39,7 +39,7 @@ def run() -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
     # Imported late: --help and a mistyped flag answer at once.
     from eqssl_jax import studies
-    from eqssl_jax.studies import choose, overview, produce
+    from eqssl_jax.studies import folders, overview, produce
 
     if TABLE.value is None:
         overview.show_studies(studies.STUDIES)
@@ -47,7 +47,11 @@ def run() -> None:
     scale = "paper" if SCALE.value == "full" else SCALE.value
     study, directory = studies.find(TABLE.value), Path(RUNS.value or "")
     data = studies.parse_data(DATA.value)
+<<<<<<< HEAD
     choice = choose.choose(study, scale, data, seeds=SEEDS.value, only=ONLY.value)
+=======
+    choice = folders.choose(study, SCALE.value, data, seeds=SEEDS.value, only=ONLY.value)
+>>>>>>> main
     if PLAN.value:
         overview.show_plan(study, scale, DATA.value, choice, directory, seeds=SEEDS.value)
         return

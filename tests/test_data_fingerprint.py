@@ -40,6 +40,21 @@ def test_what_differs_is_counted(tmp_path):
     (more / "cat" / "03.png").write_bytes((more / "dog" / "03.png").read_bytes())
     changed = fingerprint.differences(first, taken(more))
     assert changed == "1 image of the same name with other content"
+    (more / "cat" / "05.png").rename(more / "dog" / "new.png")
+    (more / "cat" / "04.png").rename(more / "cat" / "other.png")
+    changed = fingerprint.differences(first, taken(more)).split("; ")
+    assert changed[:2] == ["1 image relabelled", "1 image renamed"]
+
+
+def test_a_class_more_relabels_nobody(tmp_path):
+    root = folder(tmp_path)
+    first = taken(root)
+    (root / "ant").mkdir()
+    for i in range(6):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(root / "ant" / f"{i}.png")
+    changed = fingerprint.differences(first, taken(root))
+    assert "the classes were cat, dog and are ant, cat, dog; 6 images added" in changed
+    assert "relabelled" not in changed
 
 
 def test_relabelled_images_and_splits_are_counted():

@@ -11,7 +11,9 @@ from PIL import Image
 
 from eqssl_jax import data, presets
 from eqssl_jax.data import images, pipeline, stream
+from eqssl_jax.experiment.assess import _whole_images
 from eqssl_jax.frame import LYING, NOTHING, STANDING
+from eqssl_jax.measures.classes.care_probe import care_probe
 from eqssl_jax.training.checks import check_crops
 from eqssl_jax.training.setup import setup
 from eqssl_jax.transforms import center_crop, frames, random_resized_crop, recipes
@@ -204,7 +206,6 @@ def small(directory):
     config.data.name, config.data.directory, config.data.size = "tiny_photos", str(directory), 32
     config.model.encoder = "conv_tiny"
     config.recipe.options.size = 28
-    config.objectives.equivariance.recipe_options = {"size": 28}
     config.train.batch_size, config.objectives.equivariance.images = 16, 16
     config.train.steps = 2
     config.optimizer.warmup_epochs = 0.0
@@ -213,7 +214,7 @@ def small(directory):
 
 def test_a_run_trains_on_frames_and_evaluates_the_central_pixels(directory):
     run = setup(small(directory))
-    assert run.stored_shape == (32, 48, 4)
+    assert run.stored.image_shape == (32, 48, 4)
     assert run.dataset.image_shape == (28, 28, 3)
     assert run.inputs_shape().shape == (16, 32, 48, 4)
     test = run.dataset.splits["test"]
@@ -221,6 +222,19 @@ def test_a_run_trains_on_frames_and_evaluates_the_central_pixels(directory):
     np.testing.assert_allclose(
         test.read((), test.load(np.arange(4))), plain[:, 2:30, 2:30], atol=1e-6
     )
+    # The probe crops from the whole of its images, too.
+    views, shapes = recipes.crop_flip(28), []
+
+    def apply(params, x):
+        shapes.append(x.shape)
+        return views.apply(params, x)
+
+    whole = _whole_images(run, views)
+    care_probe(
+        lambda x: (x.reshape(len(x), -1),) * 2, run.dataset, views._replace(apply=apply),
+        epochs=1, batch=8, seeds=(0,), test_limit=4, augmented=whole,
+    )  # fmt: skip
+    assert set(shapes) == {(32, 48, 4)}
     seen = run.split.read((), run.split.load(np.arange(2)))
     for spec in run.method.views.values():
         draws = spec.pattern.draw(jax.random.key(0), spec.transform, 16).params

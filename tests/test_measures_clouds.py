@@ -164,6 +164,9 @@ def test_a_curve_that_does_not_move_has_no_shape():
     assert found.length == 0 and all(math.isnan(value) for value in found[1:])
     few = regularity(circle(5))  # 5 points in R⁵ determine no rotation
     assert few.step_variation < 1e-9 and math.isnan(few.rotation_residual)
+    for refuse in (lambda x: regularity(x), lambda x: axis_error(x, x)):
+        with pytest.raises(ValueError, match="holds NaN or infinite values in 4 of 4 rows"):
+            refuse(np.full((4, 3), np.nan))
     with pytest.raises(ValueError, match="at least 3 points"):
         regularity(np.ones((2, 4)))
 
@@ -243,7 +246,7 @@ def test_budgets_of_clouds():
 
 def test_the_figure_names_its_axes_once(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("eqssl_jax.figures.turning.save", lambda figure, path: seen.append(figure))
+    monkeypatch.setattr("eqssl_jax.figures.circles.save", lambda figure, path: seen.append(figure))
     figures.trajectories({"one": np.ones((3, 4, 2)), "two": np.ones((3, 4, 2))}, "")
     titles = [axes.get_title() for axes in seen[0].axes]
     assert titles == ["around x", "around y", "around z", "", "", ""]

@@ -344,8 +344,9 @@ def test_the_probe_has_its_own_augmentation(dataset, monkeypatch):
 
 def test_a_run_gives_the_probe_the_views_of_its_config(monkeypatch):
     config = presets.with_care(presets.contrastive("imagenet100"))
-    dataset = SimpleNamespace(image_shape=(224, 224, 3))
-    run = SimpleNamespace(config=config, dataset=dataset, recipe=measured_recipe(config))
+    stored = SimpleNamespace(image_shape=(256, 384, 4), splits={"train": "whole images"})
+    run = SimpleNamespace(config=config, stored=stored, recipe=measured_recipe(config),
+                          dataset=SimpleNamespace(image_shape=(224, 224, 3)))  # fmt: skip
     given = []
     monkeypatch.setattr(
         assess.measures, "evaluate", lambda *args, **more: given.append((args[2], more))
@@ -355,6 +356,7 @@ def test_a_run_gives_the_probe_the_views_of_its_config(monkeypatch):
     # The paper's probe of ImageNet-100 has a recipe of its own; CARE's recipe is measured.
     views = methods.build_recipe("crop_flip", {"size": 224})
     assert more["probe_transform"] is views
+    assert more["probe_split"] == "whole images"
     assert measured is run.recipe is not views
     assess.evaluate(run, {}, {"care_recipe": ""}, {})
     recipe = methods.build_recipe(config.recipe.name, config.recipe.options)

@@ -6,7 +6,7 @@ import optax
 import pytest
 import tiny_methods
 from ml_collections import ConfigDict
-from toys import normed_network, read
+from toys import drawn, normed_network, read
 
 from eqssl_jax import methods, rotations, transforms
 from eqssl_jax.data import rendering, solids
@@ -44,9 +44,9 @@ def test_all_of_them_learn_in_one_program(kind):
 
 def test_the_code_of_a_draw_is_the_change_from_the_identity():
     recipe = transforms.recipes.solids()
-    drawn = jax.vmap(recipe.sample)(jax.random.split(jax.random.key(0), 3))
-    code = code_of_draw(recipe.identity, jax.tree.map(lambda leaf: leaf[None], drawn))
-    q = rotations.quaternion_from_vector(drawn["turn"]["rotation"])
+    some = jax.vmap(recipe.sample)(jax.random.split(jax.random.key(0), 3))
+    code = code_of_draw(recipe.identity, jax.tree.map(lambda leaf: leaf[None], some))
+    q = rotations.quaternion_from_vector(some["turn"]["rotation"])
     assert code.shape == (3, 8)
     np.testing.assert_allclose(np.abs(code[:, 4:]), np.abs(q), atol=1e-5)
 
@@ -67,8 +67,8 @@ def test_augself_reads_each_type_by_its_own_loss_and_needs_one():
 def test_pairs_of_stl_share_all_but_flip_and_blur():
     built = tiny_methods.build("stl")
     spec = built.views["contrast"]
-    drawn = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params
-    top, flip = np.asarray(drawn["crop"]["top"]), np.asarray(drawn["flip"]["flip"])
+    params = drawn(spec, 8).params
+    top, flip = np.asarray(params["crop"]["top"]), np.asarray(params["flip"]["flip"])
     np.testing.assert_array_equal(top[:, ::2], top[:, 1::2])
     assert len(np.unique(top)) > 4  # both views, and every pair, draw anew
     assert (flip[:, ::2] != flip[:, 1::2]).any()
@@ -85,10 +85,11 @@ def test_the_rotated_view_of_essl_may_be_smaller():
     config = tiny_methods.settings_of("essl")
     config.objectives.essl.recipe_options = ConfigDict({"size": 4})
     spec = methods.build(config).views["essl_turns"]
-    drawn = spec.pattern.draw(jax.random.key(0), spec.transform, 3).params
+    params = drawn(spec, 3).params
     image = np.random.default_rng(0).uniform(size=(8, 8, 3)).astype(np.float32)
+    apply = jax.jit(spec.transform.apply)
     views = [
-        spec.transform.apply(jax.tree.map(lambda leaf, k=k: leaf[k, 1], drawn), image)
+        np.asarray(apply(jax.tree.map(lambda leaf, k=k: leaf[k, 1], params), image))
         for k in range(4)
     ]
     assert views[0].shape == (4, 4, 3)

@@ -12,7 +12,7 @@ import pytest
 from test_training_loop import equal, small
 
 from eqssl_jax.objectives import Objective, info_nce, unit
-from eqssl_jax.training import checkpoint, loop
+from eqssl_jax.training import checkpoint, kept, loop
 from eqssl_jax.training.alarms import Alarms
 from eqssl_jax.training.interruption import listening
 from eqssl_jax.training.loop import train
@@ -42,6 +42,10 @@ def workdir(finished, tmp_path):
 
 def test_a_renamed_checkpoint_is_set_aside_and_the_one_before_goes_on(workdir, finished, capsys):
     (workdir / "checkpoints" / "12").rename(workdir / "checkpoints" / "20")
+    manager = checkpoint.open_checkpoints(workdir, read_only=True)
+    with pytest.raises(OSError, match=r"Choose another step, of \[8\]"):  # no other in its place
+        kept.restore(manager, small().init(), "latest")
+    manager.close()
     state = train(small(), workdir)
     equal(state, finished[1][12])
     told = " ".join(capsys.readouterr().err.split())

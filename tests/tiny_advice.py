@@ -37,6 +37,7 @@ def tiny(**changes) -> Setup:
     split = dataset.splits["train"]
     return Setup(
         config=config,
+        stored=dataset,
         dataset=dataset,
         split=split._replace(pool=jax.device_put(split.pool, replicated(mesh))),
         network=linear_network(),

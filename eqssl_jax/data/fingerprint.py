@@ -13,6 +13,7 @@ from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.partition import names_of
 
 Fingerprint = dict[str, Any]  # of JSON
+Examples = dict[bytes, tuple[str | int, bytes | None, str]]  # class, pixels and split by name
 
 # Sets with more examples than this are compared as a whole, not example by example.
 _LISTED = 100_000
@@ -49,8 +50,9 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
 def differences(stored: Fingerprint, present: Fingerprint) -> str:
     """What differs between two fingerprints, in words; "" where nothing does.
 
-    An example is the same if its name is. One image more can move others between the splits that a
-    rule carves, so that added, removed, relabelled and changed ones are counted over all splits.
+    An example is the same if its name is or, where none has its name, if its pixels are: a file
+    that moves to the folder of another class is relabelled. One image more can move others between
+    the splits that a rule carves, so that all changes are counted over all splits.
     """
     if _whole(stored) == _whole(present):
         return ""
@@ -63,10 +65,13 @@ def differences(stored: Fingerprint, present: Fingerprint) -> str:
     if before is None or after is None:
         return "; ".join(found + _by_split(stored, present))
     common = before.keys() & after.keys()
+    pairs, added, removed = _same_pixels(before, after)
+    relabelled = sum(before[old][0] != after[new][0] for old, new in pairs)
     changes = {
-        "added": len(after.keys() - common),
-        "removed": len(before.keys() - common),
-        "relabelled": sum(before[key][0] != after[key][0] for key in common),
+        "added": added,
+        "removed": removed,
+        "relabelled": relabelled + sum(before[key][0] != after[key][0] for key in common),
+        "renamed": len(pairs) - relabelled,
         "of the same name with other content": sum(
             None not in (before[key][1], after[key][1]) and before[key][1] != after[key][1]
             for key in common
@@ -75,6 +80,18 @@ def differences(stored: Fingerprint, present: Fingerprint) -> str:
     }
     found += [f"{_images(count)} {what}" for what, count in changes.items() if count]
     return "; ".join(found) or "; ".join(_by_split(stored, present))
+
+
+def _same_pixels(before: Examples, after: Examples) -> tuple[list[tuple[bytes, bytes]], int, int]:
+    """Of the names that are gone and new: pairs with equal pixels, and how many others are new and
+    gone."""
+    gone: dict[bytes | None, list[bytes]] = {}
+    for name in before.keys() - after.keys():
+        gone.setdefault(before[name][1], []).append(name)
+    gone.pop(None, None)  # unknown pixels are equal to none
+    new = after.keys() - before.keys()
+    pairs = [(gone[after[name][1]].pop(), name) for name in new if gone.get(after[name][1])]
+    return pairs, len(new) - len(pairs), len(before.keys() - after.keys()) - len(pairs)
 
 
 def trained_on(stored: Fingerprint, present: Fingerprint, split: str = "test") -> int | None:
@@ -166,12 +183,13 @@ def _cut(content: bytes) -> list[bytes]:
     return [content[start : start + 6] for start in range(0, len(content), 6)]
 
 
-def _examples(whole: Fingerprint) -> dict[bytes, tuple[int, bytes | None, str]] | None:
-    """(label, content, split) by name; None for a set whose examples are not listed.
+def _examples(whole: Fingerprint) -> Examples | None:
+    """(class, content, split) by name; None for a set whose examples are not listed.
 
     "unlabeled" repeats the training images, and comes last.
     """
-    found: dict[bytes, tuple[int, bytes | None, str]] = {}
+    found: Examples = {}
+    classes = dict(enumerate(whole["classes"]))  # one more class moves the numbers of others
     for split in sorted(whole["splits"], key=lambda name: (*_ORDER, name).index(name)):
         content = whole["splits"][split]
         if "examples" not in content:
@@ -179,7 +197,8 @@ def _examples(whole: Fingerprint) -> dict[bytes, tuple[int, bytes | None, str]] 
         names, labels, contents = _parts(content)
         for number, name in enumerate(names):
             pixels = None if contents is None else contents[number]
-            found.setdefault(name, (labels[number], pixels, split))
+            label = labels[number]
+            found.setdefault(name, (classes.get(label, label), pixels, split))
     return found
 
 

@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
+from eqssl_jax.data.base import Split
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
@@ -23,6 +24,7 @@ from eqssl_jax.training.mesh import local
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.workdir import write_json
+from eqssl_jax.transforms.base import Transform
 
 Result = dict[str, Any]
 LISTINGS = 10  # looks for a checkpoint while training removes them
@@ -124,8 +126,7 @@ def restored(run: Setup, workdir: Path, wanted: int | str) -> TrainState:
     for _ in range(LISTINGS):
         try:
             with opened(workdir) as manager:
-                step = kept.find_step(manager, wanted)
-                return checkpoint.restore(manager, like, step)
+                return kept.restore(manager, like, wanted)
         except FileNotFoundError as error:
             if wanted not in ("latest", "best") or not kept.kept_steps(workdir):
                 raise
@@ -154,7 +155,7 @@ def measure_state(
         **input_floor(run),
     }
     layers = {"random": run.layers(untrained)}
-    encoders["trained"] = measures.Subject(run.layers(state), prediction_heads(run, state))
+    encoders["trained"] = subject(run, state)
     result, arrays = evaluate(run, encoders, options, layers)
     result = {"step": step, "dataset": run.dataset.name, **result}
     path = workdir / "eval" / f"{step}.json"
@@ -181,6 +182,11 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
             f"The figures of step {step} could not be drawn ({type(error).__name__}: {error}). Its "
             f"numbers are written: {measured.path}."
         ) from error
+
+
+def subject(run: Setup, state: TrainState) -> measures.Subject:
+    """The encoder of a state with what was trained beside it."""
+    return measures.Subject(run.layers(state), prediction_heads(run, state), run.classifier(state))
 
 
 def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:
@@ -244,7 +250,16 @@ def evaluate(
         cards=cards,
         layers=layers,
         probe_transform=views,
+        probe_split=_whole_images(run, views),
     )
+
+
+def _whole_images(run: Setup, views: Transform) -> Split | None:
+    """The training images as they are stored, if `views` crops from them what encoders take."""
+    stored = tuple(run.stored.image_shape)
+    if stored == tuple(run.dataset.image_shape) or next(iter(views.identity), "") != "crop":
+        return None
+    return run.stored.splits.get("train")
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:

@@ -76,8 +76,7 @@ def _show_data(runs: Mapping[str, Setup]) -> None:
     """Print what each run is trained on; runs on the same data share it."""
     shown: list[dict[str, str]] = []
     for name, built in runs.items():
-        stored = built.dataset._replace(image_shape=built.stored_shape)
-        facts = describe(stored, built.dataset.shown_shape)
+        facts = describe(built.stored, built.dataset.shown_shape)
         if facts not in shown:
             shown.append(facts)
             show(facts, f"Data {name}".strip())
@@ -85,9 +84,7 @@ def _show_data(runs: Mapping[str, Setup]) -> None:
 
 
 def _print_notice(built: Setup) -> None:
-    stored = built.dataset._replace(image_shape=built.stored_shape)
-    notice = size_notice(stored, built.dataset.shown_shape)
-    if notice:
+    if notice := size_notice(built.stored, built.dataset.shown_shape):
         print(notice, flush=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from eqssl_jax.data.base import Dataset
+from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.measures.budget import Settings
 from eqssl_jax.measures.budget import settings as preset
 from eqssl_jax.measures.cards import Card, Measured, Number, built_in, output_of
@@ -65,6 +65,7 @@ def evaluate(
     cards: Sequence[Card] | None = None,
     layers: Mapping[str, Layers] = {},
     probe_transform: Transform | None = None,
+    probe_split: Split | None = None,
 ) -> tuple[dict[str, Any], Arrays]:
     """Measure encoders beside their floors on one data set; equal keys mean equal augmentations.
 
@@ -81,6 +82,8 @@ def evaluate(
         have the layers "features" and "embedding".
       probe_transform: the augmentation of CARE's probe, where the views that InfoNCE compares are
         of another recipe than `transform`; `transform` by default.
+      probe_split: the training images that it augments, if not those of the dataset: larger ones,
+        which `probe_transform` brings to the size that encoders take.
 
     Returns:
       A dict fit for JSON, and the arrays for figures. The dict holds "encoders": {name: {metric:
@@ -97,7 +100,12 @@ def evaluate(
     columns = {"": {name: name for name in encoders}}
     arguments = encoders, columns, dataset, transform, key
     return evaluate_each(
-        *arguments, settings=settings, cards=cards, layers=layers, probe_transform=probe_transform
+        *arguments,
+        settings=settings,
+        cards=cards,
+        layers=layers,
+        probe_transform=probe_transform,
+        probe_split=probe_split,
     )[""]
 
 
@@ -112,6 +120,7 @@ def evaluate_each(
     cards: Sequence[Card] | None = None,
     layers: Mapping[str, Layers] = {},
     probe_transform: Transform | None = None,
+    probe_split: Split | None = None,
 ) -> dict[str, tuple[dict[str, Any], Arrays]]:
     """Several results of `evaluate`, by name, whose views and floors are computed once.
 
@@ -134,6 +143,7 @@ def evaluate_each(
         key,
         preset(cards=chosen) if settings is None else settings,
         probe_transform=probe_transform,
+        probe_split=probe_split,
     )
     for card in chosen:
         if card.check is not None:

@@ -4,7 +4,7 @@ from eqssl_jax.methods.base import Method
 from eqssl_jax.methods.build import assemble, build
 from eqssl_jax.methods.card import Addition, Card, Context, on_contrast
 from eqssl_jax.methods.entries import cards, entry, find, resolved, role_entries
-from eqssl_jax.methods.recipe import build_recipe
+from eqssl_jax.methods.recipe import at_same_size, build_recipe
 from eqssl_jax.methods.roles import ROLES, Line, Role, resolve
 from eqssl_jax.methods.target import scheduled
 
@@ -17,6 +17,7 @@ __all__ = [
     "Method",
     "Role",
     "assemble",
+    "at_same_size",
     "build",
     "build_recipe",
     "cards",

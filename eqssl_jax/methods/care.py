@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import objectives, views
 from eqssl_jax.methods.card import DRAWS, Addition, Card, Context, first_images
-from eqssl_jax.methods.recipe import build_recipe
+from eqssl_jax.methods.recipe import at_same_size, build_recipe
 from eqssl_jax.methods.roles import Line, amount, parts_with, strength
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 from eqssl_jax.settings import choice, free, shown, text, whole
@@ -99,7 +99,8 @@ def _recipe(values: ConfigDict, context: Context, turning: list[str]) -> Transfo
             )
         return context.recipe
     setting = f"config.objectives.{context.key}.recipe"
-    recipe = build_recipe(values.recipe, values.recipe_options, setting, f"{setting}_options")
+    options = at_same_size(values.recipe, values.recipe_options, context.config)
+    recipe = build_recipe(values.recipe, options, setting, f"{setting}_options")
     missing = [part for part in turning if part not in recipe.identity]
     if missing:
         raise ValueError(

@@ -5,6 +5,8 @@ import inspect
 import json
 from collections.abc import Mapping
 
+from ml_collections import ConfigDict
+
 from eqssl_jax import names, transforms
 from eqssl_jax.settings import check
 from eqssl_jax.transforms.base import Transform
@@ -43,6 +45,14 @@ def build_recipe(
             f"of {group} that returns a Transform, e.g. transforms.chain(flip=…)."
         )
     return made
+
+
+def at_same_size(name: str, options: Mapping[str, object], config: ConfigDict) -> dict[str, object]:
+    """The options of a second recipe of a config: its views are as large as all others, unless it
+    has a size of its own."""
+    known, shared = transforms.recipes.RECIPES.get(name), config.recipe.options.get("size")
+    sized = known is not None and "size" in inspect.signature(known).parameters
+    return {**({"size": shared} if sized and shared else {}), **options}
 
 
 # Cached, so that equal recipes are the same functions and compiled code is found again.

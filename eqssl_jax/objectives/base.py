@@ -22,6 +22,7 @@ class Views(NamedTuple):
         (`ViewSpec.target`); None when the method has none.
       target_features: its features before the projector, [V, N, H], likewise.
       memory: this objective's own memory (e.g. a queue); () when it keeps none.
+      labels: of the images, one-hot [N, K], for methods that learn from them; else None.
     """
 
     features: Float[Array, "v n h"]
@@ -31,6 +32,7 @@ class Views(NamedTuple):
     target: Float[Array, "v n d"] | None = None
     target_features: Float[Array, "v n h"] | None = None
     memory: PyTree = ()
+    labels: Float[Array, "n k"] | None = None
 
 
 def no_head(key: Key[Array, ""], *views: Views) -> PyTree:
@@ -57,6 +59,8 @@ class Objective(NamedTuple):
       init_memory: `init_memory(key, *views) -> memory`, likewise.
       predict: `predict(head_params, *views)` gives embeddings after, predicted and before the
         augmentations, [V, N, D] (or [1, N, D]); None for an objective that predicts none.
+      classify: `classify(head_params, features)` gives class scores [N, K] of features [N, H]; None
+        for an objective that does not classify.
       remember: `remember(memory, *views) -> memory`, called once a step after the gradient; no
         gradient flows through it.
     """
@@ -67,6 +71,7 @@ class Objective(NamedTuple):
     init_memory: Callable[..., PyTree] = no_head
     remember: Callable[..., PyTree] = keep_memory
     predict: Callable[..., tuple[Array, Array, Array]] | None = None
+    classify: Callable[[PyTree, Array], Array] | None = None
 
     def names(self) -> tuple[str, ...]:
         """The view sets it consumes."""

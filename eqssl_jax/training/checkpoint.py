@@ -249,11 +249,14 @@ def _reading(manager: Manager, step: int) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _NOT_THE_FILE:
             raise
-        if not (Path(manager.directory) / str(step)).exists():
+        folder = Path(manager.directory) / str(step)
+        if not folder.exists():
             raise FileNotFoundError(
                 f"The checkpoint of step {step} in {manager.directory} was removed meanwhile."
             ) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if not (folder / "default").is_dir():
+            reason = "its folder holds no state, which lies in a folder default"
         raise DamagedError(
             f"The checkpoint of step {step} in {manager.directory} is damaged: {reason[:300]}"
         ) from error

@@ -2,10 +2,13 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import PyTree
 
+from eqssl_jax.training import checkpoint
 from eqssl_jax.training.checkpoint import Manager, score_of
+from eqssl_jax.training.integrity import DamagedError
 
 
 def best_step(manager: Manager) -> int | None:
@@ -43,6 +46,23 @@ def find_step(manager: Manager, wanted: int | str) -> int:
             f"The step {wanted!r} of {workdir} is not kept; choose latest, best, or one of {steps}."
         )
     return int(wanted)
+
+
+def restore(manager: Manager, like: Any, wanted: int | str) -> Any:
+    """The state of the step that is meant, see `find_step` and `checkpoint.restore`.
+
+    Raises:
+      DamagedError: if it cannot be read, with the other steps there are: another one than was asked
+        for is never taken silently.
+    """
+    step = find_step(manager, wanted)
+    try:
+        return checkpoint.restore(manager, like, step)
+    except DamagedError as error:
+        others = sorted(set(manager.all_steps()) - {step})
+        raise DamagedError(
+            f"{error}. {f'Choose another step, of {others}' if others else 'There is no other'}."
+        ) from error
 
 
 def kept_steps(workdir: Path) -> list[int]:

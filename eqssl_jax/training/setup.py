@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import data, methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.data.labelled import labelled
 from eqssl_jax.encoders import Network, showing
 from eqssl_jax.methods import Method
 from eqssl_jax.training import initial
@@ -25,10 +26,12 @@ from eqssl_jax.training.checks import (
     check_budget,
     check_crops,
     check_inputs,
+    check_labels,
     check_measurements,
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.model import build_network
+from eqssl_jax.training.monitor import epochs_between, watched
 from eqssl_jax.training.notes import notes
 from eqssl_jax.training.optimizer import learning_rate, optimizer
 from eqssl_jax.training.provenance import Provenance, provenance, read_provenance, with_statistics
@@ -40,12 +43,14 @@ from eqssl_jax.transforms import Transform
 class Setup(NamedTuple):
     """The parts of a run, built but not started. Intervals are in steps.
 
-    `split` is trained on as it is stored; the splits of `dataset` are for evaluation, and their
-    images have been through the identity of the recipe: they come at the size of the views. The
-    mean and standard deviation of `dataset` are those of the model, see `provenance`.
+    `stored` is the data as they are read, and `split` what is trained on of them; the splits of
+    `dataset` are for evaluation, and their images have been through the identity of the recipe:
+    they come at the size of the views. The mean and standard deviation of `dataset` are those of
+    the model, see `provenance`.
     """
 
     config: ConfigDict
+    stored: Dataset
     dataset: Dataset
     split: Split
     network: Network
@@ -60,7 +65,6 @@ class Setup(NamedTuple):
     log_every: int
     knn_every: int
     save_every: int
-    stored_shape: tuple[int, ...] = ()  # of the images as they are read, before any view
     notes: tuple[str, ...] = ()  # what the settings have come to, said at the start
 
     def init(self) -> TrainState:
@@ -72,6 +76,7 @@ class Setup(NamedTuple):
             self.optimizer,
             self.dataset.image_shape,
             self.config.train.batch_size,
+            len(self.dataset.classes),
         )
         return spread(self.mesh, state)
 
@@ -79,13 +84,20 @@ class Setup(NamedTuple):
         """The frozen encoder of a state; its weights are arguments of whatever compiles it."""
         return Partial(self.network.encode, *local((state.params["network"], state.batch_stats)))
 
+    def classifier(self, state: TrainState) -> Callable[[Array], Array] | None:
+        """Class scores of features, of a run that learns from labels; None for others."""
+        for name, (_, objective) in self.method.objectives.items():
+            if objective.classify is not None:
+                return functools.partial(objective.classify, local(state.params["heads"][name]))
+        return None
+
     def layers(self, state: TrainState) -> Partial:
         """What every layer of a state says, for measurements layer by layer."""
         return Partial(self.network.layers, *local((state.params["network"], state.batch_stats)))
 
     def provenance(self) -> Provenance:
         """What this run trains on, as its workdir keeps it."""
-        return provenance(self.dataset, self.stored_shape or self.dataset.image_shape)
+        return provenance(self.dataset, self.stored.image_shape)
 
     def dimension(self) -> int:
         """Width of the embeddings, D."""
@@ -126,47 +138,33 @@ def setup(
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
       FileNotFoundError: if the data is not there.
     """
-    config = checked(config)
+    config = with_absolute_paths(methods.resolved(checked(config), roles=roles))
     mesh = make_mesh()
-    config = with_absolute_paths(methods.resolved(config, roles=roles))
     built = methods.build(config)
     check_batch(config, built, mesh.size if training else 1)
     check_measurements(config)
-    dataset = dataset or load_dataset(config)
-    check_inputs(config, dataset)
-    check_crops(dataset, {key: spec.transform for key, spec in built.views.items()})
-    if config.data.split not in dataset.splits:
-        raise ValueError(
-            f"config.data.split is {config.data.split!r}, but {dataset.name} has only "
-            f"{sorted(dataset.splits)}."
-        )
+    stored = _checked_data(config, dataset or load_dataset(config), built)
     recipe = measured_recipe(config)
-    split = dataset.splits[config.data.split]
-    stored_shape = tuple(dataset.image_shape)
-    dataset = at_view_size(dataset, config)
+    dataset = at_view_size(stored, config)
     if workdir is not None and has_trained(workdir):
         dataset = with_statistics(dataset, read_provenance(workdir))
     elif training:
         dataset = initial.with_source_statistics(dataset, config)
+    split = stored.splits[config.data.split]
+    if built.labelled:
+        split = labelled(split, len(stored.classes))
     split = split._replace(pool=spread(mesh, split.pool))
-    train = config.train
-    steps_per_epoch = split.size // train.batch_size
-    if not steps_per_epoch:
-        raise ValueError(
-            f"config.train.batch_size is {train.batch_size}, but the {config.data.split} split of "
-            f"{dataset.name} holds {split.size} images (after {config.data.validation:.0%} went to "
-            f"validation): use a batch of at most {split.size}."
-        )
-    steps = train.steps or round(train.epochs * steps_per_epoch)
-    check_budget(config, steps)
+    steps_per_epoch, steps = _budget(config, stored)
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
     if dataset.show is not None:
         network = showing(network, dataset.show)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
-    resident, cpu = split.load is None, mesh.devices.flat[0].platform == "cpu"
+    apart = epochs_between(watched(config, dataset, recipe), built, config, steps_per_epoch)
+    train, resident, cpu = config.train, split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
         config=config,
+        stored=stored,
         dataset=dataset,
         split=split,
         network=network,
@@ -181,11 +179,39 @@ def setup(
         # a call costs next to nothing and a run that is asked to stop has to finish it.
         steps_per_dispatch=train.steps_per_dispatch if resident and not cpu else 1,
         log_every=train.log_every,
-        knn_every=train.knn_every or steps_per_epoch,
-        save_every=train.save_every or steps_per_epoch,
-        stored_shape=stored_shape,
-        notes=notes(config, built, dataset, steps_per_epoch, steps),
+        knn_every=train.knn_every or apart * steps_per_epoch,
+        save_every=train.save_every or apart * steps_per_epoch,
+        notes=notes(config, built, dataset, steps_per_epoch, steps, apart),
     )
+
+
+def _checked_data(config: ConfigDict, dataset: Dataset, built: Method) -> Dataset:
+    """The data set, if the encoder, the recipes and the split of the config are for such data."""
+    check_inputs(config, dataset)
+    check_crops(dataset, {key: spec.transform for key, spec in built.views.items()})
+    if config.data.split not in dataset.splits:
+        raise ValueError(
+            f"config.data.split is {config.data.split!r}, but {dataset.name} has only "
+            f"{sorted(dataset.splits)}."
+        )
+    if built.labelled:
+        check_labels(config, dataset)
+    return dataset
+
+
+def _budget(config: ConfigDict, dataset: Dataset) -> tuple[int, int]:
+    """Steps of an epoch, and of the whole training."""
+    train, size = config.train, dataset.splits[config.data.split].size
+    steps_per_epoch = size // train.batch_size
+    if not steps_per_epoch:
+        raise ValueError(
+            f"config.train.batch_size is {train.batch_size}, but the {config.data.split} split of "
+            f"{dataset.name} holds {size} images (after {config.data.validation:.0%} went to "
+            f"validation): use a batch of at most {size}."
+        )
+    steps = train.steps or round(train.epochs * steps_per_epoch)
+    check_budget(config, steps)
+    return steps_per_epoch, steps
 
 
 def with_absolute_paths(config: ConfigDict) -> ConfigDict:
@@ -279,7 +305,8 @@ def measured_recipe(config: ConfigDict) -> Transform:
     that has one of its own, else that of all views."""
     for values in config.objectives.values():
         if values.get("recipe") and not config.evaluation.recipe:
-            return methods.build_recipe(values.recipe, values.recipe_options)
+            options = methods.at_same_size(values.recipe, values.recipe_options, config)
+            return methods.build_recipe(values.recipe, options)
     return methods.build_recipe(*_seen_recipe(config), "config.evaluation.recipe")
 
 

@@ -73,7 +73,7 @@ def open_run(workdir: Path, step: int | str = "latest") -> StoredRun:
     like = _abstract_state(config, network, trained_on)
     manager = checkpoint.open_checkpoints(workdir, read_only=True)
     try:
-        state = checkpoint.restore(manager, like, kept.find_step(manager, step))
+        state = kept.restore(manager, like, step)
     finally:
         manager.close()
     return StoredRun(config, network, state, trained_on)
@@ -92,6 +92,7 @@ def _abstract_state(config: ConfigDict, network: Network, trained_on: Provenance
             update,
             trained_on.input_shape,
             config.train.batch_size,
+            len(trained_on.classes),
         )
     )
     here = SingleDeviceSharding(jax.devices()[0])

@@ -19,7 +19,7 @@ from eqssl_jax.measures.classes.linear_probe import (
     probed,
     summary,
 )
-from eqssl_jax.measures.features import Encode, Layers, extract
+from eqssl_jax.measures.features import Encode, Layers, extract, sampled
 from eqssl_jax.measures.promotion import lenient
 from eqssl_jax.measures.subjects import Seen
 from eqssl_jax.settings import choice, number, text, whole
@@ -43,6 +43,7 @@ def care_probe(
     seeds: Sequence[int] = (0, 1, 2),
     limit: int | None = None,
     test_limit: int | None = None,
+    augmented: Split | None = None,
 ) -> Probe:
     """Linear probe on augmented images: last step, no selection.
 
@@ -65,6 +66,8 @@ def care_probe(
         epoch is left out.
       seeds: of the classifiers' initialisation.
       limit, test_limit: fixed random subsets of the splits (None: all).
+      augmented: the same training images as they are stored, where those of `dataset` are already
+        cut to the size of the encoder: `transform` crops from the whole of them.
 
     Raises:
       ValueError: for an unknown optimizer, a split that is missing or unlabeled, no seeds,
@@ -78,6 +81,7 @@ def care_probe(
             f"care_probe() knows the optimizers {', '.join(_OPTIMIZERS)}, found {optimizer!r}."
         )
     train, test = (_labelled(dataset, name) for name in ("train", "test"))
+    train = augmented or train
     count = min(train.size, limit or train.size)
     if not len(seeds) or epochs < 1 or count < batch:
         raise ValueError(
@@ -146,16 +150,11 @@ def _epoch(
     order = rng.permutation(images)
     order = order[: len(order) // batch * batch]
     keys = jax.random.split(jax.random.fold_in(jax.random.key(0), epoch), len(order))
-    draws = jax.device_get(_sample(keys, sample=transform.sample))
+    draws = jax.device_get(sampled(keys, sample=transform.sample))
     encoded = extract(encode, train, batch=batch, indices=order, transform=transform, params=draws)
     labels = np.asarray(train.labels)[order].astype(np.int32)
     x = jnp.asarray(encoded.features).reshape(-1, batch, encoded.features.shape[1])
     return x, jnp.asarray(labels).reshape(-1, batch)
-
-
-@partial(jax.jit, static_argnames="sample")
-def _sample(keys, *, sample):  # type: ignore[no-untyped-def]
-    return jax.vmap(sample)(keys)
 
 
 @partial(jax.jit, donate_argnums=(0, 1), static_argnames="rule")
@@ -203,6 +202,7 @@ def _measure(seen: Seen) -> Measured:
         seeds=budget.seeds,
         limit=budget.train_images,
         test_limit=budget.test_images,
+        augmented=seen.conditions.probe_split,
     )
     return probed(probe, "care_probe")
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.cards import LOWER, Card, Number, Output
+from eqssl_jax.measures.cards import LOWER, Card, Number, Output, check_finite
 from eqssl_jax.measures.features import Encode, Layers, extract, read_batches, subset
 from eqssl_jax.measures.regression.factors import RIDGES, Rows, ridge
 from eqssl_jax.measures.subjects import Seen
@@ -62,7 +62,11 @@ def axis_error(axes: Float[np.ndarray, "n 3"], predicted: Float[np.ndarray, "n 3
 
     >>> axis_error(np.array([[0.0, 0, 1]]), np.array([[0.0, 0, -1]]))
     AxisError(error=array([0.]), degrees=array([0.]))
+
+    Raises:
+      ValueError: for values that are not finite.
     """
+    check_finite(axes=axes, predicted=predicted)
     cosine = np.clip(np.abs(np.sum(axes * predicted, axis=1)), 0, 1)
     return AxisError(1 - cosine**2, np.degrees(np.arccos(cosine)))
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.cards import LOWER, Card, Measured, Output, over_draws
+from eqssl_jax.measures.cards import LOWER, Card, Measured, Output, check_finite, over_draws
 from eqssl_jax.measures.features import Encode, Layers, extract, subset
 from eqssl_jax.measures.rotation.wahba import wahba
 from eqssl_jax.measures.subjects import Seen
@@ -85,12 +85,13 @@ def regularity(curve: Float[np.ndarray, "s d"]) -> Regularity:
     True
 
     Raises:
-      ValueError: for fewer than 3 points.
+      ValueError: for fewer than 3 points, and for values that are not finite.
     """
     z = np.asarray(curve, np.float64)
     if z.ndim != 2 or len(z) < 3:
         raise ValueError(f"A trajectory is [S, D] with at least 3 points, found shape {z.shape}.")
     after = np.roll(z, -1, axis=0)
+    check_finite(curve=z)
     step = np.linalg.norm(after - z, axis=1)
     length = float(step.sum())
     if length < _STILL:

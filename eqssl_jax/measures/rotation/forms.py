@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import sqrtm
 
-from eqssl_jax.measures.cards import TooFew
+from eqssl_jax.measures.cards import TooFew, check_finite
 from eqssl_jax.measures.rotation.distances import Rows, paired
 from eqssl_jax.objectives.forms import Form, check_form, stabiliser
 
@@ -89,6 +89,7 @@ def linear_map(z: Rows, z_a: Rows) -> Matrix:
 def form_departure(a: Matrix, form: Form) -> float:
     """How far A is from the stabiliser of B, ‖AᵀBA − B‖_F / ‖B‖_F; 0 exactly on it."""
     check_form(form, a.shape[1])
+    check_finite(a=a)
     b = np.asarray(form, np.float64)
     return float(np.linalg.norm(a.T @ b @ a - b) / np.linalg.norm(b))
 
