@@ -47,11 +47,7 @@ def run() -> None:
     scale = "paper" if SCALE.value == "full" else SCALE.value
     study, directory = studies.find(TABLE.value), Path(RUNS.value or "")
     data = studies.parse_data(DATA.value)
-<<<<<<< HEAD
-    choice = choose.choose(study, scale, data, seeds=SEEDS.value, only=ONLY.value)
-=======
-    choice = folders.choose(study, SCALE.value, data, seeds=SEEDS.value, only=ONLY.value)
->>>>>>> main
+    choice = folders.choose(study, scale, data, seeds=SEEDS.value, only=ONLY.value)
     if PLAN.value:
         overview.show_plan(study, scale, DATA.value, choice, directory, seeds=SEEDS.value)
         return

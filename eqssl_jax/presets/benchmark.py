@@ -50,7 +50,7 @@ def benchmark(data: str, method: str) -> ConfigDict:
     config.data.name = data
     config.model.encoder, config.model.stem = "conv_tiny", "imagenet"
     config.model.projector = (256, 64)
-    config.objectives = objectives(**METHODS[method])
+    config.objectives = objectives(**{name: dict(own) for name, own in METHODS[method].items()})
     config.objectives.equivariance.splits = 16
     config.objectives.order.images = 32
     _views(config, data)

@@ -3,11 +3,7 @@
 from collections.abc import Mapping
 
 from eqssl_jax.studies.base import DataChoice, Outcome, Study
-<<<<<<< HEAD
 from eqssl_jax.studies.benchmark import BENCHMARK
-from eqssl_jax.studies.geometry import CIRCLE, GAMMA, RETRIEVAL, WAHBA
-from eqssl_jax.studies.proteins import PROTEINS
-=======
 from eqssl_jax.studies.comparisons import (
     BASE_METHODS,
     BASE_METHODS_CARE,
@@ -17,7 +13,6 @@ from eqssl_jax.studies.comparisons import (
     TWO_VIEWS,
 )
 from eqssl_jax.studies.geometry import CIRCLE, GAMMA, PROTEINS, RETRIEVAL, WAHBA
->>>>>>> main
 from eqssl_jax.studies.scales import SCALES, parse_data
 
 STUDIES: Mapping[str, Study] = {

@@ -53,13 +53,9 @@ def make_step(
                 embeddings=outputs[name][1],
                 params=drawn[name].params,
                 magnitude=drawn[name].magnitude,
-<<<<<<< HEAD
                 target=target.get(name, (None, None))[1],
                 target_features=target.get(name, (None, None))[0],
-=======
-                target=target.get(name),
                 labels=None if labels is None else labels[: method.views[name].images],
->>>>>>> main
             )
             for name in method.views
         }
