@@ -16,6 +16,7 @@ from eqssl_jax.presets.ours import objectives
 DATA = ("solids", "shapes", "cifar10")
 # Entries of config.objectives by method; widths of heads fit an encoder of 128 features.
 METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "supervised": {"classify": {}},  # the ceiling of class accuracy
     "simclr": {"simclr": {}},
     "vicreg": {"vicreg": {}},
     "byol": {"byol": {"hidden": (256,)}},
