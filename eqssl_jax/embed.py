@@ -8,12 +8,11 @@ Rows are in order, with the file, label and split of each image. Images are read
 written as they come, so the data may be larger than memory; the file appears when it is complete.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from eqssl_jax import command
 from eqssl_jax.command import WORKDIR, run_command, start
+from eqssl_jax.names import user_path
 
 ENCODER = flags.DEFINE_string(
     "encoder", None, "Instead of --workdir: a weights file, exported program or module:attribute."
@@ -39,7 +38,7 @@ def main(argv: list[str]) -> None:
 
         count = embed(
             ENCODER.value or WORKDIR.value or "",
-            Path(OUT.value or "").expanduser(),
+            user_path(OUT.value or ""),
             step=int(STEP.value) if STEP.value.isdigit() else STEP.value,
             images=DATA.value,
             directory=DIRECTORY.value,

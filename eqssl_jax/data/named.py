@@ -1,8 +1,7 @@
 """What `--data` names: a source by its name, or the place of images."""
 
-from pathlib import Path
-
 from eqssl_jax.data import sources
+from eqssl_jax.names import user_path
 
 SUFFIXES = {".npz": "arrays", ".zip": "folder"}
 
@@ -26,7 +25,7 @@ def named(data: str, directory: str = "") -> tuple[str, str | None]:
     """
     if not data:
         raise ValueError("--data is empty: give a folder, a .zip, an .npz, or a data set's name.")
-    path = Path(data).expanduser()
+    path = user_path(data)
     looks_like_path = "/" in data or path.suffix in SUFFIXES or data in (".", "..")
     if data in sources.NAMES or not (looks_like_path or path.exists()):
         return data, directory or None

@@ -184,6 +184,23 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
         ) from error
 
 
+def read_result(path: Path) -> Result:
+    """What an evaluation wrote.
+
+    Raises:
+      ValueError: naming the file, if it is damaged.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(of, dict) for of in result["encoders"].values()):
+            raise ValueError("its encoders are no tables of numbers")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): remove it, and the step is evaluated again."
+        ) from None
+    return result
+
+
 def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:
     """The heads of a state that predict embeddings, by the name of their objective."""
     heads = {}

@@ -1,6 +1,5 @@
 """From a config to a finished workdir: one run, or several that are compared."""
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.description import describe, size_notice
-from eqssl_jax.experiment.assess import assess_step
+from eqssl_jax.experiment.assess import assess_step, read_result
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.training import processes
 from eqssl_jax.training.loop import train
@@ -126,7 +125,7 @@ def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) 
         path = workdir / name / "eval" / f"{one.steps}.json"
         if not path.exists():
             assess_step(one, workdir / name, one.steps, options={})
-        results[name] = json.loads(path.read_text())
+        results[name] = read_result(path)
         print(f"{name}: evaluation in {path}", flush=True)
     write_json(workdir / "comparison.json", results)
     compare(results, {name: plain(run.config) for name, run in built.items()}, workdir)

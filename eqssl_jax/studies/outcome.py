@@ -1,9 +1,8 @@
 """What finished runs gave, read from their folders."""
 
-import json
 from pathlib import Path
-from typing import Any
 
+from eqssl_jax.experiment.assess import read_result
 from eqssl_jax.experiment.stored import read_arrays
 from eqssl_jax.studies.base import Outcome
 from eqssl_jax.training.records import read_records
@@ -20,17 +19,8 @@ def read(place: Path) -> Outcome:
     evaluations, arrays = {}, {}
     for path in sorted((place / "eval").glob("*.json")):
         if path.stem.isdigit():
-            evaluations[int(path.stem)] = _read_json(path)
+            evaluations[int(path.stem)] = read_result(path)
             beside = path.with_name(f"{path.stem}_arrays.npz")
             if beside.exists():
                 arrays[int(path.stem)] = read_arrays(beside)
     return Outcome(read_config(place), read_records(place), evaluations, arrays)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): remove it, and the step is evaluated again."
-        ) from None
