@@ -12,23 +12,24 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "eqssl_jax/__init__.py").re
 # were tried with. Upper bounds stop at the next release that may break an interface we use.
 REQUIRES = [
     "absl-py>=2.1",
-    "clu>=0.0.12",
+    "clu>=0.0.12",  # parameter_overview; its writers would import TensorFlow
     "dm-pix>=0.4.4",
     "flatbuffers>=24",  # programs of jax.export are written with it
     "flax>=0.12,<0.13",
-    "grain>=0.2.18,<0.3",
-    "jax>=0.10,<0.11",
+    "grain>=0.2.12,<0.3",
+    "jax>=0.7.2,<0.11",
     "jaxtyping>=0.3",
     "matplotlib>=3.9",
     "ml-collections>=1.0",
     "numpy>=2.0",
     "optax>=0.2.6,<0.3",
-    "orbax-checkpoint>=0.12,<0.13",
+    "orbax-checkpoint>=0.11.25,<0.13",
     "pillow>=11",
     "rich>=13",
     "safetensors>=0.5",  # weights in and out
     "scikit-learn>=1.5",  # its handwritten digits are the demonstration
     "scipy>=1.13",
+    "tensorboardX>=2.6",  # event files without TensorFlow
 ]
 
 # Each is imported in one place, where it is used, with an error that names its extra.
@@ -42,10 +43,12 @@ EXTRAS = {
     "parquet": ["pyarrow>=15"],  # features as .parquet
     # Later releases want an older orbax-checkpoint than training does.
     "onnx": ["jax2onnx>=0.12.5,<0.13", "onnxruntime>=1.20"],
+    "hf": ["pyarrow>=15", "huggingface_hub>=0.30"],  # data sets of Hugging Face
     "hub": ["huggingface_hub>=0.30"],  # exported encoders on the Hugging Face Hub
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],
-    "tensorboard": ["tensorflow"],  # clu's writers import it; metrics.jsonl needs nothing
+    "wandb": ["wandb>=0.19"],
+    "trackio": ["trackio>=0.20"],
     "docs": ["sphinx>=8", "furo>=2025.7", "myst-nb>=1.3", "ipykernel>=6"],
 }
 EXTRAS["test"] = [

@@ -22,6 +22,9 @@ COMMANDS = {
     "advise": ("advise", "which role each transformation should have"),
     "embed": ("embed", "features and embeddings of a data set, into a file"),
     "export": ("export", "weights, a program and a model card for others"),
+    "transfer": ("transfer", "encoders on other data: probe, neighbours, a few images a class"),
+    "prepare": ("prepare", "public image sets from their publishers, without TensorFlow"),
+    "sweep": ("sweep", "a config over values of its settings and seeds"),
     "report": ("report", "runs as one HTML page"),
     "tables": ("tables", "tables and figures of the CARE paper, beside the published numbers"),
 }

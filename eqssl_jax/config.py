@@ -34,6 +34,7 @@ DATASETS = ("cifar10", "cifar100", "stl10", "imagenet100", "shapes", "digits", "
 VALUES = ("paper", "authors", "solo", "equimod_recipe")
 ADDITIONS = ("care", "equimod", "two_views")
 ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
+MONITORS = ("knn", "probe", "rankme", "lidar", "alignment", "gamma", "wahba")  # "all"
 WIDEST = 65_536  # of a layer
 LARGEST_IMAGE = 4096  # side in pixels
 
@@ -194,9 +195,25 @@ SCHEMA: Schema = {
             high=1000,
         ),
         log_every=whole(50, "steps", low=1),
-        knn_every=whole(0, "steps; 0: once an epoch"),
-        save_every=whole(0, "steps; 0: once an epoch"),
+        monitors=names(
+            ("knn", "rankme"),
+            "measured every knn_every steps on a fixed small set: cards of measures by name, "
+            "probe, or module:attribute; all: " + ", ".join(MONITORS),
+        ),
+        knn_every=whole(
+            0, "steps; 0: once an epoch, or so seldom that monitors cost 2 % of training at most"
+        ),
+        save_every=whole(0, "steps; 0: once an epoch, and as seldom as monitors without knn_every"),
         keep=whole(2, "latest checkpoints kept, besides the best", low=1, high=10_000),
+    ),
+    "monitor": dict(  # of monitors that need no labels
+        images=whole(384, "under augmentations, of validation (or train)", low=2, high=10**6),
+        draws=whole(2, "augmentations of all of them (gamma, wahba)", low=1, high=1000),
+        views=whole(4, "of each under draws of its own (lidar, alignment)", low=2, high=1000),
+    ),
+    # Beside metrics.jsonl, which is always written.
+    "log": names(
+        ("tensorboard",), "trackers: tensorboard, wandb, trackio, or module:attribute of your own"
     ),
     "knn": dict(  # the monitor on the validation split
         neighbours=whole(200, "that vote", low=1, high=10**7),

@@ -37,14 +37,14 @@ def run() -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
     # Imported late: --help and a mistyped flag answer at once.
     from eqssl_jax import studies
-    from eqssl_jax.studies import choose, overview, produce
+    from eqssl_jax.studies import folders, overview, produce
 
     if TABLE.value is None:
         overview.show_studies(studies.STUDIES)
         return
     study, directory = studies.find(TABLE.value), Path(RUNS.value or "")
     data = studies.parse_data(DATA.value)
-    choice = choose.choose(study, SCALE.value, data, seeds=SEEDS.value, only=ONLY.value)
+    choice = folders.choose(study, SCALE.value, data, seeds=SEEDS.value, only=ONLY.value)
     if PLAN.value:
         overview.show_plan(study, SCALE.value, DATA.value, choice, directory, seeds=SEEDS.value)
         return

@@ -8,12 +8,15 @@ source "$ROOT/launch/shared.sh"
 usage() {
     cat <<'END'
 launch/table.sh --table=NAME --runs=DIR [FLAGS] [-- FLAGS OF launch/slurm.sh]
+launch/table.sh --config=FILE --over=NAME=V,V --workdir=DIR [FLAGS] [-- FLAGS OF launch/slurm.sh]
 
     launch/table.sh --table=lambda_sweep --scale=small --runs=runs/studies --jobs=local:4
     launch/table.sh --table=care_table1 --scale=paper --runs=/shared/studies --jobs=slurm -- \
         --partition=gpu --time=24:00:00
+    launch/table.sh --config=configs/care.py:cifar10 --over=seed=0,1,2 --workdir=runs/sweep --jobs=slurm
 
   --table=, --scale=, --runs=, --data=, --seeds=, --only=   as python -m eqssl_jax.tables takes them
+  --config=, --config.NAME=, --over=, --workdir=, --by=     as python -m eqssl_jax.sweep takes them
   --jobs=local:N   N processes on this machine; each takes the next run that nobody works on (local:1)
   --jobs=slurm     one SLURM job for each missing run, on one GPU unless launch/slurm.sh is told
                    otherwise; and one after them that makes the table. DIR is on a shared disk
@@ -27,11 +30,14 @@ END
 }
 
 parse() {
-    one_gpu_each=false jobs=local:1 logs='' runs='' table='' arguments=() slurm=()
+    one_gpu_each=false jobs=local:1 logs='' runs='' table='' sweep='' arguments=() slurm=()
     while (($#)); do
         case $1 in
             --table=*) table=${1#*=} && arguments+=("$1") ;;
             --runs=*) runs=${1#*=} && arguments+=("$1") ;;
+            --config=*) sweep=${1#*=} && arguments+=("$1") ;;
+            --workdir=*) runs=${1#*=} && arguments+=("$1") ;;
+            --config.* | --over=* | --by=*) arguments+=("$1") ;;
             --scale=* | --data=* | --seeds=* | --only=*) arguments+=("$1") ;;
             --jobs=*) jobs=${1#*=} ;;
             --one_gpu_each) one_gpu_each=true ;;
@@ -43,10 +49,11 @@ parse() {
         esac
         shift
     done
-    [[ -n $table ]] || misused "--table=NAME is missing; python -m eqssl_jax.tables lists the names."
-    [[ -n $runs ]] || misused "--runs=DIR is missing: the folder that holds the runs of studies."
+    [[ -n $table || -n $sweep ]] ||
+        misused "--table=NAME is missing (python -m eqssl_jax.tables lists them), or --config=FILE of a sweep."
+    [[ -n $runs ]] || misused "--runs=DIR is missing (of a sweep, --workdir=DIR): the folder that holds the runs."
     logs=${logs:-$runs/logs}
-    command=(python -m eqssl_jax.tables "${arguments[@]}")
+    command=(python -m "eqssl_jax.$([[ -n $sweep ]] && echo sweep || echo tables)" "${arguments[@]}")
 }
 
 # All processes share the runs of DIR by locks. What is left when they have ended (a run whose
@@ -85,7 +92,7 @@ on_slurm() {
     plan=$("${command[@]}" --plan) || return
     while read -r line; do
         # A line of the plan that is a command, quoted for a shell by the program that prints it.
-        [[ $line == 'python -m eqssl_jax.tables '* ]] || continue
+        [[ $line == "${command[*]:0:3} "* ]] || continue
         eval "words=($line)"
         found=$(submit "${words[@]}") || return
         echo "$found"

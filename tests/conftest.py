@@ -1,6 +1,7 @@
 """Strict numerics for every test: no silent promotion of dtype or rank; and eight devices."""
 
 import os
+import signal
 from pathlib import Path
 
 # Before jax is imported: eight virtual CPU devices, so that sharding is tested on any machine; and
@@ -8,6 +9,8 @@ from pathlib import Path
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
     + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    # The older emitters of fusions compile in half of the time.
+    + " --xla_cpu_use_fusion_emitters=false"
 )
 
 import jax
@@ -29,3 +32,11 @@ def golden():
             return {key: file[key] for key in file.files}
 
     return load
+
+
+@pytest.fixture
+def interruptible():
+    """SIGINT reaches what the test starts, also where a shell in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # exec makes it the default
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -12,9 +12,8 @@ from tiny_advice import equal, tiny
 from eqssl_jax import methods
 from eqssl_jax.advice import advise, show_plan
 from eqssl_jax.advice.candidates import candidates
-from eqssl_jax.advice.halving import survivors
-from eqssl_jax.advice.output import roles_text
-from eqssl_jax.advice.prepare import decided_by
+from eqssl_jax.advice.fleet import survivors
+from eqssl_jax.advice.prepare import decided_by, roles_text
 from eqssl_jax.config import checked
 from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint

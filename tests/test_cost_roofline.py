@@ -8,7 +8,7 @@ from cost import roofline
 from cost import tables as scaling
 from cost.roofline import Collectives, Counts
 
-from eqssl_jax.studies.devices import DEVICES, UTILISATION, v5e
+from eqssl_jax.studies.estimate import DEVICES, UTILISATION, v5e
 
 WHOLE = ("all-reduce", True)
 

@@ -3,12 +3,13 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from eqssl_jax import presets
+from eqssl_jax import measures, presets
 from eqssl_jax.experiment.assess import assess
 from eqssl_jax.experiment.run import run
 from eqssl_jax.training.records import read_records
@@ -31,6 +32,7 @@ def config(tmp_path, monkeypatch) -> ConfigDict:
     config.roles = ConfigDict({"crop": "invariant", "shift": "invariant"})
     config.role_weights, config.sharing = ConfigDict(), ConfigDict()
     config.objectives.mine = ConfigDict({"method": "my_method:spread", "weight": 0.5})
+    config.evaluation.measures = ("my_measure:CARD",)
     config.train.batch_size, config.train.steps = 8, 3
     return config
 
@@ -51,6 +53,18 @@ def test_a_config_takes_all_of_them(config):
     assert built.dimension() == 4
 
 
+def test_the_measure_counts_shared_neighbours(config):
+    card = measures.cards(config.evaluation.measures)[-1]
+    bank, queries = np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)[:2]
+    flipped = np.roll(queries, 2, axis=1)  # nearest to other rows
+    for embedded, expected in ((queries, 1.0), (flipped, 0.0)):
+        rows = {"train": SimpleNamespace(features=bank, embeddings=bank),
+                "test": SimpleNamespace(features=queries, embeddings=embedded)}  # fmt: skip
+        settings = SimpleNamespace(overlap_k=1)
+        seen = SimpleNamespace(settings=settings, rows=rows.get, held_out="test")
+        assert card.measure(seen) == {"topk_overlap": expected}
+
+
 @pytest.mark.slow
 def test_a_run_of_all_of_them_is_trained_and_evaluated(config, tmp_path):
     run(config.lock(), tmp_path / "run")
@@ -61,3 +75,4 @@ def test_a_run_of_all_of_them_is_trained_and_evaluated(config, tmp_path):
     )
     trained = json.loads(path.read_text())["encoders"]["trained"]
     assert 0 <= trained["knn"]["value"] <= 1
+    assert 0 < trained["topk_overlap"]["value"] <= 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eqssl_jax import figures, tabular
-from eqssl_jax.figures import heatmaps
+from eqssl_jax.figures import spectra
 from eqssl_jax.tabular import metrics
 
 PARTS = ["rotate", "hue", "blur"]
@@ -21,8 +21,8 @@ def measured(seed=0, layers=LAYERS, parts=PARTS):
 @pytest.fixture
 def drawn_figures(monkeypatch):
     """The figures drawn in a test, as they were when they were saved."""
-    drawn, save = [], heatmaps.save
-    monkeypatch.setattr(heatmaps, "save", lambda f, path: (drawn.append(f), save(f, path)))
+    drawn, save = [], spectra.save
+    monkeypatch.setattr(spectra, "save", lambda f, path: (drawn.append(f), save(f, path)))
     return drawn
 
 

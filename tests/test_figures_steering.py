@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from eqssl_jax.figures import steering
-from eqssl_jax.figures.steering import BANKS, BARS, ERRORS
+from eqssl_jax.figures.augmentations import BANKS, BARS, ERRORS
 
 
 def part(draws=6):

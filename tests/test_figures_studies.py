@@ -282,7 +282,7 @@ def test_ablation_bars(tmp_path):
 
 def test_bars_have_the_height_of_the_mean_and_start_at_zero(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("eqssl_jax.figures.ablation.save", lambda f, path: drawn.append(f))
+    monkeypatch.setattr("eqssl_jax.figures.floors.save", lambda f, path: drawn.append(f))
     results = {
         "inv": [result({"knn": 0.4}), result({"knn": 0.6})],
         "inv + equi": [result({"knn": 0.2})],

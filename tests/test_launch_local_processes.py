@@ -128,6 +128,7 @@ def test_what_does_not_stop_is_killed_with_its_children(tmp_path):
     assert gone(child)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_stops_all_and_75_comes_back(tmp_path, name):
     """Ctrl-C as well: the processes of a run save on SIGTERM."""

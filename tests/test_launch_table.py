@@ -50,6 +50,15 @@ def test_local_processes_share_the_runs_and_the_last_call_makes_the_table(machin
     assert done.stdout.endswith("working on all\n")
 
 
+def test_a_sweep_is_run_as_a_table_is(machine):
+    sweep = ["--config=c.py", "--config.seed=1", "--over=a.b=1,2", f"--workdir={machine.folder}/r"]
+    done = machine.run(
+        "table.sh", *sweep, "--jobs=local:1", variables={"CUDA_VISIBLE_DEVICES": "all"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert machine.calls() == [["python", "-m", "eqssl_jax.sweep", *sweep]] * 2
+
+
 def test_each_local_process_may_have_a_gpu_of_its_own(machine):
     assert table(machine, "--jobs=local:2", "--one_gpu_each").returncode == 0
     for i in range(2):
@@ -66,6 +75,7 @@ def test_a_failed_process_is_named_and_the_last_call_decides(machine):
     assert table(machine, "--jobs=local:2").returncode == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_stops_all_and_no_table_is_begun(machine, name):
     (machine.folder / "work").write_text(

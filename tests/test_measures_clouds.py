@@ -246,7 +246,7 @@ def test_budgets_of_clouds():
 
 def test_the_figure_names_its_axes_once(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("eqssl_jax.figures.turning.save", lambda figure, path: seen.append(figure))
+    monkeypatch.setattr("eqssl_jax.figures.circles.save", lambda figure, path: seen.append(figure))
     figures.trajectories({"one": np.ones((3, 4, 2)), "two": np.ones((3, 4, 2))}, "")
     titles = [axes.get_title() for axes in seen[0].axes]
     assert titles == ["around x", "around y", "around z", "", "", ""]

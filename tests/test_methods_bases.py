@@ -62,6 +62,11 @@ def train(built, *, devices=1, network=None, steps=3):
     return start, state, {name: np.asarray(values) for name, values in metrics.items()}
 
 
+def drawing(built):
+    """Draws and rendered views of all sets, as one program of (key, images)."""
+    return jax.jit(lambda key, images: draw_views(built, key, images))
+
+
 def counting(calls):
     inner = linear_network()
 
@@ -99,7 +104,7 @@ def test_two_view_care_shares_the_draws_of_the_contrast_views_in_groups():
     built = methods.build(config("info_nce", "two_views"))
     assert list(built.views) == ["contrast"]
     assert built.objectives["equivariance"][1].names() == ("contrast",)
-    drawn, _ = draw_views(built, jax.random.key(0), POOL[:BATCH])
+    drawn, _ = drawing(built)(jax.random.key(0), POOL[:BATCH])
     for leaf in jax.tree.leaves(drawn["contrast"].params):
         groups = np.asarray(leaf).reshape(2, 4, 4, -1)
         np.testing.assert_array_equal(groups, groups[:, :, :1].repeat(4, axis=2))
@@ -110,7 +115,7 @@ def test_two_view_care_shares_the_draws_of_the_contrast_views_in_groups():
 def test_two_view_care_leaves_other_parts_independent():
     mixed = config("info_nce", "two_views")
     mixed.roles.hue = "invariant"
-    drawn, _ = draw_views(methods.build(mixed), jax.random.key(0), POOL[:BATCH])
+    drawn, _ = drawing(methods.build(mixed))(jax.random.key(0), POOL[:BATCH])
     assert len(np.unique(np.asarray(drawn["contrast"].params["hue"]["hue"]))) == 2 * BATCH
     assert len(np.unique(np.asarray(drawn["contrast"].params["crop"]["top"]))) == 8
 
@@ -122,10 +127,11 @@ def test_the_queue_holds_keys_of_the_target_network(symmetric):
     network = linear_network()
     # Two steps: by the second, the online network has moved away from the target.
     start, state, _ = train(built, network=network, steps=2)
+    draw = drawing(built)
 
     def keys(step):
         key = jax.random.fold_in(jax.random.key(1), step)
-        _, examples = draw_views(built, key, read(POOL, INPUTS[step]))
+        _, examples = draw(key, read(POOL, INPUTS[step]))
         (_, found), _ = network.apply(
             start.params["network"], start.batch_stats,
             examples["contrast"].reshape(-1, *SHAPE), train=False,
@@ -156,25 +162,26 @@ def test_symmetric_moco_is_the_mean_of_both_ways():
     settings = config("moco").objectives.moco
     seen = views()._replace(memory=unit(jax.random.normal(jax.random.key(5), (7, 4))))
     q, k = unit(seen.embeddings), unit(seen.target)
-    one, _ = moco_loss(settings).loss((), seen)
-    np.testing.assert_allclose(one, moco(q[0], k[1], seen.memory), rtol=1e-6)
+    expected = jax.jit(moco)
+    one, _ = jax.jit(moco_loss(settings).loss)((), seen)
+    np.testing.assert_allclose(one, expected(q[0], k[1], seen.memory), rtol=1e-6)
     settings.symmetric = True
-    both, _ = moco_loss(settings).loss((), seen)
-    other = moco(q[1], k[0], seen.memory)
+    both, _ = jax.jit(moco_loss(settings).loss)((), seen)
+    other = expected(q[1], k[0], seen.memory)
     np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-6)
 
 
 def test_byol_is_zero_when_each_view_predicts_the_other():
     objective = byol_loss(config("byol", objectives__byol__hidden=()).objectives.byol)
-    seen = views()
+    loss, seen = jax.jit(objective.loss), views()
     head = {"dense1": {"kernel": jnp.eye(4), "bias": jnp.zeros(4)}}
     assert jax.tree.map(jnp.shape, objective.init(jax.random.key(0), seen)) == jax.tree.map(
         jnp.shape, head
     )
-    perfect, metrics = objective.loss(head, seen._replace(target=seen.embeddings[::-1]))
+    perfect, metrics = loss(head, seen._replace(target=seen.embeddings[::-1]))
     np.testing.assert_allclose(perfect, 0, atol=1e-5)
     np.testing.assert_allclose(metrics["positive_cosine"], 1, atol=1e-6)
-    same, _ = objective.loss(head, seen._replace(target=seen.embeddings))
+    same, _ = loss(head, seen._replace(target=seen.embeddings))
     assert float(same) > 0.1
 
 
@@ -184,11 +191,12 @@ def test_equimod_predicts_from_the_original_and_the_draw():
     built = methods.build(asked)
     objective, recipe = built.objectives["equimod"][1], built.views["contrast"].transform
     keys = jax.random.split(jax.random.key(3), (2, 6))
-    params = jax.vmap(jax.vmap(recipe.sample))(keys)
+    params = jax.jit(jax.vmap(jax.vmap(recipe.sample)))(keys)
     seen = views()._replace(params=params)
     original = Views(views(1, 1).features, views(1, 1).embeddings)
-    head = objective.init(jax.random.key(0), seen, original)
-    value, metrics = objective.loss(head, seen, original)
+    head = jax.jit(objective.init)(jax.random.key(0), seen, original)
+    loss = jax.jit(objective.loss)
+    value, metrics = loss(head, seen, original)
 
     head = jax.tree.map(np.asarray, head)
 
@@ -203,7 +211,7 @@ def test_equimod_predicts_from_the_original_and_the_draw():
         return normed(hidden @ head["project"]["dense2"]["kernel"])
 
     mean, std = _parameter_moments(recipe.sample)
-    vector = np.asarray(parameter_vector(params)) - np.asarray(mean)
+    vector = np.asarray(jax.jit(parameter_vector)(params)) - np.asarray(mean)
     vector = vector / np.asarray(std)
     still, gain, predictions, truths = project(original.features[0]), 0.0, [], []
     for v in range(2):
@@ -223,7 +231,7 @@ def test_equimod_predicts_from_the_original_and_the_draw():
     np.testing.assert_allclose(value, total, rtol=1e-4)
     np.testing.assert_allclose(metrics["equimod_gain"], gain, rtol=1e-3, atol=1e-5)
     shuffled = seen._replace(params=jax.tree.map(lambda leaf: leaf[:, ::-1], params))
-    assert abs(float(objective.loss(head, shuffled, original)[0]) - float(value)) > 1e-3
+    assert abs(float(loss(head, shuffled, original)[0]) - float(value)) > 1e-3
 
 
 def test_the_momentum_rises_along_half_a_cosine():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tiny_methods
 from ml_collections import ConfigDict
+from toys import drawn
 
 from eqssl_jax import methods, transforms
 
@@ -20,8 +21,8 @@ def test_twenty_steps_are_finite_and_lower_the_loss(name):
 def test_pairs_of_stl_share_all_but_flip_and_blur():
     built = tiny_methods.build("stl")
     spec = built.views["contrast"]
-    drawn = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params
-    top, flip = np.asarray(drawn["crop"]["top"]), np.asarray(drawn["flip"]["flip"])
+    params = drawn(spec, 8).params
+    top, flip = np.asarray(params["crop"]["top"]), np.asarray(params["flip"]["flip"])
     np.testing.assert_array_equal(top[:, ::2], top[:, 1::2])
     assert len(np.unique(top)) > 4  # both views, and every pair, draw anew
     assert (flip[:, ::2] != flip[:, 1::2]).any()
@@ -38,10 +39,11 @@ def test_the_rotated_view_of_essl_may_be_smaller():
     config = tiny_methods.settings_of("essl")
     config.objectives.essl.recipe_options = ConfigDict({"size": 4})
     spec = methods.build(config).views["essl_turns"]
-    drawn = spec.pattern.draw(jax.random.key(0), spec.transform, 3).params
+    params = drawn(spec, 3).params
     image = np.random.default_rng(0).uniform(size=(8, 8, 3)).astype(np.float32)
+    apply = jax.jit(spec.transform.apply)
     views = [
-        spec.transform.apply(jax.tree.map(lambda leaf, k=k: leaf[k, 1], drawn), image)
+        np.asarray(apply(jax.tree.map(lambda leaf, k=k: leaf[k, 1], params), image))
         for k in range(4)
     ]
     assert views[0].shape == (4, 4, 3)

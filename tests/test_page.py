@@ -13,8 +13,8 @@ from PIL import Image
 
 from eqssl_jax import page, tabular
 from eqssl_jax.config import base, plain
-from eqssl_jax.page import gallery, numbers, settings, svg
-from eqssl_jax.page.embedded import LARGE, WIDEST, embed
+from eqssl_jax.page import gallery, numbers, summary, training
+from eqssl_jax.page.gallery import LARGE, WIDEST, embed
 from eqssl_jax.page.runs import Run, floors_words, steps_words
 from eqssl_jax.tabular.metrics import FLOORS, TITLES
 from eqssl_jax.tabular.tables import Cell, cell_text
@@ -250,14 +250,19 @@ def points(panel, kind):
 def test_a_curve_is_where_its_values_are(log):
     steps = np.arange(10.0)
     values = 10.0 ** -np.arange(10.0) if log else np.cos(steps)
-    panel = svg.panel("a", {"run": (steps, values)}, order=["run"], last_step=9)
+    panel = training.panel("a", {"run": (steps, values)}, order=["run"], last_step=9)
     (drawn,) = points(panel, None)
     expected = np.log10(values) if log else values
     for found, wanted in ((drawn[:, 0], steps), (drawn[:, 1], -expected)):
         scaled = (wanted - wanted.min()) / np.ptp(wanted)
         np.testing.assert_allclose((found - found.min()) / np.ptp(found), scaled, atol=2e-3)
-    assert drawn[:, 0].min() >= svg.LEFT and drawn[:, 0].max() <= svg.WIDTH - svg.RIGHT + 0.1
-    assert drawn[:, 1].min() > svg.TOP and drawn[:, 1].max() < svg.HEIGHT - svg.BOTTOM
+    assert (
+        drawn[:, 0].min() >= training.LEFT
+        and drawn[:, 0].max() <= training.WIDTH - training.RIGHT + 0.1
+    )
+    assert (
+        drawn[:, 1].min() > training.TOP and drawn[:, 1].max() < training.HEIGHT - training.BOTTOM
+    )
     assert ("logarithmic" in panel.find("svg").get("aria-label")) == log
     hints = [e.text for e in panel.iter("title")]
     assert hints[0] == "run, step 0: 1" and len(hints) == 10
@@ -267,18 +272,18 @@ def test_a_long_curve_keeps_its_extremes_and_shows_its_mean():
     values = np.zeros(20_000)
     values[7001], values[9002] = 5.0, -5.0
     steps = np.arange(20_000.0)
-    panel = svg.panel("a", {"run": (steps, values)}, order=["run"], last_step=2e4)
+    panel = training.panel("a", {"run": (steps, values)}, order=["run"], last_step=2e4)
     ((faint,), (mean,)) = points(panel, "faint"), points(panel, None)
-    assert len(faint) <= svg.MOST and len(mean) <= svg.MOST
-    assert np.ptp(faint[:, 1]) > 0.85 * (svg.HEIGHT - svg.BOTTOM - svg.TOP)
+    assert len(faint) <= training.MOST and len(mean) <= training.MOST
+    assert np.ptp(faint[:, 1]) > 0.85 * (training.HEIGHT - training.BOTTOM - training.TOP)
     assert np.ptp(mean[:, 1]) < 0.1 * np.ptp(faint[:, 1])
 
 
 def test_colours_follow_the_run_and_not_the_panel():
     only_second = {"second": (np.arange(3.0), np.arange(3.0))}
-    panel = svg.panel("a", only_second, order=["first", "second"], last_step=2)
+    panel = training.panel("a", only_second, order=["first", "second"], last_step=2)
     assert [g.get("class") for g in panel.iter("g")][1] == "line c1"
-    assert svg.line_class(7) == {"class_": "c0", "stroke_dasharray": "6 4"}
+    assert training.line_class(7) == {"class_": "c0", "stroke_dasharray": "6 4"}
 
 
 def test_a_small_figure_is_itself_and_a_large_one_becomes_smaller():
@@ -337,7 +342,7 @@ def test_a_hyphen_alone_makes_no_study():
 
 
 def test_every_floor_has_its_line_and_its_word():
-    assert set(svg.LEVELS) == set(TITLES.values())
+    assert set(training.LEVELS) == set(TITLES.values())
     result = {"encoders": {name: {"knn": {"value": 0.5}} for name in ("trained", *FLOORS)}}
     said = floors_words(result)
     assert all(f"{word} 50.0%" in said for word in ("untrained", "raw pixels", "raw coordinates"))
@@ -405,4 +410,4 @@ def test_the_environment_and_the_command_of_a_run():
     assert ["python", "3.11.0", "3.12.0"] in rows and ["jax", "0.10.0", "0.10.0"] in rows
     commands = [text for _, _, text in found.all("pre")]
     assert commands.count(a_run().starts[0]["command"]) == 1
-    assert settings.again("runs/care") in commands
+    assert summary.again("runs/care") in commands

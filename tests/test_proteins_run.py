@@ -35,6 +35,7 @@ def tiny():
     return config.lock()
 
 
+@pytest.mark.slow
 def test_training_evaluation_and_figures_on_generated_chains(tmp_path, capsys):
     run(tiny(), tmp_path / "run")
     (path,) = assess(tmp_path / "run")

@@ -15,9 +15,9 @@ import pytest
 
 from eqssl_jax import methods, studies
 from eqssl_jax.config import load, plain
-from eqssl_jax.studies import estimate, folders, outcome, overview, produce, scales, tabulate
+from eqssl_jax.studies import estimate, folders, overview, produce, scales, tabulate
 from eqssl_jax.studies.base import DataChoice, Outcome
-from eqssl_jax.studies.choose import choose
+from eqssl_jax.studies.folders import choose
 from eqssl_jax.tabular.published import published
 from eqssl_jax.training.checks import check_measurements
 from eqssl_jax.training.setup import measured_recipe
@@ -525,7 +525,7 @@ def test_a_damaged_evaluation_is_named(tmp_path):
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "6.json").write_text("{")
     with pytest.raises(ValueError, match=r"6\.json is damaged"):
-        outcome.read(tmp_path)
+        base.read(tmp_path)
 
 
 def test_the_config_of_a_study_expands_to_its_runs():

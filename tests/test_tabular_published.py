@@ -10,7 +10,7 @@ from importlib import resources
 import pytest
 
 from eqssl_jax import tabular
-from eqssl_jax.tabular import beside, published
+from eqssl_jax.tabular import published
 from eqssl_jax.tabular.tables import Cell
 
 # Gupta et al. 2024, arXiv:2306.13924, Table 1, typed anew: (mean, ±), None where there is none.
@@ -72,7 +72,7 @@ def test_other_tables(table, cell, value):
 
 def test_an_online_accuracy_is_called_one_beside_our_probe():
     ours = {("BYOL", "CIFAR-10"): Cell(0.5, None)}
-    table = beside.beside("probe_top1", ours, published.published()["solo_learn"])
+    table = published.beside("probe_top1", ours, published.published()["solo_learn"])
     note = "Published online linear accuracy, top-1 (ResNet-18; 1000 epochs"
     assert note in table.notes[0] and "not a probe of the finished one" in table.notes[0]
 
@@ -106,7 +106,7 @@ def test_a_table_without_its_source_is_named():
         published.parse(tables)
 
 
-def table() -> beside.Beside:
+def table() -> published.Beside:
     ours = {
         ("SimCLR", "CIFAR-10"): Cell(0.4361, 0.001),
         ("CARE-SimCLR", "CIFAR-10"): Cell(0.93, None),
@@ -114,7 +114,7 @@ def table() -> beside.Beside:
         ("MoCo-v2", "STL-10"): Cell(0.5, 0.01),
         ("VICReg", "STL-10"): Cell(0.6, None),
     }
-    return beside.beside(
+    return published.beside(
         "probe_top1", ours, published.published()["care_table1"], notes=["Scale small."]
     )
 
@@ -174,4 +174,4 @@ def test_csv_and_markdown_say_what_the_table_says():
 
 def test_nothing_wanted_is_refused():
     with pytest.raises(ValueError, match="nothing to put"):
-        beside.beside("probe_top1", {}, published.published()["care_table1"])
+        published.beside("probe_top1", {}, published.published()["care_table1"])

@@ -179,7 +179,7 @@ def test_a_finished_run_does_nothing_more(tmp_path):
 
 def test_latest_and_best_checkpoints_are_kept(tmp_path, monkeypatch):
     scores = iter([0.9, 0.1, 0.2])
-    monkeypatch.setattr("eqssl_jax.training.monitor.knn_accuracy", lambda *a, **k: next(scores))
+    monkeypatch.setattr("eqssl_jax.measures.classes.knn.knn_accuracy", lambda *a, **k: next(scores))
     run = small()
     with run.config.unlocked():
         run.config.train.keep = 1

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from eqssl_jax.encoders import Network
 from eqssl_jax.encoders.heads import MLP
 from eqssl_jax.transforms import Transform, chain
+from eqssl_jax.views import Draws, ViewSpec
 
 
 def shift(limit: float = 0.3) -> Transform:
@@ -75,6 +76,12 @@ def normed_network(dtype: str = "float32") -> Network:
         return (z, z), moved["batch_stats"]
 
     return Network(init, apply)
+
+
+def drawn(spec: ViewSpec, count: int, seed: int = 0) -> Draws:
+    """The draws of a view set for so many images, as one program."""
+    draw = jax.jit(lambda key: spec.pattern.draw(key, spec.transform, count))
+    return draw(jax.random.key(seed))
 
 
 def read(pool: jax.Array, indices: jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from eqssl_jax.studies.devices import DEVICES, NETWORKS, UTILISATION, Network
+from eqssl_jax.studies.estimate import DEVICES, NETWORKS, UTILISATION, Network
 
 MOST = 256  # chips that are considered: a full TPU v5e pod
 

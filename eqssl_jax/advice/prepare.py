@@ -1,17 +1,27 @@
-"""From a config to what advice trains, with every check that can be made before."""
+"""From a config to what advice trains, checked before; and what advice prints and writes.
 
+A plan (`--dry_run`) is printed before anything is compared.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
 
+from eqssl_jax import figures, tabular
 from eqssl_jax.advice.bench import check_images
 from eqssl_jax.advice.candidates import Candidate, candidates, gated_method, gates
+from eqssl_jax.methods import ROLES
 from eqssl_jax.methods.entries import OF_ROLES
 from eqssl_jax.settings import LARGEST
 from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.initial import source_of
 from eqssl_jax.training.setup import Setup, setup
+from eqssl_jax.training.workdir import write_json
 
 CONTRASTS = ("simclr", "alignment", "uniformity")  # what candidates are trained with
 
@@ -87,3 +97,61 @@ def decided_by(run: Setup) -> str:
     """The metric that decides: the probe where there are labels."""
     labelled = run.dataset.splits["train"].labels is not None
     return "probe_top1" if labelled and len(run.dataset.classes) > 1 else "label_free"
+
+
+def show_plan(config: ConfigDict) -> None:
+    """Print the candidates and the budget.
+
+    Raises:
+      ValueError: as `advise`.
+    """
+    run, tables = prepare(config)
+    table = Table(title="Roles to compare", show_lines=False)
+    for heading in ("transformation", "role now", "tried beside it"):
+        table.add_column(heading)
+    for part, line in tables[0].table.items():
+        tried = [c.changed[1] for c in tables if c.changed and c.changed[0] == part]
+        table.add_row(part, line.role, ", ".join(tried) or "nothing")
+    console = Console(markup=False, emoji=False)
+    console.print(table)
+    seeds, images = config.advice.seeds, config.train.batch_size * run.steps
+    halved = len(tables) > config.advice.most
+    console.print(
+        f"{len(tables)} candidates × {seeds} seeds × {run.steps} steps of "
+        f"{config.train.batch_size} images ({images * seeds * len(tables):,} images in all"
+        + (", less what is dropped on the way" if halved else "")
+        + f"), {config.model.encoder}; decided by {decided_by(run)}."
+    )
+
+
+def write(advice: Mapping[str, Any], base: Candidate, workdir: Path) -> None:
+    """advice.json, .md, .csv and .png, and roles.py; the table is printed too."""
+    table = tabular.advice_table(advice)
+    warning = advice.get("warning", "")
+    (workdir / "advice.md").write_text(
+        tabular.as_markdown(table.sheet()) + (f"\n{warning}\n" if warning else "")
+    )
+    (workdir / "advice.csv").write_text(tabular.as_csv(table.sheet()))
+    figures.advice(advice, workdir / "advice.png")
+    (workdir / "roles.py").write_text(roles_text(advice, base))
+    write_json(workdir / "advice.json", advice)
+    print("\n" + tabular.as_text(table.sheet()) + "\n\n" + roles_text(advice, base))
+    if warning:
+        print(f"Mind: {warning}\n")
+    print(f"All of it: {workdir / 'advice.md'}. The figure: {workdir / 'advice.png'}")
+
+
+def roles_text(advice: Mapping[str, Any], base: Candidate) -> str:
+    """The advised roles as lines of a config; parts without clear difference keep theirs.
+
+    A weight or a sharing that was set for a role that changes is set back.
+    """
+    lines, back = [], []
+    for part, line in base.table.items():
+        advised = advice["transformations"].get(part, {}).get("advice")
+        why = "" if advised else "  # not tried, or no clear difference"
+        lines.append(f'        "{part}": "{advised or line.role}",{why}')
+        if advised not in (None, line.role):
+            back += [f"config.role_weights.{part} = 1.0"] * (line.weight != 1)
+            back += [f'config.sharing.{part} = "auto"'] * (line.sharing != ROLES[line.role][0])
+    return "\n".join(["config.roles = ConfigDict(", "    {", *lines, "    }", ")", *back]) + "\n"

@@ -17,10 +17,8 @@ from ml_collections import ConfigDict
 from eqssl_jax.advice.bench import Bench, bench
 from eqssl_jax.advice.candidates import Candidate, candidates
 from eqssl_jax.advice.evidence import gather
-from eqssl_jax.advice.fleet import Fleet, fleet, keep, pick
-from eqssl_jax.advice.halving import dropped, merge, stops, survivors
-from eqssl_jax.advice.output import write
-from eqssl_jax.advice.prepare import decided_by, prepare
+from eqssl_jax.advice.fleet import Fleet, dropped, fleet, keep, merge, pick, stops, survivors
+from eqssl_jax.advice.prepare import decided_by, prepare, write
 from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint

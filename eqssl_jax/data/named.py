@@ -1,6 +1,8 @@
 """What `--data` names: a source by its name, or the place of images."""
 
-from eqssl_jax.data import sources
+from pathlib import Path
+
+from eqssl_jax.data import hugging_face, sources
 from eqssl_jax.names import user_path
 
 SUFFIXES = {".npz": "arrays", ".zip": "folder"}
@@ -14,7 +16,9 @@ def named(data: str, directory: str = "") -> tuple[str, str | None]:
     | a folder or .zip of images        | "folder"        | data            |
     | an .npz file of arrays            | "arrays"        | data            |
     | a source (shapes, fruits360, …)   | data            | the directory   |
+    | hf:NAME or hf:PATH                | data            | the directory   |
     | any other: a TFDS name            | data            | its data_dir    |
+    | NAME@DIRECTORY, where it is no path | NAME          | DIRECTORY       |
 
     >>> named("cifar10:3.0.2", "~/sets"), named("shapes")
     (('cifar10:3.0.2', '~/sets'), ('shapes', None))
@@ -26,8 +30,15 @@ def named(data: str, directory: str = "") -> tuple[str, str | None]:
     if not data:
         raise ValueError("--data is empty: give a folder, a .zip, an .npz, or a data set's name.")
     path = user_path(data)
+    if "@" in data and not path.exists() and not directory:
+        data, _, directory = data.partition("@")
+        path = Path(data)
     looks_like_path = "/" in data or path.suffix in SUFFIXES or data in (".", "..")
-    if data in sources.NAMES or not (looks_like_path or path.exists()):
+    if (
+        data in sources.NAMES
+        or data.startswith(hugging_face.PREFIX)
+        or not (looks_like_path or path.exists())
+    ):
         return data, directory or None
     if directory:
         raise ValueError(

@@ -45,5 +45,7 @@ RANGES: Mapping[str, Setting] = {
     "margin": number(0.2, "around a box, as a fraction of its side", low=0, high=10),
     "train_split": text("train", "of TFDS", longest=200, empty=False),
     "test_split": also(text("test", "of TFDS", longest=200, empty=False), None, "its usual one"),
+    "image": text("", "column of images", longest=200),
+    "label": text("", "column of labels", longest=200),
     "crop_boxes": flag(False, "cut every image to the square around its box"),
 }

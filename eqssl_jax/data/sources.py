@@ -14,6 +14,7 @@ from eqssl_jax.data import (
     digits,
     folder,
     fruits,
+    hugging_face,
     outside,
     partition,
     pipeline,
@@ -68,6 +69,7 @@ _RENDERED = {
 # Built-in names; any other is one of TFDS.
 NAMES = (*_RENDERED, *_READERS, "arrays")
 _FRAMABLE = ("folder", "fruits360")  # beside TFDS: image files, each of its own aspect
+_HUGGING_FACE = ("image", "label")
 _TFDS = ("train_split", "test_split", "crop_boxes", "margin")
 
 
@@ -98,6 +100,8 @@ def load(
     | "fruits360"   | see `fruits.read_fruits`              | of `fruits.read_fruits`         |
     | "bloodcells"  | see `bloodcells.read_bloodcells`      | of `bloodcells.read_bloodcells` |
     | "imagenet100" | TFDS's data_dir                       | of `tfds.read_tfds`             |
+    | "hf:NAME"     | where files of the Hub are kept, or   | of `hugging_face.               |
+    |               | none                                  | read_hugging_face`              |
     | any other     | TFDS's data_dir                       | of `tfds.read_tfds`             |
     | "module:name" | given to your function, if it asks    | given to your function          |
 
@@ -138,7 +142,8 @@ def load(
       ValueError: for values or data that cannot be used, with what was found and the fix.
     """
     checks.arguments(name, size, on_device, corrupt, limit)
-    of_files = name in _FRAMABLE or not (name in NAMES or names.is_outside(name))
+    hub = name.startswith(hugging_face.PREFIX)
+    of_files = hub or name in _FRAMABLE or not (name in NAMES or names.is_outside(name))
     checks.fit(name, fit, size, framable=of_files)
     directory = None if directory is None else names.user_path(directory)
     if name in _RENDERED:
@@ -209,6 +214,11 @@ def read(
       FileNotFoundError: if the data is not there.
       ValueError: without a directory that is needed, for unknown options, and as the reader.
     """
+    if name.startswith(hugging_face.PREFIX):
+        checks.options(name, options, _HUGGING_FACE)
+        framed = fit == "frame"
+        kinds: dict[str, Any] = {"size": size, "corrupt": corrupt, "views": views}
+        return hugging_face.read_hugging_face(name, directory, framed=framed, **kinds, **options)
     if names.is_outside(name):
         return _sized(outside.read_outside(name, directory, seed, options), size)
     reader = _READERS.get(name)

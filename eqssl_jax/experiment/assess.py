@@ -155,7 +155,7 @@ def measure_state(
         **input_floor(run),
     }
     layers = {"random": run.layers(untrained)}
-    encoders["trained"] = measures.Subject(run.layers(state), prediction_heads(run, state))
+    encoders["trained"] = subject(run, state)
     result, arrays = evaluate(run, encoders, options, layers)
     result = {"step": step, "dataset": run.dataset.name, **result}
     path = workdir / "eval" / f"{step}.json"
@@ -184,21 +184,9 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
         ) from error
 
 
-def read_result(path: Path) -> Result:
-    """What an evaluation wrote.
-
-    Raises:
-      ValueError: naming the file, if it is damaged.
-    """
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(of, dict) for of in result["encoders"].values()):
-            raise ValueError("its encoders are no tables of numbers")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): remove it, and the step is evaluated again."
-        ) from None
-    return result
+def subject(run: Setup, state: TrainState) -> measures.Subject:
+    """The encoder of a state with what was trained beside it."""
+    return measures.Subject(run.layers(state), prediction_heads(run, state), run.classifier(state))
 
 
 def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:

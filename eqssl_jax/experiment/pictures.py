@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, Key
 
 from eqssl_jax import figures, views
 from eqssl_jax.measures import Arrays
@@ -65,8 +66,8 @@ def draw_ladders(run: Setup, path: Path) -> None:
         ladder = views.ladder(RUNGS, spacing="even")
         pattern = views.mix(views.fixed(RUNGS), **{part: ladder})
         key = jax.random.fold_in(jax.random.key(run.config.seed), i)
-        draws = pattern.draw(key, run.recipe, len(images))
-        walked[part] = shown(run, views.render(run.recipe, draws.params, images))
+        spec = views.ViewSpec(run.recipe, pattern)
+        walked[part] = shown(run, _rendered(spec, key, len(images), images))
     figures.ladders(walked, magnitudes, path)
 
 
@@ -110,10 +111,7 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
     seen: dict[str, np.ndarray] = {}
     for i, (name, spec) in enumerate(run.method.views.items()):
         key = jax.random.fold_in(jax.random.key(run.config.seed), i)
-        drawn = spec.pattern.draw(key, spec.transform, spec.images or batch).params
-        first = jax.tree.map(lambda leaf: leaf[:, : len(images)], drawn)
-        count = len(jax.tree.leaves(first)[0][0])
-        seen[name] = shown(run, views.render(spec.transform, first, images[:count]))
+        seen[name] = shown(run, _rendered(spec, key, spec.images or batch, images))
     rows = [_fit(shown(run, images), next(iter(seen.values())).shape[2:])]
     titles = ["original"]
     for name, rendered in seen.items():
@@ -121,6 +119,21 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
         titles += [name] * len(rendered)
     least = min(len(row) for row in rows)  # a set may be of few images
     return np.stack([row[:least] for row in rows]), titles
+
+
+def _rendered(
+    spec: views.ViewSpec, key: Key[Array, ""], batch: int, images: Float[Array, "n ..."]
+) -> Float[Array, "v m ..."]:
+    """Views [V, min(N, batch), ...] of the images, drawn as the first of a batch: one program."""
+    images = images[:batch]
+
+    @jax.jit
+    def render(key: Key[Array, ""], images: Array) -> Array:
+        drawn = spec.pattern.draw(key, spec.transform, batch).params
+        first = jax.tree.map(lambda leaf: leaf[:, : len(images)], drawn)
+        return views.render(spec.transform, first, images)
+
+    return render(key, images)
 
 
 def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:

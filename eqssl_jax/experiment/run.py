@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 from eqssl_jax import methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.description import describe, size_notice
-from eqssl_jax.experiment.assess import assess_step, read_result
+from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
+from eqssl_jax.experiment.stored import read_result
 from eqssl_jax.training import processes
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.notes import batch_note

@@ -1,14 +1,22 @@
-"""Which layer still knows which transformation: heat maps over layers, and over training."""
+"""Which layer still holds which transformation: heat maps over layers, and over training.
 
-from collections.abc import Mapping
+Numbers from 0 to 1 have equal colours in all of them, and stand in their cells.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from eqssl_jax.figures.heatmaps import SCALES, SIDES, WIDEST, HeatMap, draw, panel_width
-from eqssl_jax.tabular.metrics import TITLES
+from eqssl_jax.figures.style import INK, QUIET, SMALL, TEXT, new_figure, quiet, save
+from eqssl_jax.tabular.metrics import MISSING, TITLES, describe
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 Spectrum = Mapping[str, Any]
 
@@ -105,3 +113,117 @@ def _numbers(found: Spectrum, metric: str, owner: str) -> Float[np.ndarray, "lay
             f"each; found shape {list(values.shape)}."
         )
     return values
+
+
+BELOW, MIDDLE, ABOVE, TOP = "#D55E00", "#f7f7f7", "#0072B2", "#00304d"
+UNDEFINED = "#d9d9d9"
+# By metric, the colours from 0 to 1. Chance is the pale middle of order accuracy.
+SCALES: Mapping[str, Sequence[tuple[float, str]]] = {
+    "order_accuracy": ((0.0, BELOW), (0.5, MIDDLE), (0.85, ABOVE), (1.0, TOP)),
+    "kendall_tau": ((0.0, MIDDLE), (0.7, ABOVE), (1.0, TOP)),
+    "magnitude_r2": ((0.0, MIDDLE), (0.7, ABOVE), (1.0, TOP)),
+    "order_accuracy_amid": ((0.0, BELOW), (0.5, MIDDLE), (0.85, ABOVE), (1.0, TOP)),
+}
+WIDEST = 10.4  # inches of a figure
+SIDES = 1.9  # inches for the names of rows and the colour bar
+CELL = 0.46, 0.27  # inches, wide enough for "−0.12"
+WRITTEN = 18  # columns; cells of more are too narrow for numbers
+
+
+class HeatMap(NamedTuple):
+    """One panel: its title, the names of rows and columns, and its numbers [rows, columns]."""
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: np.ndarray
+
+
+def panel_width(columns: int) -> float:
+    """Inches that a panel of so many columns would like to have."""
+    return max(columns * CELL[0] + 0.2, 1.4)
+
+
+def draw(
+    maps: Sequence[HeatMap], metric: str, path: str | Path, *, most: int, below: str = ""
+) -> None:
+    """Panels of at most `most` in a row with one colour bar; `below` names the lowest x axis."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    scale = LinearSegmentedColormap.from_list(metric, list(SCALES[metric]))
+    colours = scale.with_extremes(bad=UNDEFINED)
+    across = -(-len(maps) // -(-len(maps) // most))
+    tallest = [
+        max(len(one.rows) for one in maps[i : i + across]) for i in range(0, len(maps), across)
+    ]
+    panel = min(panel_width(max(len(one.columns) for one in maps)), (WIDEST - SIDES) / across)
+    height = max(1.9, sum(tallest) * CELL[1] + len(tallest) * 0.95)
+    figure = new_figure(across * panel + SIDES, height)
+    shape = len(tallest), across
+    grid = figure.subplots(*shape, squeeze=False, height_ratios=tallest).ravel().tolist()
+    for axes in grid[len(maps) :]:
+        axes.remove()
+    alike = all(one.rows == maps[0].rows for one in maps)
+    letters = max(8, int(panel / 0.09))  # that fit over a panel
+    for i, (axes, one) in enumerate(zip(grid, maps, strict=False)):
+        image = _panel(axes, one, colours, names=i % across == 0 or not alike)
+        quiet(axes, "\n".join(wrap(one.title, letters)))
+        axes.tick_params(length=0, labelcolor=INK)
+        # Cells are equally high in panels side by side; the names of columns stay below the cells.
+        axes.set_ylim(tallest[i // across] - 0.5, -0.5)
+        axes.spines["bottom"].set_position(("data", len(one.rows) - 0.5))
+        if below and i == len(maps) - 1:
+            axes.set_xlabel(below, fontsize=TEXT, color=QUIET)
+    bar = figure.colorbar(
+        image, ax=grid[: len(maps)], fraction=0.03, pad=0.02, aspect=height / 0.11
+    )
+    _label(bar, metric)
+    save(figure, path)
+
+
+def _label(bar: Any, metric: str) -> None:
+    """The name and the ticks of a colour bar; chance by its name."""
+    bar.set_label(describe(metric).title, fontsize=TEXT, color=QUIET)
+    bar.set_ticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "0.25", "0.5", "0.75", "1"])
+    if metric in ("order_accuracy", "order_accuracy_amid"):
+        bar.ax.set_yticks([0.5], labels=["chance"], minor=True)
+        bar.set_ticks([0, 0.25, 0.75, 1], labels=["0", "0.25", "0.75", "1"])
+    bar.ax.tick_params(labelsize=SMALL, labelcolor=QUIET, length=0, which="both")
+    bar.outline.set_visible(False)
+
+
+def _panel(axes: "Axes", one: HeatMap, colours: Any, *, names: bool) -> Any:
+    """One heat map, white lines between cells, the number in each."""
+    rows, columns = one.values.shape
+    masked = np.ma.masked_invalid(one.values)
+    image = axes.imshow(masked, cmap=colours, vmin=0, vmax=1, aspect="auto")
+    axes.hlines(np.arange(rows - 1) + 0.5, -0.5, columns - 0.5, color="white", linewidth=1.2)
+    axes.vlines(np.arange(columns - 1) + 0.5, -0.5, rows - 0.5, color="white", linewidth=1.2)
+    for (y, x), value in np.ndenumerate(one.values):
+        if columns > WRITTEN:
+            break
+        red, green, blue, _ = image.cmap(image.norm(value))
+        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.46 and np.isfinite(value)
+        text = _short(value)
+        colour = "white" if dark else INK
+        axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=colour)
+    axes.spines[:].set_visible(False)
+    every = -(-columns // WRITTEN)  # labels of many steps would overlap
+    axes.set_xticks(range(0, columns, every), one.columns[::every])
+    if max(map(len, one.columns)) > 5:
+        axes.tick_params(axis="x", rotation=40)
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(rows), one.rows if names else [])
+    return image
+
+
+def _short(value: float) -> str:
+    """Two decimals with a true minus sign; the mark of what is missing for NaN.
+
+    >>> _short(0.8749), _short(-0.001), _short(float("nan"))
+    ('0.87', '0.00', '–')
+    """
+    if not np.isfinite(value):
+        return MISSING
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")

@@ -15,6 +15,7 @@ from eqssl_jax.measures.cards import (
 )
 from eqssl_jax.measures.classes.care_probe import care_probe
 from eqssl_jax.measures.classes.knn import knn_accuracy
+from eqssl_jax.measures.classes.lbfgs import LbfgsProbe, lbfgs_probe
 from eqssl_jax.measures.classes.linear_probe import Probe, linear_probe
 from eqssl_jax.measures.clouds.axis import axis_error, principal_axes, principal_axis_errors
 from eqssl_jax.measures.clouds.trajectories import Regularity, regularity, trajectories
@@ -72,6 +73,12 @@ from eqssl_jax.measures.rotation.forms import (
     linear_map,
 )
 from eqssl_jax.measures.rotation.wahba import held_out_wahba, rotation_residual, wahba
+from eqssl_jax.measures.spread.directions import (
+    lidar,
+    rankme,
+    sphere_alignment,
+    sphere_uniformity,
+)
 from eqssl_jax.measures.steering.map import (
     Drawn,
     Steering,

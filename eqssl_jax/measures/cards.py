@@ -167,7 +167,7 @@ encoder diverged, or its input was not finite. Take an earlier checkpoint, or dr
 
 
 # The order of topics in tables; those that are not named here follow by name.
-TOPICS = ("classes", "rotation", "clouds", "regression", "retrieval", "order", "steering")
+TOPICS = ("classes", "spread", "rotation", "clouds", "regression", "retrieval", "order", "steering")
 
 
 @functools.cache

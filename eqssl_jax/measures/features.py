@@ -213,6 +213,12 @@ def as_partial(encode: Callable[..., Any]) -> Callable[..., Any]:
     return encode if isinstance(encode, Partial) else Partial(encode)
 
 
+@partial(jax.jit, static_argnames="sample")
+def sampled(keys, *, sample):  # type: ignore[no-untyped-def]
+    """A draw for each key, leaves [n, …]; compiled once for each `sample`."""
+    return jax.vmap(sample)(keys)
+
+
 # Three small programs rather than one: the encoder is compiled once whatever is done to the images,
 # and the transformation once whatever the encoder.
 @partial(jax.jit, static_argnames="read")

@@ -24,10 +24,12 @@ class Subject(NamedTuple):
       encode: images to features and embeddings, or to all its layers; compiled or of the host (see
         `features.outputs`).
       heads: what was trained beside it and can be asked, by the name of the objective.
+      classifier: class scores [n, K] of features [n, H], of a run that learned from labels.
     """
 
     encode: Encode | Layers
     heads: Mapping[str, Head] = {}
+    classifier: Callable[[Any], Any] | None = None
 
 
 class Conditions:
@@ -195,8 +197,9 @@ NEEDS: Mapping[str, Callable[[Seen], str]] = {
     "labels to choose by": _chosen_labels,
     "labels to test": _tested_labels,
 }
-# Needs that are about the kind of input: a card that lacks one is of other data, and not mentioned.
+# Needs that are about the kind of input or method: a card that lacks one is not mentioned.
 KINDS: Mapping[str, Callable[[Seen], bool]] = {
     "clouds": lambda seen: seen.dataset.clouds,
     "images": lambda seen: not seen.dataset.clouds,
+    "classifier": lambda seen: seen.subject.classifier is not None,
 }

@@ -19,6 +19,7 @@ class Method(NamedTuple):
       target_views: names of the view sets that the target network sees too (of each, the views
         `ViewSpec.target`).
       joint_views: one BatchNorm over all views of a forward, instead of one for each view.
+      labelled: whether an objective learns from labels, which are then read with the images.
     """
 
     views: Mapping[str, ViewSpec]
@@ -26,3 +27,4 @@ class Method(NamedTuple):
     momentum: Callable[[Int[Array, ""]], Float[Array, ""]] | None = None
     target_views: tuple[str, ...] = ()
     joint_views: bool = False
+    labelled: bool = False

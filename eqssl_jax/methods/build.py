@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.methods import roles
 from eqssl_jax.methods.base import Method
-from eqssl_jax.methods.card import TARGET, Addition, Card, Context
+from eqssl_jax.methods.card import LABELS, TARGET, Addition, Card, Context
 from eqssl_jax.methods.entries import find, resolved
 from eqssl_jax.methods.recipe import build_recipe
 from eqssl_jax.methods.roles import Line
@@ -63,7 +63,12 @@ def assemble(config: ConfigDict, recipe: Transform, lines: Mapping[str, Line]) -
             "is nothing to train: give one of them a positive weight, e.g. "
             "--config.objectives.info_nce.weight=1."
         )
-    method = Method(views, objectives, joint_views=config.model.joint_views)
+    method = Method(
+        views,
+        objectives,
+        joint_views=config.model.joint_views,
+        labelled=any(LABELS in card.needs for _, card, _ in chosen),
+    )
     return with_target(method, config, targeted) if targeted else method
 
 

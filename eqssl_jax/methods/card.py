@@ -11,8 +11,8 @@ from eqssl_jax.objectives.base import Objective
 from eqssl_jax.transforms.base import Transform
 from eqssl_jax.views import Pattern, ViewSpec
 
-TARGET, MEMORY, DRAWS = "target", "memory", "draws"
-NEEDS = (TARGET, MEMORY, DRAWS)
+TARGET, MEMORY, DRAWS, LABELS = "target", "memory", "draws", "labels"
+NEEDS = (TARGET, MEMORY, DRAWS, LABELS)
 WIDEST = 65_536  # of a layer
 
 
@@ -67,7 +67,7 @@ class Card(NamedTuple):
       weight: default of its entry.
       role: the role of the parts that it is about ("rotational", "ordered", "predicted"); it is
         left out where no part has that role. "": it is always used.
-      needs: some of `NEEDS`: a target network, a memory, the parameters of draws.
+      needs: some of `NEEDS`: a target network, a memory, the parameters of draws, labels.
       compares: whether it compares the two contrast views, which must then be able to differ.
       geometries: where embeddings may lie.
       sharing: `sharing(values, context)` gives patterns of parts whose draws the two contrast views

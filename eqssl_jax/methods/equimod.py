@@ -81,11 +81,14 @@ def _parameter_moments(
     sample: Callable[[Key[Array, ""]], Params],
 ) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
     """Mean and standard deviation of the parameters of many draws (1 where nothing varies)."""
-    keys = jax.random.split(jax.random.key(0), (1, SAMPLES))
-    drawn = jax.jit(jax.vmap(jax.vmap(sample)))(keys)
-    vectors = objectives.parameter_vector(drawn)[0]  # [draws, K]
-    std = vectors.std(axis=0)
-    return vectors.mean(axis=0), jnp.where(std > 1e-6, std, 1.0)
+
+    @jax.jit
+    def moments(keys: Key[Array, "1 s"]) -> tuple[Array, Array]:
+        vectors = objectives.parameter_vector(jax.vmap(jax.vmap(sample))(keys))[0]  # [draws, K]
+        std = vectors.std(axis=0)
+        return vectors.mean(axis=0), jnp.where(std > 1e-6, std, 1.0)
+
+    return moments(jax.random.split(jax.random.key(0), (1, SAMPLES)))
 
 
 def build(values: ConfigDict, context: Context) -> Addition:

@@ -21,6 +21,7 @@ class Views(NamedTuple):
       target: embeddings by the momentum (target) network, [V, N, D], of the views that it encodes
         (`ViewSpec.target`); None when the method has none.
       memory: this objective's own memory (e.g. a queue); () when it keeps none.
+      labels: of the images, one-hot [N, K], for methods that learn from them; else None.
     """
 
     features: Float[Array, "v n h"]
@@ -29,6 +30,7 @@ class Views(NamedTuple):
     magnitude: Float[Array, "v n"] | None = None
     target: Float[Array, "v n d"] | None = None
     memory: PyTree = ()
+    labels: Float[Array, "n k"] | None = None
 
 
 def no_head(key: Key[Array, ""], *views: Views) -> PyTree:
@@ -55,6 +57,8 @@ class Objective(NamedTuple):
       init_memory: `init_memory(key, *views) -> memory`, likewise.
       predict: `predict(head_params, *views)` gives embeddings after, predicted and before the
         augmentations, [V, N, D] (or [1, N, D]); None for an objective that predicts none.
+      classify: `classify(head_params, features)` gives class scores [N, K] of features [N, H]; None
+        for an objective that does not classify.
       remember: `remember(memory, *views) -> memory`, called once a step after the gradient; no
         gradient flows through it.
     """
@@ -65,6 +69,7 @@ class Objective(NamedTuple):
     init_memory: Callable[..., PyTree] = no_head
     remember: Callable[..., PyTree] = keep_memory
     predict: Callable[..., tuple[Array, Array, Array]] | None = None
+    classify: Callable[[PyTree, Array], Array] | None = None
 
     def names(self) -> tuple[str, ...]:
         """The view sets it consumes."""

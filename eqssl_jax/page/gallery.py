@@ -1,10 +1,17 @@
-"""The figures of runs on a page: by kind, the runs beside each other, with a caption a kind."""
+"""The figures of runs on a page: by kind, the runs beside each other, with a caption a kind.
 
+PNG files become data URIs, made smaller where they are large.
+"""
+
+import base64
+import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from eqssl_jax.page.embedded import Picture, embed
+from PIL import Image
+
 from eqssl_jax.page.markup import tag
 from eqssl_jax.page.runs import Run
 from eqssl_jax.tabular.metrics import FAMILIES, describe
@@ -101,6 +108,24 @@ _STUDY = re.compile(r"(?P<study>[a-z0-9_]+)-(?P<scale>[a-z]+)_(?P<kind>.+)")
 HIDDEN = ("curves",)  # the page draws them itself, from the same numbers
 BUDGET = 8_000_000  # characters of all images; above it they are written smaller
 LIMIT = 10_000_000  # characters; what comes after is left out
+LARGE = 250_000  # bytes; a larger PNG is written anew as WebP
+WIDEST = 2400  # pixels
+TIGHT = 1200  # pixels, where the page would become too large
+
+
+class Picture(NamedTuple):
+    """An image ready for `src`.
+
+    Attributes:
+      uri: "data:image/…;base64,…".
+      width, height: of the original, in pixels.
+      changed: what was done to make it smaller; "" where nothing was.
+    """
+
+    uri: str
+    width: int
+    height: int
+    changed: str = ""
 
 
 def figures(runs: Sequence[Run], shared: Mapping[str, bytes]) -> list[Element]:
@@ -226,3 +251,39 @@ def _figure(picture: Picture, heading: str, owners: Sequence[str], *, alone: boo
     card = tag("div", image, class_="card", tabindex=0, role="region", aria_label=heading)
     # Figures are drawn at 150 dots an inch, a page has 96.
     return tag("figure", caption, card, style=f"--natural: {picture.width * 96 // 150}px")
+
+
+def embed(png: bytes, *, tight: bool = False) -> Picture | None:
+    """A PNG as a data URI; None for bytes that are no image.
+
+    Above 250 kB it becomes a WebP of at most 2400 pixels in width, if that is smaller.
+
+    Args:
+      png: the file.
+      tight: every image becomes a WebP of at most 1200 pixels in width.
+    """
+    try:
+        with Image.open(io.BytesIO(png)) as found:
+            image = found.convert("RGB") if tight or len(png) > LARGE else found
+            width, height = found.size
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None  # PIL raises any of these for damaged files
+    kind, data, changed = "png", png, ""
+    if tight or len(png) > LARGE:
+        smaller = _webp(image, TIGHT if tight else WIDEST, quality=75 if tight else 88)
+        if len(smaller) < len(png):
+            shrunk = f", {TIGHT if tight else WIDEST} pixels wide"
+            kind, data = "webp", smaller
+            changed = "as WebP" + (shrunk if width > (TIGHT if tight else WIDEST) else "")
+    uri = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return Picture(uri, width, height, changed)
+
+
+def _webp(image: Image.Image, widest: int, *, quality: int) -> bytes:
+    if image.width > widest:
+        height = max(1, round(image.height * widest / image.width))
+        image = image.resize((widest, height), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "webp", quality=quality, method=4)
+    return file.getvalue()

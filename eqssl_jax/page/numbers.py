@@ -4,10 +4,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from xml.etree.ElementTree import Element
 
-from eqssl_jax.page.html_tables import html_table
-from eqssl_jax.page.markup import tag
-from eqssl_jax.tabular.headlines import headlines
-from eqssl_jax.tabular.metrics import FAMILIES, HIGHER, describe, measured, member
+from eqssl_jax.page.markup import html_table, tag
+from eqssl_jax.tabular.metrics import FAMILIES, HIGHER, describe, headlines, measured, member
 from eqssl_jax.tabular.tables import (
     Cell,
     Results,

@@ -8,8 +8,7 @@ from eqssl_jax.page.gallery import figures
 from eqssl_jax.page.markup import markup, tag
 from eqssl_jax.page.numbers import number_tables
 from eqssl_jax.page.runs import Run, evaluated
-from eqssl_jax.page.settings import commands, environments, settings
-from eqssl_jax.page.summary import remarks, summary
+from eqssl_jax.page.summary import commands, environments, remarks, settings, summary
 from eqssl_jax.page.training import over_training, training
 from eqssl_jax.tabular import by_seed, merged
 

@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 
-from eqssl_jax.studies.ablations import LAMBDA_SWEEP, LOSS_ABLATION, TWO_VIEWS
 from eqssl_jax.studies.base import DataChoice, Outcome, Study
-from eqssl_jax.studies.geometry import CIRCLE, GAMMA, RETRIEVAL, WAHBA
-from eqssl_jax.studies.proteins import PROTEINS
+from eqssl_jax.studies.comparisons import (
+    BASE_METHODS,
+    BASE_METHODS_CARE,
+    CARE_TABLE1,
+    LAMBDA_SWEEP,
+    LOSS_ABLATION,
+    TWO_VIEWS,
+)
+from eqssl_jax.studies.geometry import CIRCLE, GAMMA, PROTEINS, RETRIEVAL, WAHBA
 from eqssl_jax.studies.scales import SCALES, parse_data
-from eqssl_jax.studies.table1 import BASE_METHODS, BASE_METHODS_CARE, CARE_TABLE1
 
 STUDIES: Mapping[str, Study] = {
     study.name: study

@@ -1,4 +1,4 @@
-"""What a study is: runs that belong together, what is read off them, and what it reproduces."""
+"""What a study is: runs that belong together, what their folders hold, what it reproduces."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -6,6 +6,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from ml_collections import ConfigDict
+
+from eqssl_jax.experiment.stored import read_arrays, read_result
+from eqssl_jax.training.records import read_records
+from eqssl_jax.training.workdir import read_config
 
 Runs: TypeAlias = Mapping[str, ConfigDict]
 
@@ -76,3 +80,20 @@ class Study(NamedTuple):
     cells: Mapping[tuple[str, str], str] = {}
     notes: tuple[str, ...] = ()
     figure: Figure | None = None
+
+
+def read(place: Path) -> Outcome:
+    """The outcome of an evaluated run.
+
+    Raises:
+      FileNotFoundError: if `place` is not the folder of a run.
+      ValueError: if its config, or an evaluation, is damaged.
+    """
+    evaluations, arrays = {}, {}
+    for path in sorted((place / "eval").glob("*.json")):
+        if path.stem.isdigit():
+            evaluations[int(path.stem)] = read_result(path)
+            beside = path.with_name(f"{path.stem}_arrays.npz")
+            if beside.exists():
+                arrays[int(path.stem)] = read_arrays(beside)
+    return Outcome(read_config(place), read_records(place), evaluations, arrays)

@@ -1,14 +1,119 @@
-"""Where runs lie: DIR/<label>-<8 hex of the resolved config>, the same for every study."""
+"""Which runs of a study are meant, and where they lie.
+
+Data, `--only` and the seeds choose them; the folder DIR/<label>-<8 hex of the resolved config> is
+the same for every study.
+"""
 
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from eqssl_jax import methods
 from eqssl_jax.config import differences, plain
+from eqssl_jax.studies.base import DataChoice, Study
 from eqssl_jax.training.workdir import read_config
+
+
+class Chosen(NamedTuple):
+    """A run of a study with a seed."""
+
+    name: str
+    seed: int
+    config: ConfigDict
+
+    def title(self) -> str:
+        return f"{self.name}, seed {self.seed}"
+
+
+SMOKE = 2  # runs that are enough to see that a study works
+
+
+class Choice(NamedTuple):
+    """The runs to make, and all those of which the table may tell."""
+
+    wanted: tuple[Chosen, ...]
+    shown: tuple[Chosen, ...]
+
+
+def choose(
+    study: Study, scale: str, data: DataChoice, *, seeds: int = 1, only: Sequence[str] = ()
+) -> Choice:
+    """The runs of a study.
+
+    Args:
+      study, scale, data: what `study.runs` takes. Where a table has a column for each data set,
+        given (or rendered) data stands in for one column: the one in `only`, that of the runs in
+        `only`, or the first.
+      seeds: trainings of each run, with the seeds 0, 1, …
+      only: titles of columns, titles of rows and names of runs: those columns, and in them those
+        rows and runs; () for all, at the scale "smoke" for the first two.
+
+    Raises:
+      ValueError: for an unknown name or scale, no seed, data for several columns, or names that
+        have no run in common.
+    """
+    if seeds < 1:
+        raise ValueError(f"--seeds is {seeds}; at least one training of each run is needed.")
+    runs = study.runs(scale, data)
+    columns = list(dict.fromkeys(column for _, column in study.cells))
+    rows = list(dict.fromkeys(row for row, _ in study.cells))
+    asked = _split(study, only, columns, [*rows, *runs])
+    cells = {run: (row, column) for (row, column), run in study.cells.items()}
+    if columns and (data.name or scale == "smoke"):
+        of_runs = dict.fromkeys(cells[name][1] for name in asked[1] if name in cells)
+        meant = asked[0] or list(of_runs) or columns[:1]
+        if len(meant) > 1:
+            raise ValueError(
+                f"One data set cannot stand in for several columns ({', '.join(meant)}): name "
+                f"one of them in --only, or leave out --data."
+            )
+        columns = meant
+
+    def means(run: str, within: Sequence[str], names: Sequence[str]) -> bool:
+        row, column = cells.get(run, ("", ""))
+        return (not column or column in within) and (not names or run in names or row in names)
+
+    shown = [run for run in runs if means(run, columns, ())]
+    wanted = [run for run in shown if means(run, asked[0] or columns, asked[1])]
+    if not wanted:
+        there = [run for run in shown if means(run, asked[0] or columns, ())]
+        raise ValueError(
+            f"No run of {study.name} is meant by --only={','.join(only)}: "
+            f"{', '.join(asked[0] or columns)} has the runs {', '.join(there)}."
+        )
+    if scale == "smoke" and not only:
+        wanted = wanted[:SMOKE]
+    return Choice(
+        tuple(_seeded(run, runs[run], seed) for run in wanted for seed in range(seeds)),
+        tuple(_seeded(run, runs[run], seed) for run in shown for seed in range(seeds)),
+    )
+
+
+def _seeded(name: str, config: ConfigDict, seed: int) -> Chosen:
+    own = ConfigDict(config.to_dict())
+    own.seed = seed
+    return Chosen(name, seed, methods.resolved(own))
+
+
+def _split(
+    study: Study, only: Sequence[str], columns: list[str], others: list[str]
+) -> tuple[list[str], list[str]]:
+    """`only` as (columns, rows and runs), spelled as the study does."""
+    known = {name.lower(): name for name in [*others, *columns]}
+    unknown = [name for name in only if name.lower() not in known]
+    if unknown:
+        raise ValueError(
+            f"{study.name} has no column, row or run {', '.join(map(repr, unknown))}; --only takes "
+            f"{', '.join(dict.fromkeys(known.values()))}."
+        )
+    found = [known[name.lower()] for name in only]
+    return [n for n in found if n in columns], [n for n in found if n not in columns]
+
 
 _NAMED = re.compile(r".+-[0-9a-f]{8}")
 

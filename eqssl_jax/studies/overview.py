@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eqssl_jax.studies import estimate, folders, scales
 from eqssl_jax.studies.base import DataChoice, Study
-from eqssl_jax.studies.choose import SMOKE, Choice
+from eqssl_jax.studies.folders import SMOKE, Choice
 from eqssl_jax.studies.produce import done, place_of
 
 

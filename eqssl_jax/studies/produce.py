@@ -6,9 +6,9 @@ from pathlib import Path
 
 from eqssl_jax.config import plain
 from eqssl_jax.experiment.assess import assess
-from eqssl_jax.studies import folders, outcome, tabulate
+from eqssl_jax.studies import base, folders, tabulate
 from eqssl_jax.studies.base import Outcome, Study
-from eqssl_jax.studies.choose import Choice, Chosen
+from eqssl_jax.studies.folders import Choice, Chosen
 from eqssl_jax.studies.tabulate import Outcomes
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.setup import Setup, setup
@@ -75,7 +75,7 @@ def done(study: Study, place: Path) -> bool:
 def finished(study: Study, shown: Sequence[Chosen], directory: Path) -> Outcomes:
     """The outcomes there are, in the order of the study."""
     places = [(one, place_of(one, directory)) for one in shown]
-    return [(one, outcome.read(place)) for one, place in places if done(study, place)]
+    return [(one, base.read(place)) for one, place in places if done(study, place)]
 
 
 def write(

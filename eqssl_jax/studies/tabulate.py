@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import tabular
 from eqssl_jax.studies.base import DataChoice, Outcome, Study
-from eqssl_jax.studies.choose import Chosen
-from eqssl_jax.tabular import Cell, beside, cell_of, published
+from eqssl_jax.studies.folders import Chosen
+from eqssl_jax.tabular import Cell, cell_of, published
 
 _SMALL = (
     "Ours are NOT comparable with the published numbers: another encoder, other data or far fewer "
@@ -53,7 +53,7 @@ def _written(sheet: tabular.Sheet) -> tuple[str, str, str]:
 
 def compare(
     study: Study, results: Results, cells: Mapping[tuple[str, str], str], notes: Sequence[str]
-) -> beside.Beside:
+) -> published.Beside:
     """Ours beside the published table: of the study's metrics, the first that all runs measured."""
     metric = next(
         (
@@ -73,7 +73,7 @@ def compare(
         for column in dict.fromkeys(column for _, column in cells)
     ]  # fmt: skip
     said = [*notes, *(text for text in floors if text)]
-    return beside.beside(metric, ours, published.published()[study.published], notes=said)
+    return published.beside(metric, ours, published.published()[study.published], notes=said)
 
 
 def _cells(study: Study, shown: Sequence[Chosen]) -> dict[tuple[str, str], str]:

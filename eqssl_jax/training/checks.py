@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.frame import is_frame
 from eqssl_jax.measures import cards, settings
-from eqssl_jax.methods import Method, build_recipe
+from eqssl_jax.methods import Method, build_recipe, find
+from eqssl_jax.methods.card import LABELS
 from eqssl_jax.names import is_outside
 from eqssl_jax.settings import LARGEST
+from eqssl_jax.training import monitor, trackers
 from eqssl_jax.transforms import Transform
 
 
@@ -86,6 +89,29 @@ def check_inputs(config: ConfigDict, dataset: Dataset) -> None:
         )
 
 
+def check_labels(config: ConfigDict, dataset: Dataset) -> None:
+    """A method that learns from labels needs some, of two classes or more.
+
+    Raises:
+      ValueError: naming the split and what its labels are.
+    """
+    labels = dataset.splits[config.data.split].labels
+    entries = config.objectives.items()
+    name = next(key for key, values in entries if LABELS in find(values.method).needs)
+    where = f"the {config.data.split} split of {dataset.name}"
+    if labels is None or not dataset.classes:
+        raise ValueError(
+            f"config.objectives.{name} learns from labels, and {where} has none: give labels, or "
+            f"choose a method that needs none."
+        )
+    if len(present := np.unique(labels)) < 2:
+        raise ValueError(
+            f"config.objectives.{name} learns to tell classes apart, and all {len(labels):,} "
+            f"labels of {where} are {present[0]} ({dataset.classes[present[0]]}): give images of "
+            f"two classes or more."
+        )
+
+
 def check_crops(dataset: Dataset, transforms: Mapping[str, Transform]) -> None:
     """Of whole images in frames, a crop comes first: nothing else knows where the picture ends.
 
@@ -114,6 +140,8 @@ def check_measurements(config: ConfigDict) -> None:
     Raises:
       ValueError: naming the setting.
     """
+    monitor.chosen(config)
+    trackers.find(config.log)
     evaluation = plain(config)["evaluation"]
     try:
         measured = cards(evaluation["measures"])

@@ -1,6 +1,7 @@
 """The training loop: dispatch, look at the numbers, save; and again."""
 
 import contextlib
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eqssl_jax.config import plain
 from eqssl_jax.training import checkpoint, processes
 from eqssl_jax.training.alarms import SPREAD, Alarms
 from eqssl_jax.training.environment import planned_steps, record_environment
@@ -70,7 +72,9 @@ def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str)
         print(f"{name}{what} step {start} of {run.steps}.", flush=True)
     if start >= run.steps:
         return state
-    records = Records(workdir if processes.first() else None, resumed_at=start)
+    own = workdir if processes.first() else None
+    config = plain(run.config)
+    records = Records(own, resumed_at=start, log=run.config.log, config=config)
     try:
         if processes.first():
             record_environment(workdir, step=start, steps=run.steps)
@@ -178,9 +182,12 @@ def _pause(
         check_finite(done, state)
     if monitor and due.score:
         # Of process 0, in case others are of another kind of machine.
-        score = float(processes.gathered(repr(monitor(state)))[0])
-        records.write(done, {checkpoint.SCORE: score})
-        progress.report(done, {f"knn (step {done})": score})
+        values, score = json.loads(processes.gathered(json.dumps(monitor(state)))[0])
+        if values:
+            records.write(done, values)
+            shown = checkpoint.SCORE if checkpoint.SCORE in values else next(iter(values))
+            name = shown.removeprefix("validation_").removeprefix("monitor_")
+            progress.report(done, {f"{name} (step {done})": values[shown]})
     if due.save:
         records.check_there()
         checkpoint.save(manager, done, state, score)

@@ -1,36 +1,185 @@
-"""How good the encoder is while it trains: kNN on the validation split."""
+"""What is measured of the encoder while it trains: cards of measures on a fixed small set.
 
+A monitor never sees test images. Without a validation split those that need no labels see training
+images in its place.
+"""
+
+import math
+import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
-from eqssl_jax.measures import extract, knn_accuracy, subset
-from eqssl_jax.training.setup import Setup
+import jax
+from ml_collections import ConfigDict
+
+from eqssl_jax.config import MONITORS
+from eqssl_jax.data.base import Dataset
+from eqssl_jax.measures import budget, suite
+from eqssl_jax.measures.cards import Card, Number, built_in
+from eqssl_jax.measures.classes.lbfgs import PROBE
+from eqssl_jax.measures.subjects import KINDS, Conditions, Seen, Subject
+from eqssl_jax.methods import Method, find
+from eqssl_jax.methods.card import LABELS
+from eqssl_jax.names import resolve
+from eqssl_jax.training.checkpoint import SCORE
 from eqssl_jax.training.state import TrainState
+from eqssl_jax.transforms import Transform
 
-Monitor = Callable[[TrainState], float]
+if TYPE_CHECKING:
+    from eqssl_jax.training.setup import Setup
+
+# What tells which checkpoint is best: the first that there is. None of them goes without labels.
+SCORES = ("classifier_top1", "knn", "probe")
+SHARE = 0.02  # of training that monitors may cost where no interval is set
+# Training an image in one view costs so many forwards of monitors, with all else that these
+# compute: 2.2 was measured on two CPU cores (docs/results/transfer).
+TRAINED = 2
 
 
-def make_monitor(run: Setup) -> Monitor | None:
-    """kNN accuracy of the frozen encoder on the validation split; None without labels.
+class Scores(NamedTuple):
+    """What monitors found: numbers as they are logged, and the score on validation, if any."""
 
-    Bank and queries are the fixed subsets of config.knn, so that numbers of all steps compare.
+    values: dict[str, float]
+    score: float | None
+
+
+Monitor = Callable[[TrainState], Scores]
+
+
+class Watched(NamedTuple):
+    """Monitors on their data, without an encoder yet."""
+
+    cards: tuple[Card, ...]
+    conditions: Conditions
+
+
+def chosen(config: ConfigDict) -> tuple[Card, ...]:
+    """The cards that config.train.monitors names, and the classifier's where one is trained.
+
+    Raises:
+      ValueError: for a name that is no card.
     """
-    bank, queries = run.dataset.splits.get("train"), run.dataset.splits.get("validation")
-    settings = run.config.knn
-    if bank is None or queries is None or bank.labels is None or queries.labels is None:
-        return None
-    bank_rows, query_rows = subset(bank.size, settings.bank), subset(queries.size, settings.queries)
-    bank_labels, query_labels = bank.labels[bank_rows], queries.labels[query_rows]
+    known = {card.name: card for card in (*built_in(), PROBE)}
+    names = [n for name in config.train.monitors for n in (MONITORS if name == "all" else (name,))]
+    cards = {}
+    for name in dict.fromkeys(names):
+        card = resolve(name, "monitor", known, setting="config.train.monitors")
+        if not isinstance(card, Card):
+            raise ValueError(
+                f"config.train.monitors names {name!r}, which is {type(card).__name__}: it must be "
+                f"an eqssl_jax.measures.Card, one of {sorted(known)}, or all."
+            )
+        cards[card.name] = card
+    if any(LABELS in find(values.method).needs for values in config.objectives.values()):
+        cards = {"classifier": known["classifier"]} | cards
+    return tuple(cards.values())
 
-    def monitor(state: TrainState) -> float:
-        encode = run.encoder(state)
-        return knn_accuracy(
-            extract(encode, bank, indices=bank_rows).features,
-            bank_labels,
-            extract(encode, queries, indices=query_rows).features,
-            query_labels,
-            k=min(settings.neighbours, len(bank_rows)),
-            temperature=settings.temperature,
-            classes=len(run.dataset.classes),
+
+def watched(config: ConfigDict, dataset: Dataset, transform: Transform) -> Watched | None:
+    """The monitors of a run on the images that they see; None without any.
+
+    Raises:
+      ValueError: as `chosen`.
+    """
+    cards = chosen(config)
+    train = dataset.splits.get("train")
+    if not cards or train is None:
+        return None
+    held = dataset.splits.get("validation", train._replace(labels=None))
+    knn, fixed, bank = config.knn, config.monitor, min(config.knn.bank, train.size)
+    wanted = dict(
+        batch=128, seeds=(0,), train_images=bank, validation_images=knn.queries,
+        knn_neighbours=min(knn.neighbours, bank), knn_temperature=knn.temperature,
+        rotation_images=fixed.images, pair_images=fixed.images, augmentations=fixed.draws, pairs=0,
+        own_images=fixed.images, own_views=fixed.views,
+    )  # fmt: skip
+    known = budget.schema(cards)
+    settings = budget.settings(
+        "quick", cards=cards, **{name: value for name, value in wanted.items() if name in known}
+    )
+    seen = dataset._replace(splits={"train": train, "validation": held})
+    return Watched(cards, Conditions({}, seen, transform, jax.random.key(2), settings))
+
+
+def epochs_between(found: Watched | None, method: Method, config: ConfigDict, steps: int) -> int:
+    """How many epochs of `steps` lie between monitors, so that they cost 2 % of training or less.
+
+    Counted in forwards of an image: of the bank, of the queries, and of what the settings of cards
+    say they augment.
+    """
+    if found is None or config.train.knn_every:
+        return 1
+    splits, settings = found.conditions.splits, found.conditions.settings
+    held = splits["validation"].size
+    cost = min(settings.validation_images, held)
+    if {card.name for card in found.cards} != {"classifier"}:
+        cost += min(settings.train_images, splits["train"].size)
+    budgets = {name for card in found.cards for name in card.settings}
+    if "own_views" in budgets:
+        cost += settings.own_views * min(settings.own_images, held)
+    if "augmentations" in budgets:
+        cost += (1 + settings.augmentations) * min(settings.rotation_images, held)
+    trained = 0
+    for name, spec in method.views.items():
+        every = range(spec.pattern.views)
+        views = TRAINED * len(spec.online or every)
+        views += len(spec.target or every) if name in method.target_views else 0
+        trained += views * (spec.images or config.train.batch_size)
+    return max(1, math.ceil(cost / (SHARE * trained * steps)))
+
+
+def make_monitor(run: "Setup") -> Monitor | None:
+    """Every monitor of a run; a failing one is said once and never ends the run."""
+    found = watched(run.config, run.dataset, run.recipe)
+    if found is None:
+        return None
+    told: set[str] = set()
+
+    def tell(text: str) -> None:
+        if text not in told:
+            print(text, file=sys.stderr, flush=True)
+        told.add(text)
+
+    def monitor(state: TrainState) -> Scores:
+        same = found.conditions
+        encoder = Subject(run.encoder(state), {}, run.classifier(state))
+        conditions = Conditions(
+            {"trained": encoder}, same.dataset, same.transform, same.key, same.settings
         )
+        seen = Seen("trained", conditions)
+        numbers: dict[str, float] = {}
+        for card in found.cards:
+            if all(KINDS[need](seen) for need in card.needs if need in KINDS):
+                numbers |= _numbers(card, seen, tell)
+        score = next((numbers[name] for name in SCORES if name in numbers), None)
+        return Scores({_logged(name): value for name, value in numbers.items()}, score)
 
     return monitor
+
+
+def _numbers(card: Card, seen: Seen, tell: Callable[[str], None]) -> dict[str, float]:
+    """The headlines of a card, or all its numbers where it has none."""
+    try:
+        measured = suite.measure(card, seen)
+    except Exception as error:  # whatever a card of one's own raises
+        tell(f"Warning: the monitor {card.name} failed ({type(error).__name__}: {error}); training "
+             f"goes on without its numbers.")  # fmt: skip
+        return {}
+    shown = {output.name for output in card.outputs if output.headline}
+    shown = shown or {output.name for output in card.outputs} | set(measured.numbers)
+    for why in dict.fromkeys(why for name, why in measured.missing.items() if name in shown):
+        tell(f"The monitor {card.name} has no number: {why}.")
+    return {name: _value(number) for name, number in measured.numbers.items() if name in shown}
+
+
+def _value(number: Number | float) -> float:
+    return float(number.value if isinstance(number, Number) else number)
+
+
+def _logged(name: str) -> str:
+    """What a number is called in metrics.jsonl.
+
+    >>> _logged("knn"), _logged("gamma")
+    ('validation_knn', 'monitor_gamma')
+    """
+    return SCORE if name == "knn" else f"monitor_{name}"

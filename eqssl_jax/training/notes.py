@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.methods import Method
+from eqssl_jax.training import monitor
 from eqssl_jax.training.checks import compared_groups
 from eqssl_jax.training.initial import source_of
 from eqssl_jax.training.optimizer import warmup_steps
@@ -12,7 +13,12 @@ SMALL_GROUP = 8  # images; the paper and the authors' script compare groups of 8
 
 
 def notes(
-    config: ConfigDict, built: Method, dataset: Dataset, steps_per_epoch: int, steps: int
+    config: ConfigDict,
+    built: Method,
+    dataset: Dataset,
+    steps_per_epoch: int,
+    steps: int,
+    apart: int = 1,
 ) -> tuple[str, ...]:
     """One sentence each, shown by --dry_run and at the start of a run."""
     every = (
@@ -20,6 +26,7 @@ def notes(
         _warmup(config, steps_per_epoch, steps),
         _groups(config, built),
         _monitor(config, dataset),
+        _seldom(config, apart),
     )
     return tuple(note for note in every if note)
 
@@ -62,6 +69,8 @@ def _groups(config: ConfigDict, built: Method) -> str:
 
 
 def _monitor(config: ConfigDict, dataset: Dataset) -> str:
+    if not {"knn", "all"} & set(config.train.monitors):
+        return ""
     bank, queries = dataset.splits.get("train"), dataset.splits.get("validation")
     if bank is None or queries is None or bank.labels is None or queries.labels is None:
         return ""
@@ -70,6 +79,16 @@ def _monitor(config: ConfigDict, dataset: Dataset) -> str:
     return (
         f"The kNN accuracy in the log is of validation images, by {min(wanted, there)} "
         f"neighbours{fewer} with the temperature {config.knn.temperature:g}."
+    )
+
+
+def _seldom(config: ConfigDict, apart: int) -> str:
+    if apart == 1 or config.train.knn_every:
+        return ""
+    names = ", ".join(card.name for card in monitor.chosen(config))
+    return (
+        f"The monitors ({names}) measure every {apart} epochs, so that they cost at most 2 % of "
+        f"training by our count; config.train.knn_every sets the steps."
     )
 
 

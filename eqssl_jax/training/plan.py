@@ -3,7 +3,7 @@
 from typing import Any
 
 import jax
-import numpy as np
+from clu import parameter_overview
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,7 +28,7 @@ def plan(run: Setup) -> dict[str, str]:
     encoded = sum(_encoded(run, name) * (s.images or batch) for name, s in run.method.views.items())
     roles = resolve(config, build_recipe(config.recipe.name, config.recipe.options))
     counts = {
-        f"parameters of the {part}": f"{size(tree):,}"
+        f"parameters of the {part}": f"{parameter_overview.count_parameters(tree):,}"
         for part, tree in state.params["network"].items()
     }
     return {
@@ -121,11 +121,6 @@ def show(facts: dict[str, str], title: str) -> None:
     for name, text in facts.items():
         table.add_row(name, Text(text))  # no markup: class names and paths are the user's
     Console().print(table)
-
-
-def size(tree: object) -> int:
-    """Number of elements in all leaves."""
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
 
 
 def _step(run: Setup, root: jax.Array) -> Any:

@@ -1,23 +1,31 @@
-"""What a run writes down: metrics.jsonl always, TensorBoard when TensorFlow is installed."""
+"""What a run writes down: metrics.jsonl always, and whatever trackers it has."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eqssl_jax.training.trackers import Trackers
 from eqssl_jax.training.workdir import GoneError, WriteError
 
 
 class Records:
-    """Appends one JSON object a line to `metrics.jsonl`, and mirrors it to TensorBoard.
+    """Appends one JSON object a line to `metrics.jsonl`, and hands them to trackers.
 
     A resumed run drops the lines after its checkpoint first, so that no step is written twice.
     Without a workdir nothing is written: all but one process of a run.
     """
 
-    def __init__(self, workdir: Path | None, *, resumed_at: int = 0) -> None:
-        self.file, self.board = None, None
+    def __init__(
+        self,
+        workdir: Path | None,
+        *,
+        resumed_at: int = 0,
+        log: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.file, self.trackers = None, None
         if workdir is None:
             return
         self.path = workdir / "metrics.jsonl"
@@ -28,7 +36,7 @@ class Records:
             os.replace(replacement, self.path)
         # Unbuffered: a line is on disk or failed, and closing has nothing left to fail on.
         self.file = self.path.open("ab", buffering=0)
-        self.board = _tensorboard(workdir / "tensorboard")
+        self.trackers = Trackers(log, workdir, config or {}, resumed_at)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Record named numbers at a step; they are on disk when this returns.
@@ -46,8 +54,8 @@ class Records:
                 raise WriteError(f"{self.path.name}: {error}") from error
             if written != len(line):
                 raise WriteError(f"{self.path.name}: only {written} of {len(line)} bytes")
-        if self.board:
-            self.board.write_scalars(step, values)
+        if self.trackers:
+            self.trackers.write(step, values)
 
     def check_there(self) -> None:
         """A removed file can be written to: nobody would ever see it.
@@ -61,8 +69,8 @@ class Records:
     def close(self) -> None:
         if self.file:
             self.file.close()
-        if self.board:
-            self.board.close()
+        if self.trackers:
+            self.trackers.close()
 
 
 def read_records(workdir: Path) -> list[dict[str, Any]]:
@@ -96,12 +104,3 @@ def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
 def _text(path: Path) -> str:
     """What is no UTF-8 is kept as escapes: its line is damaged, and named."""
     return path.read_text(encoding="utf-8", errors="backslashreplace")
-
-
-def _tensorboard(directory: Path) -> Any:
-    """clu's summary writer, or None: it needs TensorFlow, which nothing else here does."""
-    try:
-        from clu.metric_writers import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(directory))

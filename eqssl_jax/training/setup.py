@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import data, methods
 from eqssl_jax.config import checked, plain
 from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.data.labelled import labelled
 from eqssl_jax.encoders import Network, showing
 from eqssl_jax.methods import Method
 from eqssl_jax.names import user_path
@@ -26,10 +27,12 @@ from eqssl_jax.training.checks import (
     check_budget,
     check_crops,
     check_inputs,
+    check_labels,
     check_measurements,
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.model import build_network
+from eqssl_jax.training.monitor import epochs_between, watched
 from eqssl_jax.training.notes import notes
 from eqssl_jax.training.optimizer import learning_rate, optimizer
 from eqssl_jax.training.provenance import Provenance, provenance, read_provenance, with_statistics
@@ -74,12 +77,20 @@ class Setup(NamedTuple):
             self.optimizer,
             self.dataset.image_shape,
             self.config.train.batch_size,
+            len(self.dataset.classes),
         )
         return spread(self.mesh, state)
 
     def encoder(self, state: TrainState) -> Partial:
         """The frozen encoder of a state; its weights are arguments of whatever compiles it."""
         return Partial(self.network.encode, *local((state.params["network"], state.batch_stats)))
+
+    def classifier(self, state: TrainState) -> Callable[[Array], Array] | None:
+        """Class scores of features, of a run that learns from labels; None for others."""
+        for name, (_, objective) in self.method.objectives.items():
+            if objective.classify is not None:
+                return functools.partial(objective.classify, local(state.params["heads"][name]))
+        return None
 
     def layers(self, state: TrainState) -> Partial:
         """What every layer of a state says, for measurements layer by layer."""
@@ -141,6 +152,8 @@ def setup(
     elif training:
         dataset = initial.with_source_statistics(dataset, config)
     split = stored.splits[config.data.split]
+    if built.labelled:
+        split = labelled(split, len(stored.classes))
     split = split._replace(pool=spread(mesh, split.pool))
     steps_per_epoch, steps = _budget(config, stored)
     built = methods.scheduled(built, config, steps)
@@ -148,6 +161,7 @@ def setup(
     if dataset.show is not None:
         network = showing(network, dataset.show)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
+    apart = epochs_between(watched(config, dataset, recipe), built, config, steps_per_epoch)
     train, resident, cpu = config.train, split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
         config=config,
@@ -166,9 +180,9 @@ def setup(
         # a call costs next to nothing and a run that is asked to stop has to finish it.
         steps_per_dispatch=train.steps_per_dispatch if resident and not cpu else 1,
         log_every=train.log_every,
-        knn_every=train.knn_every or steps_per_epoch,
-        save_every=train.save_every or steps_per_epoch,
-        notes=notes(config, built, dataset, steps_per_epoch, steps),
+        knn_every=train.knn_every or apart * steps_per_epoch,
+        save_every=train.save_every or apart * steps_per_epoch,
+        notes=notes(config, built, dataset, steps_per_epoch, steps, apart),
     )
 
 
@@ -181,6 +195,8 @@ def _checked_data(config: ConfigDict, dataset: Dataset, built: Method) -> Datase
             f"config.data.split is {config.data.split!r}, but {dataset.name} has only "
             f"{sorted(dataset.splits)}."
         )
+    if built.labelled:
+        check_labels(config, dataset)
     return dataset
 
 

@@ -1,6 +1,6 @@
 """What training carries from step to step: arrays only, so that all of it can be saved."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,12 +40,19 @@ def init_state(
     optimizer: optax.GradientTransformation,
     image_shape: tuple[int, ...],
     batch_size: int,
+    classes: int = 0,
 ) -> TrainState:
-    """The state before the first step; the target network starts as a copy of the online one."""
+    """The state before the first step; the target network starts as a copy of the online one.
+
+    `classes` is how many the labels tell apart, for methods that learn from them.
+    """
     keys = jax.random.split(key, 1 + 2 * len(method.objectives))[1:]
     variables = network.init(network_key(key, method), image_shape)
     params, batch_stats = variables["params"], variables["batch_stats"]
     shapes = _abstract_views(network, method, params, batch_stats, (batch_size, *image_shape))
+    if method.labelled:
+        labels: Any = jax.ShapeDtypeStruct((batch_size, classes), jnp.float32)
+        shapes = {name: seen._replace(labels=labels) for name, seen in shapes.items()}
     heads, memory = {}, {}
     for i, (name, (_, objective)) in enumerate(method.objectives.items()):
         seen = objective.select(shapes)

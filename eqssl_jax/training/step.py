@@ -39,7 +39,9 @@ def make_step(
 ) -> Step:
     """`step(state, pool, inputs) -> (state, metrics)` for one batch: pure, and not jitted yet."""
 
-    def evaluate(params: PyTree, state: TrainState, drawn: Any, examples: Any, key: Any) -> Any:
+    def evaluate(
+        params: PyTree, state: TrainState, drawn: Any, examples: Any, labels: Any, key: Any
+    ) -> Any:
         online = {name: select_views(x, method.views[name].online) for name, x in examples.items()}
         outputs, stats = forward(
             network, params["network"], state.batch_stats, online, method=method, key=key
@@ -52,6 +54,7 @@ def make_step(
                 params=drawn[name].params,
                 magnitude=drawn[name].magnitude,
                 target=target.get(name),
+                labels=None if labels is None else labels[: method.views[name].images],
             )
             for name in method.views
         }
@@ -66,13 +69,13 @@ def make_step(
         return total, (metrics, seen, stats, target_stats)
 
     def step(state: TrainState, pool: PyTree, inputs: Array) -> tuple[TrainState, Metrics]:
-        images = read(pool, inputs)
+        images, labels = _read(read, method.labelled, pool, inputs)
         key = jax.random.fold_in(root, state.step)
         drawn, examples = draw_views(method, key, images)
         drops = jax.random.fold_in(key, ENCODER) if network.stochastic else None
         (total, (metrics, seen, stats, target_stats)), gradient = jax.value_and_grad(
             evaluate, has_aux=True
-        )(state.params, state, drawn, examples, drops)
+        )(state.params, state, drawn, examples, labels, drops)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": total, **metrics, "gradient_norm": optax.tree.norm(gradient)}
@@ -92,6 +95,11 @@ def make_step(
         ), metrics
 
     return step
+
+
+def _read(read: Callable[..., Any], labelled: bool, pool: PyTree, inputs: Array) -> tuple[Any, Any]:
+    """Images, and one-hot labels for a method that learns from them (`data.labelled`)."""
+    return read(pool, inputs) if labelled else (read(pool, inputs), None)
 
 
 def embedding_spread(z: Float[Array, "n d"]) -> Float[Array, ""]:

@@ -92,6 +92,7 @@ def _abstract_state(config: ConfigDict, network: Network, trained_on: Provenance
             update,
             trained_on.input_shape,
             config.train.batch_size,
+            len(trained_on.classes),
         )
     )
     here = SingleDeviceSharding(jax.devices()[0])

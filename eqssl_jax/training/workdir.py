@@ -18,7 +18,7 @@ from eqssl_jax.methods.stored import converted
 # Settings that no trained number depends on: a run may go on with others.
 FREE = (
     *("data.workers", "data.buffered", "data.directory", "data.changed"),
-    *("train.log_every", "train.keep"),
+    *("train.log_every", "train.keep", "train.monitors", "monitor.", "log"),
     *("evaluation.", "advice.seeds", "advice.confidence"),
 )
 

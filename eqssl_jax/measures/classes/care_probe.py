@@ -19,7 +19,7 @@ from eqssl_jax.measures.classes.linear_probe import (
     probed,
     summary,
 )
-from eqssl_jax.measures.features import Encode, Layers, extract
+from eqssl_jax.measures.features import Encode, Layers, extract, sampled
 from eqssl_jax.measures.promotion import lenient
 from eqssl_jax.measures.subjects import Seen
 from eqssl_jax.settings import choice, number, text, whole
@@ -150,16 +150,11 @@ def _epoch(
     order = rng.permutation(images)
     order = order[: len(order) // batch * batch]
     keys = jax.random.split(jax.random.fold_in(jax.random.key(0), epoch), len(order))
-    draws = jax.device_get(_sample(keys, sample=transform.sample))
+    draws = jax.device_get(sampled(keys, sample=transform.sample))
     encoded = extract(encode, train, batch=batch, indices=order, transform=transform, params=draws)
     labels = np.asarray(train.labels)[order].astype(np.int32)
     x = jnp.asarray(encoded.features).reshape(-1, batch, encoded.features.shape[1])
     return x, jnp.asarray(labels).reshape(-1, batch)
-
-
-@partial(jax.jit, static_argnames="sample")
-def _sample(keys, *, sample):  # type: ignore[no-untyped-def]
-    return jax.vmap(sample)(keys)
 
 
 @partial(jax.jit, donate_argnums=(0, 1), static_argnames="rule")

@@ -95,14 +95,14 @@ def linear_probe(
     (x, y), (vx, vy), (tx, ty) = (splits[k] for k in ("train", "validation", "test"))
     fit = partial(_fit, classes=classes, steps=steps, rate=learning_rate, batch=batch)
 
-    mean, std = _standard(x)
+    mean, std = standard(x)
     models = fit((x - mean) / std, y, seeds[:1], regularisation)
     scores = [top_k(m, (vx - mean) / std, vy, 1) for m in models]
     # Equal scores: the stronger regularisation, the simpler classifier.
     chosen = max(zip(scores, regularisation, strict=True))[1]
 
     both, both_y = np.concatenate([x, vx]), np.concatenate([y, vy])
-    mean, std = _standard(both)
+    mean, std = standard(both)
     models = fit((both - mean) / std, both_y, seeds, [chosen])
     return summary(
         models,
@@ -260,7 +260,8 @@ CARD = Card(
 )
 
 
-def _standard(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standard(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each feature, ∞ for one that never moves."""
     std = x.std(axis=0, dtype=np.float64)
     # A feature that never moves carries nothing: leave it at 0 instead of dividing by 0.
     std = np.where(std > 1e-6 * max(float(std.max()), 1e-12), std, np.inf)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from eqssl_jax.measures.budget import optional
 from eqssl_jax.measures.cards import Measured, over_draws
-from eqssl_jax.measures.features import extract_views, subset
+from eqssl_jax.measures.features import extract_views, sampled, subset
 from eqssl_jax.measures.subjects import Conditions, Seen, unit
 from eqssl_jax.settings import Setting, whole
 from eqssl_jax.transforms.base import Params
@@ -64,8 +64,8 @@ def draws(conditions: Conditions) -> list[Params]:
     """The augmentations, the same for every encoder."""
     count = conditions.settings.augmentations
     keys = jax.random.split(conditions.key, count)
-    sampled = jax.jit(jax.vmap(conditions.transform.sample))(keys)
-    return [jax.tree.map(operator.itemgetter(a), sampled) for a in range(count)]
+    found = sampled(keys, sample=conditions.transform.sample)
+    return [jax.tree.map(operator.itemgetter(a), found) for a in range(count)]
 
 
 def images(conditions: Conditions) -> np.ndarray:

@@ -4,7 +4,6 @@ Their ranks say whether a steered embedding finds the augmented image that it st
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from eqssl_jax.data.base import Split
-from eqssl_jax.measures.features import Encode, Layers, extract_views, subset
+from eqssl_jax.measures.features import Encode, Layers, extract_views, sampled, subset
 from eqssl_jax.measures.retrieval.neighbours import (
     chance_reciprocal_rank,
     hits_at,
@@ -67,7 +66,7 @@ def draw_part(transform: Transform, key: Key[Array, ""], part: str, draws: int) 
     """
     other = max(LEAST_DRAWS, draws // 4)
     keys = jax.random.split(key, draws + 2 * other)
-    drawn = jax.device_get(_sampled(keys, sample=transform.sample))
+    drawn = jax.device_get(sampled(keys, sample=transform.sample))
     if part != ALL:
         rest = jax.tree.map(
             lambda leaf, all_: np.broadcast_to(leaf, all_.shape), transform.identity, drawn
@@ -75,12 +74,6 @@ def draw_part(transform: Transform, key: Key[Array, ""], part: str, draws: int) 
         drawn = {**rest, part: drawn[part]}
     cuts = np.split(np.arange(len(keys)), [draws, draws + other])
     return PartDraws(*(restricted(drawn, rows) for rows in cuts))
-
-
-# One compilation for all parts, encoders and checkpoints.
-@partial(jax.jit, static_argnames="sample")
-def _sampled(keys, *, sample):  # type: ignore[no-untyped-def]
-    return jax.vmap(sample)(keys)
 
 
 def embed_part(

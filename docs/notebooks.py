@@ -1,0 +1,50 @@
+"""Run the tutorials and store their outputs: `python docs/notebooks.py [NAME …]`.
+
+Each runs in a folder of its own, which is removed; no output holds a path of this machine.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent / "tutorials"
+
+
+def without_paths(value: object, folder: str) -> object:
+    """Outputs, in which the folder of the run is the current one."""
+    if isinstance(value, str):
+        return value.replace(f"{folder}/", "").replace(folder, ".")
+    if isinstance(value, list):
+        return [without_paths(item, folder) for item in value]
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if k != "execution"}
+        return nbformat.from_dict({k: without_paths(v, folder) for k, v in kept.items()})
+    return value
+
+
+def run(path: Path) -> None:
+    """Run one notebook and write it back with its outputs."""
+    book = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as folder:
+        resources = {"metadata": {"path": folder}}
+        NotebookClient(book, timeout=900, kernel_name="python3", resources=resources).execute()
+    for cell in book.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [without_paths(output, folder) for output in cell.outputs]
+    nbformat.write(book, path)
+
+
+if __name__ == "__main__":
+    for path in sorted(HERE.glob("*.ipynb")):
+        if not sys.argv[1:] or path.stem in sys.argv[1:]:
+            began, before = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            run(path)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            print(f"{path.stem}: {cpu:.0f} CPU s, {time.time() - began:.0f} s", flush=True)

@@ -1,0 +1,189 @@
+"""Image sets of the Hugging Face Hub, or of a folder of theirs on this disk: parquet files."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqssl_jax.data import checks
+from eqssl_jax.data.base import Source, Split
+from eqssl_jax.data.encoded import Encoded, decoded, found_sizes, stored_size
+from eqssl_jax.names import user_path
+
+PREFIX = "hf:"
+_TRAIN, _UNLABELED = ("train",), ("unlabeled", "unsupervised")
+_TEST = ("test", "validation", "valid", "val")  # the first that exists is taken
+_LABELS = ("label", "fine_label", "labels")
+
+
+def read_hugging_face(
+    name: str,
+    directory: str | Path | None,
+    *,
+    size: int | None,
+    corrupt: str,
+    views: int | None = None,
+    framed: bool = False,
+    image: str = "",
+    label: str = "",
+) -> Source:
+    """The splits of a set of the Hub, which is downloaded once, or of parquet files on this disk.
+
+    The split of a file is the word before the first "-" or "." of its name, or its folder: "train",
+    "test" (or else validation, valid, val) and "unlabeled". Images are encoded bytes (a struct with
+    the field bytes, or binary). Encoded images lie in memory.
+
+    Args:
+      name: "hf:OWNER/NAME", or "hf:PATH" of a folder or a file of parquet.
+      directory: where the Hub's files are kept; None: the Hub's own cache.
+      size, corrupt, views, framed: see `data.load`.
+      image, label: columns; "": the first column of images, and label, fine_label or labels, if
+        there is one.
+
+    Raises:
+      FileNotFoundError: if there is no parquet file for training.
+      ValueError: without the packages, for a column that is not there or not of images, or labels
+        that are no integers.
+      OSError: if the Hub cannot be reached.
+    """
+    place = name.removeprefix(PREFIX)
+    root = user_path(place)
+    files = _files(root if root.exists() else _download(place, directory), place)
+    found: dict[str, Encoded] = {}
+    classes: tuple[str, ...] = ()
+    for split, paths in files.items():
+        found[split], named = _encoded(place, split, paths, image, label)
+        classes = classes or named
+    sizes = found_sizes(found.values())
+    stored = stored_size(size, views, sizes)
+    splits: dict[str, Split] = {}
+    left_out: dict[str, int] = {}
+    for split, encoded in found.items():
+        splits[split], bad = decoded(encoded, size=stored, corrupt=corrupt, framed=framed)
+        left_out |= {why: left_out.get(why, 0) + count for why, count in bad.items()}
+    return Source(splits, classes, (), left_out, sizes)
+
+
+def _download(place: str, directory: str | Path | None) -> Path:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ValueError(
+            f"{PREFIX}{place} is no folder of this disk, and to download it the package "
+            f"huggingface_hub is needed: pip install 'eqssl_jax[hf]'."
+        ) from error
+    try:
+        found = huggingface_hub.snapshot_download(
+            place, repo_type="dataset", allow_patterns="*.parquet", local_dir=directory
+        )
+    except Exception as error:  # of the network, the login or the name: many kinds
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise OSError(
+            f"{PREFIX}{place} could not be downloaded ({reason}): check the name at "
+            f"huggingface.co/datasets, the network, and for a private set the login (hf auth "
+            f"login); or give the path of a folder with its parquet files, {PREFIX}PATH."
+        ) from error
+    return Path(found)
+
+
+def _files(root: Path, place: str) -> dict[str, list[Path]]:
+    """The parquet files of each split."""
+    every = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
+    by_word: dict[str, list[Path]] = {}
+    for path in every:
+        word = re.split(r"[-.]", path.name)[0].lower()
+        if root.is_dir() and word not in (*_TRAIN, *_TEST, *_UNLABELED):
+            word = path.parent.name.lower()
+        by_word.setdefault("train" if root.is_file() else word, []).append(path)
+    chosen = {}
+    for split, words in {"train": _TRAIN, "test": _TEST, "unlabeled": _UNLABELED}.items():
+        for word in words:
+            if word in by_word and split not in chosen:
+                chosen[split] = by_word[word]
+    if "train" not in chosen:
+        raise FileNotFoundError(
+            f"{PREFIX}{place} has no parquet file of a split train: found "
+            f"{', '.join(path.name for path in every[:5]) or 'no parquet file'} in {root}. A set "
+            f"in another format can be converted with datasets.load_dataset(...).to_parquet(...)."
+        )
+    return chosen
+
+
+def _encoded(
+    place: str, split: str, paths: Sequence[Path], image: str, label: str
+) -> tuple[Encoded, tuple[str, ...]]:
+    """The images of a split, and the names of its classes."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise ValueError(
+            f"{PREFIX}{place} is read by the package pyarrow: pip install 'eqssl_jax[hf]'."
+        ) from error
+    try:
+        schema = parquet.read_schema(paths[0])
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{paths[0]} cannot be read as parquet: {error}") from error
+    column, of_labels = _columns(place, schema, image, label)
+    try:
+        table = parquet.read_table(paths, columns=[name for name in (column, of_labels) if name])
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"A file of {PREFIX}{place} cannot be read as parquet: {error}") from error
+    cells = table.column(column)
+    labels = None
+    if of_labels:
+        values = table.column(of_labels)
+        if values.null_count:
+            raise ValueError(f"{PREFIX}{place}: {values.null_count} of {split} have no label.")
+        labels = checks.class_labels(values.to_numpy(), len(table), f"{PREFIX}{place}, {split}")
+
+    def read(index: int) -> bytes:
+        cell = cells[index].as_py()
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
+        if not content:
+            raise ValueError("there are no bytes of an image")
+        return content
+
+    encoded = Encoded(
+        size=len(table),
+        read=read,
+        where=lambda index: f"row {index} of {PREFIX}{place}, split {split},",
+        name=lambda index: f"{split} row {index}",
+        labels=labels,
+    )
+    return encoded, _names(schema, of_labels)
+
+
+def _columns(place: str, schema: Any, image: str, label: str) -> tuple[str, str]:
+    """The column of images, and that of labels or ""."""
+    import pyarrow as pa
+
+    def of_images(field: Any) -> bool:
+        kind = field.type
+        if pa.types.is_struct(kind):
+            return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+        return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+    pictures = [field.name for field in schema if of_images(field)]
+    if (image and image not in pictures) or not pictures:
+        raise ValueError(
+            f"{PREFIX}{place} has no column {f'{image!r} ' if image else ''}of encoded images: it "
+            f"has {', '.join(f'{field.name} ({field.type})' for field in schema)}. Images are a "
+            f"struct with the field bytes, or binary; config.data.options.image names the column."
+        )
+    if label and label not in schema.names:
+        raise ValueError(f"{PREFIX}{place} has no column {label!r}, only {schema.names}.")
+    return image or pictures[0], label or next((n for n in _LABELS if n in schema.names), "")
+
+
+def _names(schema: Any, of_labels: str) -> tuple[str, ...]:
+    """Names of classes, which the datasets package writes beside the schema; () without."""
+    try:
+        about: Mapping[str, Any] = json.loads((schema.metadata or {})[b"huggingface"])
+        names = about["info"]["features"][of_labels]["names"]
+    except (KeyError, ValueError, TypeError):
+        return ()
+    return checks.texts(np.array(names), f"the class names of {of_labels}")

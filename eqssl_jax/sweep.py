@@ -1,0 +1,52 @@
+"""A config over values of its settings and over seeds: every run, a table and a figure.
+
+    python -m eqssl_jax.sweep --config=configs/care.py:arrays --config.data.directory=cifar10.npz \\
+        --over objectives.equivariance.weight=0.01,0.1,1 --over seed=0,1,2 --workdir=runs/sweep
+
+Started again, it goes on. The value is chosen on validation, and test is looked at once. --plan
+prints one command for each missing run; launch/table.sh runs them as jobs.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from eqssl_jax import command
+
+OVER = flags.DEFINE_multi_string("over", [], "NAME=VALUE,VALUE,…; several times for several.")
+BY = flags.DEFINE_string("by", "", "Choose by this number of metrics.jsonl, e.g. monitor_rankme.")
+ONLY = flags.DEFINE_string("only", "", "Make this one run, and no table.")
+PLAN = flags.DEFINE_bool("plan", False, "Print the command of every missing run; train nothing.")
+command.planned()
+flags.adopt_module_key_flags(command)  # --help shows them too
+
+
+# Imported late: --help and a mistyped flag answer at once.
+def run(config: Any, workdir: str) -> None:
+    from eqssl_jax.studies import sweep
+
+    found = sweep.parse(config, OVER.value)
+    if PLAN.value:
+        words = [word for word in sys.argv[1:] if word.lstrip("-") != "plan"]
+        sweep.show_plan(found, Path(workdir), words)
+        return
+    for path in sweep.sweep(found, Path(workdir), by=BY.value, only=ONLY.value):
+        print(f"Written: {path}", flush=True)
+
+
+def plan(config: Any) -> None:
+    from eqssl_jax.experiment.run import show_plans
+    from eqssl_jax.studies import sweep
+
+    for one in sweep.parse(config, OVER.value).runs[:1]:
+        show_plans(one.run.config)
+
+
+def main(argv: list[str]) -> None:
+    command.run_config(argv, run, plan)
+
+
+if __name__ == "__main__":
+    command.start(main)

@@ -1,0 +1,102 @@
+"""The documentation site: a page for each card, links that lead somewhere, a clean build."""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eqssl_jax import measures, methods
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+@pytest.fixture(scope="module")
+def cards():
+    sys.path.insert(0, str(DOCS))
+    try:
+        yield importlib.import_module("cards")
+    finally:
+        sys.path.remove(str(DOCS))
+
+
+@pytest.fixture(scope="module")
+def pages(cards):
+    return cards.pages()
+
+
+def test_every_card_has_a_page_with_all_its_settings(pages):
+    wanted = {f"methods/{name}": card for name, card in methods.cards().items()}
+    wanted |= {f"measures/{card.name}": card for card in measures.built_in()}
+    for name, card in wanted.items():
+        assert all(f"`{setting}`" in pages[name] for setting in card.settings), name
+        assert card.source in pages[name]
+        assert f"({name.split('/')[1]}.md)" in pages[f"{name.split('/')[0]}/index"]
+    for card in measures.built_in():
+        assert all(f"`{output.name}" in pages[f"measures/{card.name}"] for output in card.outputs)
+
+
+def written() -> dict[Path, str]:
+    """The Markdown of every page that is written by hand."""
+    out = {path: path.read_text() for path in [*ROOT.glob("*.md"), *(ROOT / "launch").glob("*.md")]}
+    for path in DOCS.rglob("*.md"):
+        if not {"_build", "generated"} & set(path.relative_to(DOCS).parts):
+            out[path] = path.read_text()
+    for path in (DOCS / "tutorials").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        out[path] = "\n".join(
+            "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"
+        )
+    return out
+
+
+def test_every_link_leads_somewhere(pages):
+    generated = {DOCS / "generated" / f"{name}.md" for name in pages}
+    broken = []
+    for path, text in written().items():
+        for link in LINK.findall(re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+            target = (path.parent / link.partition("#")[0]).resolve()
+            outside = re.match(r"[a-z]+:", link) or link.startswith("#")
+            if not outside and not target.exists() and target not in generated:
+                broken.append(f"{path.relative_to(ROOT)}: {link}")
+    assert not broken
+
+
+def test_tutorials_show_no_error_and_no_path_of_a_machine():
+    for path in (DOCS / "tutorials").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        for output in (output for cell in cells for output in cell.get("outputs", ())):
+            assert output["output_type"] != "error", path.name
+            assert not re.search(r"/(tmp|home|root|work)/", json.dumps(output)), path.name
+
+
+def test_docstrings_become_text_in_which_bars_and_stars_are_themselves(cards):
+    given = ["of `a*b` | c*", ">>> f(*x)", "`z`s of z_ and z_a"]
+    assert cards.as_rst(given) == [
+        r"of \ ``a*b``\  \| c\*", ">>> f(*x)", r"\ ``z``\ s of z\_ and z_a",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_without_a_network(tmp_path):
+    for needed in ("sphinx", "furo", "myst_nb"):
+        pytest.importorskip(needed)
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", str(tmp_path / "trees"),
+         str(DOCS), str(tmp_path / "site")],
+        capture_output=True, text=True, check=False, env={**os.environ, "XLA_FLAGS": ""},
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    site = tmp_path / "site"
+    assert {"care.html", "simclr.html"} <= {path.name for path in site.rglob("*.html")}
+    for path in site.rglob("*.html"):
+        loaded = re.findall(
+            r"<(?:script|link|img)[^>]+(?:src|href)=\"(https?:[^\"]+)", path.read_text()
+        )
+        assert not loaded, path

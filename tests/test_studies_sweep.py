@@ -1,0 +1,141 @@
+"""Sweeps: every combination once, resumed, chosen on validation, test looked at once."""
+
+import csv
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from ml_collections import ConfigDict
+
+from eqssl_jax import presets
+from eqssl_jax.figures.sweep import value_sweep
+from eqssl_jax.studies import sweep as sweeps
+from eqssl_jax.tabular.seeds import Spread
+from eqssl_jax.training.workdir import claim
+
+TEMPERATURE = "objectives.info_nce.temperature"
+
+
+def config(**data):
+    made = presets.contrastive("shapes")
+    for name, value in data.items():
+        made.data[name] = value
+    return made.lock()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Trainings that leave only their numbers: best at 0.5, diverging above 1."""
+    seen = SimpleNamespace(trained=[], tested=[])
+
+    def train(run, place, *, name):
+        claim(place, run.config)
+        seen.trained.append(name.strip())
+        temperature = run.config.objectives.info_nce.temperature
+        if temperature > 1:
+            raise FloatingPointError("info_nce became nan at step 3.")
+        value = 0.9 - abs(temperature - 0.5) + 0.01 * run.config.seed
+        rows = [{"step": 1, "validation_knn": 0.1}, {"step": 2, "validation_knn": value}]
+        (place / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def assess(place, step, *, missing_only):
+        assert (step, missing_only) == ("latest", True)
+        seen.tested.append(place.name)
+        (place / "eval").mkdir(exist_ok=True)
+        numbers = {"knn": {"value": 0.7, "sd": None, "n": 9}}
+        (place / "eval" / "2.json").write_text(
+            json.dumps({"step": 2, "dataset": "shapes", "encoders": {"trained": numbers}})
+        )
+
+    monkeypatch.setattr(sweeps, "train", train)
+    monkeypatch.setattr(sweeps, "assess", assess)
+    monkeypatch.setattr(sweeps, "setup", lambda own, workdir=None: SimpleNamespace(config=own))
+    return seen
+
+
+def test_the_value_is_chosen_on_validation_and_test_is_of_it_alone(tmp_path, quick, capsys):
+    found = sweeps.parse(config(), [f"{TEMPERATURE}=0.1,0.5,3", "seed=0,1"])
+    written = sweeps.sweep(found, tmp_path)
+    assert len(quick.trained) == 6 and len(quick.tested) == 2
+    assert all(name.startswith("temperature-0.5-seed") for name in quick.tested)
+    rows = list(csv.DictReader((tmp_path / "sweep.csv").read_text().splitlines()))
+    assert [row["chosen"] for row in rows] == ["False", "True", "False"]
+    assert [row["trainings"] for row in rows] == ["2", "2", "0"]
+    assert float(rows[1]["validation_knn"]) == pytest.approx(0.905)
+    assert float(rows[1]["validation_knn sd"]) == pytest.approx(0.01 / 2**0.5)
+    text = (tmp_path / "sweep.txt").read_text()
+    assert "90.5 ± 0.7%" in text and "diverged" in text and "no ranking" in " ".join(text.split())
+    assert {path.suffix for path in written} == {".txt", ".md", ".csv", ".png"}
+    assert "became nan at step 3. The sweep goes on." in capsys.readouterr().out
+    quick.trained.clear()
+    sweeps.sweep(found, tmp_path)
+    assert quick.trained == []
+
+
+def test_one_run_at_a_time_and_a_plan_of_commands(tmp_path, quick, capsys):
+    found = sweeps.parse(config(), [f"--config.{TEMPERATURE}=0.1,0.5"])
+    only = sweeps.label(found.runs[1])
+    assert only == "temperature=0.5,seed=0"
+    assert sweeps.sweep(found, tmp_path, only=only) == [] and quick.tested == []
+    sweeps.show_plan(found, tmp_path, ["--config=a b.py", "--workdir=w"])
+    told = capsys.readouterr().out
+    assert "1 runs to make, 1 finished." in told
+    line = "python -m eqssl_jax.sweep '--config=a b.py' --workdir=w --only=temperature=0.1,seed=0"
+    assert line in told
+    with pytest.raises(ValueError, match="--only is 'x', which is none of the runs temperature"):
+        sweeps.sweep(found, tmp_path, only="x")
+
+
+def test_rates_without_a_finite_loss_are_one_paragraph(tmp_path, quick):
+    found = sweeps.parse(config(), [f"{TEMPERATURE}=2,3"])
+    with pytest.raises(ValueError, match=r"None of the 2 runs over objectives\.info_nce\.temper"):
+        sweeps.sweep(found, tmp_path)
+    with pytest.raises(ValueError, match=r"No run has a finite monitor_lidar: --by names a"):
+        sweeps.sweep(sweeps.parse(config(), ["seed=0,1"]), tmp_path, by="monitor_lidar")
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ([], "--over is needed"),
+        (["seed"], "--over takes NAME=VALUE,VALUE"),
+        (["seed=0,0"], "every value once; found 'seed=0,0'"),
+        (["sead=0"], "config has no setting 'sead'"),
+        (["seed=x"], r"config\.seed is 'x'"),
+        (["optimizer.learning_rate=-1,1"], r"config\.optimizer\.learning_rate is -1"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused(over, message):
+    with pytest.raises(ValueError, match=message):
+        sweeps.parse(config(), over)
+
+
+def test_a_config_of_several_runs_is_refused_and_lists_are_values():
+    made = ConfigDict(config().to_dict())
+    made.runs = ConfigDict({"a": {}})
+    with pytest.raises(ValueError, match="this config compares several"):
+        sweeps.parse(made, ["seed=0"])
+    found = sweeps.parse(config(), ["model.projector=(8,4),(16,)"])
+    assert [one.run.config.model.projector for one in found.runs] == [(8, 4), (16,)]
+
+
+def test_the_figure_takes_words_and_numbers(tmp_path):
+    one = Spread(0.5, 0.1, 3)
+    value_sweep({"": {"adam": one, "sgd": one}}, tmp_path / "a.png", setting="s", score="kNN")
+    value_sweep(
+        {"x 1": {0.01: one, 1.0: one}, "x 2": {0.01: one, 1.0: one}},
+        tmp_path / "b.png", setting="s", score="kNN", percent=True,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="No value of s has a finite kNN"):
+        value_sweep({"": {1: Spread(0.0, 0.0, 0)}}, tmp_path / "c.png", setting="s", score="kNN")
+
+
+@pytest.mark.parametrize("binary", ["sweep", "transfer", "prepare"])
+def test_a_binary_says_what_is_missing(binary):
+    done = subprocess.run(
+        [sys.executable, "-m", f"eqssl_jax.{binary}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "--config is needed" in done.stdout + done.stderr or "--out" in done.stdout + done.stderr

@@ -1,0 +1,237 @@
+"""Monitors, trackers and learning from labels: what is measured and written while a run goes on."""
+
+import json
+import sys
+import types
+
+import jax
+import numpy as np
+import pytest
+from test_training_loop import equal
+from test_training_stored import arrays, config
+
+from eqssl_jax.data import from_arrays
+from eqssl_jax.data.labelled import labelled
+from eqssl_jax.experiment.assess import subject
+from eqssl_jax.measures import cards
+from eqssl_jax.methods import entry
+from eqssl_jax.training import monitor, trackers
+from eqssl_jax.training.checkpoint import open_checkpoints
+from eqssl_jax.training.kept import best_step
+from eqssl_jax.training.loop import train
+from eqssl_jax.training.records import Records, read_records
+from eqssl_jax.training.setup import setup
+
+SMALL = dict(monitor__images=8, monitor__views=2, monitor__draws=1)
+
+
+def test_all_monitors_on_labelled_and_unlabelled_data(tmp_path, capsys):
+    """Without labels the ones that need none are there, and nothing is called the best."""
+    run = setup(config(arrays(tmp_path / "a.npz"), train__monitors=("all",), **SMALL))
+    train(run, tmp_path / "labelled")
+    free = {"rankme", "lidar", "alignment", "uniformity", "gamma", "rotation_residual"}
+    names = {f"monitor_{name}" for name in free}
+    assert set(read_records(tmp_path / "labelled")[-1]) - {"step"} == names | {
+        "validation_knn", "monitor_probe",
+    }  # fmt: skip
+    images = np.load(tmp_path / "a.npz")["images"]
+    np.savez(tmp_path / "b.npz", images=images)
+    made = config(tmp_path / "b.npz", train__monitors=("all",), data__validation=0.0, **SMALL)
+    train(setup(made), tmp_path / "unlabelled")
+    assert set(read_records(tmp_path / "unlabelled")[-1]) - {"step"} == names
+    assert (
+        capsys.readouterr().err.count("The monitor knn has no number: arrays has no labels.") == 1
+    )
+    manager = open_checkpoints(tmp_path / "unlabelled", read_only=True)
+    assert best_step(manager) is None
+    manager.close()
+
+
+def test_monitors_never_see_test_images(tmp_path):
+    images, labels = np.zeros((40, 8, 8, 3), np.uint8), np.arange(40) % 2
+    data = from_arrays(images, labels, images, labels, validation=0.25)
+    run = setup(config(arrays(tmp_path / "a.npz")))
+    found = monitor.watched(run.config, data, run.recipe)
+    assert set(found.conditions.splits) == {"train", "validation"}
+    assert found.conditions.held_out == "validation"
+
+
+def test_the_interval_keeps_monitors_within_two_percent(tmp_path):
+    """Counted by hand: 30 + 12 images for kNN; a step trains 8 images in 2 views, 2 each."""
+    run = setup(config(arrays(tmp_path / "a.npz"), train__monitors=("knn",), knn__bank=30))
+    found = monitor.watched(run.config, run.dataset, run.recipe)
+    epochs = -(-(30 + 12) // (0.02 * 32 * 4))
+    assert monitor.epochs_between(found, run.method, run.config, 4) == epochs == 17
+    assert run.knn_every == run.save_every == 4 * 17 and "every 17 epochs" in run.notes[-1]
+    assert setup(config(tmp_path / "a.npz", train__monitors=())).knn_every == 4
+    with pytest.raises(ValueError, match=r"config\.train\.monitors is 'rank', and there is no mon"):
+        setup(config(tmp_path / "a.npz", train__monitors=("rank",)))
+
+
+def test_a_failing_monitor_is_said_once_and_training_goes_on(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_monitor.py").write_text(
+        "from eqssl_jax.measures import Card, Output\n"
+        "def fails(seen):\n"
+        "    raise RuntimeError('no such thing')\n"
+        "CARD = Card('mine', fails, (Output('mine', 'Mine'),))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = config(
+        arrays(tmp_path / "a.npz"), train__monitors=("my_monitor:CARD", "knn"), train__knn_every=1
+    )
+    train(setup(made), tmp_path / "run")
+    assert capsys.readouterr().err.count("the monitor mine failed (RuntimeError: no such") == 1
+    assert [row["step"] for row in read_records(tmp_path / "run") if "validation_knn" in row] == [
+        1, 2,
+    ]  # fmt: skip
+
+
+def test_labels_travel_with_their_images():
+    images = np.random.default_rng(0).integers(0, 256, (12, 5, 4, 3)).astype(np.uint8)
+    labels = np.array([0, 1, 2, 300] * 3)
+    plain = np.arange(12) % 4
+    for on_device in (True, False):
+        data = from_arrays(
+            images, plain, validation=0.0, on_device=on_device, classes=tuple("abcd")
+        )
+        split = labelled(data.splits["train"]._replace(labels=labels), 301)
+        rows = np.array([3, 0, 7], np.int32)
+        inputs = rows if split.load is None else split.load(rows)
+        found, targets = jax.jit(split.read)(split.pool, inputs)
+        np.testing.assert_allclose(found, images[rows] / np.float32(255), rtol=1e-6)
+        np.testing.assert_array_equal(np.argmax(targets, 1), labels[rows])
+        assert targets.shape == (3, 301)
+
+
+@pytest.fixture(scope="module")
+def classified(tmp_path_factory):
+    """A classifier of bright and dark images, from the weights of a run; and where that lies."""
+    folder = tmp_path_factory.mktemp("classified")
+    images = np.random.default_rng(0).integers(0, 60, (64, 8, 8, 3)).astype(np.uint8)
+    labels = np.arange(64) % 2
+    images[labels == 1] += 150
+    np.savez(folder / "a.npz", images=images, labels=labels)
+    np.savez(folder / "one.npz", images=images, labels=0 * labels)
+    np.savez(folder / "none.npz", images=images)
+    train(setup(config(folder / "a.npz")), folder / "source")
+    return folder, of_labels(folder / "a.npz", init_from=str(folder / "source"))
+
+
+def of_labels(file, **changes):
+    made = config(file, train__steps=15, train__monitors=(), optimizer__learning_rate=1e-2)
+    with made.unlocked():
+        made.objectives = {"classify": entry("classify", smoothing=0.1)}
+        for name, value in changes.items():
+            made.train[name] = value
+    return made
+
+
+def test_fine_tuning_learns_classes_and_is_rebuilt_without_data(classified):
+    folder, made = classified
+    run = setup(made)
+    state = train(run, folder / "tuned")
+    rows = read_records(folder / "tuned")
+    assert rows[-1]["monitor_classifier_top1"] == 1.0
+    found = next(card for card in cards() if card.name == "classifier")
+    assert found.needs[0] == "classifier" and subject(run, state).classifier is not None
+    from eqssl_jax.training.stored import open_run
+
+    kept = open_run(folder / "tuned", "best")
+    assert kept.state.params["heads"]["classify"]["weight"].shape[1] == 2
+    equal(kept.state.params, state.params)
+
+
+def test_labels_of_one_class_or_none_are_refused(classified):
+    folder, _ = classified
+    with pytest.raises(ValueError, match=r"all 48 labels of the train split of arrays are 0 \(0\)"):
+        setup(of_labels(folder / "one.npz"))
+    with pytest.raises(
+        ValueError, match=r"classify learns from labels, and the train split .* none"
+    ):
+        setup(of_labels(folder / "none.npz"))
+
+
+def test_tensorboard_events_can_be_read_and_hide_what_was_undone(tmp_path):
+    for step in (0, 3):
+        records = Records(tmp_path, resumed_at=step, log=("tensorboard",))
+        records.write(step + 1, {"loss": 0.5 + step})
+        records.close()
+    assert "tensorflow" not in sys.modules and "torch" not in sys.modules
+    found = [event for path in sorted((tmp_path / "tensorboard").iterdir()) for event in read(path)]
+    numbers = {(e.step, v.tag): v.simple_value for e in found for v in e.summary.value}
+    assert numbers == {(1, "loss"): 0.5, (4, "loss"): 3.5}
+    assert [e.step for e in found if e.HasField("session_log")] == [1, 4]
+
+
+def read(path):
+    """The events of a file: length, its checksum, the bytes, their checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    content, place = path.read_bytes(), 0
+    while place < len(content):
+        length = int.from_bytes(content[place : place + 8], "little")
+        yield Event.FromString(content[place + 12 : place + 12 + length])
+        place += 16 + length
+
+
+class Service(types.ModuleType):
+    """Stands in for wandb and trackio, which are called alike."""
+
+    def __init__(self, name, fails_at=None):
+        super().__init__(name)
+        self.begun, self.logged, self.finished, self.fails_at = [], [], 0, fails_at
+
+    def init(self, **settings):
+        if self.fails_at == "login":
+            raise SystemExit("not logged in")
+        self.begun.append(settings)
+        return self
+
+    def log(self, values, step):
+        if self.fails_at == step:
+            raise ConnectionError("no network")
+        self.logged.append((step, values))
+
+    def finish(self):
+        self.finished += 1
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_services_get_every_number_and_the_same_run_again(name, tmp_path, monkeypatch):
+    service = Service(name)
+    monkeypatch.setitem(sys.modules, name, service)
+    for step in (0, 2):
+        records = Records(tmp_path / "", resumed_at=step, log=(name,), config={"seed": 1})
+        records.write(step + 1, {"loss": 1.0})
+        records.close()
+    assert service.logged == [(1, {"loss": 1.0}), (3, {"loss": 1.0})] and service.finished == 2
+    first, second = service.begun
+    assert first == second and first["config"] == {"seed": 1} and first["resume"] == "allow"
+
+
+@pytest.mark.parametrize("fails_at", ["login", 2])
+def test_a_tracker_that_fails_is_said_once_and_the_others_go_on(
+    fails_at, tmp_path, monkeypatch, capsys
+):
+    service, other = Service("wandb", fails_at), Service("trackio")
+    monkeypatch.setitem(sys.modules, "wandb", service)
+    monkeypatch.setitem(sys.modules, "trackio", other)
+    records = Records(tmp_path, log=("wandb", "trackio"))
+    for step in (1, 2, 3):
+        records.write(step, {"loss": float(step)})
+    records.close()
+    told = capsys.readouterr().err
+    assert told.count("Warning: the tracker wandb failed (") == 1 and "WANDB_MODE=offline" in told
+    assert len(other.logged) == len(read_records(tmp_path)) == 3
+
+
+def test_a_tracker_that_is_not_installed_and_one_that_is_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    Records(tmp_path, log=("wandb",)).close()
+    assert "pip install 'eqssl_jax[wandb]'" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"config\.log is 'mlflow', and there is no tracker"):
+        trackers.find(("mlflow",))
+
+
+def test_scores_are_json():
+    assert json.loads(json.dumps(monitor.Scores({"a": 1.0}, None))) == [{"a": 1.0}, None]
