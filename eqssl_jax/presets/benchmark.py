@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import methods
 from eqssl_jax.config import base
-from eqssl_jax.presets.care import objectives
+from eqssl_jax.presets.ours import objectives
 
 DATA = ("solids", "shapes", "cifar10")
 # Entries of config.objectives by method; widths of heads fit an encoder of 128 features.
