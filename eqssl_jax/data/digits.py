@@ -12,8 +12,8 @@ class:
 | label  | 0 … 9          | the digit                                                            |
 | hue    | [0, 1) turns   | of the ink, HSV                                                      |
 | tilt   | [−0.5, 0.5) rad| counter-clockwise turn of the digit, beside the slant of the writer  |
-| size   | [0.65, 0.85)   | side of the 8 × 8 pixels / image side                                |
-| x, y   | [0.45, 0.55)   | their centre / image side, from the top left                         |
+| size   | [0.55, 0.75)   | side of the 8 × 8 pixels / image side                                |
+| x, y   | [0.35, 0.65)   | their centre / image side, from the top left                         |
 
 Ink: saturation [0.6, 1), value [0.7, 1). Ground: two colours of one hue (independent of the ink's),
 saturation [0.1, 0.6), values [0.1, 0.4) and [0.4, 0.7), mixed by three random waves of at most 3
@@ -35,8 +35,8 @@ FACTORS = ("hue", "tilt", "size", "x", "y")
 TEST = 360  # originals, the last of the file
 _ORIGINAL = "original"
 _RANGES = {
-    "hue": (0, 1), "tilt": (-0.5, 0.5), "size": (0.65, 0.85), "x": (0.45, 0.55),
-    "y": (0.45, 0.55), "saturation": (0.6, 1), "value": (0.7, 1), "ground_hue": (0, 1),
+    "hue": (0, 1), "tilt": (-0.5, 0.5), "size": (0.55, 0.75), "x": (0.35, 0.65),
+    "y": (0.35, 0.65), "saturation": (0.6, 1), "value": (0.7, 1), "ground_hue": (0, 1),
     "ground_saturation": (0.1, 0.6), "dark": (0.1, 0.4), "bright": (0.4, 0.7),
 }  # fmt: skip
 _WAVES = 3

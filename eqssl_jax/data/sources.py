@@ -151,7 +151,7 @@ def load(
     hub = name.startswith(hugging_face.PREFIX)
     of_files = hub or name in _FRAMABLE or not (name in NAMES or names.is_outside(name))
     checks.fit(name, fit, size, framable=of_files)
-    directory = None if directory is None else Path(directory).expanduser()
+    directory = None if directory is None else names.user_path(directory)
     if name in _RENDERED:
         checks.options(name, options, _RENDERED[name])
         return checks.dataset(
@@ -319,8 +319,8 @@ def _image_shape(splits: Mapping[str, Split]) -> tuple[int, int, int]:
             shapes_found[key] = (height, width, channels)
     if len(set(shapes_found.values())) > 1:
         raise ValueError(
-            f"The splits differ in image shape: {shapes_found}. Give size (e.g. size=64) to bring "
-            "all images to one size."
+            f"The splits differ in image shape: {shapes_found}. Give size (config.data.size, e.g. "
+            "64) to bring all images to one size."
         )
     return shapes_found["train"]
 

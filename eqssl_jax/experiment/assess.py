@@ -15,9 +15,10 @@ from jax.tree_util import Partial
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Split
-from eqssl_jax.experiment import pictures
+from eqssl_jax.experiment import floors, pictures
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
-from eqssl_jax.experiment.stored import retrieved_pictures, stored, write_arrays
+from eqssl_jax.experiment.stored import halved, retrieved_pictures, stored, write_arrays
+from eqssl_jax.experiment.walks import walk
 from eqssl_jax.objectives.base import Views
 from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.mesh import local
@@ -91,24 +92,36 @@ class Assessment(NamedTuple):
       path: the file of its numbers.
       result: what it holds.
       arrays: what its figures need.
+      walk: one image along one part (`walks.walk`).
     """
 
     path: Path
     result: Result
     arrays: measures.Arrays
+    walk: Mapping[str, np.ndarray] = {}
 
 
 class FiguresError(ValueError):
     """The figures of a step could not be drawn; its numbers are written."""
 
 
-def assess_step(run: Setup, workdir: Path, step: int, *, options: Mapping[str, Any]) -> Assessment:
+def assess_step(
+    run: Setup,
+    workdir: Path,
+    step: int,
+    *,
+    options: Mapping[str, Any],
+    first: tuple[Setup, Assessment] | None = None,
+) -> Assessment:
     """Evaluate the checkpoint of one step beside its floors: numbers, then figures.
+
+    Floors that it has in common with the `first` run of a comparison are those measured there.
 
     Raises:
       FiguresError: if the figures cannot be drawn, when the numbers are written.
     """
-    measured = measure_state(run, workdir, restored(run, workdir, step), options=options)
+    state = restored(run, workdir, step)
+    measured = measure_state(run, workdir, state, options=options, first=first)
     draw(run, workdir, measured)
     return measured
 
@@ -145,7 +158,12 @@ def opened(workdir: Path) -> Iterator[checkpoint.Manager]:
 
 
 def measure_state(
-    run: Setup, workdir: Path, state: TrainState, *, options: Mapping[str, Any]
+    run: Setup,
+    workdir: Path,
+    state: TrainState,
+    *,
+    options: Mapping[str, Any],
+    first: tuple[Setup, Assessment] | None = None,
 ) -> Assessment:
     """Measure one state beside its floors, and write eval/<step>.json."""
     step, untrained = int(state.step), run.init()
@@ -156,12 +174,21 @@ def measure_state(
     }
     layers = {"random": run.layers(untrained)}
     encoders["trained"] = subject(run, state)
+    names = floors.common(first[0], run, (first[0].init(), untrained)) if first else ()
+    encoders = {name: encoder for name, encoder in encoders.items() if name not in names}
     result, arrays = evaluate(run, encoders, options, layers)
+    if first:
+        earlier = first[1].result, first[1].arrays
+        result, arrays = floors.merged((result, arrays), earlier, names)
     result = {"step": step, "dataset": run.dataset.name, **result}
     path = workdir / "eval" / f"{step}.json"
     path.parent.mkdir(exist_ok=True)
     write_json(path, result)
-    return Assessment(path, result, arrays)
+    walked: Mapping[str, np.ndarray] = {}
+    if result["settings"]["ladder_images"]:
+        seen = {"trained": run.layers(state), **layers}
+        walked = walk(run, seen, arrays.split, result["settings"]["batch"])
+    return Assessment(path, result, arrays, walked)
 
 
 def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
@@ -175,7 +202,7 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
         splits = run.dataset.splits
         found = (arrays, splits[arrays.split], splits["train"], run.recipe)
         shown = {} if run.dataset.show else retrieved_pictures(*found)
-        write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown)
+        write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown | halved(measured.walk))
         pictures.draw_all(run, workdir, folder, step, arrays)
     except Exception as error:  # of matplotlib, NumPy or the disk
         raise FiguresError(

@@ -7,6 +7,20 @@ from typing import Any
 import numpy as np
 
 from eqssl_jax import figures, tabular
+from eqssl_jax.config import plain
+from eqssl_jax.experiment.assess import Assessment
+from eqssl_jax.experiment.stored import Stored, read_arrays
+from eqssl_jax.training.setup import Setup
+
+# What the role of a part asks of the embedding of an image that goes along it.
+ASKED = {
+    "invariant": "invariant: {} should not show",
+    "rotational": "rotational: all images move as one",
+    "ordered": "ordered: more is further away",
+    "predicted": "predicted: differences can be read off",
+    "off": "off: never seen",
+}
+VERBS = {"rotate": "turning"}
 
 
 def compare(
@@ -31,7 +45,12 @@ def compare(
     print("\n" + tabular.as_text(tabular.comparison_table(columns, metrics=short).sheet()))
     (workdir / "comparison.md").write_text(tabular.as_markdown(table.sheet()))
     (workdir / "comparison.csv").write_text(tabular.as_csv(table.sheet()))
-    figures.comparison(columns, workdir / "comparison.png", metrics=short)
+    walked = {name: _arrays(workdir, runs[0], results) for name, runs in groups.items()}
+    if all("walk_part" in arrays for arrays in walked.values()):
+        _picture(columns, walked, {name: configs[runs[0]] for name, runs in groups.items()},
+                 workdir / "comparison.png", short)  # fmt: skip
+    else:
+        figures.comparison(columns, workdir / "comparison.png", metrics=short)
     curves = {
         run: np.asarray(result["trajectories"]["trained"][0])
         for run, result in results.items()
@@ -40,3 +59,37 @@ def compare(
     if curves:
         figures.trajectories(curves, workdir / "trajectories.png")
     print(f"\nAll of it: {workdir / 'comparison.md'}. The figure: {workdir / 'comparison.png'}")
+
+
+def show_assessment(run: Setup, measured: Assessment) -> None:
+    """Print the short table of one evaluated step beside its floors."""
+    results = {"trained": measured.result}
+    names = [row.metric for row in tabular.comparison_table(results).rows]
+    short = tabular.headlines(names, [plain(run.config)["roles"]]) or None
+    table = tabular.comparison_table(results, short)
+    print(f"\n{tabular.as_text(table.sheet())}", flush=True)
+
+
+def _picture(
+    columns: Mapping[str, Any],
+    walked: Mapping[str, Stored],
+    configs: Mapping[str, Mapping[str, Any]],
+    path: Path,
+    metrics: list[str],
+) -> None:
+    """Where one image goes along a part, untrained and by run, above the numbers of the roles."""
+    first = next(iter(walked.values()))
+    part = str(first["walk_part"])
+    asked = {
+        name: ASKED[config.get("roles", {}).get(part, "invariant")].format(VERBS.get(part, part))
+        for name, config in configs.items()
+    }
+    walks = {"untrained": first["walk/random"]}
+    walks |= {name: arrays["walk/trained"] for name, arrays in walked.items()}
+    way = figures.Way(first["walk_images"], first["walk_value"], part)
+    figures.lead(columns, walks, way, path, metrics=metrics, notes={"untrained": " ", **asked})
+
+
+def _arrays(workdir: Path, run: str, results: Mapping[str, Any]) -> Stored:
+    path = workdir / run / "eval" / f"{results[run].get('step')}_arrays.npz"
+    return read_arrays(path) if path.is_file() else {}

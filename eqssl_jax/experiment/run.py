@@ -1,6 +1,5 @@
 """From a config to a finished workdir: one run, or several that are compared."""
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from eqssl_jax.config import checked, plain
 from eqssl_jax.data.description import describe, size_notice
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
+from eqssl_jax.experiment.page import write_page
+from eqssl_jax.experiment.stored import read_result
 from eqssl_jax.training import processes
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.notes import batch_note
@@ -120,13 +121,16 @@ def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) 
             f"{workdir} holds a single run, and this config compares several: {sorted(runs)}. Use "
             f"another --workdir."
         )
-    results = {}
+    results: dict[str, Any] = {}
+    first = None
     for name, one in built.items():
         train(one, workdir / name, name=f"{name}  ")
         path = workdir / name / "eval" / f"{one.steps}.json"
         if not path.exists():
-            assess_step(one, workdir / name, one.steps, options={})
-        results[name] = json.loads(path.read_text())
+            measured = assess_step(one, workdir / name, one.steps, options={}, first=first)
+            first = first or (one, measured)
+        results[name] = read_result(path)
         print(f"{name}: evaluation in {path}", flush=True)
     write_json(workdir / "comparison.json", results)
     compare(results, {name: plain(run.config) for name, run in built.items()}, workdir)
+    print(f"One page: {write_page([workdir], workdir / 'report.html')}", flush=True)

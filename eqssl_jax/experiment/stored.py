@@ -7,13 +7,16 @@
 - `circle/<encoder>` [1 + A, n, 2]: embeddings of 2 dimensions, before and after;
 - `queries` [Q] in the split of the evaluation, `before/<encoder>`, `after/<encoder>` [Q, k] in
   "train"; and of the first of them pictures, uint8: `query_images`, `changed_images` [S, h, w, c],
-  `before_images/<encoder>`, `after_images/<encoder>` [S, k, h, w, c].
+  `before_images/<encoder>`, `after_images/<encoder>` [S, k, h, w, c];
+- of one image along one part: `walk_part`, `walk_value` [V], `walk_images` [V, h, w, c], uint8, and
+  `walk/<encoder>` [V, 1 + S, D] (`experiment.walks`), where ladders are measured.
 
 n is at most 1000 images, and their precision half: histograms show no more. Measures are of all
 images, in full precision.
 """
 
 import functools
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +70,13 @@ def retrieved_pictures(
         near = np.asarray(read(bank, some.reshape(-1)))
         found[f"{when}_images/{encoder}"] = near.reshape(*some.shape, *near.shape[1:])
     return {name: _bytes(pictures) for name, pictures in found.items()}
+
+
+def halved(walk: Mapping[str, np.ndarray]) -> Stored:
+    """A walk as it is stored: pictures as uint8, embeddings in half precision."""
+    halves = {name: z.astype(np.float16) for name, z in walk.items() if name.startswith("walk/")}
+    images = {name: _bytes(z) for name, z in walk.items() if name == "walk_images"}
+    return {**walk, **halves, **images}
 
 
 def write_arrays(path: Path, arrays: Stored) -> None:
@@ -135,3 +145,20 @@ def _bytes(images: np.ndarray) -> np.ndarray:
     kept = images[..., : height // step * step, : width // step * step, :]
     blocks = kept.reshape(*kept.shape[:-3], height // step, step, width // step, step, -1)
     return np.rint(np.clip(blocks.mean(axis=(-4, -2)), 0, 1) * 255).astype(np.uint8)
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What an evaluation wrote.
+
+    Raises:
+      ValueError: naming the file, if it is damaged.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(of, dict) for of in result["encoders"].values()):
+            raise ValueError("its encoders are no tables of numbers")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): remove it, and the step is evaluated again."
+        ) from None
+    return result

@@ -8,3 +8,4 @@ from eqssl_jax.figures.over_training import BEST_PUBLISHED, measures_over_traini
 from eqssl_jax.figures.roles import advice
 from eqssl_jax.figures.sheets import ladders, neighbour_note, neighbours, views_sheet
 from eqssl_jax.figures.spectra import spectrum, spectrum_over_training
+from eqssl_jax.figures.walks import Way, lead

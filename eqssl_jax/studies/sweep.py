@@ -21,7 +21,7 @@ from eqssl_jax.figures.sweep import value_sweep
 from eqssl_jax.measures.cards import LOWER
 from eqssl_jax.overrides import Override, add, mistake, value_of
 from eqssl_jax.studies import folders
-from eqssl_jax.studies.choose import Chosen
+from eqssl_jax.studies.folders import Chosen
 from eqssl_jax.studies.produce import LOCK
 from eqssl_jax.tabular.seeds import Spread, over_seeds
 from eqssl_jax.training.checkpoint import SCORE

@@ -198,6 +198,9 @@ def _parsed(values: Any) -> Provenance:
     splits = values.get("splits", {})
     if not (isinstance(splits, dict) and all(isinstance(split, dict) for split in splits.values())):
         raise ValueError("splits is no object of fingerprints")
+    earlier = values.get("earlier", [])
+    if not (isinstance(earlier, list) and all(isinstance(one, dict) for one in earlier)):
+        raise ValueError("earlier is no list of fingerprints")
     return Provenance(
         name=str(values["name"]),
         input_shape=shape,
@@ -206,7 +209,7 @@ def _parsed(values: Any) -> Provenance:
         std=std,
         classes=tuple(classes),
         splits=splits,
-        earlier=tuple(values.get("earlier", ())),
+        earlier=tuple(earlier),
     )
 
 

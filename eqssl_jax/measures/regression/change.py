@@ -56,24 +56,24 @@ def change_r2(train: Changes, validation: Changes, test: Changes) -> dict[str, f
     """
     names = list(train.targets)
     if not names or any(list(part.targets) != names for part in (validation, test)):
-        given = [list(part.targets) for part in (train, validation, test)]
-        raise ValueError(f"Train, validation and test need the same targets, found {given}.")
+        names_of = [list(part.targets) for part in (train, validation, test)]
+        raise ValueError(f"Train, validation and test need the same targets, found {names_of}.")
     widths = [np.asarray(train.targets[name]).shape[1] for name in names]
     x, vx = (_inputs(part.before, part.after) for part in (train, validation))
     y, vy = (
         np.concatenate([np.asarray(part.targets[name]) for name in names], axis=1)
         for part in (train, validation)
     )
-    found: dict[str, float] = {}
+    explained: dict[str, float] = {}
     for name, fit in zip(names, ridges(x, y, vx, vy, widths, RIDGES), strict=True):
         seen = np.concatenate([np.asarray(part.targets[name]) for part in (train, validation)])
         predicted = np.clip(_predict(fit, test), seen.min(axis=0), seen.max(axis=0))
-        found[name] = r2(test.targets[name], predicted)
+        explained[name] = r2(test.targets[name], predicted)
         if predicted.shape[1] > 1:
-            found[f"{name}_per_dimension"] = r2(
+            explained[f"{name}_per_dimension"] = r2(
                 test.targets[name], predicted, average="per_dimension"
             )
-    return found
+    return explained
 
 
 def change_targets(
@@ -90,13 +90,13 @@ def change_targets(
     >>> found["magnitude"].tolist(), found["hue"].round(6).tolist()
     ([[0.5], [1.0]], [[1.0, 0.0], [0.0, 1.0]])
     """
-    found = {"magnitude": np.asarray(magnitude, np.float64)[:, None]}
+    targets = {"magnitude": np.asarray(magnitude, np.float64)[:, None]}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = str(getattr(path[-1], "key", "")) if path else ""
         if name in CYCLES and np.ndim(leaf) == 1:
             phase = CYCLES[name] * np.asarray(leaf, np.float64)
-            found[name] = np.stack([np.cos(phase), np.sin(phase)], axis=1)
-    return found
+            targets[name] = np.stack([np.cos(phase), np.sin(phase)], axis=1)
+    return targets
 
 
 def _inputs(before: Rows, after: Rows) -> Rows:
