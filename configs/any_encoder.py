@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import presets
 
-STEPS = {"cifar10": (32, 600), "imagenette": (64, 200)}  # side of images and views, steps
+SIZES = {"cifar10": 32, "imagenette": 64}  # of images; views have 32 px
+STEPS = {"cifar10": 600, "imagenette": 200}
 WEIGHTS = {"simclr": 0.0, "care": 0.4}
 
 
@@ -28,8 +29,7 @@ def get_config(variant: str = "cifar10,care") -> ConfigDict:
         )
     config = presets.two_views(presets.with_care(presets.contrastive("arrays")))
     config.data.name = "known_ground:cifar10" if dataset == "cifar10" else "folder"
-    side, config.train.steps = STEPS[dataset]
-    config.data.size = config.recipe.options.size = side
+    config.data.size, config.train.steps = SIZES[dataset], STEPS[dataset]
     config.model.encoder, config.model.projector = "conv_tiny", (256, 64)
     config.objectives.equivariance.weight = WEIGHTS[method]
     config.train.log_every = 50

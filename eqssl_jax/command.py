@@ -44,6 +44,20 @@ def planned() -> tuple[Any, Any]:
     return defined
 
 
+@functools.cache
+def image_flags() -> dict[str, Any]:
+    """The flags of every binary that encodes images, by their names; defined once."""
+    return {
+        "data": flags.DEFINE_string(
+            "data", "", "A folder, .zip or .npz of images, or a data set's name."
+        ),
+        "directory": flags.DEFINE_string("directory", "", "Where a data set that is named lies."),
+        "size": flags.DEFINE_integer(
+            "size", 0, "Bring images to size x size; 0: as the encoder needs."
+        ),
+    }
+
+
 def overridden() -> list[str]:
     """The settings of the config that flags have changed, by their dotted names."""
     return list(config_flags.get_override_values(flags.FLAGS["config"]))

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
 def run() -> None:
     # Imported late: --help and a mistyped flag answer at once.
     from eqssl_jax.experiment import assess, watch
-    from eqssl_jax.experiment.summary import show_assessment
+    from eqssl_jax.experiment.compare import show_assessment
 
     workdir, options = Path(command.workdir()), assess.parse_options(OPTIONS.value)
     overrides = {name: flag.value for name, flag in OVERRIDES.items() if flag.value is not None}

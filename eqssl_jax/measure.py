@@ -8,41 +8,28 @@ weights file or an exported program. In Python: `from eqssl_jax.measure import m
 """
 
 import functools
-from types import SimpleNamespace
 from typing import Any
 
 from absl import app, flags
 
-from eqssl_jax.command import run_command, start
+from eqssl_jax import command
 
 
 @functools.cache
-def flag_values() -> SimpleNamespace:
-    """The flags of the command: importing `measure` must not claim names like --data."""
-    return SimpleNamespace(
-        encoder=flags.DEFINE_multi_string(
-            "encoder", [], "What to measure; may be given several times."
-        ),
-        data=flags.DEFINE_string(
-            "data", "", "A folder, .zip or .npz of images, or a data set's name."
-        ),
-        directory=flags.DEFINE_string("directory", "", "Where a data set that is named lies."),
-        recipe=flags.DEFINE_string(
-            "recipe", "factors", "Whose effect is measured; or module:attribute."
-        ),
-        out=flags.DEFINE_string(
-            "out", None, "The folder to write numbers, figures and the page to."
-        ),
-        size=flags.DEFINE_integer(
-            "size", 0, "Bring images to size x size; 0: as the encoder needs."
-        ),
-        preset=flags.DEFINE_enum(
-            "preset", "quick", ["quick", "full"], "Budgets of the evaluation."
-        ),
-        own=flags.DEFINE_multi_string("measure", [], "A measure of your own, module:attribute."),
-        options=flags.DEFINE_multi_string("option", [], "A budget, e.g. --option=augmentations=5."),
-        loading=flags.DEFINE_multi_string("encoder_option", [], "Of the encoders, e.g. heads=3."),
-    )
+def keywords() -> dict[str, Any]:
+    """The flags by keyword of `measure`: importing it must not claim names like --data."""
+    flags.DEFINE_multi_string("encoder", [], "What to measure; may be given several times.")
+    flags.DEFINE_multi_string("option", [], "A budget, e.g. --option=augmentations=5.")
+    flags.DEFINE_multi_string("encoder_option", [], "Of the encoders, e.g. heads=3.")
+    presets = ["quick", "full"]
+    return {
+        **command.image_flags(),
+        "recipe": flags.DEFINE_string("recipe", "factors", "By name, or module:attribute."),
+        "out": flags.DEFINE_string("out", None, "The folder for numbers, figures and the page."),
+        "preset": flags.DEFINE_enum("preset", "quick", presets, "Budgets of the evaluation."),
+        "own": flags.DEFINE_multi_string("measure", [], "Your own measure, module:attribute."),
+        "only": flags.DEFINE_multi_string("only", [], "One measure by name, and no other."),
+    }
 
 
 def measure(encoders: Any, data: Any, **options: Any) -> dict[str, dict[str, Any]]:
@@ -52,30 +39,24 @@ def measure(encoders: Any, data: Any, **options: Any) -> dict[str, dict[str, Any
     return any_encoder.measure(encoders, data, **options)
 
 
+def run() -> None:
+    from eqssl_jax.experiment.assess import parse_options
+
+    measure(
+        list(flags.FLAGS.encoder),
+        **{name: flag.value for name, flag in keywords().items()},
+        encoder_options=parse_options(flags.FLAGS.encoder_option),
+        **parse_options(flags.FLAGS.option),
+    )
+
+
 def main(argv: list[str]) -> None:
-    flag = flag_values()
-
-    def run() -> None:
-        from eqssl_jax.experiment.assess import parse_options
-
-        measure(
-            list(flag.encoder.value),
-            flag.data.value,
-            recipe=flag.recipe.value,
-            out=flag.out.value,
-            directory=flag.directory.value,
-            size=flag.size.value,
-            preset=flag.preset.value,
-            own=flag.own.value,
-            encoder_options=parse_options(flag.loading.value),
-            **parse_options(flag.options.value),
-        )
-
-    if not (flag.encoder.value and flag.data.value and flag.out.value):
+    given = keywords()
+    if not (flags.FLAGS.encoder and given["data"].value and given["out"].value):
         raise app.UsageError("--encoder, --data and --out are needed.")
-    run_command(run, argv)
+    command.run_command(run, argv)
 
 
 if __name__ == "__main__":
-    flag_values()
-    start(main)
+    keywords()
+    command.start(main)

@@ -170,3 +170,25 @@ def test_a_class_needs_two_training_images_beside_validation():
         data.from_arrays(images, labels, classes=("a", "b", "rare"))
     whole = data.from_arrays(images, labels, classes=("a", "b", "rare"), validation=0.0)
     assert np.bincount(whole.splits["train"].labels)[2] == 5
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_large_arrays_stay_on_disk(tmp_path, monkeypatch, save):
+    content = arrays(test_images=np.asfortranarray(arrays()["test_images"][..., 0]))  # grey
+    save(tmp_path / "set.npz", **content)
+    monkeypatch.setattr(data.arrays, "MAPPED", 500)  # bytes
+    read = data.arrays.plain_arrays(tmp_path / "set.npz", "images")
+    mapped = {key for key, values in read.items() if isinstance(values, np.memmap)}
+    assert mapped == {"images", "test_images"}
+    for key, values in read.items():
+        np.testing.assert_array_equal(values, content[key])
+    test = data.arrays.read_npz(tmp_path / "set.npz").splits["test"]
+    expected = np.repeat(content["test_images"][[3, 1], ..., None], 3, axis=-1)
+    np.testing.assert_array_equal(test.load(np.array([3, 1])), expected)
+
+
+def test_a_large_array_of_objects_is_refused(tmp_path, monkeypatch):
+    np.savez(tmp_path / "set.npz", images=np.array([{}] * 200, object))
+    monkeypatch.setattr(data.arrays, "MAPPED", 100)
+    with pytest.raises(ValueError, match="Python objects"):
+        data.load(name="arrays", directory=tmp_path / "set.npz")

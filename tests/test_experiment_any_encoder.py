@@ -13,6 +13,7 @@ TINY = dict(
     seeds=(0,), augmentations=2, pairs=1, rotation_images=24, pair_images=12, queries=8,
     ladder_images=8, ladder_rungs=3, batch=16,
 )  # fmt: skip
+FEW = ("knn", "invariance", "gamma", "ladders")  # all of them compile for a minute
 DATA = {"train_size": 60, "test_size": 40}
 
 
@@ -35,7 +36,8 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         "small": load(small, image_shape=(16, 16, 3)),
         "half": lambda images: colours(images) / 2,
     }
-    results = measure(encoders, "shapes", out=tmp_path, data_options=DATA, **TINY)
+    tiny = {name: value for name, value in TINY.items() if name not in ("probe_steps", "queries")}
+    results = measure(encoders, "shapes", out=tmp_path, data_options=DATA, only=FEW, **tiny)
     assert list(results) == ["colours", "small", "half"] and set(sizes) == {(16, 16, 3)}
     floors = {name: result["encoders"]["random"] for name, result in results.items()}
     assert floors["colours"] == floors["half"] != floors["small"]
@@ -63,6 +65,7 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         (colours, {"recipe": "no_such"}, "--recipe is 'no_such'"),
         (colours, {"own": ["nothing:here"]}, "--measure"),
         (colours, {"queries": -1}, "queries is -1"),
+        (colours, {"only": ["kNN"]}, "--only names no measure"),
     ],
 )
 def test_faults_are_one_paragraph(encoders, options, message):

@@ -13,8 +13,8 @@ from tiny_run import tiny_run
 
 import eqssl_jax
 from eqssl_jax import encoders
-from eqssl_jax.encoders import onnx_file
-from eqssl_jax.encoders.torch_code import torch_code
+from eqssl_jax.encoders import program
+from eqssl_jax.encoders.naming import torch_code
 from eqssl_jax.encoders.vit import ViTSettings
 from eqssl_jax.experiment.export import export
 
@@ -82,10 +82,10 @@ def test_an_onnx_program_that_differs_is_not_kept(tmp_path, monkeypatch):
         features = images.reshape(images.shape[0], -1) @ weights
         return features, features
 
-    onnx_file.write_onnx(tmp_path / "same.onnx", encode, (2, 2, 3))
-    monkeypatch.setattr(onnx_file, "TOLERANCE", -1.0)
+    program.write_onnx(tmp_path / "same.onnx", encode, (2, 2, 3))
+    monkeypatch.setattr(program, "TOLERANCE", -1.0)
     with pytest.raises(ValueError, match="other numbers"):
-        onnx_file.write_onnx(tmp_path / "other.onnx", encode, (2, 2, 3))
+        program.write_onnx(tmp_path / "other.onnx", encode, (2, 2, 3))
 
 
 def test_weights_that_leave_come_back(tmp_path):

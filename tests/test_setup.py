@@ -1,6 +1,7 @@
 """Bad settings are refused before anything is compiled, each with its key and the fix."""
 
 import importlib.util
+import itertools
 from pathlib import Path
 
 import jax
@@ -371,9 +372,19 @@ def test_every_config_loads_for_every_variant_and_builds_its_method():
             for name, weights in presets.PROTEIN_METHODS.items():
                 assert set(methods.build(module.get_config(name)).objectives) == set(weights)
             continue
+        if path.stem == "vit":
+            for base, added in itertools.product(presets.BASES, ("", ",care", ",equimod")):
+                config = module.get_config(f"{base},shapes{added}")
+                config.unlock()
+                config.roles.rotate, config.roles.jitter = "ordered", "predicted"
+                built = methods.build(config)
+                check_batch(config, built, devices=1)
+                assert {"order_rotate", "prediction_jitter"} <= set(built.objectives)
+                assert config.target.final == 1
+            continue
         if path.stem not in (*presets.BASES, "care", "care_two_views", "equimod"):
             expanded = expand(module.get_config())
-            assert len(expanded) >= 2 or path.stem in ("vit", "any_encoder", "finetune")
+            assert len(expanded) >= 2 or path.stem in ("any_encoder", "finetune")
             for config in expanded.values():
                 assert methods.build(config).objectives
             continue

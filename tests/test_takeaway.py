@@ -187,7 +187,7 @@ def pictures(tmp_path_factory):
 
 def test_pictures_of_any_size_are_brought_to_the_encoder(trained, pictures, tmp_path):
     out = tmp_path / "f.npz"
-    assert embedding.embed(trained[0], out, images=str(pictures)) == 8
+    assert embedding.embed(trained[0], out, data=str(pictures)) == 8
     found, encoder = read(out), eqssl_jax.load(trained[0])
     assert sorted(found["names"]) == sorted(
         str(path.relative_to(pictures)) for path in pictures.rglob("*.png")
@@ -209,19 +209,19 @@ def test_a_run_that_fails_leaves_nothing_and_keeps_what_was_there(trained, pictu
         target.write_bytes(path.read_bytes() if path.stem != "7" else b"no picture")
     out = tmp_path / "out" / "f.npz"
     with pytest.raises(ValueError, match=r"7\.png"):
-        embedding.embed(trained[0], out, images=str(tmp_path / "bad"), batch=2)
+        embedding.embed(trained[0], out, data=str(tmp_path / "bad"), batch=2)
     assert not [*out.parent.iterdir()]
     out.write_text("earlier")
     with pytest.raises(ValueError, match=r"7\.png"):
-        embedding.embed(trained[0], out, images=str(tmp_path / "bad"), batch=2)
+        embedding.embed(trained[0], out, data=str(tmp_path / "bad"), batch=2)
     assert out.read_text() == "earlier"
-    assert embedding.embed(trained[0], out, images=str(tmp_path / "bad"), corrupt="skip") == 7
+    assert embedding.embed(trained[0], out, data=str(tmp_path / "bad"), corrupt="skip") == 7
 
 
 def test_an_encoder_of_ones_own_takes_the_images_as_they_are(outside, tmp_path):
     arrays(tmp_path / "set.npz", count=30)
     out = tmp_path / "f.npz"
-    embedding.embed("own_encoders:encode", out, images=str(tmp_path / "set.npz"), batch=8)
+    embedding.embed("own_encoders:encode", out, data=str(tmp_path / "set.npz"), batch=8)
     found = read(out)
     with np.load(tmp_path / "set.npz") as file:
         expected = file["images"].reshape(30, -1)[:, :6] / 255
@@ -239,4 +239,4 @@ def test_an_encoder_of_ones_own_takes_the_images_as_they_are(outside, tmp_path):
 )
 def test_what_cannot_be_embedded_is_refused(trained, outside, out, data, message):
     with pytest.raises((ValueError, OSError), match=message):
-        embedding.embed(trained[0], Path(out), images=data)
+        embedding.embed(trained[0], Path(out), data=data)

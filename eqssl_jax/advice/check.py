@@ -82,16 +82,20 @@ def regrets(
       large: evidence of each seed of the large trainings, with the same base and roles.
       metric: as for `agreement`.
     """
-    found = {}
+    by_part = {}
     for part, verdict in advice["transformations"].items():
-        own = verdict["own"]
-        names = {role: "base" if role == own else f"{part}_{role}" for role in verdict["roles"]}
+        decisive = verdict["own"]
+        names = {
+            role: "base" if role == decisive else f"{part}_{role}" for role in verdict["roles"]
+        }
         if not all(name in large[0] for name in names.values()):
             continue
         real = {role: _mean(large, name, metric) for role, name in names.items()}
-        advised, best = verdict["advice"] or own, max(real, key=lambda role: real[role])
-        found[part] = Regret(advised, best, real[best] - real[advised], real[best] - real[own])
-    return found
+        advised, best = verdict["advice"] or decisive, max(real, key=lambda role: real[role])
+        by_part[part] = Regret(
+            advised, best, real[best] - real[advised], real[best] - real[decisive]
+        )
+    return by_part
 
 
 def _mean(evidence: Sequence[Evidence], name: str, metric: str) -> float:

@@ -41,23 +41,23 @@ def gather(
       wanted: for each encoder the parts it shall be measured for.
       from_: the images.
     """
-    found: dict[str, dict[str, Numbers]] = {name: {} for name in encoders}
-    known = {name: _features(encode, from_) for name, encode in encoders.items()}
+    evidence: dict[str, dict[str, Numbers]] = {name: {} for name in encoders}
+    features = {name: _features(encode, from_) for name, encode in encoders.items()}
     for name, parts in wanted.items():
-        classes = _with_images(_classes(known[name], from_)) if from_.classes else {}
-        found[name] = {part: _joined(classes) for part in parts}
-    every = dict.fromkeys(part for parts in wanted.values() for part in parts)
-    for part in every:
-        asked = {name: encoders[name] for name, parts in wanted.items() if part in parts}
-        for name, numbers in _along(asked, part, from_).items():
-            found[name][part] = _joined(found[name][part], numbers)
-        for name, encode in asked.items():
+        classes = _with_images(_classes(features[name], from_)) if from_.classes else {}
+        evidence[name] = {part: _joined(classes) for part in parts}
+    parts_of_all = dict.fromkeys(part for parts in wanted.values() for part in parts)
+    for part in parts_of_all:
+        chosen = {name: encoders[name] for name, parts in wanted.items() if part in parts}
+        for name, numbers in _along(chosen, part, from_).items():
+            evidence[name][part] = _joined(evidence[name][part], numbers)
+        for name, encode in chosen.items():
             means = {
                 "info_nce": _info_nce(encode, part, from_),
-                "natural": _natural(encode, known[name], part, from_),
+                "natural": _natural(encode, features[name], part, from_),
             }
-            found[name][part] = _joined(found[name][part], _with_images(means))
-    return found
+            evidence[name][part] = _joined(evidence[name][part], _with_images(means))
+    return evidence
 
 
 def _with_images(values: Mapping[str, np.ndarray]) -> Numbers:
@@ -68,13 +68,15 @@ def _with_images(values: Mapping[str, np.ndarray]) -> Numbers:
 
 def _joined(*numbers: Numbers) -> Numbers:
     """All numbers, and their tables joined."""
-    found: Numbers = {}
-    for one in numbers:
+    joined: Numbers = {}
+    for numbers_of_seed in numbers:
         tables = {
-            name: found.get(name, {}) | one[name] for name in (IMAGES, VARIANCE) if name in one
+            name: joined.get(name, {}) | numbers_of_seed[name]
+            for name in (IMAGES, VARIANCE)
+            if name in numbers_of_seed
         }
-        found |= {**one, **tables}
-    return found
+        joined |= {**numbers_of_seed, **tables}
+    return joined
 
 
 def _features(encode: Partial, from_: Bench) -> dict[str, Features]:
@@ -82,20 +84,20 @@ def _features(encode: Partial, from_: Bench) -> dict[str, Features]:
     return {name: extract(encode, split, batch=256) for name, split in splits.items()}
 
 
-def _classes(known: Mapping[str, Features], from_: Bench) -> dict[str, Float[np.ndarray, " n"]]:
+def _classes(features: Mapping[str, Features], from_: Bench) -> dict[str, Float[np.ndarray, " n"]]:
     """Which images a linear probe (least squares on one-hot classes) and kNN get right: 0 or 1."""
 
     def one_hot(labels: Int[np.ndarray, " n"] | None) -> Float[np.ndarray, "n c"]:
         return np.eye(from_.classes)[np.asarray(labels)]
 
-    x, vx = known["bank"].features, known["chooser"].features
+    x, vx = features["bank"].features, features["chooser"].features
     fit = ridge(x, one_hot(from_.bank.labels), vx, one_hot(from_.chooser.labels))
-    scores = known["held_out"].features.astype(np.float64) @ fit.weight + fit.bias
+    scores = features["held_out"].features.astype(np.float64) @ fit.weight + fit.bias
     truth = np.asarray(from_.held_out.labels)
     voted = knn_classes(
         x,
         np.asarray(from_.bank.labels),
-        known["held_out"].features,
+        features["held_out"].features,
         truth,
         k=min(50, len(x)),
         temperature=0.1,
@@ -125,7 +127,7 @@ def _along(encoders: Mapping[str, Partial], part: str, from_: Bench) -> dict[str
         images=from_.images,
         batch=256,
     )
-    found = {}
+    along = {}
     for name, study in studies.items():
         if not study.parts:
             continue
@@ -140,8 +142,8 @@ def _along(encoders: Mapping[str, Partial], part: str, from_: Bench) -> dict[str
             "magnitude_r2": float(4 * r2 * (1 - r2) ** 2 / images),
         }
         numbers = {metric: value for metric, value in numbers.items() if np.isfinite(value)}
-        found[name] = {**numbers, VARIANCE: {metric: variance[metric] for metric in numbers}}
-    return found
+        along[name] = {**numbers, VARIANCE: {metric: variance[metric] for metric in numbers}}
+    return along
 
 
 def _info_nce(encode: Partial, part: str, from_: Bench) -> Float[np.ndarray, " k"]:
@@ -171,7 +173,7 @@ def _contrast(
 
 
 def _natural(
-    encode: Partial, known: Mapping[str, Features], part: str, from_: Bench
+    encode: Partial, features: Mapping[str, Features], part: str, from_: Bench
 ) -> Float[np.ndarray, " n"]:
     """Which changed images are as near to a natural image as natural images are to each other.
 
@@ -180,7 +182,7 @@ def _natural(
     distance of f(x') to its nearest in the bank (features on the unit sphere). ½ where the data
     varies in t by itself, so that t(x) could be one of its images; 0 where t leaves the data.
     """
-    others = [other for other in from_.transform.identity if other != part]
+    others = [name for name in from_.transform.identity if name != part]
     changed = extract(
         encode,
         from_.held_out,
@@ -188,8 +190,8 @@ def _natural(
         params=resting(from_, others, 0, from_.held_out.size),
         batch=256,
     ).features
-    bank = _rows(known["bank"].features)
-    typical = float(np.median(_nearest(_rows(known["held_out"].features), bank)))
+    bank = _rows(features["bank"].features)
+    typical = float(np.median(_nearest(_rows(features["held_out"].features), bank)))
     return (_nearest(_rows(changed), bank) <= typical).astype(np.float64)
 
 

@@ -56,7 +56,9 @@ def fleet(
         busy and convolutions with weights of many encoders are slow (measured: 0.7 of the time).
     """
     numbers = gates([candidate.table for candidate in tables])
-    used = {(part, line.role) for one in among or tables for part, line in one.table.items()}
+    used = {
+        (part, line.role) for entrant in among or tables for part, line in entrant.table.items()
+    }
     if looped is None:
         looped = jax.default_backend() == "cpu"
 
@@ -82,13 +84,13 @@ def fleet(
     ) -> tuple[TrainState, Metrics]:
         images = run.split.read(pool, inputs)  # once for all
 
-        def one(gate: Gates, state: TrainState) -> tuple[TrainState, dict[str, Array]]:
+        def entrant(gate: Gates, state: TrainState) -> tuple[TrainState, dict[str, Array]]:
             own = make_step(run.network, method(gate), run.optimizer, lambda pool, x: x, root)
             return own(state, (), images)
 
         if looped:
-            return jax.lax.map(lambda pair: one(*pair), (numbers, states))
-        return jax.vmap(one)(numbers, states)
+            return jax.lax.map(lambda pair: entrant(*pair), (numbers, states))
+        return jax.vmap(entrant)(numbers, states)
 
     compiled = jax.jit(step, donate_argnums=1)
 
@@ -146,7 +148,7 @@ def survivors(
 
     ranked = sorted(tables[1:], key=score, reverse=True)
     best = {candidate.name for candidate in ranked[: (len(ranked) + 1) // 2]}
-    return [tables[0], *(one for one in tables[1:] if one.name in best)]
+    return [tables[0], *(entrant for entrant in tables[1:] if entrant.name in best)]
 
 
 def dropped(
@@ -172,11 +174,11 @@ def merge(first: dict[str, Any], second: dict[str, Any], gone: Mapping[str, str]
 
     `first` is empty at the start.
     """
-    found = dict(second["transformations"])
-    for part, early in first.get("transformations", found).items():
+    parts = dict(second["transformations"])
+    for part, early in first.get("transformations", parts).items():
         if part not in second["transformations"]:
-            said = gone.get(part, "")
-            reason = early["reason"] if said in early["reason"] else f"{early['reason']} {said}"
-            found[part] = {**early, "reason": reason.strip()}
-    order = first.get("transformations", found)
-    return {**second, "transformations": {part: found[part] for part in order}}
+            why = gone.get(part, "")
+            reason = early["reason"] if why in early["reason"] else f"{early['reason']} {why}"
+            parts[part] = {**early, "reason": reason.strip()}
+    order = first.get("transformations", parts)
+    return {**second, "transformations": {part: parts[part] for part in order}}

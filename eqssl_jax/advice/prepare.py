@@ -39,7 +39,7 @@ def prepare(config: ConfigDict, workdir: Path | None = None) -> tuple[Setup, lis
     check(run)
     check_images(run)
     tables = candidates(config, run.recipe)
-    used = {(part, line.role) for one in tables for part, line in one.table.items()}
+    used = {(part, line.role) for candidate in tables for part, line in candidate.table.items()}
     first = jax.tree.map(lambda leaf: leaf[0], gates([tables[0].table]))
     # Roles that are tried may need what the config's own do not, such as a batch of equal groups.
     check_batch(run.config, gated_method(run.config, run.recipe, first, used), run.mesh.size)

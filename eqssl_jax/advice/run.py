@@ -76,7 +76,7 @@ def _advise(workdir: Path, run: Setup, tables: list[Candidate]) -> dict[str, Any
     now, before, gone = tables, list[Candidate](), dict[str, str]()
     for number, until in enumerate(stops(len(tables), config.advice.most, run.steps), 1):
         evidence = _round(run, Round(number, now, until, before, tables), from_, workdir)
-        found = verdicts(
+        advised = verdicts(
             evidence,
             now,
             metric=metric,
@@ -84,7 +84,7 @@ def _advise(workdir: Path, run: Setup, tables: list[Candidate]) -> dict[str, Any
             resolution=1 / from_.held_out.size,
             dropped=gone,
         )
-        advice = merge(advice, found, gone)
+        advice = merge(advice, advised, gone)
         before, now = now, survivors(evidence, now, metric)
         gone = gone | dropped(before, now, until, gone)
     write(advice, tables[0], workdir)
@@ -103,7 +103,7 @@ def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
     run = setup(config, training=False, workdir=workdir, roles=config.advice.roles)
     tables = candidates(run.config, run.recipe)
     everyone = fleet(run, tables)
-    found = {}
+    loaded = {}
     for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
         rounds = sorted((workdir / f"seed_{seed}").glob("round_*/evidence.json"))
         if not rounds:
@@ -111,9 +111,9 @@ def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
         measured = read_evidence(rounds[-1])
         start, kept = everyone.init(seed), [c for c in tables if c.name in measured]
         states = restore(rounds[-1].parent, keep(start, [tables.index(c) for c in kept]))
-        found[seed] = {"random": run.encoder(pick(start, 0))}
-        found[seed] |= {c.name: run.encoder(pick(states, k)) for k, c in enumerate(kept)}
-    return run, found
+        loaded[seed] = {"random": run.encoder(pick(start, 0))}
+        loaded[seed] |= {c.name: run.encoder(pick(states, k)) for k, c in enumerate(kept)}
+    return run, loaded
 
 
 def read_evidence(path: Path) -> Evidence:
@@ -146,7 +146,7 @@ def restore(folder: Path, like: TrainState) -> TrainState:
 
 
 def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence]:
-    found = []
+    results = []
     # One for all seeds: its step is compiled once.
     all_ = fleet(run, now.tables, among=now.every)
     for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
@@ -157,8 +157,8 @@ def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence
             states = _train(run, now, all_, seed, folder)
             start = pick(all_.init(seed), 0)
             write_json(path, _measure(run, now, states, start, from_))
-        found.append(read_evidence(path))
-    return found
+        results.append(read_evidence(path))
+    return results
 
 
 def _train(run: Setup, now: Round, all_: Fleet, seed: int, folder: Path) -> TrainState:

@@ -81,26 +81,26 @@ def verdicts(
     for candidate in tables[1:]:
         part, role = candidate.changed or ("", "")
         roles.setdefault(part, {base.table[part].role: base.name})[role] = candidate.name
-    pairs = sum(len(of) * (len(of) - 1) // 2 for of in roles.values())
-    found: dict[str, dict[str, dict[str, Any]]] = {
-        part: {role: {} for role in of} for part, of in roles.items()
+    pairs = sum(len(by_role) * (len(by_role) - 1) // 2 for by_role in roles.values())
+    evidence: dict[str, dict[str, dict[str, Any]]] = {
+        part: {role: {} for role in by_role} for part, by_role in roles.items()
     }
     for name in METRICS:
-        for part, of in roles.items():
-            rows = _rows(seeds, of.values(), part, name)
+        for part, by_role in roles.items():
+            rows = _rows(seeds, by_role.values(), part, name)
             if rows is not None:
                 least = resolution if name in CLASSES else 0.0
                 half = _half_width(seeds, roles, name, part, pairs, confidence, least)
-                for role, row in zip(of, rows, strict=True):
-                    found[part][role][name] = _interval(row, half)
+                for role, row in zip(by_role, rows, strict=True):
+                    evidence[part][role][name] = _interval(row, half)
     decisive = "magnitude_r2" if metric == "label_free" else metric
-    warnings = {part: _warning(part, found[part], decisive, seeds) for part in found}
+    warnings = {part: _warning(part, evidence[part], decisive, seeds) for part in evidence}
     return {
         "metric": None if metric == "label_free" else metric,
         "transformations": {
-            part: _advise(part, of, metric, base.table[part].role, dropped.get(part, ""))
+            part: _advise(part, by_role, metric, base.table[part].role, dropped.get(part, ""))
             | {"warning": warnings[part]}
-            for part, of in found.items()
+            for part, by_role in evidence.items()
         },
         "floor": _floor(seeds),
         "warning": " ".join(text for text in warnings.values() if text),
@@ -132,8 +132,8 @@ def _half_width(
     ladder are of the scale of that part, and are a table for themselves.
     """
     if metric in CLASSES:
-        names = list(dict.fromkeys(name for of in roles.values() for name in of.values()))
-        where = {name: p for p, of in roles.items() for name in of.values()}
+        names = list(dict.fromkeys(name for by_role in roles.values() for name in by_role.values()))
+        where = {name: p for p, by_role in roles.items() for name in by_role.values()}
         rows = np.array([[seed[n][where[n]][metric] for seed in seeds] for n in names])
     else:
         rows = np.array([[s[n][part][metric] for s in seeds] for n in roles[part].values()])
@@ -176,27 +176,29 @@ def _interval(row: Float[np.ndarray, " s"], half: float) -> dict[str, float | in
 
 
 def _advise(
-    part: str, roles: dict[str, dict[str, Any]], metric: str, own: str, note: str
+    part: str, roles: dict[str, dict[str, Any]], metric: str, decisive: str, note: str
 ) -> dict[str, Any]:
     decide = _without_labels if metric == "label_free" else _with_labels
-    role, reason = decide(roles, metric, own)
+    role, reason = decide(roles, metric, decisive)
     if role is None:
-        reason += f" {part} keeps the role it has, {own}."
-    return {"roles": roles, "own": own, "advice": role, "reason": f"{reason} {note}".strip()}
+        reason += f" {part} keeps the role it has, {decisive}."
+    return {"roles": roles, "own": decisive, "advice": role, "reason": f"{reason} {note}".strip()}
 
 
-def _with_labels(roles: dict[str, dict[str, Any]], metric: str, own: str) -> tuple[str | None, str]:
-    number = {role: found[metric] for role, found in roles.items()}
+def _with_labels(
+    roles: dict[str, dict[str, Any]], metric: str, decisive: str
+) -> tuple[str | None, str]:
+    number = {role: by_metric[metric] for role, by_metric in roles.items()}
     best = max(number, key=lambda role: number[role]["value"])
     title = describe(metric).title
     # Without a clear reason nothing changes: a tie with the best is good enough for the own role.
-    chosen = own if number[own]["high"] >= number[best]["low"] else best
+    chosen = decisive if number[decisive]["high"] >= number[best]["low"] else best
     value, low = number[chosen]["value"], number[chosen]["low"]
     beaten = [role for role in number if number[role]["high"] < low]
     if not beaten:
         lead = show(metric, number[best]["value"] - value)
         first = f"; the best, {best}, leads by {lead}" if best != chosen else ""
-        return None, f"{title}: no role is clearly better or worse than {own}{first}."
+        return None, f"{title}: no role is clearly better or worse than {decisive}{first}."
     ties = [role for role in number if role not in (chosen, *beaten)]
     gains = [f"{role} by {show(metric, value - number[role]['value'])}" for role in beaten]
     also = f"; {' and '.join(ties)} cannot be told from it" if ties else ""
@@ -204,20 +206,20 @@ def _with_labels(roles: dict[str, dict[str, Any]], metric: str, own: str) -> tup
 
 
 def _without_labels(
-    roles: dict[str, dict[str, Any]], metric: str, own: str
+    roles: dict[str, dict[str, Any]], metric: str, decisive: str
 ) -> tuple[str | None, str]:
-    del metric, own
+    del metric, decisive
     still = roles.get("invariant", {})
     if "magnitude_r2" not in still:
         return None, "Without labels and without a ladder there is nothing to decide by."
     kept, cost = still["magnitude_r2"], still["info_nce"]
     better = [
         role
-        for role, found in roles.items()
+        for role, by_metric in roles.items()
         if role != "invariant"
-        and found["magnitude_r2"]["low"] > kept["high"]
-        and found["info_nce"]["low"] <= cost["high"]
-        and found["natural"]["value"] >= NATURAL
+        and by_metric["magnitude_r2"]["low"] > kept["high"]
+        and by_metric["info_nce"]["low"] <= cost["high"]
+        and by_metric["natural"]["value"] >= NATURAL
     ]
     if not better:
         return None, "Without labels: no role keeps clearly more of the magnitude at no clear cost."
@@ -234,13 +236,13 @@ def _warning(
 ) -> str:
     """What to say of a part if none of its roles shows more than an untrained encoder does."""
     floors = [s.get("random", {}).get(part, {}).get(metric) for s in seeds]
-    trained = {role: found[metric] for role, found in roles.items() if metric in found}
-    known = [value for value in floors if value is not None]
-    if len(known) < len(seeds) or not trained:
+    trained = {role: by_metric[metric] for role, by_metric in roles.items() if metric in by_metric}
+    finite = [value for value in floors if value is not None]
+    if len(finite) < len(seeds) or not trained:
         return ""
-    floor = float(np.mean(known))
+    floor = float(np.mean(finite))
     # Intervals are half as wide as the least clear difference.
-    if any(2 * one["low"] - one["value"] > floor for one in trained.values()):
+    if any(2 * number["low"] - number["value"] > floor for number in trained.values()):
         return ""
     best = max(trained, key=lambda role: trained[role]["value"])
     return (
@@ -252,9 +254,9 @@ def _warning(
 
 def _floor(seeds: Sequence[Evidence]) -> dict[str, float]:
     """The untrained encoder's numbers, for metrics that are the same for all parts."""
-    found = {}
+    floors = {}
     for metric in ("probe_top1", "knn"):
         values = [v[metric] for s in seeds for v in s.get("random", {}).values() if metric in v]
         if values:
-            found[metric] = float(np.mean(values))
-    return found
+            floors[metric] = float(np.mean(values))
+    return floors

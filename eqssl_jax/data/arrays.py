@@ -1,9 +1,12 @@
 """Images held in NumPy arrays or in an `.npz` file."""
 
+import shutil
+import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +22,7 @@ _KEYS = {
     "unlabeled": {"unlabeled_images": ""},
 }
 _NAMES = "class_names"
+MAPPED = 2**30  # bytes: larger arrays of a file stay on disk, and are read where they are needed
 
 
 def read_npz(directory: str | Path) -> Source:
@@ -33,7 +37,9 @@ def read_npz(directory: str | Path) -> Source:
     | `class_names`                          | K strings (or bytes, UTF-8); optional             |
 
     Written with `np.savez("set.npz", images=..., labels=..., test_images=..., test_labels=...)`.
-    Without labels, or with `unlabeled_images` only, all that needs labels is left out.
+    Without labels, or with `unlabeled_images` only, all that needs labels is left out. Arrays of
+    more than 1 GiB stay on disk: those of `np.savez` in the file itself, those of
+    `np.savez_compressed` unpacked into a temporary file.
 
     Raises:
       FileNotFoundError: without such a file.
@@ -85,11 +91,42 @@ def plain_arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
     try:
         # Opened here: np.load leaves a broken file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            large = {i.filename: i for i in file.zip.infolist() if i.file_size > MAPPED}
+            return {
+                key: _on_disk(file.zip, large[f"{key}.npy"], path)
+                if f"{key}.npy" in large
+                else file[key]
+                for key in file.files
+            }
     except Exception as error:  # numpy raises whatever zipfile, zlib or its own parser found
         raise ValueError(
             f"{path} cannot be read as an .npz file of plain arrays: {error}"
         ) from error
+
+
+def _on_disk(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.ndarray:
+    """One array of a file, mapped from disk."""
+    if member.compress_type != zipfile.ZIP_STORED:
+        with archive.open(member) as packed, tempfile.TemporaryFile() as file:
+            shutil.copyfileobj(packed, file)
+            return _mapped(file, 0)  # it stays readable, and is gone when the array is
+    with path.open("rb") as file:
+        file.seek(member.header_offset + 26)  # of the lengths of its name and extra field
+        lengths = np.frombuffer(file.read(4), "<u2")
+        return _mapped(file, member.header_offset + 30 + int(lengths.sum()))
+
+
+def _mapped(file: Any, start: int) -> np.ndarray:
+    """The array whose .npy lies at `start`; its values are read when they are used."""
+    file.seek(start)
+    major, _ = np.lib.format.read_magic(file)
+    shape, column_major, dtype = (
+        np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    )(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    order: Literal["C", "F"] = "F" if column_major else "C"
+    return np.memmap(file, dtype, "r", file.tell(), shape, order)
 
 
 def _check_pairs(
@@ -124,8 +161,12 @@ def make_split(
     images = checks.pictures(images, where)
     if labels is not None:
         labels = checks.class_labels(labels, len(images), where)
-    rgb = to_rgb(images)
-    split = pipeline.streamed(lambda indices: rgb[indices], size=len(rgb), labels=labels)
+
+    def load(indices: np.ndarray) -> np.ndarray:
+        # Grey ones are repeated as they are read: the images may be larger than memory.
+        return to_rgb(np.asarray(images[indices]))
+
+    split = pipeline.streamed(load, size=len(images), labels=labels)
     return split._replace(names=lambda rows: [f"{key or where} {int(row)}" for row in rows])
 
 

@@ -14,11 +14,10 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from eqssl_jax.encoders import outside, resnet, vit
 from eqssl_jax.encoders.conv import Conv, implementation
-from eqssl_jax.encoders.convnet import ConvNet
-from eqssl_jax.encoders.deepset import DeepSet
 from eqssl_jax.encoders.heads import MLP, check_widths
 from eqssl_jax.encoders.inputs import check_kind
 from eqssl_jax.encoders.norm import BatchNorm
+from eqssl_jax.encoders.small import ConvNet, DeepSet
 from eqssl_jax.encoders.sown import sown
 from eqssl_jax.encoders.vit import DEFAULT, ViTSettings
 from eqssl_jax.names import is_outside, resolve

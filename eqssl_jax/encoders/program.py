@@ -1,6 +1,9 @@
-"""Encoders as programs of `jax.export`: one file that runs with JAX alone, weights inside."""
+"""Encoders as programs in one file, weights inside: of `jax.export`, and of ONNX."""
 
+import contextlib
+import io
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import export
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
@@ -17,6 +21,7 @@ from eqssl_jax.encoders.frozen import Encoder
 FILE = "encoder.jax"
 DESCRIPTION = "config.json"  # beside it: name, mean, std, classes
 PLATFORMS = ("cpu", "cuda", "tpu")
+TOLERANCE = 1e-3  # of ONNX, in root mean squares: converters compute other sums in other orders
 
 
 def program(
@@ -110,3 +115,63 @@ def _description(path: Path) -> dict[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0][:200]}"
+
+
+def write_onnx(
+    path: Path,
+    encode: Callable[[Float[Array, "b h w c"]], tuple[Array, Array]],
+    shape: tuple[int, ...],
+) -> None:
+    """Write `encode`, images [b, *shape] float32 in [0, 1] to (features, embeddings), as ONNX.
+
+    Normalisation and weights are inside; b is free. Where onnxruntime is installed, what the file
+    gives is compared with what `encode` gives.
+
+    Raises:
+      ValueError: if jax2onnx is not installed, does not know an operation of the encoder, or
+        writes a file that computes something else.
+    """
+    try:
+        import jax2onnx
+    except ImportError as error:
+        raise ValueError(
+            f"--onnx needs jax2onnx, which cannot be imported ({error}): pip install "
+            f"eqssl_jax[onnx], or leave --onnx out; the other files need nothing."
+        ) from None
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of values that it leaves out
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
+            jax2onnx.to_onnx(
+                encode, inputs=[("b", *shape)], return_mode="file", output_path=str(path)
+            )
+    except Exception as error:  # of the converter: whatever it does not know
+        raise ValueError(
+            f"jax2onnx {_version(jax2onnx)} cannot write this encoder as ONNX "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:300]}): leave --onnx out, or "
+            f"try another version of it. The other files of the export do not depend on it."
+        ) from error
+    _compare_onnx(path, encode, shape)
+
+
+def _compare_onnx(
+    path: Path, encode: Callable[[Array], tuple[Array, Array]], shape: tuple[int, ...]
+) -> None:
+    try:
+        import onnxruntime
+    except ImportError:
+        return
+    images = np.random.default_rng(0).random((3, *shape), np.float32)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    outputs = session.run(None, {session.get_inputs()[0].name: images})
+    for written, expected in zip(outputs, jax.jit(encode)(images), strict=True):
+        size = float(np.sqrt(np.mean(np.square(expected))))
+        error = float(np.abs(written - np.asarray(expected)).max())
+        if not error <= TOLERANCE * size:
+            raise ValueError(
+                f"The ONNX program gives other numbers than the encoder, different by {error:.2g} "
+                f"where the root mean square is {size:.2g}. It is not kept; leave --onnx out."
+            )
+
+
+def _version(module: object) -> str:
+    return str(getattr(module, "__version__", "")).strip()

@@ -1,7 +1,7 @@
 """The whole evaluation of any encoders on any data: numbers, tables, figures and one page."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +40,7 @@ def measure(
     size: int = 0,
     preset: str = "quick",
     own: Sequence[str] = (),
+    only: Sequence[str] = (),
     encoder_options: Mapping[str, Any] = {},
     data_options: Mapping[str, Any] = {},
     **options: Any,
@@ -60,6 +61,7 @@ def measure(
       size: images are brought to size × size; 0: as each encoder needs, or as they are.
       preset: "full", or "quick": budgets for a laptop.
       own: measures of your own, `module:attribute`.
+      only: cards by name, e.g. "knn" and "ladders", and no other; (): all.
       encoder_options, data_options: of `load` and of the source.
       **options: budgets of the evaluation.
 
@@ -67,14 +69,19 @@ def measure(
       ValueError, OSError: as `load`, `data.load`, `build_recipe` and `measures.evaluate`.
     """
     opened = _opened(encoders, encoder_options)
-    cards = measures.cards(own, setting="--measure")
+    cards = _chosen(measures.cards(own, setting="--measure"), only)
     budget = measures.settings(preset, cards=cards, **options)
     if isinstance(recipe, str):
         build_recipe(recipe, {}, "--recipe")  # a mistake shows before the data are read
     results: dict[str, Result] = {}
-    for shape, group in _by_shape(opened, size).items():
-        dataset = data if isinstance(data, Dataset) else _read(data, directory, shape, data_options)
-        dataset = at_shape(dataset, shape and (*shape, dataset.image_shape[-1]))
+
+    def read(shape: tuple[int, ...] | None) -> Dataset:
+        if isinstance(data, Dataset):
+            return at_shape(data, shape and (*shape, data.image_shape[-1]))
+        found = _read(data, directory, shape, data_options)
+        return at_shape(found, shape and (*shape, found.image_shape[-1]))
+
+    for dataset, group in _by_shape(opened, size, read):
         transform = recipe if isinstance(recipe, Transform) else _recipe(recipe, dataset)
         _check_size(transform, dataset)
         subjects, columns, notes = _beside_floors(group, dataset)
@@ -100,6 +107,13 @@ def measure(
     return results
 
 
+def _chosen(cards: Sequence[measures.Card], only: Sequence[str]) -> tuple[measures.Card, ...]:
+    names = [card.name for card in cards]
+    if unknown := sorted(set(only) - set(names)):
+        raise ValueError(f"--only names no measure {unknown}: choose from {', '.join(names)}.")
+    return tuple(card for card in cards if not only or card.name in only)
+
+
 def floor(dataset: Dataset) -> dict[str, measures.Encode]:
     """The inputs themselves as features, by the name of this floor."""
     shape = dataset.image_shape
@@ -114,7 +128,9 @@ def untrained(encoder: Encoder, dataset: Dataset) -> tuple[Partial, str]:
     It is the encoder's own architecture where that is known, else a small network of ours.
     """
     if encoder.untrained is not None:
-        return Partial(encoder.untrained()), "its own architecture before training"
+        layers = encoder.untrained()
+        layers = layers if isinstance(layers, Partial) else Partial(layers)
+        return layers, "its own architecture before training"
     channels = dataset.image_shape[-1]
     name = "deepset" if dataset.clouds else "conv_tiny"
     network = networks.build(
@@ -153,15 +169,22 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _by_shape(
-    opened: Mapping[str, Encoder], size: int
-) -> dict[tuple[int, ...] | None, dict[str, Encoder]]:
-    """Encoders by height and width of their images; None: of any."""
-    groups: dict[tuple[int, ...] | None, dict[str, Encoder]] = {}
-    for name, encoder in opened.items():
-        shape = encoder.image_shape
-        shape = (size, size) if size else shape[:2] if shape and len(shape) == 3 else None
-        groups.setdefault(shape, {})[name] = encoder
-    return groups
+    opened: Mapping[str, Encoder], size: int, read: Callable[[tuple[int, ...] | None], Dataset]
+) -> Iterator[tuple[Dataset, dict[str, Encoder]]]:
+    """The data at each size that some encoders need, and these; those of any size see it as it is.
+
+    `read` gives the data at a height and width, or, for None, as they are.
+    """
+    shapes = {name: encoder.image_shape for name, encoder in opened.items()}
+    wanted = {
+        name: (size, size) if size else shape[:2] if shape and len(shape) == 3 else None
+        for name, shape in shapes.items()
+    }
+    plain = read(None) if None in wanted.values() else None
+    native = plain and plain.image_shape[:2]
+    for shape in dict.fromkeys(shape or native for shape in wanted.values()):
+        group = {name: opened[name] for name in opened if (wanted[name] or native) == shape}
+        yield plain if plain is not None and shape == native else read(shape), group
 
 
 def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
@@ -248,5 +271,11 @@ def _write_together(out: Path, results: Mapping[str, Result]) -> None:
         for name, result in results.items()
     ]
     shared = {"comparison": (out / "comparison.png").read_bytes()}
+    spectra = {name: result["spectrum"].get("trained") for name, result in results.items()}
+    if spectra := {name: spectrum for name, spectrum in spectra.items() if spectrum}:
+        for metric in pictures.SPECTRA:
+            path = out / f"spectrum_{metric}.png"
+            figures.spectrum(spectra, path, metric=metric)
+            shared[path.stem] = path.read_bytes()
     (out / "page.html").write_text(page.html_page(runs, shared=shared), encoding="utf-8")
     print(f"The page: {out / 'page.html'}", flush=True)

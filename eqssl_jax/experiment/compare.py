@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from eqssl_jax import figures, tabular
+from eqssl_jax.config import plain
+from eqssl_jax.experiment.assess import Assessment
 from eqssl_jax.experiment.stored import Stored, read_arrays
+from eqssl_jax.training.setup import Setup
 
 # What the role of a part asks of the embedding of an image that goes along it.
 ASKED = {
@@ -56,6 +59,15 @@ def compare(
     if curves:
         figures.trajectories(curves, workdir / "trajectories.png")
     print(f"\nAll of it: {workdir / 'comparison.md'}. The figure: {workdir / 'comparison.png'}")
+
+
+def show_assessment(run: Setup, measured: Assessment) -> None:
+    """Print the short table of one evaluated step beside its floors."""
+    results = {"trained": measured.result}
+    names = [row.metric for row in tabular.comparison_table(results).rows]
+    short = tabular.headlines(names, [plain(run.config)["roles"]]) or None
+    table = tabular.comparison_table(results, short)
+    print(f"\n{tabular.as_text(table.sheet())}", flush=True)
 
 
 def _picture(

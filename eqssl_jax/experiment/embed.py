@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from eqssl_jax import data
 from eqssl_jax.data import named, partition, sources
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders.frozen import BATCH, Encoder
@@ -32,7 +31,7 @@ def embed(
     out: Path,
     *,
     step: int | str = "latest",
-    images: str = "",
+    data: str = "",
     directory: str = "",
     size: int = 0,
     batch: int = BATCH,
@@ -44,7 +43,7 @@ def embed(
     Args:
       source, step, **options: see `load`.
       out: an .npz or .parquet file (`feature_files.feature_file`); replaced when all is done.
-      images, directory: see `data.named.named`; "" for the data of the run itself.
+      data, directory: see `data.named.named`; "" for the data of the run itself.
       size: images are brought to size × size; 0: to the size that the encoder was made for, in the
         way of evaluation.
       batch: images that are read and encoded at a time.
@@ -57,13 +56,13 @@ def embed(
     encoder = load(source, step, batch=batch, **options)
     folder, _ = run_folder(source, step)
     config = read_config(folder) if (folder / "checkpoints").is_dir() else None
-    dataset = dataset_for(encoder, config, folder, images, directory, size, corrupt)
+    dataset = dataset_for(encoder, config, folder, data, directory, size, corrupt)
     for reason, count in dataset.left_out.items():
         print(f"{dataset.name}: {count:,} {reason} left out.", flush=True)
     if dataset.notes:
         print(f"{dataset.name}: {dataset.notes}.", flush=True)
     total = sum(split.size for split in dataset.splits.values())
-    about = encoder.origin, f"{images or 'the data of the run'} {directory}".strip()
+    about = encoder.origin, f"{data or 'the data of the run'} {directory}".strip()
     with _progress() as progress, feature_file(out, total, dataset.classes, *about) as write:
         for name, split in dataset.splits.items():
             task = progress.add_task(name, total=split.size)
@@ -107,7 +106,7 @@ def dataset_for(
 def _dataset(name: str, directory: str | None, side: int, corrupt: str) -> Dataset:
     """A data set as its reader gives it: nothing that only training needs is asked of it."""
     if name in RENDERED:
-        return data.load(name=name, directory=directory, size=side or None)
+        return sources.load(name=name, directory=directory, size=side or None)
     source = sources.read(name, directory, size=side or None, corrupt=corrupt)
     first = next(iter(source.splits.values()))
     shape = jax.eval_shape(first.read, first.pool, _inputs(first, np.arange(1))).shape[1:]

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from eqssl_jax import __version__
 from eqssl_jax.config import plain
-from eqssl_jax.encoders import onnx_file, program, to_torch_names
-from eqssl_jax.encoders.torch_code import torch_code
+from eqssl_jax.encoders import program, to_torch_names
+from eqssl_jax.encoders.naming import torch_code
 from eqssl_jax.encoders.vit import ViTSettings
 from eqssl_jax.experiment.card import model_card
 from eqssl_jax.training.setup import build_network
@@ -101,7 +101,7 @@ def _write(
     save_file(to_torch_names(encoder, steps=int(run.state.step)), folder / WEIGHTS)
     (folder / program.FILE).write_bytes(program.program(encode, about.input_shape))
     if onnx:
-        onnx_file.write_onnx(folder / ONNX, encode, about.input_shape)
+        program.write_onnx(folder / ONNX, encode, about.input_shape)
         files[ONNX] = "the same for ONNX Runtime"
     files[program.DESCRIPTION] = "sizes, mean, std, classes, and every setting of the training"
     described = _description(run, name, encode)

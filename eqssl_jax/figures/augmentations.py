@@ -64,7 +64,9 @@ def augmentation_strips(
     unknown = sorted(set(floors) - set(LINES))
     if unknown:
         raise ValueError(f"There is no line for the floor {unknown}; choose from {list(LINES)}.")
-    shown = {m: {name: _finite(name, m, of) for name, of in methods.items()} for m in measures}
+    shown = {
+        m: {name: _finite(name, m, named) for name, named in methods.items()} for m in measures
+    }
     shown = {m: rows for m, rows in shown.items() if any(len(v) for v in rows.values())}
     if not shown:
         raise ValueError(
@@ -74,7 +76,7 @@ def augmentation_strips(
     figure, grid = panels(len(shown), most=4, width=2.9, height=0.95 + 0.42 * len(methods))
     seen: set[str] = set()
     for axes, (measure, rows) in zip(grid, shown.items(), strict=True):
-        levels = {floor: _finite(floor, measure, of) for floor, of in floors.items()}
+        levels = {floor: _finite(floor, measure, named) for floor, named in floors.items()}
         levels = {floor: values for floor, values in levels.items() if len(values)}
         seen |= set(levels)
         strip(axes, measure, rows, levels)
@@ -118,8 +120,8 @@ def _legend(floors: Sequence[str]) -> tuple[list[Any], list[str]]:
     return handles, ["an augmentation", "mean ± 1 sd", *(TITLES[floor] for floor in floors)]
 
 
-def _finite(name: str, measure: str, of: Measures) -> np.ndarray:
-    values = np.asarray(of.get(measure, ()), np.float64)
+def _finite(name: str, measure: str, measures: Measures) -> np.ndarray:
+    values = np.asarray(measures.get(measure, ()), np.float64)
     if values.ndim != 1:
         raise ValueError(
             f"{measure} of {name!r} must be a number for each augmentation [A], found shape "
@@ -139,7 +141,7 @@ BARS = {"_unsteered": "error_identity", "": "error", "_wahba": "error_wahba"}
 BANKS = {"mrr": "same draw,\nother images", "view_mrr": "same image,\nother draws"}
 
 
-def steering(found: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
+def steering(parts: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
     """A row for each part: errors of held-out draws by magnitude, and the MRR of queries.
 
     Left: ‖F Rᵀ − F_a‖ / √n of every draw against its distance from the identity, in standard
@@ -148,7 +150,7 @@ def steering(found: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
     the augmented image, with chance as a line.
 
     Args:
-      found: part -> {"magnitude": [T], "measures": {name: [T]}, "chance": {name: value}}, as in
+      parts: part -> {"magnitude": [T], "measures": {name: [T]}, "chance": {name: value}}, as in
         eval/<step>.json.
       path: the PNG to write.
 
@@ -157,14 +159,14 @@ def steering(found: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
     """
     from matplotlib.lines import Line2D
 
-    if not found:
+    if not parts:
         raise ValueError("There is no steering to draw: give at least one part.")
-    figure = new_figure(6.6, 0.5 + 2.3 * len(found))
-    grid = figure.subplots(len(found), 2, squeeze=False, width_ratios=(1.5, 1))
-    for (left, right), (part, one) in zip(grid, found.items(), strict=True):
-        _check(part, one)
-        _errors(left, one)
-        _bars(right, one)
+    figure = new_figure(6.6, 0.5 + 2.3 * len(parts))
+    grid = figure.subplots(len(parts), 2, squeeze=False, width_ratios=(1.5, 1))
+    for (left, right), (part, drawn) in zip(grid, parts.items(), strict=True):
+        _check(part, drawn)
+        _errors(left, drawn)
+        _bars(right, drawn)
         quiet(left, part.replace("_", " "), note="error of held-out draws on held-out images")
         quiet(right, "MRR", note="of the augmented image; line: chance")
     grid[-1][0].set_xlabel("distance of the draw from the identity", fontsize=TEXT, color=QUIET)
@@ -174,19 +176,19 @@ def steering(found: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
     save_figure(figure, path)
 
 
-def _errors(axes: "Axes", one: Mapping[str, Any]) -> None:
-    order = np.argsort(one["magnitude"])
-    x = np.asarray(one["magnitude"])[order]
+def _errors(axes: "Axes", drawn: Mapping[str, Any]) -> None:
+    order = np.argsort(drawn["magnitude"])
+    x = np.asarray(drawn["magnitude"])[order]
     for name, (_, look) in ERRORS.items():
-        y = np.asarray(one["measures"][name])[order]
+        y = np.asarray(drawn["measures"][name])[order]
         axes.plot(x, y, linestyle="", markersize=3.6, alpha=0.85, **look)
     axes.set_ylim(bottom=0)
 
 
-def _bars(axes: "Axes", one: Mapping[str, Any]) -> None:
+def _bars(axes: "Axes", drawn: Mapping[str, Any]) -> None:
     for at, bank in enumerate(BANKS):
         for place, (suffix, error) in enumerate(BARS.items()):
-            value = float(np.mean(one["measures"][bank + suffix]))
+            value = float(np.mean(drawn["measures"][bank + suffix]))
             x = at + 0.27 * (place - 1)
             axes.bar(x, value, width=0.25, color=ERRORS[error][1]["color"])
             label: dict[str, Any] = {
@@ -196,19 +198,19 @@ def _bars(axes: "Axes", one: Mapping[str, Any]) -> None:
                 "color": INK,
             }
             axes.text(x, value + 0.01, f"{value:.2f}", **label)
-        chance = float(one["chance"][bank])
+        chance = float(drawn["chance"][bank])
         axes.plot([at - 0.42, at + 0.42], [chance] * 2, color=RULE, linewidth=1.3, zorder=3)
     axes.set_xticks(range(len(BANKS)), list(BANKS.values()))
     axes.set_ylim(0, 1.08)
 
 
-def _check(part: str, one: Mapping[str, Any]) -> None:
-    measures, count = one.get("measures", {}), len(one.get("magnitude", ()))
+def _check(part: str, drawn: Mapping[str, Any]) -> None:
+    measures, count = drawn.get("measures", {}), len(drawn.get("magnitude", ()))
     wanted = [*ERRORS, *(bank + suffix for bank in BANKS for suffix in BARS)]
     missing = [name for name in wanted if len(measures.get(name, ())) != count or not count]
-    missing += [bank for bank in BANKS if bank not in one.get("chance", {})]
+    missing += [bank for bank in BANKS if bank not in drawn.get("chance", {})]
     if missing:
         raise ValueError(
             f"The steering of {part!r} lacks {', '.join(missing)} for its {count} draws (keys: "
-            f"{', '.join(one) or 'none'}): evaluate the run again."
+            f"{', '.join(drawn) or 'none'}): evaluate the run again."
         )

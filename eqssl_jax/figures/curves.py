@@ -43,7 +43,9 @@ def training_curves(runs: Mapping[str, Rows], path: str | Path) -> None:
 
     names = dict.fromkeys(n for rows in runs.values() for row in rows for n in row if n != "step")
     series = {name: {run: series_of(rows, name) for run, rows in runs.items()} for name in names}
-    series = {name: of for name, of in series.items() if any(len(x) for x, _ in of.values())}
+    series = {
+        name: by_run for name, by_run in series.items() if any(len(x) for x, _ in by_run.values())
+    }
     if not series:
         raise ValueError(
             f"There are no training curves to draw: none of the runs {list(runs)} has recorded a "
@@ -51,13 +53,13 @@ def training_curves(runs: Mapping[str, Rows], path: str | Path) -> None:
         )
     styles = run_styles(runs)
     last_step = max(
-        1.0, *(float(x.max(initial=0)) for of in series.values() for x, _ in of.values())
+        1.0, *(float(x.max(initial=0)) for by_run in series.values() for x, _ in by_run.values())
     )
     figure, grid = panels(len(series), most=3, width=3.1, height=2.1)
-    for axes, (name, of) in zip(grid, series.items(), strict=True):
-        for run, (steps, values) in of.items():
+    for axes, (name, by_run) in zip(grid, series.items(), strict=True):
+        for run, (steps, values) in by_run.items():
             _curve(axes, steps, values, styles[run])
-        if spans_decades(value for _, values in of.values() for value in values):
+        if spans_decades(value for _, values in by_run.values() for value in values):
             axes.set_yscale("log")
         else:
             axes.locator_params(axis="y", nbins=5)
@@ -123,12 +125,12 @@ def cosine_histograms(
 
 def series_of(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of one metric where it was recorded as a finite number."""
-    found = [
+    pairs = [
         (row["step"], row[name])
         for row in rows
         if isinstance(row.get(name), int | float) and math.isfinite(row[name])
     ]
-    steps, values = zip(*found, strict=True) if found else ((), ())
+    steps, values = zip(*pairs, strict=True) if pairs else ((), ())
     return np.asarray(steps, np.float64), np.asarray(values, np.float64)
 
 

@@ -73,7 +73,11 @@ def comparison(
     if metrics is None:
         metrics = in_order(name for r in results.values() for name in measured(r, "trained"))
     spreads = {m: [over_seeds([r], "trained", m) for r in results.values()] for m in metrics}
-    spreads = {m: of for m, of in spreads.items() if any(one.trainings for one in of)}
+    spreads = {
+        m: by_encoder
+        for m, by_encoder in spreads.items()
+        if any(spread.trainings for spread in by_encoder)
+    }
     if not spreads:
         raise ValueError(
             f"No run of {list(results)} has a finite number for the metrics asked for."
@@ -91,7 +95,12 @@ def comparison(
 
 def _bars(spreads: Mapping[str, Sequence[Spread]]) -> dict[str, Mapping[str, Any]]:
     """What the bars of `spread_bars` are over, by the words of the legend."""
-    over = [one.trainings > 1 for of in spreads.values() for one in of if math.isfinite(one.sd)]
+    over = [
+        spread.trainings > 1
+        for by_run in spreads.values()
+        for spread in by_run
+        if math.isfinite(spread.sd)
+    ]
     bars: dict[str, Mapping[str, Any]] = {}
     if True in over:
         bars["± 1 sd over trainings"] = {"color": INK, "linewidth": 1.3}
@@ -112,12 +121,12 @@ def panel(axes: "Axes", name: str, results: Mapping[str, Result], note: str = ""
                 axes.plot([level.value] * 2, [y - 0.5, y + 0.5], zorder=1, **line)
                 seen.add(floor)
                 drawn.append(level.value)
-        one = over_seeds([result], "trained", name)
-        if one.trainings:
+        spread = over_seeds([result], "trained", name)
+        if spread.trainings:
             colour = styles[run]["color"]
-            axes.plot([one.value], [y], "o", zorder=3, color=colour, markersize=5.5)
-            spread_bars(axes, [y], [one], colour, across=True)
-            drawn.append(one.value)
+            axes.plot([spread.value], [y], "o", zorder=3, color=colour, markersize=5.5)
+            spread_bars(axes, [y], [spread], colour, across=True)
+            drawn.append(spread.value)
     value_axis(axes, name, drawn)
     first = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
     axes.set_yticks(range(len(results)), list(results) if first else [])
@@ -171,26 +180,30 @@ def ablation_bars(
     """
     from matplotlib.lines import Line2D
 
-    found = {m: [over_seeds(of, "trained", m) for of in results.values()] for m in metrics}
-    found = {m: of for m, of in found.items() if any(one.trainings for one in of)}
-    if not found:
+    spread_of = {
+        m: [over_seeds(group, "trained", m) for group in results.values()] for m in metrics
+    }
+    spread_of = {
+        m: group for m, group in spread_of.items() if any(spread.trainings for spread in group)
+    }
+    if not spread_of:
         raise ValueError(
             f"No combination of {list(results)} has a finite number of {', '.join(metrics)}."
         )
     terms = list(dict.fromkeys(term for name in results for term in name.split(JOINT)))
     below = 0.25 * len(terms)
-    figure = new_figure(max(5.0, 1.9 + 0.62 * len(results)), 1.75 * len(found) + below + 0.4)
-    ratios = [1.75] * len(found) + [below]
+    figure = new_figure(max(5.0, 1.9 + 0.62 * len(results)), 1.75 * len(spread_of) + below + 0.4)
+    ratios = [1.75] * len(spread_of) + [below]
     grid = figure.subplots(
-        len(found) + 1, 1, squeeze=False, sharex=True, height_ratios=ratios
+        len(spread_of) + 1, 1, squeeze=False, sharex=True, height_ratios=ratios
     ).ravel()
-    every = [result for of in results.values() for result in of]
+    all_results = [result for group in results.values() for result in group]
     seen: set[str] = set()
-    for axes, (metric, of) in zip(grid, found.items(), strict=False):
-        spreads = {floor: over_seeds(every, floor, metric) for floor in LINES}
-        floors = {floor: one.value for floor, one in spreads.items() if one.trainings}
+    for axes, (metric, group) in zip(grid, spread_of.items(), strict=False):
+        spreads = {floor: over_seeds(all_results, floor, metric) for floor in LINES}
+        floors = {floor: spread.value for floor, spread in spreads.items() if spread.trainings}
         seen |= set(floors)
-        _ablation_bars(axes, metric, dict(zip(results, of, strict=True)), floors)
+        _ablation_bars(axes, metric, dict(zip(results, group, strict=True)), floors)
     _table(grid[-1], list(results), terms)
     names = [floor for floor in LINES if floor in seen]
     if names:
@@ -239,20 +252,23 @@ def positive_histograms(
 
 
 def _ablation_bars(
-    axes: "Axes", metric: str, found: Mapping[str, Spread], floors: Mapping[str, float]
+    axes: "Axes", metric: str, spread_by_name: Mapping[str, Spread], floors: Mapping[str, float]
 ) -> None:
     from matplotlib.ticker import PercentFormatter
 
-    styles = run_styles(found)
-    tops = [one.value + (one.sd if math.isfinite(one.sd) else 0) for one in found.values()]
+    styles = run_styles(spread_by_name)
+    tops = [
+        spread.value + (spread.sd if math.isfinite(spread.sd) else 0)
+        for spread in spread_by_name.values()
+    ]
     top = max(value for value in (*tops, *floors.values()) if math.isfinite(value))
-    for x, (name, one) in enumerate(found.items()):
-        if not one.trainings:
+    for x, (name, spread) in enumerate(spread_by_name.items()):
+        if not spread.trainings:
             axes.text(x, 0, "–", ha="center", va="bottom", fontsize=TEXT, color=QUIET)
             continue
-        axes.bar(x, one.value, width=0.68, color=styles[name]["color"], alpha=0.6, zorder=2)
-        spread_bars(axes, [x], [one], INK)
-        axes.text(x, max(tops[x], 0) + 0.02 * top, show(metric, one.value), ha="center",
+        axes.bar(x, spread.value, width=0.68, color=styles[name]["color"], alpha=0.6, zorder=2)
+        spread_bars(axes, [x], [spread], INK)
+        axes.text(x, max(tops[x], 0) + 0.02 * top, show(metric, spread.value), ha="center",
                   va="bottom", fontsize=SMALL, color=INK, zorder=5)  # fmt: skip
     for floor, level in floors.items():
         axes.axhline(level, zorder=3, **LINES[floor])
@@ -260,7 +276,7 @@ def _ablation_bars(
     axes.locator_params(axis="y", nbins=4)
     if describe(metric).format.endswith("%"):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    quiet(axes, describe(metric).title, note=what_bars_are(list(found.values())) or " ")
+    quiet(axes, describe(metric).title, note=what_bars_are(list(spread_by_name.values())) or " ")
     axes.tick_params(axis="x", length=0, labelbottom=False)
 
 

@@ -56,8 +56,8 @@ def measures_over_training(
     """
     from matplotlib.lines import Line2D
 
-    series = {m: {run: _over_steps(of, m) for run, of in runs.items()} for m in metrics}
-    series = {m: of for m, of in series.items() if any(any(s) for s in of.values())}
+    series = {m: {run: _over_steps(by_run, m) for run, by_run in runs.items()} for m in metrics}
+    series = {m: by_run for m, by_run in series.items() if any(any(s) for s in by_run.values())}
     if not series:
         raise ValueError(
             f"No evaluation of {list(runs)} has a finite number of {', '.join(metrics)}: evaluate "
@@ -65,9 +65,9 @@ def measures_over_training(
         )
     styles = run_styles(runs)
     figure, grid = panels(len(series), most=3, width=3.4, height=2.5)
-    for axes, (metric, of) in zip(grid, series.items(), strict=True):
+    for axes, (metric, by_run) in zip(grid, series.items(), strict=True):
         drawn: list[Spread] = []
-        for run, steps in of.items():
+        for run, steps in by_run.items():
             drawn += _course(axes, steps, styles[run])
         _value_axis(axes, metric, drawn)
         axes.locator_params(axis="x", nbins=5)
@@ -111,22 +111,24 @@ def weight_sweep(
     weights = sorted(float(w) for w in results)
     if not weights or not (weights[0] >= 0 and math.isfinite(weights[-1]) and weights[-1] > 0):
         raise ValueError(f"A sweep needs weights ≥ 0 with a positive one, found {weights}.")
-    by_weight = {float(w): of for w, of in results.items()}
-    found = {m: [over_seeds(by_weight[w], "trained", m) for w in weights] for m in metrics}
-    found = {m: of for m, of in found.items() if any(one.trainings for one in of)}
-    if not found:
+    by_weight = {float(w): group for w, group in results.items()}
+    spread_of = {m: [over_seeds(by_weight[w], "trained", m) for w in weights] for m in metrics}
+    spread_of = {
+        m: group for m, group in spread_of.items() if any(spread.trainings for spread in group)
+    }
+    if not spread_of:
         raise ValueError(f"No run of the sweep has a finite number of {', '.join(metrics)}.")
-    figure, grid = panels(len(found), most=3, width=3.2, height=2.5)
+    figure, grid = panels(len(spread_of), most=3, width=3.2, height=2.5)
     seen: set[str] = set()
-    for axes, (metric, of) in zip(grid, found.items(), strict=True):
+    for axes, (metric, group) in zip(grid, spread_of.items(), strict=True):
         floors = _floors(list(by_weight.values()), metric)
         seen |= set(floors)
-        _sweep(axes, weights, of, published)
+        _sweep(axes, weights, group, published)
         for floor, level in floors.items():
             axes.axhline(level, zorder=1, **LINES[floor])
-        _value_axis(axes, metric, [*of, *(Spread(v, math.nan, 1) for v in floors.values())])
+        _value_axis(axes, metric, [*group, *(Spread(v, math.nan, 1) for v in floors.values())])
         axes.set_xlabel(weight, fontsize=TEXT, color=QUIET)
-        quiet(axes, describe(metric).title, note=what_bars_are(of) or " ")
+        quiet(axes, describe(metric).title, note=what_bars_are(group) or " ")
     names = [floor for floor in LINES if floor in seen]
     handles: list[Any] = [Line2D([], [], **LINES[floor]) for floor in names]
     names = [TITLES[floor] for floor in names]
@@ -138,13 +140,13 @@ def weight_sweep(
     save(figure, path)
 
 
-def _over_steps(of: ByStep, metric: str) -> list[tuple[int, Spread]]:
+def _over_steps(by_step: ByStep, metric: str) -> list[tuple[int, Spread]]:
     """(step, number) where there is one; step 0 is the untrained encoder."""
-    steps = sorted(of, key=int)
-    found = [(int(step), over_seeds(of[step], "trained", metric)) for step in steps]
+    steps = sorted(by_step, key=int)
+    spreads = [(int(step), over_seeds(by_step[step], "trained", metric)) for step in steps]
     if steps and int(steps[0]) > 0:
-        found.insert(0, (0, over_seeds(of[steps[0]], "random", metric)))
-    return [(step, one) for step, one in found if one.trainings]
+        spreads.insert(0, (0, over_seeds(by_step[steps[0]], "random", metric)))
+    return [(step, spread) for step, spread in spreads if spread.trainings]
 
 
 def _course(
@@ -153,23 +155,23 @@ def _course(
     if not steps:
         return []
     x = [step for step, _ in steps]
-    y = [one.value for _, one in steps]
+    y = [spread.value for _, spread in steps]
     axes.plot(x, y, marker="o", **{**_LINE, **style})
-    spread_bars(axes, x, [one for _, one in steps], style["color"])
+    spread_bars(axes, x, [spread for _, spread in steps], style["color"])
     axes.plot(x[:1], y[:1], "o", color=style["color"], markersize=4.5, zorder=4,
               markerfacecolor="white" if x[0] == 0 else style["color"])  # fmt: skip
-    return [one for _, one in steps]
+    return [spread for _, spread in steps]
 
 
 def _left_out(runs: Mapping[str, ByStep]) -> str:
     """The largest share of pairs that γ left out."""
     shares = []
-    for of in runs.values():
-        for results in of.values():
+    for by_step in runs.values():
+        for results in by_step.values():
             for result in results:
-                found = result.get("encoders", {}).get("trained", {}).get("gamma_dropped") or {}
-                if found.get("n"):
-                    shares.append(found["value"] / found["n"])
+                dropped = result.get("encoders", {}).get("trained", {}).get("gamma_dropped") or {}
+                if dropped.get("n"):
+                    shares.append(dropped["value"] / dropped["n"])
     if not shares:
         return ""
     return f"← lower is better; at most {max(shares):.2g} of pairs left out"
@@ -177,15 +179,15 @@ def _left_out(runs: Mapping[str, ByStep]) -> str:
 
 def _floors(results: Sequence[Sequence[Result]], metric: str) -> dict[str, float]:
     """Each floor's mean over all trainings of the sweep."""
-    every = [result for of in results for result in of]
-    spreads = {floor: over_seeds(every, floor, metric) for floor in LINES}
-    return {floor: one.value for floor, one in spreads.items() if one.trainings}
+    all_results = [result for group in results for result in group]
+    spreads = {floor: over_seeds(all_results, floor, metric) for floor in LINES}
+    return {floor: spread.value for floor, spread in spreads.items() if spread.trainings}
 
 
 def _sweep(
     axes: "Axes",
     weights: Sequence[float],
-    found: Sequence[Spread],
+    spreads: Sequence[Spread],
     published: tuple[float, float] | None,
 ) -> None:
     positive = [w for w in weights if w > 0]
@@ -194,11 +196,11 @@ def _sweep(
     zero = positive[0] / 10 ** max(0.5, 0.25 * math.log10(positive[-1] / positive[0]))
     look = {**_LINE, "color": PALETTE[0]}
     for at, fmt in ((positive, "o-"), ([0.0], "o")):
-        rows = [(w, one) for w, one in zip(weights, found, strict=True)
-                if w in at and one.trainings]  # fmt: skip
+        rows = [(w, spread) for w, spread in zip(weights, spreads, strict=True)
+                if w in at and spread.trainings]  # fmt: skip
         x = [w or zero for w, _ in rows]
-        axes.plot(x, [one.value for _, one in rows], fmt, zorder=3, **look)
-        spread_bars(axes, x, [one for _, one in rows], PALETTE[0])
+        axes.plot(x, [spread.value for _, spread in rows], fmt, zorder=3, **look)
+        spread_bars(axes, x, [spread for _, spread in rows], PALETTE[0])
     gap = math.sqrt(zero * positive[0])
     if published and published[1] > gap:  # left of the break the axis has no scale
         low = max(published[0], gap) if 0.0 in weights else published[0]
@@ -216,12 +218,12 @@ def _sweep(
 def _value_axis(axes: "Axes", metric: str, drawn: Sequence[Spread]) -> None:
     from matplotlib.ticker import NullFormatter, PercentFormatter
 
-    if spans_decades(one.value for one in drawn):
+    if spans_decades(spread.value for spread in drawn):
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.locator_params(axis="y", nbins=5)
-        if axes.get_ylim()[0] < 0 <= min(one.value for one in drawn if one.trainings):
+        if axes.get_ylim()[0] < 0 <= min(spread.value for spread in drawn if spread.trainings):
             axes.set_ylim(bottom=0)  # a bar below 0 says that the spread is skewed, not the measure
     if describe(metric).format.endswith("%"):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))

@@ -175,7 +175,7 @@ def _dot(
 
 def _names(axes: "Axes", table: AdviceTable, bands: Sequence[_Band]) -> None:
     """Roles beside their dots in their colours, transformations left of them."""
-    placed = [one for band in bands for one in band.trials]
+    placed = [shown for band in bands for shown in band.trials]
     axes.set_yticks([y for y, _ in placed], [trial.role for _, trial in placed])
     axes.tick_params(axis="y", length=0, labelsize=SMALL)
     for label, (_, trial) in zip(axes.get_yticklabels(), placed, strict=True):

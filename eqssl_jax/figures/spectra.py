@@ -42,14 +42,14 @@ def spectrum(spectra: Mapping[str, Spectrum], path: str | Path, *, metric: str) 
         raise ValueError("There is no equivariance spectrum to draw: give at least one encoder.")
     _known(metric)
     maps = []
-    for encoder, found in spectra.items():
-        values = _numbers(found, metric, encoder)
+    for encoder, table in spectra.items():
+        values = _numbers(table, metric, encoder)
         maps.append(
             HeatMap(
-                TITLES.get(encoder, encoder), list(found["layers"]), list(found["parts"]), values
+                TITLES.get(encoder, encoder), list(table["layers"]), list(table["parts"]), values
             )
         )
-    widest = panel_width(max(len(one.columns) for one in maps))
+    widest = panel_width(max(len(chart.columns) for chart in maps))
     draw(maps, metric, path, most=max(1, int((WIDEST - SIDES) / widest)))
 
 
@@ -76,11 +76,11 @@ def spectrum_over_training(
     steps = sorted(by_step, key=int)
     layers, parts = (list(by_step[steps[0]].get(name, ())) for name in ("layers", "parts"))
     for step in steps:
-        found = [list(by_step[step].get(name, ())) for name in ("layers", "parts")]
-        if found != [layers, parts]:
+        names_of = [list(by_step[step].get(name, ())) for name in ("layers", "parts")]
+        if names_of != [layers, parts]:
             raise ValueError(
                 f"Every step must measure the same layers and transformations: step {step} has "
-                f"{found[0]} and {found[1]}, step {steps[0]} has {layers} and {parts}."
+                f"{names_of[0]} and {names_of[1]}, step {steps[0]} has {layers} and {parts}."
             )
     if layer is not None and layer not in layers:
         raise ValueError(f"There is no layer {layer!r}; choose from {', '.join(layers)}.")
@@ -98,15 +98,15 @@ def _known(metric: str) -> None:
         )
 
 
-def _numbers(found: Spectrum, metric: str, owner: str) -> Float[np.ndarray, "layers parts"]:
-    missing = [name for name in ("layers", "parts", metric) if name not in found]
+def _numbers(table: Spectrum, metric: str, owner: str) -> Float[np.ndarray, "layers parts"]:
+    missing = [name for name in ("layers", "parts", metric) if name not in table]
     if missing:
         raise ValueError(
             f"The spectrum of {owner!r} lacks {', '.join(missing)} (it has "
-            f"{', '.join(map(str, found)) or 'nothing'}): measure it again."
+            f"{', '.join(map(str, table)) or 'nothing'}): measure it again."
         )
-    values = np.asarray(found[metric], np.float64)  # None becomes NaN
-    wanted = len(found["layers"]), len(found["parts"])
+    values = np.asarray(table[metric], np.float64)  # None becomes NaN
+    wanted = len(table["layers"]), len(table["parts"])
     if values.shape != wanted or values.size == 0:
         raise ValueError(
             f"{metric} of {owner!r} must be [layers, parts] = {list(wanted)}, at least one of "
@@ -154,24 +154,24 @@ def draw(
     colours = scale.with_extremes(bad=UNDEFINED)
     across = -(-len(maps) // -(-len(maps) // most))
     tallest = [
-        max(len(one.rows) for one in maps[i : i + across]) for i in range(0, len(maps), across)
+        max(len(chart.rows) for chart in maps[i : i + across]) for i in range(0, len(maps), across)
     ]
-    panel = min(panel_width(max(len(one.columns) for one in maps)), (WIDEST - SIDES) / across)
+    panel = min(panel_width(max(len(chart.columns) for chart in maps)), (WIDEST - SIDES) / across)
     height = max(1.9, sum(tallest) * CELL[1] + len(tallest) * 0.95)
     figure = new_figure(across * panel + SIDES, height)
     shape = len(tallest), across
     grid = figure.subplots(*shape, squeeze=False, height_ratios=tallest).ravel().tolist()
     for axes in grid[len(maps) :]:
         axes.remove()
-    alike = all(one.rows == maps[0].rows for one in maps)
+    alike = all(chart.rows == maps[0].rows for chart in maps)
     letters = max(8, int(panel / 0.09))  # that fit over a panel
-    for i, (axes, one) in enumerate(zip(grid, maps, strict=False)):
-        image = _panel(axes, one, colours, names=i % across == 0 or not alike)
-        quiet(axes, "\n".join(wrap(one.title, letters)))
+    for i, (axes, chart) in enumerate(zip(grid, maps, strict=False)):
+        image = _panel(axes, chart, colours, names=i % across == 0 or not alike)
+        quiet(axes, "\n".join(wrap(chart.title, letters)))
         axes.tick_params(length=0, labelcolor=INK)
         # Cells are equally high in panels side by side; the names of columns stay below the cells.
         axes.set_ylim(tallest[i // across] - 0.5, -0.5)
-        axes.spines["bottom"].set_position(("data", len(one.rows) - 0.5))
+        axes.spines["bottom"].set_position(("data", len(chart.rows) - 0.5))
         if below and i == len(maps) - 1:
             axes.set_xlabel(below, fontsize=TEXT, color=QUIET)
     bar = figure.colorbar(
@@ -192,14 +192,14 @@ def _label(bar: Any, metric: str) -> None:
     bar.outline.set_visible(False)
 
 
-def _panel(axes: "Axes", one: HeatMap, colours: Any, *, names: bool) -> Any:
+def _panel(axes: "Axes", chart: HeatMap, colours: Any, *, names: bool) -> Any:
     """One heat map, white lines between cells, the number in each."""
-    rows, columns = one.values.shape
-    masked = np.ma.masked_invalid(one.values)
+    rows, columns = chart.values.shape
+    masked = np.ma.masked_invalid(chart.values)
     image = axes.imshow(masked, cmap=colours, vmin=0, vmax=1, aspect="auto")
     axes.hlines(np.arange(rows - 1) + 0.5, -0.5, columns - 0.5, color="white", linewidth=1.2)
     axes.vlines(np.arange(columns - 1) + 0.5, -0.5, rows - 0.5, color="white", linewidth=1.2)
-    for (y, x), value in np.ndenumerate(one.values):
+    for (y, x), value in np.ndenumerate(chart.values):
         if columns > WRITTEN:
             break
         red, green, blue, _ = image.cmap(image.norm(value))
@@ -208,13 +208,13 @@ def _panel(axes: "Axes", one: HeatMap, colours: Any, *, names: bool) -> Any:
         colour = "white" if dark else INK
         axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=colour)
     axes.spines[:].set_visible(False)
-    every = -(-columns // WRITTEN)  # labels of many steps would overlap
-    axes.set_xticks(range(0, columns, every), one.columns[::every])
-    if max(map(len, one.columns)) > 5:
+    stride = -(-columns // WRITTEN)  # labels of many steps would overlap
+    axes.set_xticks(range(0, columns, stride), chart.columns[::stride])
+    if max(map(len, chart.columns)) > 5:
         axes.tick_params(axis="x", rotation=40)
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(rows), one.rows if names else [])
+    axes.set_yticks(range(rows), chart.rows if names else [])
     return image
 
 

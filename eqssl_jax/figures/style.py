@@ -119,11 +119,11 @@ def spread_bars(
     looks: tuple[tuple[bool, dict[str, Any]], ...]
     looks = ((True, {"capsize": 2.5}), (False, {"alpha": 0.35}))
     for several, look in looks:
-        rows = [(place, one) for place, one in zip(at, spreads, strict=True)
-                if math.isfinite(one.sd) and (one.trainings > 1) == several]  # fmt: skip
-        places, values = [place for place, _ in rows], [one.value for _, one in rows]
+        rows = [(place, spread) for place, spread in zip(at, spreads, strict=True)
+                if math.isfinite(spread.sd) and (spread.trainings > 1) == several]  # fmt: skip
+        places, values = [place for place, _ in rows], [spread.value for _, spread in rows]
         x, y = (values, places) if across else (places, values)
-        bars: dict[str, Any] = {"xerr" if across else "yerr": [one.sd for _, one in rows]}
+        bars: dict[str, Any] = {"xerr" if across else "yerr": [spread.sd for _, spread in rows]}
         if rows:
             axes.errorbar(x, y, fmt="none", ecolor=color, elinewidth=1.3, zorder=4, **bars, **look)
 

@@ -44,15 +44,15 @@ def schema(cards: Sequence[Card] | None = None) -> dict[str, Setting]:
     Raises:
       ValueError: for cards that have different settings of one name.
     """
-    found = dict(COMMON)
+    merged = dict(COMMON)
     for card in built_in() if cards is None else cards:
         for name, setting in card.settings.items():
-            if found.setdefault(name, setting) is not setting:
+            if merged.setdefault(name, setting) is not setting:
                 raise ValueError(
                     f"The measure {card.name!r} has a setting {name!r}, which another one has "
                     f"too: give it another name, e.g. {card.name}_{name}."
                 )
-    return found
+    return merged
 
 
 def settings(
@@ -70,18 +70,18 @@ def settings(
         raise ValueError(
             f"There is no evaluation preset {shown(preset)}: choose one of {list(PRESETS)}."
         )
-    known = schema(cards)
-    chosen = defaults(known)
+    schemas = schema(cards)
+    chosen = defaults(schemas)
     if preset == "quick":
         chosen |= _QUICK
         for card in built_in() if cards is None else cards:
             chosen |= card.quick
-    unknown = sorted(set(options) - set(known))
+    unknown = sorted(set(options) - set(schemas))
     if unknown:
         raise ValueError(
-            f"The evaluation has no budget named {unknown}: choose from {list(known)}."
+            f"The evaluation has no budget named {unknown}: choose from {list(schemas)}."
         )
-    values = check(chosen | options, known, "config.evaluation.options")
+    values = check(chosen | options, schemas, "config.evaluation.options")
     return _record(tuple(values))(**values)
 
 

@@ -196,7 +196,7 @@ def cards(outside: Sequence[str] = (), *, setting: str = "config.evaluation.meas
       ValueError: for a name that does not lead to a card, or a card whose name or outputs are those
         of another.
     """
-    found = list(built_in())
+    chosen = list(built_in())
     for name in outside:
         card: Any = resolve(name, "measure", {}, setting=setting)
         if not isinstance(card, Card) or not callable(card.measure) or not card.outputs:
@@ -204,15 +204,15 @@ def cards(outside: Sequence[str] = (), *, setting: str = "config.evaluation.meas
                 f"{setting} names {name!r}, which is {type(card).__name__}: it must be an "
                 f"eqssl_jax.measures.Card with a function and at least one Output."
             )
-        taken = {output.name for other in found for output in other.outputs}
+        taken = {output.name for earlier in chosen for output in earlier.outputs}
         twice = sorted(taken & {output.name for output in card.outputs})
-        if twice or card.name in {other.name for other in found}:
+        if twice or card.name in {earlier.name for earlier in chosen}:
             raise ValueError(
                 f"{setting} names {name!r}, whose card {card.name!r} has a name or outputs "
                 f"{twice} that are taken: give them others."
             )
-        found.append(card)
-    return tuple(found)
+        chosen.append(card)
+    return tuple(chosen)
 
 
 def outputs(chosen: Sequence[Card] | None = None) -> tuple[Output, ...]:

@@ -91,8 +91,8 @@ def extract(
     """
     chosen = _choose(split, limit, indices)
     if (transform is None) != (params is None):
-        given = "params" if transform is None else "transform"
-        raise ValueError(f"extract() takes transform and params together, found only {given}.")
+        present = "params" if transform is None else "transform"
+        raise ValueError(f"extract() takes transform and params together, found only {present}.")
     per_image = transform is not None and _is_per_image(transform, params, len(chosen))
     stores = (_Store(len(chosen)), _Store(len(chosen)))
     pending: deque = deque()
@@ -254,13 +254,13 @@ def layer_outputs(
 def _traced_outputs(encode, images, *, sharding=None):  # type: ignore[no-untyped-def]
     if sharding is not None:
         images = jax.lax.with_sharding_constraint(images, sharding)
-    found = encode(images)
-    if not isinstance(found, Mapping):
-        found = OrderedDict(zip(("features", "embedding"), found, strict=True))
+    layers = encode(images)
+    if not isinstance(layers, Mapping):
+        layers = OrderedDict(zip(("features", "embedding"), layers, strict=True))
     if sharding is not None:
         whole = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
-        found = jax.lax.with_sharding_constraint(found, whole)
-    return OrderedDict((name, value.astype(jnp.float32)) for name, value in found.items())
+        layers = jax.lax.with_sharding_constraint(layers, whole)
+    return OrderedDict((name, value.astype(jnp.float32)) for name, value in layers.items())
 
 
 def _ends(
@@ -269,5 +269,5 @@ def _ends(
     sharding: jax.sharding.NamedSharding | None = None,
 ) -> tuple[Array, Array]:
     """Features and embeddings, by the program that gives all layers: it is compiled once."""
-    found = layer_outputs(encode, images, sharding=sharding)
-    return found["features"], found["embedding"]
+    layers = layer_outputs(encode, images, sharding=sharding)
+    return layers["features"], layers["embedding"]

@@ -81,8 +81,8 @@ class Conditions:
 
     def labels(self, split: str) -> Int[np.ndarray, " n"] | None:
         """Of all images of a split; None where it is missing or not labelled."""
-        found = self.splits.get(split)
-        return found.labels if found is not None and self.dataset.classes else None
+        images = self.splits.get(split)
+        return images.labels if images is not None and self.dataset.classes else None
 
     def limit(self, split: str) -> int | None:
         """How many images of a split are encoded; None: all."""
@@ -146,19 +146,19 @@ def _of_one(conditions: Conditions, name: str, work: Callable[[Seen], T]) -> T:
 def _rows(conditions: Conditions, name: str, split: str) -> Features:
     if split not in conditions.splits:
         raise ValueError(f"{conditions.dataset.name} has no {split} split")
-    found = extract(
+    encoded = extract(
         conditions.subjects[name].encode,
         conditions.splits[split],
         batch=conditions.settings.batch,
         limit=conditions.limit(split),
     )
-    if not (np.isfinite(found.features).all() and np.isfinite(found.embeddings).all()):
+    if not (np.isfinite(encoded.features).all() and np.isfinite(encoded.embeddings).all()):
         raise EncoderFault(
             f"The encoder {name!r} gives NaN or infinite values for images of the {split} split of "
             f"{conditions.dataset.name}: it diverged, or computes with too few digits. There is "
             f"nothing to measure; take an earlier checkpoint."
         )
-    return found
+    return encoded
 
 
 def _labelled(seen: Seen) -> str:

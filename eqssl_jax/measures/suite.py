@@ -158,9 +158,9 @@ def evaluate_each(
         for seen in [Seen(name, conditions)]
     }
     return {
-        title: (_result(found, chosen, conditions), _arrays(found, chosen, conditions))
+        title: (_result(named, chosen, conditions), _arrays(named, chosen, conditions))
         for title, names in columns.items()
-        for found in [{shown: measured[name] for shown, name in names.items()}]
+        for named in [{shown: measured[name] for shown, name in names.items()}]
     }
 
 
@@ -174,7 +174,7 @@ def measure(card: Card, seen: Seen) -> Measured:
     if why:
         return Measured(missing=dict.fromkeys(card.absent_names(), why))
     try:
-        found = card.measure(seen)
+        output = card.measure(seen)
     except EncoderFault:
         raise
     except ValueError as error:
@@ -182,7 +182,7 @@ def measure(card: Card, seen: Seen) -> Measured:
             raise
         why = str(error).strip().rstrip(".") or "it cannot be measured here"
         return Measured(missing=dict.fromkeys(card.absent_names(), why))
-    measured = found if isinstance(found, Measured) else Measured(found)
+    measured = output if isinstance(output, Measured) else Measured(output)
     numbers, missing = {}, dict(measured.missing)
     for name, value in measured.numbers.items():
         number = value if isinstance(value, Number) else Number(float(value))
@@ -219,8 +219,8 @@ def _result(
     }
     sections: dict[str, dict[str, Any]] = {"spectrum": {}, "steering": {}}
     for encoder, by_card in measured.items():
-        for found in by_card.values():
-            for section, value in found.details.items():
+        for part in by_card.values():
+            for section, value in part.details.items():
                 sections.setdefault(section, {})[encoder] = value
     return {
         "encoders": {name: _numbers(by_card) for name, by_card in measured.items()},
@@ -240,8 +240,8 @@ def _numbers(by_card: Mapping[str, Measured]) -> dict[str, dict[str, float | int
             "sd": float(number.sd) if number.sd is not None and math.isfinite(number.sd) else None,
             "n": number.n,
         }
-        for found in by_card.values()
-        for name, number in found.numbers.items()
+        for part in by_card.values()
+        for name, number in part.numbers.items()
         if isinstance(number, Number)
     }
 
@@ -252,15 +252,15 @@ def _chance(
     """Of each metric that was measured, what it is without knowing the image."""
     chances: dict[str, float] = {}
     for card in cards:
-        founds = [by_card[card.name] for by_card in measured.values() if card.name in by_card]
-        for name in dict.fromkeys(name for found in founds for name in found.numbers):
-            own = next((found.chance[name] for found in founds if name in found.chance), None)
+        parts = [by_card[card.name] for by_card in measured.values() if card.name in by_card]
+        for name in dict.fromkeys(name for part in parts for name in part.numbers):
+            level = next((part.chance[name] for part in parts if name in part.chance), None)
             output = output_of(card, name)
-            if own is None and output is not None:
+            if level is None and output is not None:
                 chance = output.chance
-                own = chance(conditions, name) if callable(chance) else chance
-            if own is not None and math.isfinite(own):
-                chances[name] = own
+                level = chance(conditions, name) if callable(chance) else chance
+            if level is not None and math.isfinite(level):
+                chances[name] = level
     return chances
 
 
@@ -268,8 +268,8 @@ def _skipped(measured: Measurements) -> dict[str, str]:
     """Reasons by metric; the encoder is named where not all of them lack it."""
     reasons: dict[str, dict[str, str]] = {}
     for encoder, by_card in measured.items():
-        for found in by_card.values():
-            for metric, why in found.missing.items():
+        for part in by_card.values():
+            for metric, why in part.missing.items():
                 reasons.setdefault(metric, {})[encoder] = why
     merged = {}
     for metric, by_name in reasons.items():
@@ -282,11 +282,11 @@ def _skipped(measured: Measurements) -> dict[str, str]:
 
 def _described(cards: Sequence[Card]) -> dict[str, Any]:
     """How the outputs of cards from outside are shown: whoever reads the JSON may lack the card."""
-    known = {card.name for card in built_in()}
+    packaged = {card.name for card in built_in()}
     described = {
         output.name: {"title": output.title, "better": output.better, "format": output.format}
         for card in cards
-        if card.name not in known
+        if card.name not in packaged
         for output in card.outputs
     }
     return {"described": described} if described else {}
@@ -339,8 +339,8 @@ def _study(by_card: Mapping[str, Measured]) -> RotationStudy | None:
     frames = by_card["invariance"].arrays
     several = {"cosines", "positive_cosines", "circle"}
     names = ("invariance", "gram", "wahba", "gamma", "composition", "effective_rank")
-    found = [by_card[name] for name in names if name in by_card]
-    measures = {k: v for part in found for k, v in part.arrays.items() if k not in several}
-    skipped = {k: why for part in found for k, why in part.missing.items()}
+    parts = [by_card[name] for name in names if name in by_card]
+    measures = {k: v for part in parts for k, v in part.arrays.items() if k not in several}
+    skipped = {k: why for part in parts for k, why in part.missing.items()}
     circle = frames.get("circle")
     return RotationStudy(measures, frames["cosines"], skipped, frames["positive_cosines"], circle)

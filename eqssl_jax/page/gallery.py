@@ -142,13 +142,13 @@ def figures(runs: Sequence[Run], shared: Mapping[str, bytes]) -> list[Element]:
         for kind, png in run.figures.items():
             by_kind.setdefault(kind, {}).setdefault(png, []).append(run.name)
     shown = {kind: by_kind[kind] for kind in sorted(by_kind, key=_place) if kind not in HIDDEN}
-    pictures, left_out = _pictures([png for found in shown.values() for png in found])
+    pictures, left_out = _pictures([png for owners_of in shown.values() for png in owners_of])
     sections = []
-    for kind, found in shown.items():
+    for kind, owners_of in shown.items():
         heading, caption = describe_figure(kind)
         drawn = [
             _figure(pictures[png], heading, owners, alone=len(runs) == 1)
-            for png, owners in found.items()
+            for png, owners in owners_of.items()
             if png in pictures
         ]
         if drawn:
@@ -182,9 +182,9 @@ def describe_figure(figure: str) -> tuple[str, str]:
 
 def _study(figure: str) -> tuple[str, str, str] | None:
     """(study, scale, kind), if the figure is one of a study."""
-    found = _STUDY.fullmatch(figure)
-    known = found and found["kind"] in STUDY_CAPTIONS
-    return (found["study"], found["scale"], found["kind"]) if found and known else None
+    match = _STUDY.fullmatch(figure)
+    captioned = match and match["kind"] in STUDY_CAPTIONS
+    return (match["study"], match["scale"], match["kind"]) if match and captioned else None
 
 
 def _of_study(study: str, scale: str, kind: str) -> tuple[str, str]:
@@ -224,27 +224,27 @@ def _place(figure: str) -> tuple[int, str, int]:
 def _pictures(pngs: Sequence[bytes]) -> tuple[dict[bytes, Picture], int]:
     """Images as data URIs within the page's limit, and how many there is no place for."""
     made = {png: embed(png) for png in pngs}
-    if sum(len(one.uri) for one in made.values() if one) > BUDGET:
+    if sum(len(picture.uri) for picture in made.values() if picture) > BUDGET:
         made = {png: embed(png, tight=True) for png in pngs}
     kept, room = {}, LIMIT
-    for png, one in made.items():
-        if one and len(one.uri) <= room:
-            kept[png] = one
-            room -= len(one.uri)
+    for png, picture in made.items():
+        if picture and len(picture.uri) <= room:
+            kept[png] = picture
+            room -= len(picture.uri)
     return kept, len(made) - len(kept)
 
 
 def _figure(picture: Picture, heading: str, owners: Sequence[str], *, alone: bool) -> Element:
     """An image on a white card, with the runs it is of."""
-    of = ", ".join(owners)
+    owned_by = ", ".join(owners)
     image = tag(
         "img",
         src=picture.uri,
-        alt=f"{heading}{f' of {of}' if of else ''}",
+        alt=f"{heading}{f' owned_by {owned_by}' if owned_by else ''}",
         width=picture.width,
         height=picture.height,
     )
-    words = [] if alone else [tag("b", of)]
+    words = [] if alone else [tag("b", owned_by)]
     if picture.changed:
         words.append(tag("small", f" shown {picture.changed}"))
     caption = tag("figcaption", words) if words else None
@@ -263,9 +263,9 @@ def embed(png: bytes, *, tight: bool = False) -> Picture | None:
       tight: every image becomes a WebP of at most 1200 pixels in width.
     """
     try:
-        with Image.open(io.BytesIO(png)) as found:
-            image = found.convert("RGB") if tight or len(png) > LARGE else found
-            width, height = found.size
+        with Image.open(io.BytesIO(png)) as opened:
+            image = opened.convert("RGB") if tight or len(png) > LARGE else opened
+            width, height = opened.size
             image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None  # PIL raises any of these for damaged files

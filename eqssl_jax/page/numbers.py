@@ -76,15 +76,15 @@ def clearly_best(
       exact: cells without a spread because they are computed, as chance is.
     """
     better = describe(metric).better
-    known = {i: cell for i, cell in enumerate(cells) if _finite(cell.value)}
-    trained = [cell for i, cell in known.items() if i < runs]
+    finite = {i: cell for i, cell in enumerate(cells) if _finite(cell.value)}
+    trained = [cell for i, cell in finite.items() if i < runs]
     if better is None or len(trained) < 2 or any(cell.trainings < LEAST for cell in trained):
         return None
     sign = 1 if better == HIGHER else -1
-    best = max((i for i in known if i < runs), key=lambda i: sign * (known[i].value or 0.0))
-    spreads = {i: 0.0 if i in exact else _variance(metric, c, images) for i, c in known.items()}
-    for i, cell in known.items():
-        ahead = sign * ((known[best].value or 0.0) - (cell.value or 0.0))
+    best = max((i for i in finite if i < runs), key=lambda i: sign * (finite[i].value or 0.0))
+    spreads = {i: 0.0 if i in exact else _variance(metric, c, images) for i, c in finite.items()}
+    for i, cell in finite.items():
+        ahead = sign * ((finite[best].value or 0.0) - (cell.value or 0.0))
         if i != best and not ahead > 2 * math.sqrt(spreads[best] + spreads[i]):
             return None
     return best
@@ -138,6 +138,6 @@ def _exact(cell: Cell) -> str | None:
 
 
 def _group(metric: str) -> str:
-    if of := member(metric):
-        return FAMILIES[of.family].title
+    if family := member(metric):
+        return FAMILIES[family.family].title
     return next((g for g, starts in GROUPS.items() if metric.startswith(starts)), "Other")

@@ -78,7 +78,7 @@ def _figure_steps(runs: Sequence[Run]) -> list[Element]:
 
 def _numbers(runs: Sequence[Run]) -> list[Element]:
     """The latest evaluation of each run; runs that differ in their seed alone are one column."""
-    latest = {run.name: found[max(found)] for run in runs if (found := evaluated(run))}
+    latest = {run.name: by_step[max(by_step)] for run in runs if (by_step := evaluated(run))}
     if not latest:
         text = "No run has been evaluated yet: python -m eqssl_jax.eval --workdir=…"
         return [tag("p", text, class_="note")]

@@ -99,9 +99,9 @@ def roles_words(config: Mapping[str, Any]) -> str:
 
 def data_words(config: Mapping[str, Any]) -> str:
     """The data set and its split, where that is not "train"."""
-    found = config.get("data") or {}
-    split = found.get("split", "train")
-    return f"{found.get('name', 'unknown data')}{'' if split == 'train' else f' ({split})'}"
+    source = config.get("data") or {}
+    split = source.get("split", "train")
+    return f"{source.get('name', 'unknown data')}{'' if split == 'train' else f' ({split})'}"
 
 
 def encoder_words(config: Mapping[str, Any]) -> str:
@@ -149,8 +149,8 @@ def broken(run: Run) -> str:
 
 def floors_words(result: Mapping[str, Any]) -> str:
     """kNN accuracy beside its floors; "" where it was not measured."""
-    found = measured(result, "trained").get("knn", {}).get("value")
-    if found is None:
+    accuracy = measured(result, "trained").get("knn", {}).get("value")
+    if accuracy is None:
         return ""
     names = {"random": "untrained", "pixels": "raw pixels", "coordinates": "raw coordinates"}
     floors = {
@@ -160,6 +160,6 @@ def floors_words(result: Mapping[str, Any]) -> str:
     floors["chance"] = (result.get("chance") or {}).get("knn")
     beside = [f"{words} {show('knn', v)}" for words, v in floors.items() if v is not None]
     split = (result.get("settings") or {}).get("split", "held-out")
-    return f"kNN accuracy on {split} {show('knn', found)}" + (
+    return f"kNN accuracy on {split} {show('knn', accuracy)}" + (
         f" ({', '.join(beside)})" if beside else ""
     )

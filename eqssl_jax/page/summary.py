@@ -31,9 +31,9 @@ def summary(runs: Sequence[Run]) -> list[Element]:
     """One run in a paragraph; several in a table under what they have in common."""
     if len(runs) == 1:
         run = runs[0]
-        said = [tag("p", _sentence(run), class_="lead")]
+        paragraphs = [tag("p", _sentence(run), class_="lead")]
         roles = roles_words(run.config)
-        return said + ([tag("p", f"Roles: {roles}.", class_="note")] if roles else [])
+        return paragraphs + ([tag("p", f"Roles: {roles}.", class_="note")] if roles else [])
     where = dict.fromkeys(f"{encoder_words(r.config)} on {data_words(r.config)}" for r in runs)
     sizes = {(r.config.get("train") or {}).get("batch_size") for r in runs} - {None}
     batch = f", {sizes.pop():,} inputs a step" if len(sizes) == 1 else ""
@@ -49,54 +49,56 @@ def summary(runs: Sequence[Run]) -> list[Element]:
 def _sentence(run: Run) -> str:
     train = run.config.get("train") or {}
     batch = f", {train['batch_size']:,} inputs a step" if "batch_size" in train else ""
-    said = [
+    sentences = [
         f"{encoder_words(run.config)} trained on {data_words(run.config)} with "
         f"{method_words(run.config)}{batch}: {steps_words(run)}."
     ]
     latest, best = _knn(run)
-    said.append(f"Validation kNN accuracy {latest}; the best, {best}." if latest else "")
-    found = evaluated(run)
-    if not found:
-        return " ".join([*filter(None, said), "Not evaluated yet."])
-    step = max(found)
-    measured_there = floors_words(found[step])
-    said.append(f"Evaluated at step {step:,}{f': {measured_there}' if measured_there else ''}.")
-    return " ".join(filter(None, said))
+    sentences.append(f"Validation kNN accuracy {latest}; the best, {best}." if latest else "")
+    by_step = evaluated(run)
+    if not by_step:
+        return " ".join([*filter(None, sentences), "Not evaluated yet."])
+    step = max(by_step)
+    measured_there = floors_words(by_step[step])
+    sentences.append(
+        f"Evaluated at step {step:,}{f': {measured_there}' if measured_there else ''}."
+    )
+    return " ".join(filter(None, sentences))
 
 
 def _knn(run: Run) -> tuple[str, str]:
     """The latest and the best kNN accuracy on validation, with their steps; empty without."""
-    found = validation(run)
-    if not found:
+    scores = validation(run)
+    if not scores:
         return "", ""
-    latest, best = (f"{value:.1%} at step {step:,}" for step, value in found)
+    latest, best = (f"{value:.1%} at step {step:,}" for step, value in scores)
     return latest, best
 
 
 def _row(run: Run, *, several: bool) -> list[str]:
-    found = evaluated(run)
+    by_step = evaluated(run)
     latest, best = _knn(run)
     cells = [method_words(run.config), roles_words(run.config) or "–", steps_words(run)]
-    cells += [latest or "–", best or "–", _evaluated(found)]
+    cells += [latest or "–", best or "–", _evaluated(by_step)]
     where = f"{encoder_words(run.config)} on {data_words(run.config)}"
     return [where, *cells] if several else cells
 
 
-def _evaluated(found: Mapping[int, Mapping[str, Any]]) -> str:
+def _evaluated(by_step: Mapping[int, Mapping[str, Any]]) -> str:
     """Where the latest evaluation stands, with its kNN accuracy if it has one."""
-    if not found:
+    if not by_step:
         return "not yet"
-    step = max(found)
-    accuracy = measured(found[step], "trained").get("knn", {}).get("value")
-    split = (found[step].get("settings") or {}).get("split", "held-out")
+    step = max(by_step)
+    accuracy = measured(by_step[step], "trained").get("knn", {}).get("value")
+    split = (by_step[step].get("settings") or {}).get("split", "held-out")
     words = f"kNN {show('knn', accuracy)} on {split}, " if accuracy is not None else ""
     return f"{words}step {step:,}"
 
 
 def remarks(runs: Sequence[Run]) -> list[Element]:
     """What went wrong, or could not be read."""
-    found = [(run.name, text) for run in runs for text in (broken(run), *run.notes) if text]
-    lines = [tag("li", tag("b", name), f": {text}") for name, text in found]
+    remarks_of = [(run.name, text) for run in runs for text in (broken(run), *run.notes) if text]
+    lines = [tag("li", tag("b", name), f": {text}") for name, text in remarks_of]
     return [tag("ul", lines, class_="remarks", aria_label="Remarks")] if lines else []
 
 
@@ -110,13 +112,13 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     >>> flat({"a": {"b": 1, "c": {}}, "d": [2]})
     {'a.b': 1, 'd': [2]}
     """
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
+            flattened |= flat(value, f"{prefix}{key}.")
         else:
-            found[prefix + key] = value
-    return found
+            flattened[prefix + key] = value
+    return flattened
 
 
 def settings(runs: Sequence[Run]) -> list[Element]:
@@ -132,11 +134,11 @@ def settings(runs: Sequence[Run]) -> list[Element]:
     elif len(runs) > 1:
         made.append(tag("p", "All runs have the same settings."))
     defaults, common = flat(plain(base())), next(iter(configs.values()))
-    own = [key for key in keys if key not in differing]
-    defaults |= {key: IMPLIED[key.split(".")[0]] for key in own if key.split(".")[0] in IMPLIED}
-    own = [key for key in own if key in common and common[key] != defaults.get(key)]
-    if own:
-        rows = [(key, [_code(common[key]), _code(defaults.get(key))]) for key in own]
+    of_task = [key for key in keys if key not in differing]
+    defaults |= {key: IMPLIED[key.split(".")[0]] for key in of_task if key.split(".")[0] in IMPLIED}
+    of_task = [key for key in of_task if key in common and common[key] != defaults.get(key)]
+    if of_task:
+        rows = [(key, [_code(common[key]), _code(defaults.get(key))]) for key in of_task]
         caption = "What differs from the defaults" + (" in all of them" if len(runs) > 1 else "")
         made.append(html_table(caption, ["value", "default"], {"": rows}, stub="Setting"))
     for run in runs:
@@ -161,9 +163,9 @@ def environments(runs: Sequence[Run]) -> list[Element]:
     for run in runs:
         for start in run.starts:
             facts = _facts(start)
-            known = by_facts.setdefault(json.dumps(facts), (facts, []))
+            group = by_facts.setdefault(json.dumps(facts), (facts, []))
             since = start.get("from_step")
-            known[1].append(run.name + (f" from step {since:,}" if since else ""))
+            group[1].append(run.name + (f" from step {since:,}" if since else ""))
     missing = [run.name for run in runs if not run.starts]
     made = []
     if by_facts:
@@ -205,8 +207,8 @@ def commands(runs: Sequence[Run]) -> list[Element]:
     for command, names in started.items():
         made += [tag("p", f"Started with ({', '.join(names)}):"), _command(command)]
     first = runs[0]
-    what = f"From the resolved config alone ({first.name}; likewise any other run's folder):"
-    text = what if len(runs) > 1 else "From the resolved config alone:"
+    explanation = f"From the resolved config alone ({first.name}; likewise any other run's folder):"
+    text = explanation if len(runs) > 1 else "From the resolved config alone:"
     return [*made, tag("p", text), _command(again(first.folder))]
 
 

@@ -24,8 +24,8 @@ def training(runs: Sequence[Run]) -> list[Element]:
     """Every recorded metric: the loss and the monitor first, what says how it went last."""
     recorded = dict.fromkeys(n for run in runs for row in run.records for n in row if n != "step")
     names = sorted(recorded, key=lambda n: (n not in FIRST, n in LAST))
-    found = {name: {run.name: series_of(run.records, name) for run in runs} for name in names}
-    return _panels(runs, {_title(name): (name, series, {}) for name, series in found.items()})
+    curves = {name: {run.name: series_of(run.records, name) for run in runs} for name in names}
+    return _panels(runs, {_title(name): (name, series, {}) for name, series in curves.items()})
 
 
 def _title(name: str) -> str:
@@ -42,19 +42,21 @@ def _title(name: str) -> str:
 
 def over_training(runs: Sequence[Run]) -> list[Element]:
     """The headlines of the runs that were evaluated at several steps; dotted lines are floors."""
-    courses = {run.name: found for run in runs if len(found := evaluated(run)) > 1}
+    courses = {run.name: by_step for run in runs if len(by_step := evaluated(run)) > 1}
     panels = {}
     results = [result for steps in courses.values() for result in steps.values()]
     names = {name for result in results for name in measured(result, "trained")}
     for name in headlines(names, [run.config.get("roles") or {} for run in runs]):
-        series = {run: series_of(_rows(found, name), name) for run, found in courses.items()}
+        series = {run: series_of(_rows(by_step, name), name) for run, by_step in courses.items()}
         levels = _floors(results, name)
         panels[describe(name).title] = (name, series, levels)
     return _panels(runs, panels)
 
 
-def _rows(found: Mapping[int, Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
-    values = {step: measured(r, "trained").get(name, {}).get("value") for step, r in found.items()}
+def _rows(by_step: Mapping[int, Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
+    values = {
+        step: measured(r, "trained").get(name, {}).get("value") for step, r in by_step.items()
+    }
     return [{"step": step, name: value} for step, value in values.items()]
 
 
@@ -76,11 +78,13 @@ def _floors(results: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]
 
 def _panels(runs: Sequence[Run], wanted: Mapping[str, tuple[str, Any, Any]]) -> list[Element]:
     """Curves under one legend: title -> (metric, series by run, levels)."""
-    drawn = {title: one for title, one in wanted.items() if any(len(x) for x, _ in one[1].values())}
+    drawn = {
+        title: want for title, want in wanted.items() if any(len(x) for x, _ in want[1].values())
+    }
     if not drawn:
         return []
     order = [run.name for run in runs]
-    end = max(float(x[-1]) for _, of, _ in drawn.values() for x, _ in of.values() if len(x))
+    end = max(float(x[-1]) for _, by_run, _ in drawn.values() for x, _ in by_run.values() if len(x))
     legend = [tag("li", named(run, i)) for i, run in enumerate(runs)] if len(runs) > 1 else []
     seen = {level for _, _, levels in drawn.values() for level in levels}
     looks = {name: {"class_": "level", "stroke_dasharray": dash} for name, dash in LEVELS.items()}
@@ -171,9 +175,9 @@ def panel(
       levels: name -> a horizontal line, e.g. chance.
     """
     levels = levels or {}
-    every = np.concatenate([*(y for _, y in series.values()), np.asarray(list(levels.values()))])
-    log = spans_decades(every)
-    bottom, top = _range(every, log)
+    heights = np.concatenate([*(y for _, y in series.values()), np.asarray(list(levels.values()))])
+    log = spans_decades(heights)
+    bottom, top = _range(heights, log)
     across = Scale(0.0, max(last_step, 1.0), LEFT, WIDTH - RIGHT)
     up = Scale(bottom, top, HEIGHT - BOTTOM, TOP, log)
     drawn = [_grid(across, up, percent)]

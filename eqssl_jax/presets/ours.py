@@ -1,6 +1,8 @@
 """Recipes of ours: a role for every factor, proteins, and what all recipes begin with."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -110,7 +112,7 @@ def protein_overrides(name: str) -> dict:
     return {"objectives": weights, "roles": {"rotate": role}}
 
 
-def objectives(**bases: dict) -> ConfigDict:
+def objectives(**bases: Mapping[str, Any]) -> ConfigDict:
     """Entries of base methods by card, and those of the roles."""
     entries = {
         "info_nce" if card == "simclr" else card: methods.entry(card, **changes)

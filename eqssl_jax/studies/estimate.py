@@ -62,16 +62,16 @@ def cost(config: ConfigDict, cache: Path) -> Cost:
       ValueError, FileNotFoundError: as `setup`; data is read only if its size is not known.
     """
     count, key = steps(config), _shape(config)
-    known = _read(cache)
-    if key not in known:
+    counted = _read(cache)
+    if key not in counted:
         known_size = config.data.name in IMAGES
         run = setup(
             _stand_in(config), training=False, dataset=_images(config) if known_size else None
         )
-        known[key] = step_flops(run, jax.eval_shape(run.init))
+        counted[key] = step_flops(run, jax.eval_shape(run.init))
         cache.parent.mkdir(parents=True, exist_ok=True)
-        write_json(cache, known)
-    of_step = known[key]
+        write_json(cache, counted)
+    of_step = counted[key]
     flops = of_step * count if of_step else None
     return Cost(count, flops, hours(flops, config) if flops else {})
 
@@ -79,20 +79,20 @@ def cost(config: ConfigDict, cache: Path) -> Cost:
 def _read(cache: Path) -> dict[str, float | None]:
     """FLOPs that were counted before; none if the file is damaged: they are counted again."""
     try:
-        found = json.loads(cache.read_text(encoding="utf-8"))
+        counted = json.loads(cache.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # of JSON and of UTF-8 alike
         return {}
-    return found if isinstance(found, dict) else {}
+    return counted if isinstance(counted, dict) else {}
 
 
 def hours(flops: float, config: ConfigDict) -> dict[str, float | None]:
     """Hours of one chip at `UTILISATION` of its peak, and of two CPU cores where measured."""
     dtype, encoder = config.model.compute_dtype, config.model.encoder
-    found: dict[str, float | None] = {
+    by_device: dict[str, float | None] = {
         name: flops / (getattr(device, dtype) * UTILISATION) / 3600
         for name, device in DEVICES.items()
     }
-    return {**found, CORES: flops / CPU[encoder] / 3600 if encoder in CPU else None}
+    return {**by_device, CORES: flops / CPU[encoder] / 3600 if encoder in CPU else None}
 
 
 def assumptions() -> str:
@@ -147,10 +147,10 @@ def _shape(config: ConfigDict) -> str:
 
 
 def _stand_in(config: ConfigDict) -> ConfigDict:
-    own = ConfigDict(config.to_dict())
+    changed = ConfigDict(config.to_dict())
     if config.data.name in IMAGES:
-        own.data.split = "train"
-    return own.lock()
+        changed.data.split = "train"
+    return changed.lock()
 
 
 def _images(config: ConfigDict) -> data.Dataset:

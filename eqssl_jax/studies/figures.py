@@ -34,7 +34,9 @@ def wahba(trainings: Trainings, stem: Path) -> list[Path]:
     floors = {encoder: _measures(first, encoder) for encoder in tabular.FLOORS}
     path = _named(stem, "augmentations")
     figures.augmentation_strips(
-        methods, path, floors={name: found for name, found in floors.items() if found}
+        methods,
+        path,
+        floors={name: measures_of for name, measures_of in floors.items() if measures_of},
     )
     return [path]
 
@@ -55,8 +57,8 @@ def circle(trainings: Trainings, stem: Path) -> list[Path]:
 def sweep(trainings: Trainings, stem: Path) -> list[Path]:
     """Figure 7: the probe against λ."""
     results = {
-        float(run.removeprefix("lambda_")): [one.last() for one in of]
-        for run, of in trainings.items()
+        float(run.removeprefix("lambda_")): [outcome.last() for outcome in outcomes]
+        for run, outcomes in trainings.items()
     }
     if not any(results):  # λ = 0 alone is no sweep
         return []
@@ -75,11 +77,12 @@ def over_training(trainings: Trainings, stem: Path) -> list[Path]:
 def ablation(trainings: Trainings, stem: Path) -> list[Path]:
     """Figures 10-16: probe, cosines of positive pairs, and their course."""
     named = {
-        " + ".join(_TERMS[part] for part in run.split("_")): of for run, of in trainings.items()
+        " + ".join(_TERMS[part] for part in run.split("_")): outcomes
+        for run, outcomes in trainings.items()
     }
     written = [_named(stem, "bars"), _named(stem, "over_training")]
-    figures.ablation_bars({run: [one.last() for one in of] for run, of in named.items()},
-                            written[0])  # fmt: skip
+    last = {run: [outcome.last() for outcome in outcomes] for run, outcomes in named.items()}
+    figures.ablation_bars(last, written[0])
     figures.measures_over_training(_by_step(named), written[1], metrics=("positive_cosine",))
     cosines = _by_run(named, "positive_cosines")
     if cosines:
@@ -94,14 +97,19 @@ def retrieval(trainings: Trainings, stem: Path) -> list[Path]:
     Raises:
       ValueError: if the runs were asked with different images.
     """
-    asked = {run: of for run, of in _stored(trainings).items() if "query_images" in of}
-    if not asked:
+    stored = {run: arrays for run, arrays in _stored(trainings).items() if "query_images" in arrays}
+    if not stored:
         return []
     path = _named(stem, "neighbours")
-    results = {run: trainings[run][0].last() for run in asked}
-    found = same_queries(asked)
+    results = {run: trainings[run][0].last() for run in stored}
+    pictures = same_queries(stored)
     figures.neighbours(
-        found["query"], found["changed"], found["before"], found["after"], path, results=results
+        pictures["query"],
+        pictures["changed"],
+        pictures["before"],
+        pictures["after"],
+        path,
+        results=results,
     )
     return [path]
 
@@ -109,14 +117,17 @@ def retrieval(trainings: Trainings, stem: Path) -> list[Path]:
 def proteins(trainings: Trainings, stem: Path) -> list[Path]:
     """Figures 3 and 17-20: turned chains on a plane; and the error of the axis by terms."""
     curves = {
-        run: np.asarray(of[0].last()["trajectories"]["trained"][0])
-        for run, of in trainings.items()
-        if "trajectories" in of[0].last()
+        run: np.asarray(outcomes[0].last()["trajectories"]["trained"][0])
+        for run, outcomes in trainings.items()
+        if "trajectories" in outcomes[0].last()
     }
-    bars = {_objectives(run): [one.last() for one in of] for run, of in trainings.items()}
-    every = [result for of in bars.values() for result in of]
+    bars = {
+        _objectives(run): [outcome.last() for outcome in outcomes]
+        for run, outcomes in trainings.items()
+    }
+    results = [result for outcomes in bars.values() for result in outcomes]
     written = []
-    if tabular.over_seeds(every, "trained", _AXIS).trainings:
+    if tabular.over_seeds(results, "trained", _AXIS).trainings:
         written.append(_named(stem, "axis"))
         figures.ablation_bars(bars, written[-1], metrics=(_AXIS,))
     if curves:
@@ -134,13 +145,13 @@ def _named(stem: Path, figure: str) -> Path:
 
 
 def _stored(trainings: Trainings) -> dict[str, Any]:
-    return {run: of[0].last_arrays() for run, of in trainings.items()}
+    return {run: outcomes[0].last_arrays() for run, outcomes in trainings.items()}
 
 
 def _by_run(trainings: Trainings, key: str) -> dict[str, np.ndarray]:
     """One array of the trained encoder, of the runs that have it."""
     name = f"{key}/trained"
-    return {run: found[name] for run, found in _stored(trainings).items() if name in found}
+    return {run: arrays[name] for run, arrays in _stored(trainings).items() if name in arrays}
 
 
 def _measures(arrays: Any, encoder: str) -> dict[str, np.ndarray]:
@@ -148,16 +159,19 @@ def _measures(arrays: Any, encoder: str) -> dict[str, np.ndarray]:
     split = {key: key.partition("/")[::2] for key in arrays}
     return {
         measure: np.asarray(arrays[key])
-        for key, (measure, of) in split.items()
-        if of == encoder and arrays[key].ndim == 1
+        for key, (measure, owner) in split.items()
+        if owner == encoder and arrays[key].ndim == 1
     }
 
 
 def _by_step(trainings: Trainings) -> dict[str, dict[int, list[Any]]]:
     """By run and step, the evaluations of all trainings that have the step."""
-    return {run: _steps(list(of)) for run, of in trainings.items()}
+    return {run: _steps(list(outcomes)) for run, outcomes in trainings.items()}
 
 
-def _steps(of: list[Outcome]) -> dict[int, list[Any]]:
-    steps = sorted({step for one in of for step in one.evaluations})
-    return {step: [o.evaluations[step] for o in of if step in o.evaluations] for step in steps}
+def _steps(outcomes: list[Outcome]) -> dict[int, list[Any]]:
+    steps = sorted({step for outcome in outcomes for step in outcome.evaluations})
+    return {
+        step: [holder.evaluations[step] for holder in outcomes if step in holder.evaluations]
+        for step in steps
+    }

@@ -62,11 +62,11 @@ def choose(
     runs = study.runs(scale, data)
     columns = list(dict.fromkeys(column for _, column in study.cells))
     rows = list(dict.fromkeys(row for row, _ in study.cells))
-    asked = _split(study, only, columns, [*rows, *runs])
+    named = _split(study, only, columns, [*rows, *runs])
     cells = {run: (row, column) for (row, column), run in study.cells.items()}
     if columns and (data.name or scale == "smoke"):
-        of_runs = dict.fromkeys(cells[name][1] for name in asked[1] if name in cells)
-        meant = asked[0] or list(of_runs) or columns[:1]
+        of_runs = dict.fromkeys(cells[name][1] for name in named[1] if name in cells)
+        meant = named[0] or list(of_runs) or columns[:1]
         if len(meant) > 1:
             raise ValueError(
                 f"One data set cannot stand in for several columns ({', '.join(meant)}): name "
@@ -79,12 +79,12 @@ def choose(
         return (not column or column in within) and (not names or run in names or row in names)
 
     shown = [run for run in runs if means(run, columns, ())]
-    wanted = [run for run in shown if means(run, asked[0] or columns, asked[1])]
+    wanted = [run for run in shown if means(run, named[0] or columns, named[1])]
     if not wanted:
-        there = [run for run in shown if means(run, asked[0] or columns, ())]
+        possible = [run for run in shown if means(run, named[0] or columns, ())]
         raise ValueError(
             f"No run of {study.name} is meant by --only={','.join(only)}: "
-            f"{', '.join(asked[0] or columns)} has the runs {', '.join(there)}."
+            f"{', '.join(named[0] or columns)} has the runs {', '.join(possible)}."
         )
     if scale == "smoke" and not only:
         wanted = wanted[:SMOKE]
@@ -95,24 +95,24 @@ def choose(
 
 
 def _seeded(name: str, config: ConfigDict, seed: int) -> Chosen:
-    own = ConfigDict(config.to_dict())
-    own.seed = seed
-    return Chosen(name, seed, methods.resolved(own))
+    seeded = ConfigDict(config.to_dict())
+    seeded.seed = seed
+    return Chosen(name, seed, methods.resolved(seeded))
 
 
 def _split(
     study: Study, only: Sequence[str], columns: list[str], others: list[str]
 ) -> tuple[list[str], list[str]]:
     """`only` as (columns, rows and runs), spelled as the study does."""
-    known = {name.lower(): name for name in [*others, *columns]}
-    unknown = [name for name in only if name.lower() not in known]
+    spelled = {name.lower(): name for name in [*others, *columns]}
+    unknown = [name for name in only if name.lower() not in spelled]
     if unknown:
         raise ValueError(
             f"{study.name} has no column, row or run {', '.join(map(repr, unknown))}; --only takes "
-            f"{', '.join(dict.fromkeys(known.values()))}."
+            f"{', '.join(dict.fromkeys(spelled.values()))}."
         )
-    found = [known[name.lower()] for name in only]
-    return [n for n in found if n in columns], [n for n in found if n not in columns]
+    names = [spelled[name.lower()] for name in only]
+    return [n for n in names if n in columns], [n for n in names if n not in columns]
 
 
 _NAMED = re.compile(r".+-[0-9a-f]{8}")
@@ -131,9 +131,9 @@ def folder(directory: Path, name: str, config: ConfigDict) -> Path:
       ValueError: if the folder with this digest holds another config.
     """
     mark = digest(config)
-    found = sorted(directory.glob(f"*-{mark}"))
+    existing = sorted(directory.glob(f"*-{mark}"))
     label = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{name}-seed{config.seed}")
-    place = found[0] if found else directory / f"{label}-{mark}"
+    place = existing[0] if existing else directory / f"{label}-{mark}"
     if (place / "config.json").exists():
         changed = differences(plain(read_config(place)), plain(config))
         if changed:

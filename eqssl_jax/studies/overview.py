@@ -47,21 +47,21 @@ def show_plan(
 ) -> None:
     """Print, for each missing run, its command, FLOPs and hours by device; then the sums."""
     folders.check(directory)
-    missing = [one for one in choice.wanted if not done(study, place_of(one, directory))]
+    missing = [chosen for chosen in choice.wanted if not done(study, place_of(chosen, directory))]
     kept = len(choice.wanted) - len(missing)
     print(f"{study.name}, scale {scale}: {len(missing)} runs to make, {kept} finished.\n")
     total = dict[str, float | None]()
     flops = 0.0
-    names = list(dict.fromkeys(one.name for one in missing))
+    names = list(dict.fromkeys(chosen.name for chosen in missing))
     for number, name in enumerate(names, start=1):
         print(f"Counting FLOPs, {number} of {len(names)} ...", file=sys.stderr, flush=True)
         print(command(study, scale, data, name, directory, seeds=seeds))
-        same = [one for one in missing if one.name == name]
-        found = estimate.cost(same[0].config, directory / "flops.json")
+        same = [chosen for chosen in missing if chosen.name == name]
+        price = estimate.cost(same[0].config, directory / "flops.json")
         times = f"{len(same)} × " if len(same) > 1 else ""
-        print(f"  {times}{found.steps:,} steps, {_flops(found.flops)}: {_hours(found.hours)}")
-        flops += len(same) * (found.flops or 0.0)
-        for device, value in found.hours.items():
+        print(f"  {times}{price.steps:,} steps, {_flops(price.flops)}: {_hours(price.hours)}")
+        flops += len(same) * (price.flops or 0.0)
+        for device, value in price.hours.items():
             before = total.get(device, 0.0)
             # One part that is not known leaves the sum unknown.
             both = None not in (before, value)

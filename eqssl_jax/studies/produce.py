@@ -32,13 +32,13 @@ def produce(study: Study, scale: str, choice: Choice, directory: Path) -> list[P
         wrong with a setting or with data shows before the first training.
     """
     folders.check(directory)
-    missing = [one for one in choice.wanted if not done(study, place_of(one, directory))]
+    missing = [chosen for chosen in choice.wanted if not done(study, place_of(chosen, directory))]
     missing = _by_data(missing)
-    for one in missing:  # built and let go: a run's data is held only while its turn lasts
-        _set_up(one)
-    busy = [one for one in missing if not _make(study, one, place_of(one, directory))]
+    for chosen in missing:  # built and let go: a run's data is held only while its turn lasts
+        _set_up(chosen)
+    busy = [chosen for chosen in missing if not _make(study, chosen, place_of(chosen, directory))]
     if busy:
-        names = "; ".join(one.title() for one in busy)
+        names = "; ".join(chosen.title() for chosen in busy)
         print(f"Left to another process that works on {directory}: {names}", flush=True)
     outcomes = finished(study, choice.shown, directory)
     if not outcomes:
@@ -49,9 +49,9 @@ def produce(study: Study, scale: str, choice: Choice, directory: Path) -> list[P
     return write(study, scale, choice, outcomes, directory)
 
 
-def place_of(one: Chosen, directory: Path) -> Path:
+def place_of(chosen: Chosen, directory: Path) -> Path:
     """The folder of a run; see `folders.folder`."""
-    return folders.folder(directory, one.name, one.config)
+    return folders.folder(directory, chosen.name, chosen.config)
 
 
 def done(study: Study, place: Path) -> bool:
@@ -60,12 +60,12 @@ def done(study: Study, place: Path) -> bool:
     A damaged study.json says nothing: the run is entered again, and what is missing is made.
     """
     try:
-        found = json.loads((place / DONE).read_text(encoding="utf-8"))
-        steps = [int(found["step"])]
+        marked = json.loads((place / DONE).read_text(encoding="utf-8"))
+        steps = [int(marked["step"])]
         if study.steps == "all":
             # Older versions did not write which.
-            steps += [int(step) for step in found.get("evaluated", [])]
-            if found["all"] is not True:
+            steps += [int(step) for step in marked.get("evaluated", [])]
+            if marked["all"] is not True:
                 return False
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return False
@@ -74,8 +74,8 @@ def done(study: Study, place: Path) -> bool:
 
 def finished(study: Study, shown: Sequence[Chosen], directory: Path) -> Outcomes:
     """The outcomes there are, in the order of the study."""
-    places = [(one, place_of(one, directory)) for one in shown]
-    return [(one, base.read(place)) for one, place in places if done(study, place)]
+    places = [(chosen, place_of(chosen, directory)) for chosen in shown]
+    return [(chosen, base.read(place)) for chosen, place in places if done(study, place)]
 
 
 def write(
@@ -96,23 +96,23 @@ def write(
         written.append(path)
     if study.figure:
         trainings: dict[str, list[Outcome]] = {}
-        for one, found in outcomes:
-            trainings.setdefault(one.name, []).append(found)
+        for chosen, outcome in outcomes:
+            trainings.setdefault(chosen.name, []).append(outcome)
         written += study.figure(trainings, stem)
     return written
 
 
 def _by_data(chosen: Sequence[Chosen]) -> list[Chosen]:
     """In the order given, but runs of one data set together: it is then read once."""
-    keys = [json.dumps(plain(one.config)["data"], sort_keys=True) for one in chosen]
+    keys = [json.dumps(plain(run.config)["data"], sort_keys=True) for run in chosen]
     return [
-        one for _, one in sorted(zip(keys, chosen, strict=True), key=lambda p: keys.index(p[0]))
+        run for _, run in sorted(zip(keys, chosen, strict=True), key=lambda p: keys.index(p[0]))
     ]
 
 
-def _set_up(one: Chosen) -> Setup:
+def _set_up(chosen: Chosen) -> Setup:
     try:
-        return setup(one.config)
+        return setup(chosen.config)
     except FileNotFoundError as error:
         images = (
             "--data=FILE with an .npz file of train_images, train_labels, test_images and "
@@ -123,25 +123,25 @@ def _set_up(one: Chosen) -> Setup:
             "no --data for generated chains."
         )
         raise FileNotFoundError(
-            f"{one.title()} has no data: {error} Or let other data stand in for it: "
-            f"{chains if one.config.data.name == 'proteins' else images}"
+            f"{chosen.title()} has no data: {error} Or let other data stand in for it: "
+            f"{chains if chosen.config.data.name == 'proteins' else images}"
         ) from error
     except ValueError as error:
-        raise ValueError(f"{one.title()} cannot be trained: {error}") from error
+        raise ValueError(f"{chosen.title()} cannot be trained: {error}") from error
 
 
-def _make(study: Study, one: Chosen, place: Path) -> bool:
+def _make(study: Study, chosen: Chosen, place: Path) -> bool:
     """Train and evaluate one run; False if another process is at it."""
     with locked(place, LOCK) as mine:  # two processes on one DIR share its runs among them
         if not mine:
             return False
-        run = _set_up(one)
-        train(run, place, name=f"{one.title()}  ")
-        every = study.steps == "all"
-        for path in assess(place, "all" if every else str(run.steps), missing_only=True):
-            print(f"{one.title()}: evaluation in {path}", flush=True)
+        run = _set_up(chosen)
+        train(run, place, name=f"{chosen.title()}  ")
+        all_steps = study.steps == "all"
+        for path in assess(place, "all" if all_steps else str(run.steps), missing_only=True):
+            print(f"{chosen.title()}: evaluation in {path}", flush=True)
         evaluated = sorted(
             int(path.stem) for path in (place / "eval").glob("*.json") if path.stem.isdigit()
         )
-        write_json(place / DONE, {"step": run.steps, "all": every, "evaluated": evaluated})
+        write_json(place / DONE, {"step": run.steps, "all": all_steps, "evaluated": evaluated})
     return True

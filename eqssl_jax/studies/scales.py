@@ -137,52 +137,52 @@ def config(
     check(scale)
     if scale == "smoke" and not data.name:
         data = DataChoice("shapes")
-    known = dataset if dataset in presets.DATASETS else "folder"
-    start = known if scale == "paper" else data.name if data.name in DRAWN else "arrays"
-    own = method(presets.contrastive(start))
-    own.data.name = dataset
+    preset_of = dataset if dataset in presets.DATASETS else "folder"
+    start = preset_of if scale == "paper" else data.name if data.name in DRAWN else "arrays"
+    made = method(presets.contrastive(start))
+    made.data.name = dataset
     if scale == "paper":
-        own.model.encoder = encoder
+        made.model.encoder = encoder
         if size:
-            own.data.size = own.recipe.options.size = size
+            made.data.size = made.recipe.options.size = size
     else:
-        _shrink(own, SMALL if scale == "small" else SMOKE, scale, start)
+        _shrink(made, SMALL if scale == "small" else SMOKE, scale, start)
     if data.name:
-        own.data.name, own.data.directory, own.data.split = *data, "train"
-        own.data.fit = own.data.fit if data.name == "folder" else "center"
+        made.data.name, made.data.directory, made.data.split = *data, "train"
+        made.data.fit = made.data.fit if data.name == "folder" else "center"
     preset, options = _EVALUATION[scale]
     if scale == "paper" and dataset == "imagenet100":
         options = {**options, **presets.IMAGENET_PROBE}
-    own.evaluation.preset, own.evaluation.options = preset, ConfigDict(dict(options))
-    return own
+    made.evaluation.preset, made.evaluation.options = preset, ConfigDict(dict(options))
+    return made
 
 
-def keep_course(own: ConfigDict) -> None:
+def keep_course(config: ConfigDict) -> None:
     """At the scale "paper": checkpoints over all of training, for studies of every step."""
-    own.train.save_every = 3_500  # 20 epochs of CIFAR-10 in batches of 256
-    own.train.keep = 100
+    config.train.save_every = 3_500  # 20 epochs of CIFAR-10 in batches of 256
+    config.train.keep = 100
     # Of every checkpoint, the probe on augmented images would take the longest by far.
-    own.evaluation.options.care_epochs = 0
+    config.evaluation.options.care_epochs = 0
 
 
-def _shrink(own: ConfigDict, budget: Budget, scale: str, start: str) -> None:
-    own.model.encoder, own.model.projector = budget.encoder, budget.projector
-    own.model.stem = "imagenet"  # stride 4 from the start: five times faster than "cifar"
-    own.model.projector_batch_norm = True
-    own.data.size = 32
-    own.objectives.equivariance.splits = budget.groups
-    train, optimizer = own.train, own.optimizer
+def _shrink(config: ConfigDict, budget: Budget, scale: str, start: str) -> None:
+    config.model.encoder, config.model.projector = budget.encoder, budget.projector
+    config.model.stem = "imagenet"  # stride 4 from the start: five times faster than "cifar"
+    config.model.projector_batch_norm = True
+    config.data.size = 32
+    config.objectives.equivariance.splits = budget.groups
+    train, optimizer = config.train, config.optimizer
     train.batch_size, train.steps = budget.batch, budget.steps
     train.save_every = train.knn_every = max(budget.steps // budget.saves, 1)
     train.keep, train.log_every = budget.saves, max(budget.steps // 20, 1)
-    own.knn.bank, own.knn.queries = 2_000, 500  # scored at every checkpoint
+    config.knn.bank, config.knn.queries = 2_000, 500  # scored at every checkpoint
     optimizer.name, optimizer.learning_rate, optimizer.weight_decay = "adam", 2e-3, 1e-6
     optimizer.schedule, optimizer.warmup_epochs = "cosine", budget.warmup
     if start == "shapes":  # any hue and any angle must be forgotten
-        own.recipe.options.jitter = (0.4, 0.4, 0.4, 0.5)
-        own.recipe.options.max_angle = math.pi
+        config.recipe.options.jitter = (0.4, 0.4, 0.4, 0.5)
+        config.recipe.options.max_angle = math.pi
     if scale == "smoke" and start in DRAWN:
-        own.data.validation = 0.25
+        config.data.validation = 0.25
         sizes = {"train_size": 256, "test_size": 64}
         sizes |= {"out_of_range_size": 32} if start == "shapes" else {}
-        own.data.options = ConfigDict(sizes)
+        config.data.options = ConfigDict(sizes)

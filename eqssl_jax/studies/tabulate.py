@@ -32,9 +32,9 @@ def tabulate(
     as columns, and the floors.
     """
     by_run: dict[str, list[Any]] = {}
-    for one, found in outcomes:
-        by_run.setdefault(one.name, []).append(found.last())
-    results = {name: tabular.merged(found) for name, found in by_run.items()}
+    for chosen, outcome in outcomes:
+        by_run.setdefault(chosen.name, []).append(outcome.last())
+    results = {name: tabular.merged(outcome) for name, outcome in by_run.items()}
     notes = _notes(study, scale, outcomes)
     if study.published:
         cells = _cells(study, shown)
@@ -72,18 +72,18 @@ def compare(
                                  if c == column and run in results])
         for column in dict.fromkeys(column for _, column in cells)
     ]  # fmt: skip
-    said = [*notes, *(text for text in floors if text)]
-    return published.beside(metric, ours, published.published()[study.published], notes=said)
+    remarks = [*notes, *(text for text in floors if text)]
+    return published.beside(metric, ours, published.published()[study.published], notes=remarks)
 
 
 def _cells(study: Study, shown: Sequence[Chosen]) -> dict[tuple[str, str], str]:
-    names = {one.name for one in shown}
+    names = {chosen.name for chosen in shown}
     return {cell: run for cell, run in study.cells.items() if run in names}
 
 
 def _floors(column: str, metric: str, results: Sequence[Mapping[str, Any]]) -> str:
     """What an untrained encoder, the pixels and guessing reach, in a line."""
-    found: dict[str, dict[str, None]] = {}
+    levels: dict[str, dict[str, None]] = {}
     for result in results:
         floors = {
             title: cell_of(result, metric, encoder).value
@@ -91,21 +91,21 @@ def _floors(column: str, metric: str, results: Sequence[Mapping[str, Any]]) -> s
         }
         for title, value in {**floors, "chance": result["chance"].get(metric)}.items():
             if value is not None:
-                found.setdefault(title, {})[f"{100 * value:.2f}"] = None
-    said = ", ".join(f"{title} {' / '.join(values)}" for title, values in found.items())
-    return f"Floors of ours on {column}: {said}." if said else ""
+                levels.setdefault(title, {})[f"{100 * value:.2f}"] = None
+    words = ", ".join(f"{title} {' / '.join(values)}" for title, values in levels.items())
+    return f"Floors of ours on {column}: {words}." if words else ""
 
 
 def _notes(study: Study, scale: str, outcomes: Outcomes) -> list[str]:
     """Scale, data and seeds of ours, in words; and what they may not be compared with."""
-    ours = "; ".join(dict.fromkeys(_setting(found) for _, found in outcomes))
+    ours = "; ".join(dict.fromkeys(_setting(outcome) for _, outcome in outcomes))
     notes = [f"Ours, scale {scale}: {ours}."]
     others = _other_data(study, outcomes)
     if scale != "paper":
         notes.insert(0, _SMALL)
     elif others:
         notes.insert(0, f"Ours are NOT comparable with the published numbers: {others}.")
-    trainings = Counter(one.name for one, _ in outcomes)
+    trainings = Counter(chosen.name for chosen, _ in outcomes)
     if study.published:
         notes.append(
             f"Ours: ± one standard deviation over trainings, (in brackets) over probe seeds of one "
@@ -136,13 +136,13 @@ def _other_data(study: Study, outcomes: Outcomes) -> str:
 
     An .npz or a folder counts as other data, whatever it holds: its name does not say.
     """
-    own = study.runs("paper", DataChoice())
-    found = dict.fromkeys(
-        f"{_data(one.config)} in place of {own[chosen.name].data.name}"
-        for chosen, one in outcomes
-        if one.config.data.name != own[chosen.name].data.name or _generated(one.config)
+    of_paper = study.runs("paper", DataChoice())
+    replaced = dict.fromkeys(
+        f"{_data(outcome.config)} in place of {of_paper[chosen.name].data.name}"
+        for chosen, outcome in outcomes
+        if outcome.config.data.name != of_paper[chosen.name].data.name or _generated(outcome.config)
     )
-    return "; ".join(found)
+    return "; ".join(replaced)
 
 
 def _generated(config: ConfigDict) -> bool:
@@ -156,8 +156,8 @@ def _data(config: ConfigDict) -> str:
     return f"{config.data.name}{where}"
 
 
-def _setting(found: Outcome) -> str:
-    config = found.config
+def _setting(outcome: Outcome) -> str:
+    config = outcome.config
     train = config.train
     budget = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
     return (

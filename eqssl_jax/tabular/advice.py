@@ -86,18 +86,20 @@ def advice_table(advice: Advice) -> AdviceTable:
     parts = advice.get("transformations") or {}
     if not parts:
         raise ValueError("There is no advice to show: its 'transformations' are empty.")
-    known = (*WITH_LABELS, *LABEL_FREE)
+    choices = (*WITH_LABELS, *LABEL_FREE)
     decisive = advice.get("metric")
-    used = [m for found in parts.values() for one in _roles(found).values() for m in one]
+    used = [m for trials in parts.values() for table in _roles(trials).values() for m in table]
     floor = _floor(advice.get("floor") or {})
-    _refuse_unknown("metric", [*used, *floor, *([decisive] if decisive else [])], known)
-    order = sorted(known, key=lambda name: name != decisive)  # stable: the others keep their order
-    for part, found in parts.items():
-        _check_roles(part, found)
+    _refuse_unknown("metric", [*used, *floor, *([decisive] if decisive else [])], choices)
+    order = sorted(
+        choices, key=lambda name: name != decisive
+    )  # stable: the others keep their order
+    for part, trials in parts.items():
+        _check_roles(part, trials)
     cells = {
-        (part, role): {m: _evidence(found["roles"][role].get(m), part, role, m) for m in order}
-        for part, found in parts.items()
-        for role in sorted(found["roles"], key=ROLES.index)
+        (part, role): {m: _evidence(trials["roles"][role].get(m), part, role, m) for m in order}
+        for part, trials in parts.items()
+        for role in sorted(trials["roles"], key=ROLES.index)
     }
     metrics = tuple(m for m in order if any(c[m].value is not None for c in cells.values()))
     if not metrics:
@@ -105,18 +107,18 @@ def advice_table(advice: Advice) -> AdviceTable:
             f"The advice holds no finite number for any role of {', '.join(parts)}: measure first."
         )
     rows = tuple(
-        Trial(part, role, parts[part].get("advice") == role, tuple(found[m] for m in metrics))
-        for (part, role), found in cells.items()
+        Trial(part, role, parts[part].get("advice") == role, tuple(trials[m] for m in metrics))
+        for (part, role), trials in cells.items()
     )
     verdicts = tuple(
-        Verdict(part, found.get("advice"), " ".join(str(found.get("reason") or "").split()))
-        for part, found in parts.items()
+        Verdict(part, trials.get("advice"), " ".join(str(trials.get("reason") or "").split()))
+        for part, trials in parts.items()
     )
     return AdviceTable(metrics, rows, verdicts, {m: floor[m] for m in metrics if m in floor})
 
 
-def _roles(found: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    return found.get("roles") or {}
+def _roles(trials: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return trials.get("roles") or {}
 
 
 def _floor(floor: Mapping[str, Any]) -> dict[str, float]:
@@ -124,45 +126,45 @@ def _floor(floor: Mapping[str, Any]) -> dict[str, float]:
     return {m: float(v) for m, v in floor.items() if v is not None and math.isfinite(v)}
 
 
-def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
-    unknown = [name for name in dict.fromkeys(names) if name not in known]
+def _refuse_unknown(kind: str, names: Sequence[str], allowed: Sequence[str]) -> None:
+    unknown = [name for name in dict.fromkeys(names) if name not in allowed]
     if unknown:
         raise ValueError(
             f"Advice knows no {kind} {', '.join(map(repr, unknown))}; choose from "
-            f"{', '.join(known)}."
+            f"{', '.join(allowed)}."
         )
 
 
-def _check_roles(part: str, found: Mapping[str, Any]) -> None:
-    tried = list(_roles(found))
+def _check_roles(part: str, trials: Mapping[str, Any]) -> None:
+    tried = list(_roles(trials))
     if not tried:
         raise ValueError(f"No role was tried for {part!r}: leave it out, or try at least one.")
     _refuse_unknown("role", tried, ROLES)
-    if found.get("advice") not in (None, *tried):
+    if trials.get("advice") not in (None, *tried):
         raise ValueError(
-            f"The advice for {part!r} is {found['advice']!r}, which was not tried (tried: "
+            f"The advice for {part!r} is {trials['advice']!r}, which was not tried (tried: "
             f"{', '.join(tried)}): give one of these, or None for no clear difference."
         )
 
 
-def _evidence(found: Mapping[str, Any] | None, part: str, role: str, metric: str) -> Evidence:
+def _evidence(measurement: Mapping[str, Any] | None, part: str, role: str, metric: str) -> Evidence:
     """A measurement; empty where there is no finite number, without an interval where it has none.
 
     Raises:
       ValueError: for an interval that does not hold the value.
     """
-    numbers = [(found or {}).get(name) for name in ("value", "low", "high")]
+    numbers = [(measurement or {}).get(name) for name in ("value", "low", "high")]
     value, low, high = (None if x is None or not math.isfinite(x) else float(x) for x in numbers)
     if value is None:
         return Evidence()
     if low is None or high is None:
-        return Evidence(value, n=(found or {}).get("n"))
+        return Evidence(value, n=(measurement or {}).get("n"))
     if not low <= value <= high:
         raise ValueError(
             f"The interval of {metric} of {part!r} as {role!r} must hold its value, found {value} "
             f"and [{low}, {high}]."
         )
-    return Evidence(value, low, high, (found or {}).get("n"))
+    return Evidence(value, low, high, (measurement or {}).get("n"))
 
 
 def interval(metric: str, cell: Evidence) -> str:

@@ -91,10 +91,10 @@ def describe(name: str) -> Metric:
     """
     if name in METRICS or name in _OUTSIDE:
         return METRICS.get(name) or _OUTSIDE[name]
-    if found := member(name):
-        words = [found.part.replace("_", " ")] if found.part else []
-        words += ["embedding"] if found.embedding else []
-        base = FAMILIES[found.family]
+    if membership := member(name):
+        words = [membership.part.replace("_", " ")] if membership.part else []
+        words += ["embedding"] if membership.embedding else []
+        base = FAMILIES[membership.family]
         return base._replace(title=", ".join([base.title, *words]))
     spelled = name.replace("_out_of_range", ", out of range").replace("_", " ")
     if name == "r2" or name.startswith("r2_"):  # "r2" alone: why no factor was measured
@@ -114,9 +114,9 @@ def in_order(names: Iterable[str]) -> list[str]:
     >>> in_order(["kendall_tau_hue", "order_accuracy_rotate", "order_accuracy_hue", "odd", "knn"])
     ['knn', 'order_accuracy_hue', 'order_accuracy_rotate', 'kendall_tau_hue', 'odd']
     """
-    found = dict.fromkeys(names)
-    members = {name: of for name in found if (of := member(name))}
-    parts = list(dict.fromkeys(of.part for of in members.values()))
+    distinct = dict.fromkeys(names)
+    members = {name: membership for name in distinct if (membership := member(name))}
+    parts = list(dict.fromkeys(membership.part for membership in members.values()))
     families = list(FAMILIES)
     by_family = sorted(
         members,
@@ -126,8 +126,8 @@ def in_order(names: Iterable[str]) -> list[str]:
             members[name].embedding,
         ),
     )
-    known = [name for name in METRICS if name in found] + by_family
-    return known + [name for name in found if name not in known]
+    ordered = [name for name in METRICS if name in distinct] + by_family
+    return ordered + [name for name in distinct if name not in ordered]
 
 
 def arrow(name: str) -> str:
@@ -179,13 +179,13 @@ def check_results(results: Mapping[str, Mapping[str, Any]], metrics: Iterable[st
                 f"The evaluation result of {run!r} holds no metric of its trained encoder (keys: "
                 f"{', '.join(map(str, result)) or 'none'}): evaluate the run again."
             )
-    known = set(METRICS).union(*(measured(result, "trained") for result in results.values()))
-    known = known.union(*(result.get("skipped", {}) for result in results.values()))
-    unknown = [name for name in metrics or () if name not in known]
+    listed = set(METRICS).union(*(measured(result, "trained") for result in results.values()))
+    listed = listed.union(*(result.get("skipped", {}) for result in results.values()))
+    unknown = [name for name in metrics or () if name not in listed]
     if unknown:
         raise ValueError(
             f"No result and no table of metrics knows {', '.join(map(repr, unknown))}; choose from "
-            f"{', '.join(in_order(known))}."
+            f"{', '.join(in_order(listed))}."
         )
 
 

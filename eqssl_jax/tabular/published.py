@@ -79,22 +79,22 @@ def _table(where: str, table: Mapping[str, Any]) -> Published:
     if table["unit"] not in UNITS:
         raise ValueError(f"{where}: the unit is {table['unit']!r}; choose one of {list(UNITS)}.")
     cells: dict[tuple[str, str], Entry] = {}
-    for i, found in enumerate(table["entries"]):
-        entry = _entry(f"{where}, entry {i}", found, table["unit"], table["spread"])
+    for i, fields in enumerate(table["entries"]):
+        entry = _entry(f"{where}, entry {i}", fields, table["unit"], table["spread"])
         if (entry.row, entry.column) in cells:
             raise ValueError(f"{where}, entry {i}: {entry.row} on {entry.column} stands twice.")
         cells[entry.row, entry.column] = entry
     return Published(table["metric"], table["setting"], table["spread"], table["source"], cells)
 
 
-def _entry(where: str, found: Mapping[str, Any], unit: str, spread: str) -> Entry:
-    _check(where, found, _ENTRY, _OPTIONAL)
-    where = f"{where} ({found['row']} on {found['column']})"
-    value, sd, n = found["value"], found["sd"], found["n"]
-    if (value is None) != ("reason" in found):
-        raise ValueError(f"{where}: a missing value needs a reason, and only it; found {found}.")
+def _entry(where: str, fields: Mapping[str, Any], unit: str, spread: str) -> Entry:
+    _check(where, fields, _ENTRY, _OPTIONAL)
+    where = f"{where} ({fields['row']} on {fields['column']})"
+    value, sd, n = fields["value"], fields["sd"], fields["n"]
+    if (value is None) != ("reason" in fields):
+        raise ValueError(f"{where}: a missing value needs a reason, and only it; found {fields}.")
     if (sd is None) != (n is None) or (sd is not None and (value is None or not spread)):
-        raise ValueError(f"{where}: sd needs a value, n, and the table's spread; found {found}.")
+        raise ValueError(f"{where}: sd needs a value, n, and the table's spread; found {fields}.")
     if value is not None and not (0 <= value <= UNITS[unit] or not unit):
         raise ValueError(f"{where}: {value} is no share in {unit}.")
 
@@ -102,21 +102,21 @@ def _entry(where: str, found: Mapping[str, Any], unit: str, spread: str) -> Entr
         # Rounded: 91.92 / 100 must be the 0.9192 that was printed.
         return None if number is None else round(number / UNITS[unit], 6)
 
-    more = {key: found[key] for key in _OPTIONAL if key in found}
-    return Entry(found["row"], found["column"], plain(value), plain(sd), n, **more)
+    more = {key: fields[key] for key in _OPTIONAL if key in fields}
+    return Entry(fields["row"], fields["column"], plain(value), plain(sd), n, **more)
 
 
-def _check(where: str, found: Any, needed: Mapping[str, Any], optional: Mapping[str, Any]) -> None:
-    if not isinstance(found, dict):
-        raise ValueError(f"{where}: expected an object, found {found!r}.")
-    missing, unknown = set(needed) - set(found), set(found) - set(needed) - set(optional)
+def _check(where: str, fields: Any, needed: Mapping[str, Any], optional: Mapping[str, Any]) -> None:
+    if not isinstance(fields, dict):
+        raise ValueError(f"{where}: expected an object, found {fields!r}.")
+    missing, unknown = set(needed) - set(fields), set(fields) - set(needed) - set(optional)
     if missing or unknown:
         raise ValueError(
             f"{where}: missing keys {sorted(missing)}, unknown keys {sorted(unknown)}."
         )
     for key, kind in {**needed, **optional}.items():
-        if key in found and (not isinstance(found[key], kind) or isinstance(found[key], bool)):
-            raise ValueError(f"{where}: {key} must be {kind}, found {found[key]!r}.")
+        if key in fields and (not isinstance(fields[key], kind) or isinstance(fields[key], bool)):
+            raise ValueError(f"{where}: {key} must be {kind}, found {fields[key]!r}.")
 
 
 _HEADINGS = ("ours", "published", "ours − published")
@@ -223,8 +223,8 @@ def _percent(value: float | None, sd: float | None, *, within: bool = False) -> 
 def _footnotes(lines: Sequence[Line]) -> list[str]:
     marked: dict[str, list[str]] = {}
     for line in lines:
-        found = line.published
-        if found and (found.origin or found.reason):
-            why = f"the paper quotes {found.origin}" if found.origin else found.reason
+        entry = line.published
+        if entry and (entry.origin or entry.reason):
+            why = f"the paper quotes {entry.origin}" if entry.origin else entry.reason
             marked.setdefault(why, []).append(f"{line.row} on {line.column}")
     return [f"* {', '.join(cells)}: {why}." for why, cells in marked.items()]

@@ -158,8 +158,8 @@ def _notes(results: Results, rows: Sequence[Row]) -> tuple[str, ...]:
 
 def _neighbours(results: Results, rows: Sequence[Row]) -> list[str]:
     """How many vote where these are not the usual 200: a small data set has fewer."""
-    every = {result.get("settings", {}).get("knn_neighbours") for result in results.values()}
-    unusual = sorted(every - {None, NEIGHBOURS})
+    counts = {result.get("settings", {}).get("knn_neighbours") for result in results.values()}
+    unusual = sorted(counts - {None, NEIGHBOURS})
     if not unusual or all(row.metric != "knn" for row in rows):
         return []
     return [f"kNN is by {' or '.join(map(str, unusual))} neighbours instead of {NEIGHBOURS}."]
@@ -187,8 +187,8 @@ def _where(result: Mapping[str, Any]) -> str:
 def _skipped(results: Results) -> list[str]:
     """One line a reason: what was not measured, in which runs, and why."""
     reasons: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    every = in_order(name for result in results.values() for name in result.get("skipped", {}))
-    for name in every:
+    metrics = in_order(name for result in results.values() for name in result.get("skipped", {}))
+    for name in metrics:
         by_reason: dict[str, list[str]] = {}
         for run, result in results.items():
             if name in result.get("skipped", {}):

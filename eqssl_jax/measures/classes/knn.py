@@ -103,8 +103,8 @@ def most_frequent(conditions: Conditions, name: str, *, most: int = 1) -> float 
 def _settled(conditions: Conditions) -> dict[str, int]:
     """No more neighbours than there are training images, as during training."""
     k, bank = conditions.settings.knn_neighbours, conditions.labels("train")
-    there = k if bank is None else min(len(bank), conditions.limit("train") or len(bank))
-    return {"knn_neighbours": min(k, there)}
+    available = k if bank is None else min(len(bank), conditions.limit("train") or len(bank))
+    return {"knn_neighbours": min(k, available)}
 
 
 def _measure(seen: Seen) -> dict[str, Number]:

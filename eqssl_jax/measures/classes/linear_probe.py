@@ -117,8 +117,8 @@ def top_k(model: Linear, x: Rows, y: Labels, k: int) -> float:
     logits = np.asarray(x, np.float32) @ np.asarray(model.weight) + np.asarray(model.bias)
     if k == 1:
         return float(np.mean(np.argmax(logits, axis=1) == np.asarray(y)))
-    own = np.take_along_axis(logits, np.asarray(y)[:, None], axis=1)
-    return float(np.mean(np.sum(logits > own, axis=1) < k))
+    of_label = np.take_along_axis(logits, np.asarray(y)[:, None], axis=1)
+    return float(np.mean(np.sum(logits > of_label, axis=1) < k))
 
 
 def summary(
@@ -149,8 +149,8 @@ def summary(
 def cross_entropy(model: Linear, x: Float[Array, "b h"], y: Int[Array, " b"]) -> Float[Array, ""]:
     """Mean negative log-likelihood of the labels."""
     logits = x @ model.weight + model.bias[None, :]
-    own = jnp.take_along_axis(logits, y[:, None], axis=1)[:, 0]
-    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - own)
+    of_label = jnp.take_along_axis(logits, y[:, None], axis=1)[:, 0]
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - of_label)
 
 
 def _fit(
@@ -287,8 +287,8 @@ def _check(
                 f"{name} has {x.shape} and labels {y.shape}."
             )
         if not len(y) or y.min() < 0 or y.max() >= classes:
-            found = f"{y.min()} … {y.max()}" if len(y) else "no example"
-            raise ValueError(f"Labels of {name} must lie in 0 … {classes - 1}, found {found}.")
+            extent = f"{y.min()} … {y.max()}" if len(y) else "no example"
+            raise ValueError(f"Labels of {name} must lie in 0 … {classes - 1}, found {extent}.")
         check_finite(**{f"{name}_x": x})
     present = np.unique(np.concatenate([y for _, y in splits.values()]))
     if len(present) < 2:

@@ -92,7 +92,7 @@ def turned(
     keys = jax.random.split(key, (turns, len(chosen)))
     draws = jax.jit(jax.vmap(jax.vmap(rotation.sample)))(keys)["rotation"]  # [T, n, 3]
     still = _axes_of(split, chosen, batch)
-    found = []
+    parts = []
     for draw in draws:
         rows = extract(
             encode, split, batch=batch, indices=chosen, transform=rotation,
@@ -102,8 +102,8 @@ def turned(
         points = jnp.concatenate([still, jnp.ones((len(still), 1))], axis=1)[:, None]
         axes = np.asarray(jax.vmap(rotation.apply)({"rotation": draw}, points))[:, 0, :3]
         length = np.linalg.norm(rows.embeddings, axis=1, keepdims=True)
-        found.append(Turned(rows.features, rows.embeddings / np.maximum(length, 1e-12), axes))
-    return Turned(*map(np.concatenate, zip(*found, strict=True)))
+        parts.append(Turned(rows.features, rows.embeddings / np.maximum(length, 1e-12), axes))
+    return Turned(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def read_axes(

@@ -108,9 +108,9 @@ def planar(curves: Float[np.ndarray, "a s d"]) -> Float[np.ndarray, "a s 2"]:
     flat = curves.reshape(-1, curves.shape[-1])
     centred = flat - flat.mean(axis=0)
     axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    found = np.zeros((len(flat), 2))
-    found[:, : len(axes)] = centred @ axes.T  # embeddings of one dimension have one axis
-    return found.reshape(*curves.shape[:2], 2)
+    plane = np.zeros((len(flat), 2))
+    plane[:, : len(axes)] = centred @ axes.T  # embeddings of one dimension have one axis
+    return plane.reshape(*curves.shape[:2], 2)
 
 
 _KEPT = 4  # clouds whose trajectories are in the JSON

@@ -161,15 +161,15 @@ def turn_order_accuracy(
       ValueError: for shapes that differ, values that are not finite (missing angles are NaN), a
         window outside (0, π], or if no sequence is left.
     """
-    found = sequence_orders(z, angle, sequence, window=window)
-    if not len(found):
+    shares = sequence_orders(z, angle, sequence, window=window)
+    if not len(shares):
         raise TooFew(
             f"No sequence has three frames within {window:.3g} radians of each other: "
             f"{len(np.asarray(angle))} frames in {len(np.unique(sequence))} sequences. Take more "
             f"frames, or a wider window."
         )
-    sd = float(np.std(found, ddof=1)) if len(found) > 1 else float("nan")
-    return TurnOrder(float(np.mean(found)), sd, len(found))
+    sd = float(np.std(shares, ddof=1)) if len(shares) > 1 else float("nan")
+    return TurnOrder(float(np.mean(shares)), sd, len(shares))
 
 
 def sequence_orders(
@@ -186,18 +186,18 @@ def sequence_orders(
     """
     x, turn, names = np.asarray(z, np.float64), np.asarray(angle, np.float64), np.asarray(sequence)
     _check_turns(x, turn, names, window)
-    found = []
+    shares = []
     for name in np.unique(names):
         rows = names == name
         signs = _turn_signs(x[rows], turn[rows], window)
         if len(signs):
-            found.append((1 + signs.mean()) / 2)
-    return np.asarray(found)
+            shares.append((1 + signs.mean()) / 2)
+    return np.asarray(shares)
 
 
 def _turn_signs(z: np.ndarray, angle: np.ndarray, window: float) -> np.ndarray:
     """1, 0 or −1 for each triplet of one sequence: nearer, as near, farther."""
-    found = [np.zeros(0)]
+    parts = [np.zeros(0)]
     for i in range(len(z)):
         offset = (angle - angle[i] + np.pi) % (2 * np.pi) - np.pi
         distance = np.linalg.norm(z - z[i], axis=1)
@@ -207,8 +207,8 @@ def _turn_signs(z: np.ndarray, angle: np.ndarray, window: float) -> np.ndarray:
             near, far = np.triu_indices(len(side), 1)
             apart = way[side][far] - way[side][near] > _SAME_ANGLE
             signs = np.sign(distance[side][far] - distance[side][near])
-            found.append(signs[apart])
-    return np.concatenate(found)
+            parts.append(signs[apart])
+    return np.concatenate(parts)
 
 
 def _check_turns(z: np.ndarray, angle: np.ndarray, sequence: np.ndarray, window: float) -> None:
@@ -234,10 +234,10 @@ def _measure(seen: Seen) -> dict[str, Number]:
     if not {"turntable", "sequence"} <= set(factors):
         raise ValueError("the data set is not of objects on a turntable")
     angle, sequence = (np.asarray(factors[n])[rows.indices] for n in ("turntable", "sequence"))
-    known = np.isfinite(angle)
+    with_angle = np.isfinite(angle)
     numbers = {}
     for suffix, z in (("", rows.features), ("_embedding", rows.embeddings)):
-        shares = sequence_orders(unit(z[known]), angle[known], sequence[known])
+        shares = sequence_orders(unit(z[with_angle]), angle[with_angle], sequence[with_angle])
         if not len(shares):
             raise TooFew("no turn shows three frames within a quarter turn among the images taken")
         sd = float(np.std(shares, ddof=1)) if len(shares) > 1 else None

@@ -22,7 +22,7 @@ def studies(conditions: Conditions) -> dict[str, LadderStudy]:
     budget = conditions.settings
     if not budget.ladder_images:
         raise ValueError("left out: ladder_images is 0")
-    found = ladder_study(
+    by_encoder = ladder_study(
         conditions.encoders,
         conditions.splits,
         conditions.transform,
@@ -33,9 +33,9 @@ def studies(conditions: Conditions) -> dict[str, LadderStudy]:
         images=budget.ladder_images,
         batch=budget.batch,
     )
-    if not any(study.parts for study in found.values()):
+    if not any(study.parts for study in by_encoder.values()):
         raise ValueError("no part of the transformation draws a number")
-    return found
+    return by_encoder
 
 
 def spectrum(study: LadderStudy) -> Spectrum:
@@ -46,10 +46,12 @@ def spectrum(study: LadderStudy) -> Spectrum:
 
 def plain(study: LadderStudy) -> Spectrum:
     """`spectrum` for JSON: lists, and null for what is not defined."""
-    found = dict(spectrum(study))
+    tables = dict(spectrum(study))
     for table in TABLES:
-        found[table] = [[float(v) if np.isfinite(v) else None for v in row] for row in found[table]]
-    return found
+        tables[table] = [
+            [float(v) if np.isfinite(v) else None for v in row] for row in tables[table]
+        ]
+    return tables
 
 
 def _measure(seen: Seen) -> Measured:

@@ -175,25 +175,25 @@ def embed_views(
             start = int(rows[0])
             unchanged = v == 0 and np.array_equal(view, images)  # on the host: nothing to compile
             if unchanged and start in plain:
-                found = plain[start]
+                outputs = plain[start]
             else:
-                found = jax.device_get(
+                outputs = jax.device_get(
                     {n: layer_outputs(encode, view) for n, encode in frozen.items()}
                 )
             if unchanged:
-                plain[start] = found
-            _store(stored, found, v, rows, (count, len(chosen)))
+                plain[start] = outputs
+            _store(stored, outputs, v, rows, (count, len(chosen)))
     return stored
 
 
 def _store(
     stored: Stored,
-    found: Mapping[str, Mapping[str, Array]],
+    layers_of: Mapping[str, Mapping[str, Array]],
     v: int,
     rows: np.ndarray,
     shape: tuple[int, int],
 ) -> None:
-    for name, layers in found.items():
+    for name, layers in layers_of.items():
         for layer, values in layers.items():
             if layer not in stored[name]:
                 stored[name][layer] = np.empty((*shape, values.shape[1]), np.float32)

@@ -126,14 +126,14 @@ def ladder_study(
                 layer: measured(
                     part,
                     draws[part],
-                    {name: every[encoder][layer] for name, every in embedded.items()},
+                    {name: by_encoder[encoder][layer] for name, by_encoder in embedded.items()},
                     noisy,
                     held_out,
                 )
                 for layer, noisy in amid[encoder].items()
             }
     walked = np.array([moved(d[held_out]).sum() for d in draws.values()], int)
-    return {name: _study(found, tuple(draws), walked) for name, found in columns.items()}
+    return {name: _study(by_part, tuple(draws), walked) for name, by_part in columns.items()}
 
 
 # Numbers of a layer and part, and reasons; the others are R² of cyclic leaves.
@@ -157,29 +157,29 @@ def _check(
 
 
 def _study(
-    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    by_part: Mapping[str, Mapping[str, Mapping[str, Any]]],
     parts: Sequence[str],
     images: np.ndarray,
 ) -> LadderStudy:
-    names = list(next(iter(found.values()), ()))
+    names = list(next(iter(by_part.values()), ()))
 
     def table(measure: str) -> np.ndarray:
-        rows = [[found[p][layer].get(measure, np.nan) for p in parts] for layer in names]
+        rows = [[by_part[p][layer].get(measure, np.nan) for p in parts] for layer in names]
         return np.asarray(rows, float).reshape(len(names), len(parts))
 
     cyclic = {
-        f"{part}_{target}": np.array([found[part][layer][target] for layer in names])
+        f"{part}_{target}": np.array([by_part[part][layer][target] for layer in names])
         for part in parts
-        for target in found[part][names[0]]
+        for target in by_part[part][names[0]]
         if target not in _SINGLE
     }
     skipped = {}
     for part in parts:
-        one = found[part][names[0]]
-        if "why" in one:
-            skipped[part] = one["why"]
-        elif "why_r2" in one:
-            skipped[f"magnitude_r2_{part}"] = one["why_r2"]
+        numbers = by_part[part][names[0]]
+        if "why" in numbers:
+            skipped[part] = numbers["why"]
+        elif "why_r2" in numbers:
+            skipped[f"magnitude_r2_{part}"] = numbers["why_r2"]
     return LadderStudy(
         tuple(names),
         tuple(parts),
@@ -209,19 +209,19 @@ def measured(
     if not keep[held_out].any():
         return {"why": f"none of {z.shape[1]} draws of this part did anything"}
     orders = _orders(z, magnitude)
-    found: dict[str, float | str] = {
+    numbers: dict[str, float | str] = {
         "order_accuracy": float(orders.accuracy.mean()),
         "order_accuracy_amid": float(_orders(amid, magnitude).accuracy.mean()),
         "kendall_tau": float(orders.tau.mean()),
     }
     few = [name for name in embedded if keep[name].sum() < 2]
     if len(embedded) == 1 or few:
-        found["why_r2"] = (
+        numbers["why_r2"] = (
             f"fewer than 2 draws of this part did anything in {few[0]}"
             if few
             else "R² is fitted on train, chosen on validation and tested on other images"
         )
-        return found
+        return numbers
     changes = {n: _changes(part, draws[n], z, keep[n]) for n, z in embedded.items()}
     # What does not vary (the hue of a jitter without hue) is not there to be read.
     fixed = {
@@ -231,7 +231,7 @@ def measured(
         n: c._replace(targets={k: t for k, t in c.targets.items() if k not in fixed})
         for n, c in changes.items()
     }
-    return {**found, **change_r2(*(changes[n] for n in (*FITTED, held_out)))}
+    return {**numbers, **change_r2(*(changes[n] for n in (*FITTED, held_out)))}
 
 
 def _orders(z: Float[np.ndarray, "v n d"], magnitude: Float[np.ndarray, "v n"]) -> LadderOrders:

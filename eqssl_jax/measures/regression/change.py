@@ -56,24 +56,24 @@ def change_r2(train: Changes, validation: Changes, test: Changes) -> dict[str, f
     """
     names = list(train.targets)
     if not names or any(list(part.targets) != names for part in (validation, test)):
-        given = [list(part.targets) for part in (train, validation, test)]
-        raise ValueError(f"Train, validation and test need the same targets, found {given}.")
+        names_of = [list(part.targets) for part in (train, validation, test)]
+        raise ValueError(f"Train, validation and test need the same targets, found {names_of}.")
     widths = [np.asarray(train.targets[name]).shape[1] for name in names]
     x, vx = (_inputs(part.before, part.after) for part in (train, validation))
     y, vy = (
         np.concatenate([np.asarray(part.targets[name]) for name in names], axis=1)
         for part in (train, validation)
     )
-    found: dict[str, float] = {}
+    explained: dict[str, float] = {}
     for name, fit in zip(names, ridges(x, y, vx, vy, widths, RIDGES), strict=True):
         seen = np.concatenate([np.asarray(part.targets[name]) for part in (train, validation)])
         predicted = np.clip(_predict(fit, test), seen.min(axis=0), seen.max(axis=0))
-        found[name] = r2(test.targets[name], predicted)
+        explained[name] = r2(test.targets[name], predicted)
         if predicted.shape[1] > 1:
-            found[f"{name}_per_dimension"] = r2(
+            explained[f"{name}_per_dimension"] = r2(
                 test.targets[name], predicted, average="per_dimension"
             )
-    return found
+    return explained
 
 
 def change_targets(
@@ -90,13 +90,13 @@ def change_targets(
     >>> found["magnitude"].tolist(), found["hue"].round(6).tolist()
     ([[0.5], [1.0]], [[1.0, 0.0], [0.0, 1.0]])
     """
-    found = {"magnitude": np.asarray(magnitude, np.float64)[:, None]}
+    targets = {"magnitude": np.asarray(magnitude, np.float64)[:, None]}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = str(getattr(path[-1], "key", "")) if path else ""
         if name in CYCLES and np.ndim(leaf) == 1:
             phase = CYCLES[name] * np.asarray(leaf, np.float64)
-            found[name] = np.stack([np.cos(phase), np.sin(phase)], axis=1)
-    return found
+            targets[name] = np.stack([np.cos(phase), np.sin(phase)], axis=1)
+    return targets
 
 
 def _inputs(before: Rows, after: Rows) -> Rows:
@@ -185,13 +185,13 @@ def _unit(name: str, y: np.ndarray) -> np.ndarray:
 
 
 def _measure(seen: Seen) -> Measured:
-    """Of the head "equimod", each image under draws of its own, as in training.
+    """Of the first predicting head, each image under draws of its own, as in training.
 
     A draw that all images share would be taken away by the head's BatchNorm over the batch.
     """
-    head = seen.subject.heads.get("equimod")
+    head = next(iter(seen.subject.heads.values()), None)
     if head is None:
-        raise TooFew("no head was trained to predict embeddings (EquiMod)")
+        raise TooFew("no head was trained to predict embeddings (EquiMod, SIE, SEN)")
     conditions, split = seen.conditions, seen.splits[seen.held_out]
     chosen, batch = conditions.once(augmented.images), seen.settings.batch
     before = extract(seen.subject.encode, split, batch=batch, indices=chosen).features
@@ -218,8 +218,8 @@ CARD = Card(
     name="prediction_gain",
     measure=_measure,
     outputs=(
-        Output("displacement_gain", "Gain of EquiMod's prediction", HIGHER, ".3f", chance=0.0),
-        Output("displacement_gain_relative", "Gain of EquiMod's prediction, relative", HIGHER,
+        Output("displacement_gain", "Gain of the method's prediction", HIGHER, ".3f", chance=0.0),
+        Output("displacement_gain_relative", "Gain of the method's prediction, relative", HIGHER,
                chance=1.0),
     ),
     settings=augmented.SETTINGS,

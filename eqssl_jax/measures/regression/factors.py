@@ -101,12 +101,14 @@ def factor_targets(split: Split, indices: np.ndarray) -> dict[str, Float[np.ndar
     "hue" (turns) → (cos 2πh, sin 2πh); "angle" (radians) → (cos a, sin a); all others as they are.
     """
     turns = {"hue": 2 * np.pi, "angle": 1.0}
-    found = {}
+    columns_of = {}
     for name, values in split.factors.items():
         value = np.asarray(values, np.float64)[indices]
         phase = turns.get(name, 0.0) * value
-        found[name] = np.column_stack([np.cos(phase), np.sin(phase)] if name in turns else [value])
-    return found
+        columns_of[name] = np.column_stack(
+            [np.cos(phase), np.sin(phase)] if name in turns else [value]
+        )
+    return columns_of
 
 
 def ridge(
@@ -150,26 +152,26 @@ def factor_r2(
     if missing:
         raise ValueError(f"factor_r2() needs features of train, validation and test: no {missing}.")
     targets = {name: factor_targets(splits[name], f.indices) for name, f in features.items()}
-    known = [name for name in factors if all(name in t for t in targets.values())]
-    if not known:
+    shared = [name for name in factors if all(name in t for t in targets.values())]
+    if not shared:
         return {}
-    widths = [targets["train"][name].shape[1] for name in known]
-    y = {name: np.concatenate([t[k] for k in known], axis=1) for name, t in targets.items()}
-    found = {}
+    widths = [targets["train"][name].shape[1] for name in shared]
+    y = {name: np.concatenate([t[k] for k in shared], axis=1) for name, t in targets.items()}
+    explained = {}
     train, validation = features["train"].features, features["validation"].features
     fitted = ridges(train, y["train"], validation, y["validation"], widths, RIDGES)
     for split, suffix in (("test", ""), ("out_of_range", "_out_of_range")):
         if split not in features:
             continue
         x = np.asarray(features[split].features, np.float64)
-        for name, fit in zip(known, fitted, strict=True):
+        for name, fit in zip(shared, fitted, strict=True):
             predicted = x @ fit.weight + fit.bias
             target = targets[split][name]
-            found[f"r2_{name}{suffix}"] = r2(target, predicted)
-            found[f"r2_{name}{suffix}_per_dimension"] = r2(
+            explained[f"r2_{name}{suffix}"] = r2(target, predicted)
+            explained[f"r2_{name}{suffix}_per_dimension"] = r2(
                 target, predicted, average="per_dimension"
             )
-    return found
+    return explained
 
 
 def ridges(
@@ -213,12 +215,12 @@ def _solve(
     # One decomposition serves all λ.
     values, vectors = np.linalg.eigh(gram)
     turned = vectors.T @ right
-    found = []
+    solutions = []
     for penalty in l2:
         solved = vectors @ (turned / (np.maximum(values, 0) + penalty)[:, None])
         weight = (s.T @ solved if dual else solved) / std[:, None]
-        found.append((weight, centre - mean @ weight))
-    return found
+        solutions.append((weight, centre - mean @ weight))
+    return solutions
 
 
 def _measure(seen: Seen) -> Measured:
@@ -233,8 +235,8 @@ def _measure(seen: Seen) -> Measured:
         for name, value in explained.items()
     }
     # Jointly, the means of (cos, sin) alone already score above 0; out of range, below.
-    known = [n for n in numbers if n.endswith("_per_dimension") and "out_of_range" not in n]
-    return Measured(numbers, chance=dict.fromkeys(known, 0.0))
+    centred = [n for n in numbers if n.endswith("_per_dimension") and "out_of_range" not in n]
+    return Measured(numbers, chance=dict.fromkeys(centred, 0.0))
 
 
 _NAMED = [

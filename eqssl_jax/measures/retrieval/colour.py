@@ -106,7 +106,7 @@ def hue_draw(transform: Transform, shift: float) -> Params | None:
 
     The hue is looked for by name in the transformation's parameters.
     """
-    found = []
+    shifted = []
 
     def replace(params: Mapping[str, Any]) -> Params:
         out: dict[str, Any] = {}
@@ -114,15 +114,15 @@ def hue_draw(transform: Transform, shift: float) -> Params | None:
             if isinstance(value, Mapping):
                 out[name] = replace(value)
             elif name == "hue":
-                found.append(name)
+                shifted.append(name)
                 # The first one only: two of them would shift twice.
-                out[name] = jnp.full_like(value, shift) if len(found) == 1 else value
+                out[name] = jnp.full_like(value, shift) if len(shifted) == 1 else value
             else:
                 out[name] = value
         return out
 
     draw = replace(transform.identity)
-    return draw if found else None
+    return draw if shifted else None
 
 
 def mean_hues(images: Float[Array, "n h w c"]) -> Float[Array, " n"]:
@@ -162,8 +162,8 @@ def hues_of(
     """
     if "hue" in split.factors:
         return np.asarray(split.factors["hue"], np.float64)[indices]
-    found = extract(_as_features, split, batch=batch, indices=indices).features
-    return found[:, 0].astype(np.float64)
+    columns = extract(_as_features, split, batch=batch, indices=indices).features
+    return columns[:, 0].astype(np.float64)
 
 
 def _as_features(images: Array) -> tuple[Array, Array]:
@@ -172,8 +172,8 @@ def _as_features(images: Array) -> tuple[Array, Array]:
     return hue[:, None], hue[:, None]
 
 
-def _gap(one: np.ndarray | float, two: np.ndarray) -> np.ndarray:
-    gap = np.abs(one - two) % 1.0
+def _gap(hue: np.ndarray | float, hues: np.ndarray) -> np.ndarray:
+    gap = np.abs(hue - hues) % 1.0
     return np.minimum(gap, 1 - gap)
 
 
@@ -210,17 +210,17 @@ def _measure(seen: Seen) -> Measured:
     hue = hue_draw(transform, budget.hue_shift) if budget.hue_shift else None
     if hue is None:
         raise TooFew("the transformation never shifts the hue")
-    bank, asked = seen.rows("train"), seen.rows(seen.held_out)
+    bank, query = seen.rows("train"), seen.rows(seen.held_out)
     if len(bank.indices) < budget.neighbours:
         raise TooFew(f"fewer training images than neighbours={budget.neighbours}")
-    rows = subset(len(asked.indices), budget.queries)
-    queries = asked.indices[rows]
+    rows = subset(len(query.indices), budget.queries)
+    queries = query.indices[rows]
     shifted = extract(
         seen.subject.encode, seen.splits[seen.held_out], batch=budget.batch, indices=queries,
         transform=transform, params=hue,
     )  # fmt: skip
     change = neighbour_change(
-        unit(asked.embeddings[rows]),
+        unit(query.embeddings[rows]),
         unit(shifted.embeddings),
         unit(bank.embeddings),
         k=budget.neighbours,
@@ -240,17 +240,17 @@ def _of_hues(
 ) -> Measured:
     """What hues the retrieved images have, in turns; from the shifted hue after the shift."""
     by_split, shift = seen.conditions.once(hues), seen.settings.hue_shift
-    asked, stored = by_split[seen.held_out][queries], by_split["train"]
-    if not (np.isfinite(asked)[:, None] & np.isfinite(stored[after])).any():
+    start, stored = by_split[seen.held_out][queries], by_split["train"]
+    if not (np.isfinite(start)[:, None] & np.isfinite(stored[after])).any():
         why = "no image has a hue: none is known, and pixels show none"
         return Measured(missing=dict.fromkeys(CARD.absent_names()[2:], why))
-    followed = hue_followed(asked, shift, stored[after], stored[bank])
+    followed = hue_followed(start, shift, stored[after], stored[bank])
     n = followed.queries
     return Measured(
         {
             "retrieved_hue_followed": Number(followed.share, n=n),
-            "retrieved_hue_distance": Number(hue_distance(asked + shift, stored[after]), n=n),
-            "retrieved_hue_distance_before": Number(hue_distance(asked, stored[before]), n=n),
+            "retrieved_hue_distance": Number(hue_distance(start + shift, stored[after]), n=n),
+            "retrieved_hue_distance_before": Number(hue_distance(start, stored[before]), n=n),
         },
         chance={"retrieved_hue_followed": followed.chance},
     )

@@ -76,11 +76,13 @@ def neighbour_change(before: Rows, after: Rows, bank: Rows, *, k: int = 5) -> Ne
 
     Source: after Figure 9 of Gupta et al. 2024 (arXiv:2306.13924).
     """
-    one, two = neighbours(before, bank, k=k), neighbours(after, bank, k=k)
-    shared = np.sum(one[:, :, None] == two[:, None, :], axis=(1, 2))  # [Q]
-    found = one[:, :1] == two  # [Q, k]
-    rank = np.where(found.any(axis=1), found.argmax(axis=1), k)
-    return NeighbourChange(float(np.mean(shared / (2 * k - shared))), float(rank.mean()), one, two)
+    first, second = neighbours(before, bank, k=k), neighbours(after, bank, k=k)
+    shared = np.sum(first[:, :, None] == second[:, None, :], axis=(1, 2))  # [Q]
+    equal = first[:, :1] == second  # [Q, k]
+    rank = np.where(equal.any(axis=1), equal.argmax(axis=1), k)
+    return NeighbourChange(
+        float(np.mean(shared / (2 * k - shared))), float(rank.mean()), first, second
+    )
 
 
 @partial(jax.jit, static_argnames=("k", "chunk"))
@@ -131,9 +133,9 @@ def target_ranks(
             f"{target.min()} … {target.max()}."
         )
     check_finite(scores=score)
-    own = np.take_along_axis(score, target[:, None], axis=1)  # [Q, 1]
-    better = np.sum(score - own > tie, axis=1)
-    equal = np.sum(np.abs(score - own) <= tie, axis=1)
+    of_target = np.take_along_axis(score, target[:, None], axis=1)  # [Q, 1]
+    better = np.sum(score - of_target > tie, axis=1)
+    equal = np.sum(np.abs(score - of_target) <= tie, axis=1)
     return better + (equal + 1) / 2
 
 
@@ -182,10 +184,10 @@ def chance_reciprocal_rank(candidates: int) -> float:
 
 
 def _checked(ranks: Ranks) -> np.ndarray:
-    found = np.asarray(ranks, np.float64)
-    if not found.size or not found.min() >= 1:  # NaN too
-        raise ValueError(f"Ranks count from 1 and there must be one, found {found.tolist()[:5]}.")
-    return found
+    values = np.asarray(ranks, np.float64)
+    if not values.size or not values.min() >= 1:  # NaN too
+        raise ValueError(f"Ranks count from 1 and there must be one, found {values.tolist()[:5]}.")
+    return values
 
 
 Sets = Float[Array | np.ndarray, "o v d"]
@@ -226,7 +228,7 @@ def view_ranks(
     check_finite(predicted=queries, embeddings=candidates)
     targets = np.arange(queries.shape[1])
     objects = zip(queries, candidates, strict=True)
-    return np.stack([target_ranks(_scores(*one, normalised), targets) for one in objects])
+    return np.stack([target_ranks(_scores(*pair, normalised), targets) for pair in objects])
 
 
 def nearest_views(predicted: Rows, bank: Rows, *, normalised: bool = True) -> Int[np.ndarray, " q"]:

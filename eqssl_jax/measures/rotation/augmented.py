@@ -87,12 +87,12 @@ def augmented(conditions: Conditions) -> dict[str, Augmented]:
         batch=conditions.settings.batch,
         indices=conditions.once(images),
     )
-    found = {}
+    by_encoder = {}
     for name, rows in embedded.items():
         z = unit(rows.astype(np.float64))
         some = subset(z.shape[1], conditions.settings.pair_images)
-        found[name] = Augmented(z[0], z[1 : count + 1], z[count + 1 :], some)
-    return found
+        by_encoder[name] = Augmented(z[0], z[1 : count + 1], z[count + 1 :], some)
+    return by_encoder
 
 
 def where_enough(

@@ -105,17 +105,18 @@ def held_out_composition(
     _, f_b64 = paired(f, f_b)
     _, f_ba64 = paired(f, f_ba)
     order = np.random.default_rng(seed).permutation(len(f64))
-    fit, other = order[: (len(f64) + 1) // 2], order[(len(f64) + 1) // 2 :]
-    if not len(other):
+    fit, test = order[: (len(f64) + 1) // 2], order[(len(f64) + 1) // 2 :]
+    if not len(test):
         raise TooFew("Composition on other images needs two halves, found 1 image.")
     r_a, r_b, r_ba = (wahba(f64[fit], z[fit]).rotation for z in (f_a64, f_b64, f_ba64))
-    z, after = f64[other], f_ba64[other]
+    z, after = f64[test], f_ba64[test]
     moved = float(np.linalg.norm(after - z))
     if moved == 0:
         return HeldOutComposition(float("nan"), float("nan"), float("nan"))
-    one, two = z @ r_ba.T, z @ (r_b @ r_a).T
+    direct, composed = z @ r_ba.T, z @ (r_b @ r_a).T
     gap, single, residual = (
-        float(np.linalg.norm(a - b) / moved) for a, b in ((one, two), (one, after), (two, after))
+        float(np.linalg.norm(a - b) / moved)
+        for a, b in ((direct, composed), (direct, after), (composed, after))
     )
     return HeldOutComposition(gap, residual**2, single**2)
 
@@ -124,26 +125,26 @@ def _fitted(seen: Seen) -> dict[str, list[float]]:
     """Of rotations that are fitted on all images."""
     plain, _, double, _ = seen.shared(augmented.augmented)
     rotations = [fit.rotation for fit in seen.own(fits)]
-    found = [
+    errors = [
         compose(plain, rotations[p], rotations[p + 1], wahba(plain, after).rotation)
         for p, after in enumerate(double)
     ]
     return {
-        "composition_error": [each.error for each in found],
-        "composition_relative": [each.relative for each in found],
-        "composition_on_data": [each.on_data for each in found],
+        "composition_error": [each.error for each in errors],
+        "composition_relative": [each.relative for each in errors],
+        "composition_on_data": [each.on_data for each in errors],
     }
 
 
 def _held_out(seen: Seen) -> dict[str, list[float]]:
     plain, single, double, _ = seen.shared(augmented.augmented)
-    found = [
+    errors = [
         held_out_composition(plain, single[p], single[p + 1], after)
         for p, after in enumerate(double)
     ]
     return {
-        "composition_held_out": [each.gap for each in found],
-        "composition_residual": [each.residual for each in found],
+        "composition_held_out": [each.gap for each in errors],
+        "composition_residual": [each.residual for each in errors],
     }
 
 

@@ -21,14 +21,14 @@ Rotation = Float[np.ndarray, "d d"]
 
 def paired(f: Rows, f_a: Rows) -> tuple[np.ndarray, np.ndarray]:
     """Both in float64, of one shape [n, d] and finite."""
-    one, two = np.asarray(f, np.float64), np.asarray(f_a, np.float64)
-    if one.ndim != 2 or one.shape != two.shape:
+    before, after = np.asarray(f, np.float64), np.asarray(f_a, np.float64)
+    if before.ndim != 2 or before.shape != after.shape:
         raise ValueError(
             f"Embeddings before and after must both be [n, d] with rows as examples, found "
-            f"{one.shape} and {two.shape}."
+            f"{before.shape} and {after.shape}."
         )
-    check_finite(**{"The embedding before": one, "The embedding after": two})
-    return one, two
+    check_finite(**{"The embedding before": before, "The embedding after": after})
+    return before, after
 
 
 def invariance_error(z: Rows, z_a: Rows) -> float:
@@ -179,13 +179,13 @@ def _square_distances(z: np.ndarray, rows: np.ndarray, start: int) -> np.ndarray
 
 def _gammas(seen: Seen) -> dict[str, list[float]]:
     plain, single, _, some = seen.shared(augmented.augmented)
-    found = [
+    gammas = [
         relative_rotational_equivariance(plain[some], after[some], floor=seen.settings.gamma_floor)
         for after in single
     ]
     return {
-        "gamma": [each.gamma for each in found],
-        "gamma_dropped": [float(each.dropped) for each in found],
+        "gamma": [each.gamma for each in gammas],
+        "gamma_dropped": [float(each.dropped) for each in gammas],
     }
 
 

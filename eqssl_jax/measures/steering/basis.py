@@ -82,7 +82,7 @@ def basis(params: Params, identity: Params) -> Basis:
     return Basis(identity, kept, rms[kept], families)
 
 
-def coefficients(known: Basis, params: Params) -> Float[np.ndarray, "a j"]:
+def coefficients(fitted: Basis, params: Params) -> Float[np.ndarray, "a j"]:
     """c(p) of draws with leaves [A, …]; a row of exact zeros for the identity.
 
     >>> import numpy as np
@@ -93,13 +93,13 @@ def coefficients(known: Basis, params: Params) -> Float[np.ndarray, "a j"]:
     Raises:
       ValueError: for draws of another transformation, or values that are not finite.
     """
-    values = _columns(params, known.identity).values
-    return values[:, known.kept] / known.scale
+    values = _columns(params, fitted.identity).values
+    return values[:, fitted.kept] / fitted.scale
 
 
-def magnitude(known: Basis, params: Params) -> Float[np.ndarray, " a"]:
+def magnitude(fitted: Basis, params: Params) -> Float[np.ndarray, " a"]:
     """How far each draw is from the identity: root mean square of its linear coefficients."""
-    linear = coefficients(known, params)[:, known.families["linear"]]
+    linear = coefficients(fitted, params)[:, fitted.families["linear"]]
     return np.sqrt(np.mean(linear**2, axis=1))
 
 
@@ -136,9 +136,9 @@ def _columns(params: Params, identity: Params) -> _Columns:
 def _products(numbers: np.ndarray, switches: np.ndarray) -> Float[np.ndarray, "a products"]:
     """Of any two columns, and squares of numbers; the square of a switch is the switch."""
     both = np.concatenate([numbers, switches], axis=1)
-    one, two = np.triu_indices(both.shape[1])
-    new = (one != two) | (one < numbers.shape[1])
-    return both[:, one[new]] * both[:, two[new]]
+    first, second = np.triu_indices(both.shape[1])
+    new = (first != second) | (first < numbers.shape[1])
+    return both[:, first[new]] * both[:, second[new]]
 
 
 def _describe(params: Params) -> str:

@@ -85,28 +85,28 @@ def fit_steering(
         or not of length 1, unknown families, negative penalties, or as `basis`.
     """
     _check(train, validation, families, penalties)
-    known = basis(train.params, identity)
+    fitted = basis(train.params, identity)
     moments = _moments(train)
-    near = np.argsort(magnitude(known, train.params), kind="stable")
-    c = coefficients(known, train.params)
+    near = np.argsort(magnitude(fitted, train.params), kind="stable")
+    c = coefficients(fitted, train.params)
     fits: dict[tuple[str, float], Steering] = {}
 
     def attempt(family: str, penalty: float) -> None:
-        columns = known.families[family]
+        columns = fitted.families[family]
         g = fit_generators(c[:, columns], moments, near, penalty, iterations)
         generators = np.zeros((len(columns), *g.shape[1:]))
         generators[columns] = g
-        fits[family, penalty] = Steering(known, generators, family, penalty, {})
+        fits[family, penalty] = Steering(fitted, generators, family, penalty, {})
 
     # Without cyclic parameters "cyclic" is "linear" again.
-    distinct = {known.families[family].tobytes(): family for family in reversed(families)}
+    distinct = {fitted.families[family].tobytes(): family for family in reversed(families)}
     for family in families:
         if family in distinct.values():
             attempt(family, penalties[0])
-    errors = {one: _mean_square(fit, validation) for one, fit in fits.items()}
+    errors = {candidate: _mean_square(fit, validation) for candidate, fit in fits.items()}
     for penalty in penalties[1:]:
         attempt(min(errors, key=errors.__getitem__)[0], penalty)
-    errors = {one: _mean_square(fit, validation) for one, fit in fits.items()}
+    errors = {candidate: _mean_square(fit, validation) for candidate, fit in fits.items()}
     return fits[min(errors, key=errors.__getitem__)]._replace(validation=errors)
 
 
@@ -199,7 +199,7 @@ def fit_generators(
 ) -> Float[np.ndarray, "k d d"]:
     """L-BFGS over W [K, d, d] with G = W − Wᵀ, in stages."""
     k, d = c.shape[1], moments.shape[1]
-    found = np.zeros(k * d * d)
+    x_best = np.zeros(k * d * d)
     for share in STAGES:
         weight = np.zeros(len(c))
         weight[near[: max(1, round(share * len(c)))]] = 1.0
@@ -211,8 +211,8 @@ def fit_generators(
             return float(value), np.asarray(slope, np.float64).ravel()
 
         options = {"maxiter": -(-iterations // (1 if share == 1 else 3)), "maxcor": 20}
-        found = optimize.minimize(loss, found, jac=True, method="L-BFGS-B", options=options).x
-    w = found.reshape(k, d, d)
+        x_best = optimize.minimize(loss, x_best, jac=True, method="L-BFGS-B", options=options).x
+    w = x_best.reshape(k, d, d)
     return w - w.swapaxes(1, 2)
 
 
@@ -240,9 +240,9 @@ def _exponential(s: Float[Array, "a d d"]) -> Float[Array, "a d d"]:
     which under vmap runs the most there may be: five times slower with its gradient.
     """
     small, eye = s / 2.0**_SQUARINGS, jnp.eye(s.shape[1])[None]
-    found = eye
+    power = eye
     for term in range(_TERMS, 0, -1):
-        found = eye + small @ found / term
+        power = eye + small @ power / term
     for _ in range(_SQUARINGS):
-        found = found @ found
-    return found
+        power = power @ power
+    return power

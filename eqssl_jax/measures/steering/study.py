@@ -104,9 +104,9 @@ def steering_study(
         basis(drawn.train, transform.identity)
     except ValueError as error:  # known before anything is encoded
         return dict.fromkeys(encoders, str(error))
-    found = embed_part(encoders, splits, transform, drawn, held_out, images, batch)
+    embedded = embed_part(encoders, splits, transform, drawn, held_out, images, batch)
     return {
-        name: _why_not(seen) or _study(seen, transform.identity) for name, seen in found.items()
+        name: _why_not(seen) or _study(seen, transform.identity) for name, seen in embedded.items()
     }
 
 
@@ -141,12 +141,12 @@ def _study(seen: Seen, identity: Params) -> SteeringStudy:
     }
     chance: dict[str, float] = {}
     for suffix, query in queries.items():
-        for start, found in (
+        for start, part in (
             ("", among_images(query, after)),
             ("view_", among_views(query, after)),
         ):
-            measures |= {f"{start}{name}{suffix}": v for name, v in found.measures.items()}
-            chance |= {f"{start}{name}{suffix}": v for name, v in found.chance.items()}
+            measures |= {f"{start}{name}{suffix}": v for name, v in part.measures.items()}
+            chance |= {f"{start}{name}{suffix}": v for name, v in part.chance.items()}
     measures |= _composed(seen, steered)
     size = magnitude(steering.basis, seen.test.params)
     beyond, skipped = _beyond(seen, identity, steering, measures)
@@ -201,7 +201,7 @@ def _only(drawn: Drawn, keep: Bool[np.ndarray, " a"]) -> Drawn:
 
 
 def _wahbas(before: np.ndarray, after: np.ndarray) -> Float[np.ndarray, "a d d"]:
-    return np.stack([wahba(before, one).rotation for one in after])
+    return np.stack([wahba(before, view).rotation for view in after])
 
 
 def _mean_rotation(drawn: Drawn) -> np.ndarray:

@@ -64,15 +64,15 @@ def draw_part(transform: Transform, key: Key[Array, ""], part: str, draws: int) 
     """Draws of one part, all others at rest: `draws` to fit, a quarter as many (but at least 8)
     to choose by, and as many again to test; the same as it has together with all others ("all").
     """
-    other = max(LEAST_DRAWS, draws // 4)
-    keys = jax.random.split(key, draws + 2 * other)
+    few = max(LEAST_DRAWS, draws // 4)
+    keys = jax.random.split(key, draws + 2 * few)
     drawn = jax.device_get(sampled(keys, sample=transform.sample))
     if part != ALL:
         rest = jax.tree.map(
             lambda leaf, all_: np.broadcast_to(leaf, all_.shape), transform.identity, drawn
         )
         drawn = {**rest, part: drawn[part]}
-    cuts = np.split(np.arange(len(keys)), [draws, draws + other])
+    cuts = np.split(np.arange(len(keys)), [draws, draws + few])
     return PartDraws(*(restricted(drawn, rows) for rows in cuts))
 
 
@@ -87,23 +87,23 @@ def embed_part(
 ) -> dict[str, Seen]:
     fit, choose, test = (_steps(part) for part in drawn)
     pairs = [(*test[p], *test[p + 1]) for p in range(min(PAIRS, len(test) - 1))]
-    own = "validation" in splits and held_out != "validation"
+    separate = "validation" in splits and held_out != "validation"
     # Without a validation split, other training images choose.
-    train = subset(splits["train"].size, images if own else 2 * images)
+    train = subset(splits["train"].size, images if separate else 2 * images)
     rows = {
-        "train": train if own else train[::2],
-        "validation": subset(splits["validation"].size, images) if own else train[1::2],
+        "train": train if separate else train[::2],
+        "validation": subset(splits["validation"].size, images) if separate else train[1::2],
         held_out: subset(splits[held_out].size, images),
     }
 
     def embed(split: str, name: str, views: list) -> dict[str, np.ndarray]:
-        found = extract_views(
+        embedded = extract_views(
             encoders, splits[split], transform, [(), *views], batch=batch, indices=rows[name]
         )
-        return {encoder: unit(z.astype(np.float64)) for encoder, z in found.items()}
+        return {encoder: unit(z.astype(np.float64)) for encoder, z in embedded.items()}
 
     on_train = embed("train", "train", [*fit, *test, *pairs])
-    on_validation = embed("validation" if own else "train", "validation", choose)
+    on_validation = embed("validation" if separate else "train", "validation", choose)
     on_test = embed(held_out, held_out, [*test, *pairs])
     first, second = len(fit), len(fit) + len(test)
     return {
@@ -150,9 +150,9 @@ def among_images(query: Float[np.ndarray, "t n d"], after: Float[np.ndarray, "t 
     >>> found.measures["mrr"].tolist(), found.chance["mrr"]
     ([1.0], 0.75)
     """
-    own = np.arange(after.shape[1])
+    targets = np.arange(after.shape[1])
     scores = query @ after.mT  # [T, n, n]
-    return _summary([target_ranks(one, own, tie=_TIE) for one in scores], len(own))
+    return _summary([target_ranks(matrix, targets, tie=_TIE) for matrix in scores], len(targets))
 
 
 def among_views(query: Float[np.ndarray, "t n d"], after: Float[np.ndarray, "t n d"]) -> Retrieval:
@@ -163,17 +163,17 @@ def among_views(query: Float[np.ndarray, "t n d"], after: Float[np.ndarray, "t n
 
     Source: the bank of SIE (Garrido et al. 2023, arXiv:2302.10283), the views of one object.
     """
-    own = np.arange(len(after))
+    targets = np.arange(len(after))
     scores = np.einsum("tnd,snd->nts", query, after, optimize=True)
-    by_image = [target_ranks(one, own, tie=_TIE) for one in scores]  # n times [T]
-    return _summary(list(np.stack(by_image, axis=1)), len(own))
+    by_image = [target_ranks(matrix, targets, tie=_TIE) for matrix in scores]  # n times [T]
+    return _summary(list(np.stack(by_image, axis=1)), len(targets))
 
 
 def _summary(ranks: Sequence[Float[np.ndarray, " n"]], size: int) -> Retrieval:
     """Means over the images of each draw."""
-    measures = {"mrr": np.array([reciprocal_rank(one) for one in ranks])}
+    measures = {"mrr": np.array([reciprocal_rank(ranks_of) for ranks_of in ranks])}
     chance = {"mrr": chance_reciprocal_rank(size)}
     for k in HITS:
-        measures[f"hit{k}"] = np.array([hits_at(one, k) for one in ranks])
+        measures[f"hit{k}"] = np.array([hits_at(ranks_of, k) for ranks_of in ranks])
         chance[f"hit{k}"] = min(1.0, k / size)
     return Retrieval(measures, chance)

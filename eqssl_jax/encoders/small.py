@@ -1,4 +1,4 @@
-"""An encoder of sets: point clouds to features, whatever the order and number of points."""
+"""Small encoders: a convolutional network for images, a set network for point clouds."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,37 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from eqssl_jax.encoders.heads import Dense
+
+
+class ConvNet(nn.Module):
+    """3×3 convolutions of stride 2, each with BatchNorm and ReLU, and the mean over positions.
+
+    Ours: at 32 px a fifth of the compute of `resnet_tiny` with the CIFAR stem, and quick to
+    compile, so that dozens of candidates can be trained on a CPU.
+
+    Attributes:
+      widths: channels of each convolution; the last is the width of the features.
+      conv, norm: constructors of convolution and BatchNorm.
+      stem: taken for the sake of one signature; there is no choice of stem here.
+
+    "intermediates/layers" holds, for who asks, the maps after each convolution but the last.
+    """
+
+    widths: tuple[int, ...]
+    conv: Callable[..., Any]
+    norm: Callable[..., Any]
+    stem: str = ""
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "m h w c"], *, views: int = 1, train: bool
+    ) -> Float[Array, "m f"]:
+        for i, width in enumerate(self.widths, 1):
+            x = self.conv(width, stride=2, name=f"conv{i}")(x)
+            x = nn.relu(self.norm(name=f"bn{i}")(x, views=views, train=train))
+            if i < len(self.widths):
+                self.sow("intermediates", "layers", x)
+        return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
 
 
 class DeepSet(nn.Module):
@@ -53,12 +84,12 @@ class DeepSet(nn.Module):
                 f"The encoder deepset takes point clouds [M, P, 4] (x, y, z, mask), found shape "
                 f"{x.shape}: choose another config.model.encoder for images."
             )
-        there = x[..., 3:] > 0.5  # [M, P, 1]
+        mask = x[..., 3:] > 0.5  # [M, P, 1]
         y = x[..., :3]
         for i, width in enumerate(self.point_widths, 1):
             y = nn.relu(Dense(width, name=f"point{i}")(y))
-        kept = jnp.where(there, y, 0)
-        count = jnp.maximum(jnp.sum(there, axis=1), 1).astype(jnp.float32)  # [M, 1]
+        kept = jnp.where(mask, y, 0)
+        count = jnp.maximum(jnp.sum(mask, axis=1), 1).astype(jnp.float32)  # [M, 1]
         # After ReLU nothing is below 0, so padding as 0 never wins.
         pooled = jnp.concatenate([jnp.sum(kept, axis=1) / count, jnp.max(kept, axis=1)], axis=-1)
         self.sow("intermediates", "layers", pooled[:, None, None])
