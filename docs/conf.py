@@ -23,7 +23,7 @@ suppress_warnings = ["config.cache"]
 
 # Notebooks are shown with the outputs stored in them; -D nb_execution_mode=force runs them.
 nb_execution_mode = "off"
-nb_execution_timeout = 900
+nb_execution_timeout = 3600
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_merge_streams = True

@@ -32,7 +32,7 @@ def run(path: Path) -> None:
     book = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
-        NotebookClient(book, timeout=900, kernel_name="python3", resources=resources).execute()
+        NotebookClient(book, timeout=3600, kernel_name="python3", resources=resources).execute()
     for cell in book.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":

@@ -8,11 +8,10 @@ Rows are in order, with the file, label and split of each image. Images are read
 written as they come, so the data may be larger than memory; the file appears when it is complete.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from eqssl_jax import command
+from eqssl_jax.names import user_path
 
 ENCODER = flags.DEFINE_string(
     "encoder", None, "Instead of --workdir: a weights file, exported program or module:attribute."
@@ -37,7 +36,7 @@ def run() -> None:
 
     count = embed(
         ENCODER.value or command.workdir(),
-        Path(OUT.value or "").expanduser(),
+        user_path(OUT.value or ""),
         step=STEP.value,
         **{name: flag.value for name, flag in KEYWORDS.items()},
         **parse_options(OPTIONS.value),

@@ -7,12 +7,11 @@ The folder holds `.safetensors` under torchvision's or timm's names, a program o
 cpu, cuda and tpu, and a model card. Nothing that exists is replaced.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from eqssl_jax import command
 from eqssl_jax.command import WORKDIR, run_command, start
+from eqssl_jax.names import user_path
 
 STEP = flags.DEFINE_string("step", "latest", "latest, best, or the number of a step.")
 OUT = flags.DEFINE_string("out", None, "The new folder.")
@@ -32,9 +31,9 @@ def main(argv: list[str]) -> None:
 
         if PUSH.value:
             hub.check(PUSH.value)
-        out = Path(OUT.value or "").expanduser()
+        out = user_path(OUT.value or "")
         files = export(
-            Path(WORKDIR.value or "").expanduser(),
+            user_path(WORKDIR.value or ""),
             out,
             step=STEP.value,
             name=NAME.value,

@@ -1,10 +1,11 @@
-"""Names of code in a config: a short built-in name, or `module:attribute` of the user's own."""
+"""What users name: code, by a built-in name or `module:attribute` of their own, and places."""
 
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -107,3 +108,12 @@ def _place(module: str) -> str:
 def _short(value: object) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as people write it: ~ is their own folder, and ~name that of name, if there is one.
+
+    >>> user_path("~nobody-of-this-name/data").as_posix()
+    '~nobody-of-this-name/data'
+    """
+    return Path(os.path.expanduser(text))

@@ -29,8 +29,8 @@ def overrides(argv: Sequence[str]) -> list[Override]:
     >>> overrides(["main", "--config=a.py", "--config.data.size=8"])
     [Override(path=('data', 'size'), text='8')]
     """
-    found = [arg.removeprefix(_FLAG).partition("=") for arg in argv if arg.startswith(_FLAG)]
-    return [Override(tuple(name.split(".")), text) for name, equals, text in found if equals]
+    flags = [arg.removeprefix(_FLAG).partition("=") for arg in argv if arg.startswith(_FLAG)]
+    return [Override(tuple(name.split(".")), text) for name, equals, text in flags if equals]
 
 
 def is_entry(argument: str) -> bool:

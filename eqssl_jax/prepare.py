@@ -9,11 +9,10 @@ resumed by the same command. stl10 needs 6 GB of memory once. Sets of Hugging Fa
 preparation: config.data.name=hf:NAME.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from eqssl_jax import command
+from eqssl_jax.names import user_path
 
 OUT = flags.DEFINE_string("out", None, "The folder to write to.")
 MIRROR = flags.DEFINE_string("mirror", "", "An address with files of the same names.")
@@ -24,7 +23,7 @@ def main(argv: list[str]) -> None:
     def run() -> None:
         from eqssl_jax.data.publishers import prepare
 
-        place = prepare(argv[1], Path(OUT.value or "").expanduser(), mirror=MIRROR.value)
+        place = prepare(argv[1], user_path(OUT.value or ""), mirror=MIRROR.value)
         name = "arrays" if place.suffix == ".npz" else "folder"
         print(f"Written: --config.data.name={name} --config.data.directory={place}", flush=True)
 

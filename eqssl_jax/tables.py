@@ -16,7 +16,9 @@ from absl import app, flags
 from eqssl_jax import command
 
 TABLE = flags.DEFINE_string("table", None, "Name of a study; without it, all are listed.")
-SCALE = flags.DEFINE_string("scale", "small", "paper, small (an hour, two cores) or smoke.")
+SCALE = flags.DEFINE_string(
+    "scale", "small", "paper (or full), small (an hour, two cores) or smoke."
+)
 RUNS = flags.DEFINE_string("runs", None, "Folder that holds the runs of studies.")
 DATA = flags.DEFINE_string("data", "", "An .npz, a folder or .zip, a TFDS name, or shapes.")
 SEEDS = flags.DEFINE_integer("seeds", 1, "Trainings of each run.")
@@ -42,13 +44,14 @@ def run() -> None:
     if TABLE.value is None:
         overview.show_studies(studies.STUDIES)
         return
+    scale = "paper" if SCALE.value == "full" else SCALE.value
     study, directory = studies.find(TABLE.value), Path(RUNS.value or "")
     data = studies.parse_data(DATA.value)
-    choice = folders.choose(study, SCALE.value, data, seeds=SEEDS.value, only=ONLY.value)
+    choice = folders.choose(study, scale, data, seeds=SEEDS.value, only=ONLY.value)
     if PLAN.value:
-        overview.show_plan(study, SCALE.value, DATA.value, choice, directory, seeds=SEEDS.value)
+        overview.show_plan(study, scale, DATA.value, choice, directory, seeds=SEEDS.value)
         return
-    for path in produce.produce(study, SCALE.value, choice, directory):
+    for path in produce.produce(study, scale, choice, directory):
         print(f"Written: {path}", flush=True)
 
 

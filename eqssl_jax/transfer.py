@@ -9,11 +9,10 @@ too. The probe is fitted by L-BFGS with its weight chosen on validation. To fine
 configs/finetune.py.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from eqssl_jax import command
+from eqssl_jax.names import user_path
 
 ENCODER = flags.DEFINE_multi_string("encoder", [], "What to measure; several times for several.")
 DATA = flags.DEFINE_multi_string("data", [], "Where; several times for several.")
@@ -39,7 +38,7 @@ def main(argv: list[str]) -> None:
         transfer(
             ENCODER.value,
             DATA.value,
-            Path(OUT.value or "").expanduser(),
+            user_path(OUT.value or ""),
             directory=DIRECTORY.value,
             shots=[int(shot) for shot in SHOTS.value],
             draws=DRAWS.value,

@@ -68,6 +68,14 @@ def test_every_link_leads_somewhere(pages):
     assert not broken
 
 
+def test_every_page_is_in_the_contents():
+    """Sphinx says so too, but only when the whole site is built."""
+    index = (DOCS / "index.md").read_text().split()
+    pages = {path.with_suffix("").name for path in DOCS.glob("*.md")} - {"index"}
+    pages |= {f"tutorials/{path.stem}" for path in (DOCS / "tutorials").glob("*.ipynb")}
+    assert pages <= set(index)
+
+
 def test_tutorials_show_no_error_and_no_path_of_a_machine():
     for path in (DOCS / "tutorials").glob("*.ipynb"):
         cells = json.loads(path.read_text())["cells"]

@@ -213,17 +213,16 @@ def test_equimod_predicts_from_the_original_and_the_draw():
     mean, std = _parameter_moments(recipe.sample)
     vector = np.asarray(jax.jit(parameter_vector)(params)) - np.asarray(mean)
     vector = vector / np.asarray(std)
-    still, gain, predictions, truths = project(original.features[0]), 0.0, [], []
-    for v in range(2):
-        y = np.asarray(unit(project(seen.features[v])))
-        p = normed(vector[v] @ head["embed"]["dense1"]["kernel"])
-        joined = np.concatenate([still, p], axis=1)
-        predicted = np.asarray(unit(normed(joined @ head["predict"]["dense1"]["kernel"])))
-        predictions.append(predicted)
-        truths.append(y)
-        gain += np.mean(np.sum((predicted - np.asarray(unit(still))) * y, axis=1)) / 2
-    rows = np.concatenate([*predictions, *truths])  # 4N rows, the positive of i is i ± 2N
-    similarity, half, total = rows @ rows.T / 0.2, len(rows) // 2, 0.0
+    still = project(original.features[0])
+    truths = [np.asarray(unit(project(seen.features[v]))) for v in range(2)]
+    p = normed(vector.reshape(-1, vector.shape[-1]) @ head["embed"]["weight"].T)  # both views'
+    joined = np.concatenate([np.concatenate([still, still]), p], axis=1)
+    predicted = np.asarray(unit(normed(joined @ head["predict"].T)))
+    twice = np.tile(np.asarray(unit(still)), (2, 1))
+    gain = np.mean(np.sum((predicted - twice) * np.concatenate(truths), axis=1))
+    total = 0.0
+    rows = np.concatenate([predicted, *truths])  # 4N rows, the positive of i is i ± 2N
+    similarity, half = rows @ rows.T / 0.2, len(rows) // 2
     for i in range(len(rows)):
         others = [np.exp(similarity[i, j]) for j in range(len(rows)) if j != i]
         positive = similarity[i, (i + half) % len(rows)]

@@ -15,7 +15,7 @@ import pytest
 
 from eqssl_jax import methods, studies
 from eqssl_jax.config import load, plain
-from eqssl_jax.studies import estimate, folders, overview, produce, scales, tabulate
+from eqssl_jax.studies import base, estimate, folders, overview, produce, scales, tabulate
 from eqssl_jax.studies.base import DataChoice, Outcome
 from eqssl_jax.studies.folders import choose
 from eqssl_jax.tabular.published import published

@@ -101,6 +101,7 @@ def test_statistics_stay_those_of_training_when_the_data_change(trained):
         (lambda values: {**values, "input_shape": "8x8"}, "input_shape is '8x8'"),
         (lambda values: {**values, "classes": {"a": 1}}, "classes is no list"),
         (lambda values: {**values, "splits": [1]}, "splits is no object"),
+        (lambda values: {**values, "earlier": 3}, "earlier is no list"),
         (lambda values: {k: v for k, v in values.items() if k != "std"}, "lacks std"),
     ],
 )
@@ -136,6 +137,11 @@ def test_the_place_of_the_data_is_absolute(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for place in ("data.npz", "~/data.npz"):
         assert setup(config(place)).config.data.directory == str(tmp_path / "data.npz")
+
+
+def test_a_home_that_nobody_has_is_a_place_that_is_not_there():
+    with pytest.raises(FileNotFoundError, match=r"~nobody-of-this-name/set\.npz"):
+        setup(config("~nobody-of-this-name/set.npz"))
 
 
 def test_what_is_kept_is_what_was_read(trained):

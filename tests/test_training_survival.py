@@ -285,10 +285,12 @@ def test_half_a_line_is_an_error_and_a_damaged_one_is_named(tmp_path):
         records.write(2, {"loss": 1.0})
     kept.close()
     assert [line["step"] for line in read_records(tmp_path)] == [1]
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write("and more\n")
-    with pytest.raises(ValueError, match=r"Line 2 of .*metrics.jsonl is damaged"):
-        Records(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    before = path.read_bytes()
+    for line in (b"and more", b'{"step": "x"}', b'{"step": 1.5}', b"[1]", b"\xff\xfe"):
+        path.write_bytes(before + line + b"\n")
+        with pytest.raises(ValueError, match=r"Line 2 of .*metrics.jsonl is damaged"):
+            Records(tmp_path)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):

@@ -45,6 +45,11 @@ def settings_of(*names: str) -> ConfigDict:
         "equimod": {"projector": (8, 6), "parameters": 5},
         "stl": {"code": (8, 4), "projector": (8, 4), "code_projector": (8, 4)},
         "essl": {"head": (8, 8)},
+        "sie": {"projector": (8, 4)},
+        "sen": {"projector": (8, 4), "code": 4},
+        "augself": {"hidden": (8,), "flip": 1.0},
+        "cassle": {"projector": (8, 4), "condition": (6, 6)},
+        "seqjepa": {"code": 4, "layers": 1, "heads": 2, "hidden": (8,)},
     }
     config.objectives = presets.objectives(
         **{

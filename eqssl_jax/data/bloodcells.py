@@ -72,11 +72,11 @@ def read_bloodcells(
         raise ValueError("Cells differ in size: bloodcells needs size (e.g. size=48).")
     boxes.check_margin(margin)
     photographs, read = _photographs(directory)
-    every = _checked(boxes.read_boxes(directory / "bccd_boxes.csv", kind="cell"), photographs)
-    cells = [one for one in every if one not in _POINTS]
+    checked = _checked(boxes.read_boxes(directory / "bccd_boxes.csv", kind="cell"), photographs)
+    cells = [cell for cell in checked if cell not in _POINTS]
     left_out = {}
-    if task == "kind" and len(cells) < len(every):
-        left_out["boxes without area"] = len(every) - len(cells)
+    if task == "kind" and len(cells) < len(checked):
+        left_out["boxes without area"] = len(checked) - len(cells)
     if task == "white":
         cells = [o for o in cells if o.kind == "WBC" and photographs[o.path]["wbc_label"] in WHITE]
     if not cells:
@@ -92,11 +92,11 @@ def _splits(
     pixels: np.ndarray, cells: Sequence[Boxed], photographs: Photographs, task: str
 ) -> dict[str, Split]:
     if task == "white":
-        labels = [WHITE.index(photographs[one.path]["wbc_label"]) for one in cells]
+        labels = [WHITE.index(photographs[cell.path]["wbc_label"]) for cell in cells]
     else:
-        labels = [KINDS.index(one.kind) for one in cells]
+        labels = [KINDS.index(cell.kind) for cell in cells]
     same = {path: first for path, first in _SAME.items() if first in photographs}
-    scenes = [same.get(one.path, one.path) for one in cells]
+    scenes = [same.get(cell.path, cell.path) for cell in cells]
     number = {path: count for count, path in enumerate(sorted(photographs))}
     photograph = np.array([number[path] for path in scenes], np.float32)
     held = np.array([photographs[path]["aug_test_photo"] == "1" for path in scenes])
@@ -138,17 +138,17 @@ def _photographs(directory: Path) -> tuple[Photographs, Mapping[str, Callable[[]
     return rows, {path: reader(names[path]) for path in rows}
 
 
-def _checked(every: list[Boxed], photographs: Photographs) -> list[Boxed]:
-    unknown = [one.path for one in every if one.path not in photographs]
+def _checked(boxed: list[Boxed], photographs: Photographs) -> list[Boxed]:
+    unknown = [box.path for box in boxed if box.path not in photographs]
     if unknown:
         raise ValueError(
             f"bccd_boxes.csv has boxes of {manifest.first_of(list(dict.fromkeys(unknown)))}, which "
             "bccd_images.csv does not name."
         )
-    strange = [f"{one.kind!r} of {one.path}" for one in every if one.kind not in KINDS]
+    strange = [f"{box.kind!r} of {box.path}" for box in boxed if box.kind not in KINDS]
     if strange:
         raise ValueError(
             f"The column cell of bccd_boxes.csv is one of {KINDS}, found "
             f"{manifest.first_of(strange)}."
         )
-    return every
+    return boxed

@@ -101,8 +101,8 @@ def crops(
       ValueError: naming the boxes that are empty or outside, or unreadable photographs.
     """
     numbers: dict[str, list[int]] = {}
-    for number, one in enumerate(boxed):
-        numbers.setdefault(one.path, []).append(number)
+    for number, box in enumerate(boxed):
+        numbers.setdefault(box.path, []).append(number)
     paths = list(numbers)
 
     def of_photograph(index: int) -> list[tuple[int, np.ndarray | str]]:
@@ -116,21 +116,21 @@ def crops(
         return [(number, _crop(pixels, boxed[number], size, margin)) for number in numbers[path]]
 
     per_photograph = pipeline.in_parallel(of_photograph, range(len(paths)))
-    found = dict(sorted(pair for pairs in per_photograph for pair in pairs))
-    wrong = [crop for crop in found.values() if isinstance(crop, str)]
+    cropped = dict(sorted(pair for pairs in per_photograph for pair in pairs))
+    wrong = [crop for crop in cropped.values() if isinstance(crop, str)]
     if wrong:
         raise ValueError(f"These boxes cannot be cut out: {manifest.first_of(wrong)}.")
-    if not found:
+    if not cropped:
         raise ValueError(f"None of the {len(paths)} photographs can be decoded, from {paths[:1]}.")
-    return np.stack(list(found.values())), np.array(list(found), np.int32)
+    return np.stack(list(cropped.values())), np.array(list(cropped), np.int32)
 
 
-def _crop(pixels: np.ndarray, one: Boxed, size: int, margin: float) -> np.ndarray | str:
+def _crop(pixels: np.ndarray, box: Boxed, size: int, margin: float) -> np.ndarray | str:
     """The crop, or in words what is wrong with its box: all such boxes are named at once."""
-    problem = _problem(one.box, pixels.shape[1], pixels.shape[0])
+    problem = _problem(box.box, pixels.shape[1], pixels.shape[0])
     if problem:
-        return f"{one.kind} of {one.path} {problem}"
-    return images.fit(cut(pixels, one.box, margin=margin, where=one.path), size)
+        return f"{box.kind} of {box.path} {problem}"
+    return images.fit(cut(pixels, box.box, margin=margin, where=box.path), size)
 
 
 def _problem(box: Box, width: int, height: int) -> str:

@@ -99,15 +99,15 @@ def texts(values: Any, where: str, repeated: bool = False) -> tuple[str, ...]:
     if names.ndim != 1:
         raise ValueError(f"{where} must be a list of names, found shape {names.shape}.")
     try:
-        found = tuple(
+        decoded = tuple(
             name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist()
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"{where} must be text in UTF-8: {error}.") from error
-    twice = [] if repeated else [name for name, times in Counter(found).items() if times > 1]
+    twice = [] if repeated else [name for name, times in Counter(decoded).items() if times > 1]
     if twice:
         raise ValueError(f"{where} has {', '.join(twice[:_NAMED])} more than once.")
-    return found
+    return decoded
 
 
 def classes(name: str, splits: Mapping[str, Split], classes: tuple[str, ...]) -> tuple[str, ...]:

@@ -101,19 +101,19 @@ def found_sizes(parts: Iterable[Encoded]) -> Sizes | None:
 
     None where no header can be read, or only a cut of each image is taken.
     """
-    every = list(parts)
-    total = sum(part.size for part in every)
-    found: list[tuple[int, int]] = []
-    for part in every:
+    numbers = list(parts)
+    total = sum(part.size for part in numbers)
+    measured: list[tuple[int, int]] = []
+    for part in numbers:
         count = min(part.size, max(1, _CHECKED * part.size // total))
         rows = np.unique(np.linspace(0, part.size - 1, count).astype(int)).tolist()
         if part.cut is None:
             sizes = pipeline.in_parallel(functools.partial(_size, part.read), rows)
-            found += [size for size in sizes if size is not None]
-    if not found:
+            measured += [size for size in sizes if size is not None]
+    if not measured:
         return None
-    found.sort(key=lambda size: (size[0] * size[1], size))
-    return Sizes(found[0], found[len(found) // 2], found[-1], len(found))
+    measured.sort(key=lambda size: (size[0] * size[1], size))
+    return Sizes(measured[0], measured[len(measured) // 2], measured[-1], len(measured))
 
 
 def _size(read: Callable[[int], bytes], row: int) -> tuple[int, int] | None:
@@ -131,23 +131,23 @@ def stored_size(size: int | None, views: int | None, sizes: Sizes | None) -> int
     """
     if size is not None or views is None or sizes is None:
         return size
-    one = sizes.smallest == sizes.largest
-    return None if one and sizes.largest[0] * sizes.largest[1] <= _KEPT else views
+    equal = sizes.smallest == sizes.largest
+    return None if equal and sizes.largest[0] * sizes.largest[1] <= _KEPT else views
 
 
-def _problems(one: Callable[[int], np.ndarray], size: int) -> list[str]:
+def _problems(decode: Callable[[int], np.ndarray], size: int) -> list[str]:
     """Why each image cannot be used; "" if it can."""
 
     def problem(index: int) -> str:
         try:
-            one(index)
+            decode(index)
         except images.TooLarge:
             return "images too large to decode"
         except ValueError:
             return "corrupt images"
         return ""
 
-    found: list[str] = []
+    problems: list[str] = []
     for start in range(0, size, _CHECKED):
-        found += pipeline.in_parallel(problem, range(start, min(start + _CHECKED, size)))
-    return found
+        problems += pipeline.in_parallel(problem, range(start, min(start + _CHECKED, size)))
+    return problems

@@ -56,14 +56,14 @@ def differences(stored: Fingerprint, present: Fingerprint) -> str:
     """
     if _whole(stored) == _whole(present):
         return ""
-    found = []
+    changed = []
     if stored["classes"] != present["classes"]:
-        found.append(
+        changed.append(
             f"the classes were {_few(stored['classes'])} and are {_few(present['classes'])}"
         )
     before, after = _examples(stored), _examples(present)
     if before is None or after is None:
-        return "; ".join(found + _by_split(stored, present))
+        return "; ".join(changed + _by_split(stored, present))
     common = before.keys() & after.keys()
     pairs, added, removed = _same_pixels(before, after)
     relabelled = sum(before[old][0] != after[new][0] for old, new in pairs)
@@ -78,8 +78,8 @@ def differences(stored: Fingerprint, present: Fingerprint) -> str:
         ),
         "moved to another split": sum(before[key][2] != after[key][2] for key in common),
     }
-    found += [f"{_images(count)} {what}" for what, count in changes.items() if count]
-    return "; ".join(found) or "; ".join(_by_split(stored, present))
+    changed += [f"{_images(count)} {kind}" for kind, count in changes.items() if count]
+    return "; ".join(changed) or "; ".join(_by_split(stored, present))
 
 
 def _same_pixels(before: Examples, after: Examples) -> tuple[list[tuple[bytes, bytes]], int, int]:
@@ -116,7 +116,7 @@ def _split(split: Split, *, listed: bool, pixels: bool) -> Fingerprint:
     names = [_digest(name.encode()) for name in names_of(split, np.arange(split.size))]
     labels = None if split.labels is None else np.asarray(split.labels, "<i4")
     contents = _contents(split) if pixels else None
-    found: Fingerprint = {
+    marks: Fingerprint = {
         "count": split.size,
         "names": _together(names),
         "labels": None,
@@ -124,29 +124,29 @@ def _split(split: Split, *, listed: bool, pixels: bool) -> Fingerprint:
     }
     if labels is not None:
         pairs = zip(names, labels, strict=True)
-        found["labels"] = _together([name + label.tobytes() for name, label in pairs])
+        marks["labels"] = _together([name + label.tobytes() for name, label in pairs])
     if contents is not None:
         pairs = zip(names, contents, strict=True)
-        found["contents"] = _together([name + content for name, content in pairs])
+        marks["contents"] = _together([name + content for name, content in pairs])
     if listed:
-        found["examples"] = {
+        marks["examples"] = {
             "names": _packed(b"".join(names)),
             "labels": None if labels is None else _packed(labels.tobytes()),
             "contents": None if contents is None else _packed(b"".join(contents)),
         }
-    return found
+    return marks
 
 
 def _contents(split: Split) -> list[bytes] | None:
     if isinstance(split.pool, Mapping):  # rendered: nothing is stored
         return None
-    found: list[bytes] = []
+    digests: list[bytes] = []
     for start in range(0, split.size, _CHUNK):
         rows: Int[np.ndarray, " b"] = np.arange(start, min(start + _CHUNK, split.size))
         load = split.load
         chunk = np.asarray(split.pool[rows[0] : rows[-1] + 1]) if load is None else load(rows)
-        found += [_digest(np.ascontiguousarray(example).tobytes()) for example in chunk]
-    return found
+        digests += [_digest(np.ascontiguousarray(example).tobytes()) for example in chunk]
+    return digests
 
 
 def _digest(content: bytes) -> bytes:
@@ -188,7 +188,7 @@ def _examples(whole: Fingerprint) -> Examples | None:
 
     "unlabeled" repeats the training images, and comes last.
     """
-    found: Examples = {}
+    examples: Examples = {}
     classes = dict(enumerate(whole["classes"]))  # one more class moves the numbers of others
     for split in sorted(whole["splits"], key=lambda name: (*_ORDER, name).index(name)):
         content = whole["splits"][split]
@@ -198,8 +198,8 @@ def _examples(whole: Fingerprint) -> Examples | None:
         for number, name in enumerate(names):
             pixels = None if contents is None else contents[number]
             label = labels[number]
-            found.setdefault(name, (classes.get(label, label), pixels, split))
-    return found
+            examples.setdefault(name, (classes.get(label, label), pixels, split))
+    return examples
 
 
 def _whole(whole: Fingerprint) -> Fingerprint:
@@ -212,18 +212,18 @@ def _whole(whole: Fingerprint) -> Fingerprint:
 
 
 def _by_split(stored: Fingerprint, present: Fingerprint) -> list[str]:
-    found = []
+    reasons = []
     for name in sorted({*stored["splits"], *present["splits"]}):
         before, after = (which["splits"].get(name) for which in (stored, present))
         if before is None or after is None:
-            found.append(f"the split {name} is {'new' if before is None else 'gone'}")
+            reasons.append(f"the split {name} is {'new' if before is None else 'gone'}")
         elif before["count"] != after["count"]:
-            found.append(f"{name} had {before['count']:,} images and has {after['count']:,}")
+            reasons.append(f"{name} had {before['count']:,} images and has {after['count']:,}")
         else:
             keys = ("names", "labels", "contents")
-            other = [key for key in keys if before[key] != after[key]]
-            found += [f"{name} has other {' and '.join(other)}"] if other else []
-    return found
+            unequal = [key for key in keys if before[key] != after[key]]
+            reasons += [f"{name} has other {' and '.join(unequal)}"] if unequal else []
+    return reasons
 
 
 def _images(count: int) -> str:

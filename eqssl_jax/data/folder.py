@@ -116,7 +116,7 @@ def read_described(
         splits[split], bad = decoded(part, size=stored, corrupt=corrupt, framed=framed)
         layout.left_out.update(bad)
     if "test" not in splits and chosen:
-        splits["train"], splits["test"] = partition.carve_test(splits["train"])
+        splits["train"], splits["test"] = partition.carve_test(splits["train"], names=chosen)
         layout.notes.append("test is 10 % of each class, held out by a fixed rule")
     return Source(
         splits, tuple(map(printable, chosen)), tuple(layout.notes), layout.left_out, sizes

@@ -11,6 +11,7 @@ import numpy as np
 from eqssl_jax.data import checks
 from eqssl_jax.data.base import Source, Split
 from eqssl_jax.data.encoded import Encoded, decoded, found_sizes, stored_size
+from eqssl_jax.names import user_path
 
 PREFIX = "hf:"
 _TRAIN, _UNLABELED = ("train",), ("unlabeled", "unsupervised")
@@ -49,7 +50,7 @@ def read_hugging_face(
       OSError: if the Hub cannot be reached.
     """
     place = name.removeprefix(PREFIX)
-    root = Path(place).expanduser()
+    root = user_path(place)
     files = _files(root if root.exists() else _download(place, directory), place)
     found: dict[str, Encoded] = {}
     classes: tuple[str, ...] = ()

@@ -24,6 +24,8 @@ _LARGE = threading.Lock()
 _ELONGATED = 8  # of images longer than this many short sides only the middle is scaled
 _ORIENTATION = 0x0112  # in EXIF; from 5 on, height and width are exchanged
 
+_SKIP = 'leave such files out with corrupt="skip" (config.data.corrupt)'
+
 
 class TooLarge(ValueError):
     """An image of more pixels than the limit."""
@@ -37,6 +39,13 @@ def suffixes() -> tuple[str, ...]:
         end for end, form in endings.items() if form in _FORMATS and form in Image.OPEN
     )
     return tuple(readable)
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of `_FORMATS` that Pillow opens by their own name; JPEG opens MPO."""
+    Image.init()
+    return tuple(form for form in _FORMATS if form in Image.OPEN)
 
 
 def decode(
@@ -61,13 +70,12 @@ def decode(
     except (TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooLarge(
             f"{printable(where)} is too large ({error}): reduce it, raise the limit with the "
-            f"environment variable {_LIMIT} (pixels; decoding takes 4 bytes for each), or pass "
-            'corrupt="skip" to leave such files out.'
+            f"environment variable {_LIMIT} (pixels; decoding takes 4 bytes for each), or {_SKIP}."
         ) from error
     except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, zlib.error, …
         raise ValueError(
             f"{printable(where)} is corrupt, truncated or not an image ({error}): repair or delete "
-            'it, or pass corrupt="skip" to leave such files out.'
+            f"it, or {_SKIP}."
         ) from error
 
 
@@ -88,7 +96,7 @@ def _open(content: bytes, *, limited: bool = True) -> Image.Image:
         raise ValueError(f"{_LIMIT} is {raised!r}, not a number of pixels")
     if raised:
         Image.MAX_IMAGE_PIXELS = int(raised)
-    image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    image = Image.open(io.BytesIO(content), formats=_formats())
     limit = Image.MAX_IMAGE_PIXELS
     if limited and limit and image.width * image.height > limit:
         image.close()
@@ -190,5 +198,5 @@ def differ(first: np.ndarray, name: str, other: np.ndarray, other_name: str) -> 
     (h0, w0), (h1, w1) = first.shape[:2], other.shape[:2]
     return ValueError(
         f"The images differ in size: {name} has {w0} × {h0} pixels, {other_name} has {w1} × {h1}. "
-        "Give size (e.g. size=64) to bring all to one size."
+        "Give size (config.data.size, e.g. 64) to bring all to one size."
     )

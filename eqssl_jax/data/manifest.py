@@ -84,16 +84,16 @@ def by_path(rows: Iterable[Mapping[str, str]], file: Path) -> dict[str, Mapping[
     Raises:
       ValueError: naming the paths with two rows.
     """
-    found: dict[str, Mapping[str, str]] = {}
+    rows_of: dict[str, Mapping[str, str]] = {}
     twice = []
     for row in rows:
         path = _plain(row["path"])
-        if path in found:
+        if path in rows_of:
             twice.append(path)
-        found[path] = {**row, "path": path}
+        rows_of[path] = {**row, "path": path}
     if twice:
         raise ValueError(f"{file} has more than one row for {first_of(twice)}: keep one of each.")
-    return found
+    return rows_of
 
 
 def _plain(path: str) -> str:
@@ -111,21 +111,21 @@ def numbers(rows: Rows, column: str, file: Path) -> dict[str, float]:
     Raises:
       ValueError: naming the first rows where the column is empty, no number, or not finite.
     """
-    found, wrong = {}, []
+    values, wrong = {}, []
     for path, row in rows.items():
         try:
             # Python would take 1_000 for a thousand.
-            found[path] = math.nan if "_" in row[column] else float(row[column])
+            values[path] = math.nan if "_" in row[column] else float(row[column])
         except ValueError:
-            found[path] = math.nan
-        if not abs(found[path]) <= _LARGEST:
+            values[path] = math.nan
+        if not abs(values[path]) <= _LARGEST:
             wrong.append(f"{row[column]!r} for {path}")
     if wrong:
         raise ValueError(
             f"The column {column} of {file} must hold a finite number for each image (in float32), "
             f"found {first_of(wrong)}. Fill these in, or take the images and their rows out."
         )
-    return found
+    return values
 
 
 def same_files(manifest: Manifest, images: Iterable[str], used: Iterable[str], root: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from eqssl_jax.data import hugging_face, sources
+from eqssl_jax.names import user_path
 
 SUFFIXES = {".npz": "arrays", ".zip": "folder"}
 
@@ -28,7 +29,7 @@ def named(data: str, directory: str = "") -> tuple[str, str | None]:
     """
     if not data:
         raise ValueError("--data is empty: give a folder, a .zip, an .npz, or a data set's name.")
-    path = Path(data).expanduser()
+    path = user_path(data)
     if "@" in data and not path.exists() and not directory:
         data, _, directory = data.partition("@")
         path = Path(data)

@@ -30,6 +30,7 @@ RANGES: Mapping[str, Setting] = {
     "views_each": whole(8, "scenes of each object", low=2, high=1000),
     "train_objects": whole(4096, "objects for training and validation", low=24, high=2**22),
     "test_objects": whole(512, "objects for testing", low=12, high=2**22),
+    "out_of_range": also(text("", "root of 3DIEBench-OOD", empty=False), None, "none"),
     "points": whole(128, "rows of a point cloud", low=3, high=65_536),
     "scale": number(10.0, "Å that become 1; 0: each cloud's own radius", low=0, high=1e6),
     "shortest": whole(10, "Cα atoms of a chain", low=3, high=1_000_000),

@@ -40,12 +40,12 @@ def read_outside(
         returns something else.
     """
     function = names.resolve(name, "data set", {}, setting="config.data.name")
-    given = {"directory": None if directory is None else str(directory), "seed": seed}
+    offered = {"directory": None if directory is None else str(directory), "seed": seed}
     parameters: Mapping[str, Any] = {}
     if callable(function):
         with contextlib.suppress(TypeError, ValueError):  # a function of C gets the options only
             parameters = inspect.signature(function).parameters
-    passed = {key: value for key, value in given.items() if key in parameters} | {**options}
+    passed = {key: value for key, value in offered.items() if key in parameters} | {**options}
     names.check_call(function, name, _CONTRACT, **passed)
     try:
         returned = function(**passed)

@@ -1,11 +1,12 @@
 """Cutting and joining splits by fixed rules, the same for every run and seed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from eqssl_jax.data.base import Split
+from eqssl_jax.data.listing import printable
 from eqssl_jax.data.pipeline import streamed
 
 _KEY = 0x5E1F  # any constant: it only has to stay the same for ever
@@ -73,7 +74,9 @@ def held_out(size: int, fraction: float) -> tuple[Int[np.ndarray, " a"], Int[np.
     return np.sort(order[count:]).astype(np.int32), np.sort(order[:count]).astype(np.int32)
 
 
-def carve_test(split: Split, fraction: float = 0.1) -> tuple[Split, Split]:
+def carve_test(
+    split: Split, fraction: float = 0.1, *, names: Sequence[str] = ()
+) -> tuple[Split, Split]:
     """Cut a labelled split into (the rest, test), holding out the fraction of every class.
 
     At least one image of each class goes to test, chosen by the rule of `carve` within the class.
@@ -83,14 +86,16 @@ def carve_test(split: Split, fraction: float = 0.1) -> tuple[Split, Split]:
     """
     if split.labels is None:
         raise ValueError("carve_test() holds out images of every class and needs labels.")
+    labels, counts = np.unique(split.labels, return_counts=True)
+    if single := [names[label] if names else str(label) for label in labels[counts < 2][:10]]:
+        raise ValueError(
+            f"{np.sum(counts < 2)} of {len(labels)} classes have a single image, so none can be "
+            f"held out for a test split: {', '.join(map(printable, single))}. Add images of them, "
+            f"leave them out, or give the data set its own test split."
+        )
     kept, held = [], []
-    for label in np.unique(split.labels):
+    for label in labels:
         members = np.flatnonzero(split.labels == label)
-        if len(members) < 2:
-            raise ValueError(
-                f"Class {label} has a single image, so none can be held out for a test split: add "
-                "images of it, or give the data set its own test split."
-            )
         rest, chosen = held_out(len(members), max(fraction, 1 / len(members)))
         kept.append(members[rest])
         held.append(members[chosen])

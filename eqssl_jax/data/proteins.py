@@ -114,11 +114,11 @@ def cloud(
     kept = atoms.astype(np.float64)
     kept -= kept.mean(axis=0)
     radius = np.sqrt(np.mean(np.sum(kept**2, axis=1)))
-    found = np.zeros((points, 4), np.float32)
+    points_of = np.zeros((points, 4), np.float32)
     # Equal atoms have no radius: they stay at the origin.
-    found[: len(kept), :3] = kept / (scale or max(radius, 1e-6))
-    found[: len(kept), 3] = 1
-    return found
+    points_of[: len(kept), :3] = kept / (scale or max(radius, 1e-6))
+    points_of[: len(kept), 3] = 1
+    return points_of
 
 
 def read(pool: Float[Array, "n p 4"], indices: Int[Array, " b"]) -> Float[Array, "b p 4"]:
@@ -142,9 +142,9 @@ def groups(chains: list[Chain]) -> Int[np.ndarray, " c"]:
     for chain in chains:
         for kind, content in (("atoms", chain.atoms.tobytes()), ("sequence", chain.sequence)):
             if content:
-                other = first.setdefault((kind, content), chain.complex)
+                owner = first.setdefault((kind, content), chain.complex)
                 # The lesser name leads, so that numbers do not depend on the order of the chains.
-                low, high = sorted((root(other), root(chain.complex)))
+                low, high = sorted((root(owner), root(chain.complex)))
                 parent[high] = low
     return np.unique([root(chain.complex) for chain in chains], return_inverse=True)[1]
 
@@ -164,8 +164,8 @@ def _read(
         return structures.read_folder(path, corrupt=corrupt)
     if not path.is_file():
         raise ValueError(f"{path} is no folder or file of data: expected {structures.EXPECTED}.")
-    found, skipped = source.read_npz(path, corrupt=corrupt)
-    return found, Counter({"chains with coordinates that are not finite": skipped})
+    loaded, skipped = source.read_npz(path, corrupt=corrupt)
+    return loaded, Counter({"chains with coordinates that are not finite": skipped})
 
 
 def _check(points: int, scale: float, shortest: int, test: float, chains: int) -> None:

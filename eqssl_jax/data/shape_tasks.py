@@ -53,15 +53,15 @@ def labelled(
     if task == "outline":
         return dict(splits), CLASSES[:kinds]
     stop = _STOPS[task]
-    found = {
+    factors = {
         name: split._replace(
             labels=None if name == "out_of_range" else bins(split.factors[task], stop)
         )
         for name, split in splits.items()
     }
     if task == "hue":
-        return found, tuple(f"hue {b * stop / BINS:.3f}" for b in range(BINS))
-    return found, tuple(f"{math.degrees(b * stop / BINS):.0f}°" for b in range(BINS))
+        return factors, tuple(f"hue {b * stop / BINS:.3f}" for b in range(BINS))
+    return factors, tuple(f"{math.degrees(b * stop / BINS):.0f}°" for b in range(BINS))
 
 
 def bins(values: Float[np.ndarray, " n"], stop: float) -> Int[np.ndarray, " n"]:

@@ -60,15 +60,15 @@ def scene(key: Key[Array, ""], outside: Array | bool = False, kinds: int = len(C
     # One call for all numbers: every further one costs 0.3 s wherever rendering is compiled.
     drawn = jax.random.uniform(key, (len(ranges) + 3 * _WAVES,))
     unit, waves = drawn[: len(ranges)], drawn[len(ranges) :]
-    found = dict(zip(ranges, low + (high - low) * unit, strict=True))
+    values = dict(zip(ranges, low + (high - low) * unit, strict=True))
     position = dict(zip(ranges, unit, strict=True))
     for name, begin, end in (("hue", 0.75, 1.0), ("angle", 1.5 * math.pi, 2 * math.pi)):
         unseen = begin + (end - begin) * position[name]
-        found[name] = jnp.where(jnp.asarray(outside), unseen, found[name])
+        values[name] = jnp.where(jnp.asarray(outside), unseen, values[name])
     # The product can round up to the end of the range, which is no class.
-    label = jnp.minimum(found["label"].astype(jnp.int32), kinds - 1)
+    label = jnp.minimum(values["label"].astype(jnp.int32), kinds - 1)
     # Cycles in x, cycles in y, phase of each wave, in [−1, 1).
-    return {**found, "label": label, "waves": 2 * waves.reshape(_WAVES, 3) - 1}
+    return {**values, "label": label, "waves": 2 * waves.reshape(_WAVES, 3) - 1}
 
 
 def draw(scene: Scene, size: int) -> Float[Array, "s s 3"]:
@@ -145,9 +145,9 @@ def _splits(sizes: Mapping[str, int], seed: int, side: int, kinds: int) -> dict[
     key = jax.random.key(seed)
     index = {name: np.arange(n, dtype=np.int32) + _FIRST[name] for name, n in sizes.items()}
     # All splits in one call: one program to compile instead of one for each size.
-    known = jax.device_get(_known(key, jnp.asarray(np.concatenate(list(index.values()))), kinds))
+    factors = jax.device_get(_known(key, jnp.asarray(np.concatenate(list(index.values()))), kinds))
     stops = np.cumsum(list(sizes.values()))
-    parts = {name: np.split(values, stops[:-1]) for name, values in known.items()}
+    parts = {name: np.split(values, stops[:-1]) for name, values in factors.items()}
     return {
         name: Split(
             size=sizes[name],
@@ -180,8 +180,8 @@ def reader(size: int, kinds: int) -> Callable[[Mapping[str, Array], Int[Array, "
 
     @jax.jit
     def read(pool: Mapping[str, Array], indices: Int[Array, " b"]) -> Float[Array, "b s s 3"]:
-        one = functools.partial(render, size=size, kinds=kinds)
-        return jax.vmap(one, in_axes=(None, 0))(pool["key"], pool["index"][indices])
+        draw = functools.partial(render, size=size, kinds=kinds)
+        return jax.vmap(draw, in_axes=(None, 0))(pool["key"], pool["index"][indices])
 
     return read
 

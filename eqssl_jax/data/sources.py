@@ -11,6 +11,7 @@ from eqssl_jax.data import (
     arrays,
     bloodcells,
     checks,
+    diebench,
     digits,
     folder,
     fruits,
@@ -30,13 +31,14 @@ _STATISTICS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
     "stl10": ((0.4406, 0.4273, 0.3858), (0.2312, 0.2265, 0.2237)),
+    "3diebench": ((0.5016, 0.5037, 0.5060), (0.1030, 0.0999, 0.0969)),
     "imagenet2012": _IMAGENET,
     "imagenet100": _IMAGENET,
     "digits": ((0.365,) * 3, (0.174,) * 3),  # whatever the seed
 }
 
 # A factor whose examples of one value are too alike to be in both train and validation.
-_TOGETHER = {"bloodcells": "photograph"}
+_TOGETHER = {"bloodcells": "photograph", "3diebench": "object"}
 
 
 class Reader(NamedTuple):
@@ -61,6 +63,9 @@ _READERS = {
     ),
     "digits": Reader(digits.read_digits, "", ("train_size", "test_size")),
 }
+_READERS["3diebench"] = Reader(
+    diebench.read_diebench, "the folder of the synsets and index files", ("out_of_range",)
+)
 _RENDERED = {
     "shapes": ("train_size", "test_size", "out_of_range_size", "task", "outlines"),
     "solids": ("poses", "views_each", "train_objects", "test_objects"),
@@ -99,6 +104,7 @@ def load(
     | "folder"      | an ImageFolder or a `.zip` of one     | of `folder.read_folder`         |
     | "fruits360"   | see `fruits.read_fruits`              | of `fruits.read_fruits`         |
     | "bloodcells"  | see `bloodcells.read_bloodcells`      | of `bloodcells.read_bloodcells` |
+    | "3diebench"   | see `diebench.read_diebench`          | of `diebench.read_diebench`     |
     | "imagenet100" | TFDS's data_dir                       | of `tfds.read_tfds`             |
     | "hf:NAME"     | where files of the Hub are kept, or   | of `hugging_face.               |
     |               | none                                  | read_hugging_face`              |
@@ -145,7 +151,7 @@ def load(
     hub = name.startswith(hugging_face.PREFIX)
     of_files = hub or name in _FRAMABLE or not (name in NAMES or names.is_outside(name))
     checks.fit(name, fit, size, framable=of_files)
-    directory = None if directory is None else Path(directory).expanduser()
+    directory = None if directory is None else names.user_path(directory)
     if name in _RENDERED:
         checks.options(name, options, _RENDERED[name])
         return checks.dataset(
@@ -313,8 +319,8 @@ def _image_shape(splits: Mapping[str, Split]) -> tuple[int, int, int]:
             shapes_found[key] = (height, width, channels)
     if len(set(shapes_found.values())) > 1:
         raise ValueError(
-            f"The splits differ in image shape: {shapes_found}. Give size (e.g. size=64) to bring "
-            "all images to one size."
+            f"The splits differ in image shape: {shapes_found}. Give size (config.data.size, e.g. "
+            "64) to bring all images to one size."
         )
     return shapes_found["train"]
 

@@ -85,17 +85,17 @@ def _read(
     batches = grain.MapDataset.source(steps).map(lambda step: load(rows(step)))
     if not workers:
         read = grain.ReadOptions(min(_READING, buffered), buffered)
-        with contextlib.closing(iter(batches.to_iter_dataset(read))) as found:
-            yield from found
+        with contextlib.closing(iter(batches.to_iter_dataset(read))) as iterator:
+            yield from iterator
         return
     if not flags.FLAGS.is_parsed():  # grain asks for its flags, which absl's app.run would parse
         flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(workers, max(1, buffered // workers))
     ahead = batches.to_iter_dataset(grain.ReadOptions(0, 0))
     try:
-        with contextlib.closing(iter(ahead.mp_prefetch(options, _start_worker))) as found:
+        with contextlib.closing(iter(ahead.mp_prefetch(options, _start_worker))) as iterator:
             # Views of shared memory: each is given back when the last reference to it goes.
-            yield from map(np.asarray, found)
+            yield from map(np.asarray, iterator)
     finally:
         gc.collect()  # grain's last ones hang in cycles
 

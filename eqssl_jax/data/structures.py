@@ -74,9 +74,9 @@ def read_structure(path: Path, complex_name: str) -> list[Chain]:
     if len(structure):
         structure.remove_alternative_conformations()  # the first stays
         for chain in structure[0]:
-            found = _alphas(gemmi, chain)
-            if found:
-                atoms, letters = zip(*found, strict=True)
+            alphas = _alphas(gemmi, chain)
+            if alphas:
+                atoms, letters = zip(*alphas, strict=True)
                 sequence = "".join(letters).encode()
                 where = f"{path}, chain {chain.name},"
                 chains.append(Chain(positions(np.array(atoms), where), complex_name, sequence))
@@ -90,15 +90,15 @@ def read_structure(path: Path, complex_name: str) -> list[Chain]:
 
 def _alphas(gemmi: Any, chain: Any) -> list[tuple[list[float], str]]:
     """(position, one letter) of each Cα; one of calcium is none."""
-    found = []
+    alphas = []
     for residue in chain:
         if residue.het_flag != "A" and residue.name != "MSE":
             continue
         atom = residue.find_atom("CA", "*", gemmi.Element("C"))
         if atom is not None:
             letter = gemmi.find_tabulated_residue(residue.name).one_letter_code.upper()
-            found.append((atom.pos.tolist(), letter.strip() or "X"))
-    return found
+            alphas.append((atom.pos.tolist(), letter.strip() or "X"))
+    return alphas
 
 
 def _structure(gemmi: Any, content: bytes, name: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from eqssl_jax import names
 from eqssl_jax.data import boxes, checks, partition
 from eqssl_jax.data.base import Source
 from eqssl_jax.data.encoded import Encoded, decoded, found_sizes, stored_size
@@ -76,7 +77,7 @@ def read_tfds(
         splits[split], bad = decoded(encoded, size=stored, corrupt=corrupt, framed=framed)
         left_out.update(bad)
     if "test" not in splits:
-        splits["train"], splits["test"] = partition.carve_test(splits["train"])
+        splits["train"], splits["test"] = partition.carve_test(splits["train"], names=classes)
         notes = ("test is 10 % of each class of train, held out by a fixed rule",)
     return Source(splits, classes, notes, left_out, sizes)
 
@@ -203,7 +204,7 @@ def _labels(builder: Any, split: str, source: Any) -> Int[np.ndarray, " n"]:
     kept = None
     if len(source) >= _CACHED_FROM:
         place = hashlib.sha256(f"{builder.data_dir} {split} {len(source)}".encode()).hexdigest()
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        cache = names.user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
         kept = cache / "eqssl_jax" / "labels" / f"{place[:16]}.npy"
         if kept.exists():
             return np.load(kept)

@@ -4,6 +4,7 @@ from eqssl_jax.encoders.heads import Head, mlp
 from eqssl_jax.encoders.naming import to_torch_names
 from eqssl_jax.encoders.network import Network, build, showing
 from eqssl_jax.encoders.pretrained import from_weights, start_from
+from eqssl_jax.encoders.sequence import aggregator
 from eqssl_jax.encoders.vit import ViTSettings
 from eqssl_jax.encoders.weight_files import read_weights
 
@@ -11,6 +12,7 @@ __all__ = [
     "Head",
     "Network",
     "ViTSettings",
+    "aggregator",
     "build",
     "from_weights",
     "mlp",

@@ -59,8 +59,8 @@ def detect(arrays: Mapping[str, np.ndarray], where: str, *, part: str = "") -> F
       ValueError: for arrays of no known family or of several networks, and for what does not fit
         the family that the names are of.
     """
-    own, kind, left_out = _unwrapped(arrays, where, part)
-    family = _resnet(own, where) if kind == "resnet" else _vit(own, where)
+    unwrapped, kind, left_out = _unwrapped(arrays, where, part)
+    family = _resnet(unwrapped, where) if kind == "resnet" else _vit(unwrapped, where)
     return family._replace(left_out=(*family.left_out, *left_out))
 
 
@@ -92,8 +92,8 @@ def _unwrapped(
             f"part={prefixes[-1].split('.')[0]!r}."
         )
     prefix, kind = next(iter(chosen.items()))
-    own = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-    return own, kind, tuple(name for name in arrays if not name.startswith(prefix))
+    unwrapped = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+    return unwrapped, kind, tuple(name for name in arrays if not name.startswith(prefix))
 
 
 def _resnet(arrays: Arrays, where: str) -> Family:
@@ -145,8 +145,8 @@ def _vit(arrays: Arrays, where: str) -> Family:
                 f"{where} has names of a vision transformer of timm, but {name}, of rank {rank}, "
                 f"{_state(arrays, name)}: it is another architecture."
             )
-    width, channels, patch, other = arrays[VIT].shape
-    if patch != other or arrays["pos_embed"].shape[-1] != width:
+    width, channels, patch, patch_width = arrays[VIT].shape
+    if patch != patch_width or arrays["pos_embed"].shape[-1] != width:
         raise ValueError(
             f"{where}: {VIT} has shape {list(arrays[VIT].shape)} and pos_embed "
             f"{list(arrays['pos_embed'].shape)}; patches must be square, and both of one width."

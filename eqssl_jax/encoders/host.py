@@ -166,10 +166,10 @@ def _prove(
                 f"The encoder {name!r} changes its {layer} with the batch: widths {widths} for "
                 f"{len(images)}, {cut} and {len(images) - cut} images. Every image needs the same."
             )
-        other = np.concatenate([part[layer] for part in parts])[::-1]
+        reversed_rows = np.concatenate([part[layer] for part in parts])[::-1]
         size = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64))))
         # Of the image that changes most: a single one may depend on its neighbours.
-        change = float(np.sqrt(np.square(rows - other, dtype=np.float64).mean(1).max()))
+        change = float(np.sqrt(np.square(rows - reversed_rows, dtype=np.float64).mean(1).max()))
         if change > TOLERANCE * size:
             raise ValueError(
                 f"The encoder {name!r} depends on the batch: the {layer} of the same "

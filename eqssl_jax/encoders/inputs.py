@@ -54,35 +54,35 @@ def _kind(value: Any) -> str:
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
 
 
-def _check_shape(found: tuple[int, ...], shape: tuple[int, ...] | None) -> None:
+def _check_shape(actual: tuple[int, ...], shape: tuple[int, ...] | None) -> None:
     wanted = shape or ("H", "W", "C")
     text = f"[N, {', '.join(map(str, wanted))}]"
-    if len(found) == len(wanted):
+    if len(actual) == len(wanted):
         raise ValueError(
-            f"An encoder takes a batch {text}, found one example of shape {found}: give it a "
+            f"An encoder takes a batch {text}, found one example of shape {actual}: give it a "
             f"leading axis, images[None]."
         )
-    if len(found) != len(wanted) + 1:
-        raise ValueError(f"An encoder takes a batch {text}, found an array of shape {found}.")
-    if not found[0]:
-        raise ValueError(f"There is nothing to encode: the batch has the shape {found}.")
-    if 0 in found:
-        raise ValueError(f"An encoder takes a batch {text}, found images without pixels: {found}.")
-    if shape is None or found[1:] == tuple(shape):
+    if len(actual) != len(wanted) + 1:
+        raise ValueError(f"An encoder takes a batch {text}, found an array of shape {actual}.")
+    if not actual[0]:
+        raise ValueError(f"There is nothing to encode: the batch has the shape {actual}.")
+    if 0 in actual:
+        raise ValueError(f"An encoder takes a batch {text}, found images without pixels: {actual}.")
+    if shape is None or actual[1:] == tuple(shape):
         return
-    if len(shape) == 3 and (found[2], found[3], found[1]) == tuple(shape):
+    if len(shape) == 3 and (actual[2], actual[3], actual[1]) == tuple(shape):
         fix = "the channels come last: images.transpose(0, 2, 3, 1)"
-    elif found[-1] != shape[-1]:
+    elif actual[-1] != shape[-1]:
         fix = f"it normalises {shape[-1]} channels"
-        if (found[-1], shape[-1]) == (1, 3):
+        if (actual[-1], shape[-1]) == (1, 3):
             fix += "; repeat grey images: np.repeat(images, 3, axis=-1)"
-        elif (found[-1], shape[-1]) == (4, 3):
+        elif (actual[-1], shape[-1]) == (4, 3):
             fix += "; leave out the alpha channel: images[..., :3]"
     elif len(shape) == 3:
         fix = f"resize them: jax.image.resize(images, (len(images), {text[4:-1]}), 'linear')"
     else:
         fix = f"pad or sample each cloud to {shape[0]} points"
-    raise ValueError(f"This encoder takes a batch {text}, found {found}: {fix}.")
+    raise ValueError(f"This encoder takes a batch {text}, found {actual}: {fix}.")
 
 
 def _check_values(images: Images, *, free: bool) -> None:

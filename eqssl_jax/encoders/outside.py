@@ -59,9 +59,9 @@ class Outside(nn.Module):
             or not shape[1]
             or not floating
         ):
-            what = f"{dtype} of shape {shape}" if shape is not None else f"a {type(y).__name__}"
+            kind = f"{dtype} of shape {shape}" if shape is not None else f"a {type(y).__name__}"
             raise ValueError(
-                f"The encoder {self.title} gives {what} for images {x.shape}; features of shape "
+                f"The encoder {self.title} gives {kind} for images {x.shape}; features of shape "
                 f"({x.shape[0]}, F) in floating point were expected, one row an image: take the "
                 f"mean over positions, and return the features alone."
             )

@@ -84,12 +84,12 @@ class DeepSet(nn.Module):
                 f"The encoder deepset takes point clouds [M, P, 4] (x, y, z, mask), found shape "
                 f"{x.shape}: choose another config.model.encoder for images."
             )
-        there = x[..., 3:] > 0.5  # [M, P, 1]
+        mask = x[..., 3:] > 0.5  # [M, P, 1]
         y = x[..., :3]
         for i, width in enumerate(self.point_widths, 1):
             y = nn.relu(Dense(width, name=f"point{i}")(y))
-        kept = jnp.where(there, y, 0)
-        count = jnp.maximum(jnp.sum(there, axis=1), 1).astype(jnp.float32)  # [M, 1]
+        kept = jnp.where(mask, y, 0)
+        count = jnp.maximum(jnp.sum(mask, axis=1), 1).astype(jnp.float32)  # [M, 1]
         # After ReLU nothing is below 0, so padding as 0 never wins.
         pooled = jnp.concatenate([jnp.sum(kept, axis=1) / count, jnp.max(kept, axis=1)], axis=-1)
         self.sow("intermediates", "layers", pooled[:, None, None])

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from eqssl_jax.names import user_path
+
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 # Half precisions are widened; all else that a file of weights can hold is float32 or a counter.
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -25,7 +27,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
       ValueError: for another kind of file, one that is damaged, holds code or no arrays, and for
         values that are not finite, naming the array.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"{path} {what}: give the file of weights itself.")

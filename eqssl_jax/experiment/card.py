@@ -41,7 +41,7 @@ def model_card(
     parts = {
         "Load it in JAX": _code(jax_code(about.input_shape), "python"),
         "Load it in PyTorch": torch,
-        "Files": "\n".join(f"- `{file}`: {what}" for file, what in files.items()),
+        "Files": "\n".join(f"- `{file}`: {content}" for file, content in files.items()),
         "Data": _data(run),
         "Training": _training(run),
         "Roles": _roles(run),
@@ -137,10 +137,10 @@ def _numbers(workdir: Path, step: int) -> str:
         table = tabular.comparison_table({"trained": json.loads(path.read_text(encoding="utf-8"))})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}): evaluate that step again.") from None
-    said = (
+    sentence = (
         "One training: ± is a spread over probes or draws where there is one, not over trainings."
     )
-    return f"{tabular.as_markdown(table.sheet()).rstrip()}\n\n{said}"
+    return f"{tabular.as_markdown(table.sheet()).rstrip()}\n\n{sentence}"
 
 
 def _licence(licence: str, data: str) -> str:

@@ -157,13 +157,13 @@ def _parquet(
         return arrow.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
     def write(rows: Rows) -> None:
-        known = [int(label) if label >= 0 else None for label in rows.labels]
-        texts = [None if i is None or not classes else classes[i] for i in known]
+        labels = [int(label) if label >= 0 else None for label in rows.labels]
+        texts = [None if i is None or not classes else classes[i] for i in labels]
         table = arrow.table(
             {
                 "name": arrow.array(list(rows.names), arrow.string()),
                 "split": arrow.array([rows.split] * len(rows.names), arrow.string()),
-                "label": arrow.array(known, arrow.int32()),
+                "label": arrow.array(labels, arrow.int32()),
                 "class": arrow.array(texts, arrow.string()),
                 "features": vectors(rows.features),
                 "embeddings": vectors(rows.embeddings),

@@ -70,7 +70,7 @@ def _open(source: Any, step: int | str, batch: int, options: dict[str, Any]) -> 
     if not isinstance(source, str | Path) or not str(source):
         raise ValueError(f"An encoder is named by {FORMS}; found {source!r}.")
     named_weights = str(source).startswith(WEIGHTS)
-    path = Path(str(source).removeprefix(WEIGHTS)).expanduser()
+    path = names.user_path(str(source).removeprefix(WEIGHTS))
     if named_weights or path.suffix in (".safetensors", *weight_files.PICKLES):
         return _of_weights(path, options)
     if not path.exists() and names.is_outside(str(source)):
@@ -89,7 +89,7 @@ def _open(source: Any, step: int | str, batch: int, options: dict[str, Any]) -> 
 
 def run_folder(source: str | Path, step: int | str = "latest") -> tuple[Path, int | str]:
     """The workdir and the step that "runs/care@200" stands for, or "runs/care" with `step`."""
-    path = Path(source).expanduser()
+    path = names.user_path(source)
     if path.exists() or "@" not in path.name:
         return path, step
     name, _, after = path.name.rpartition("@")

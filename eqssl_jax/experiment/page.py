@@ -68,13 +68,13 @@ def find_runs(workdir: Path) -> list[Path]:
         )
     deeper = sorted(path.parent for path in workdir.glob("*/*/config.json"))
     try:
-        found = run_folders(workdir)
+        folders = run_folders(workdir)
     except FileNotFoundError:
         if not deeper:
             raise
-        found = []
-    alone = found == [workdir]  # what lies inside a run (candidates of advice) is its own matter
-    return found if alone else sorted({*found, *(d for d in deeper if d.parent not in found)})
+        folders = []
+    alone = folders == [workdir]  # what lies inside a run (candidates of advice) is its own matter
+    return folders if alone else sorted({*folders, *(d for d in deeper if d.parent not in folders)})
 
 
 def names(folders: Sequence[Path]) -> dict[Path, str]:
@@ -126,27 +126,27 @@ def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     path = folder / "metrics.jsonl"
     if not path.exists():
         return [], ["no metrics.jsonl: nothing has been trained"]
-    found, damaged = [], 0
+    records, damaged = [], 0
     for line in path.read_bytes().splitlines():
         row = _parsed(line)
         if isinstance(row, dict) and type(row.get("step")) is int:
-            found.append(row)
+            records.append(row)
         else:
             damaged += 1
     note = f"{damaged} line{'s' * (damaged > 1)} of metrics.jsonl could not be read"
-    return sorted(found, key=lambda row: row["step"]), [note] if damaged else []
+    return sorted(records, key=lambda row: row["step"]), [note] if damaged else []
 
 
 def _result(path: Path) -> dict[str, Any] | None:
     """An evaluation; None where it is damaged."""
-    found = _parsed(path.read_bytes())
+    parsed = _parsed(path.read_bytes())
     try:
-        cells = [cell for metrics in found["encoders"].values() for cell in metrics.values()]
+        cells = [cell for metrics in parsed["encoders"].values() for cell in metrics.values()]
         numbers = [cell.get(key) for cell in cells for key in ("value", "sd")]
     except (TypeError, KeyError, AttributeError):
         return None
-    known = all(number is None or isinstance(number, int | float) for number in numbers)
-    return found if known else None
+    finite = all(number is None or isinstance(number, int | float) for number in numbers)
+    return parsed if finite else None
 
 
 def _parsed(text: bytes) -> Any:

@@ -1,6 +1,5 @@
 """From a config to a finished workdir: one run, or several that are compared."""
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from eqssl_jax.data.description import describe, size_notice
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.experiment.page import write_page
+from eqssl_jax.experiment.stored import read_result
 from eqssl_jax.training import processes
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.notes import batch_note
@@ -129,7 +129,7 @@ def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) 
         if not path.exists():
             measured = assess_step(one, workdir / name, one.steps, options={}, first=first)
             first = first or (one, measured)
-        results[name] = json.loads(path.read_text())
+        results[name] = read_result(path)
         print(f"{name}: evaluation in {path}", flush=True)
     write_json(workdir / "comparison.json", results)
     compare(results, {name: plain(run.config) for name, run in built.items()}, workdir)

@@ -16,6 +16,7 @@ images, in full precision.
 """
 
 import functools
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -144,3 +145,20 @@ def _bytes(images: np.ndarray) -> np.ndarray:
     kept = images[..., : height // step * step, : width // step * step, :]
     blocks = kept.reshape(*kept.shape[:-3], height // step, step, width // step, step, -1)
     return np.rint(np.clip(blocks.mean(axis=(-4, -2)), 0, 1) * 255).astype(np.uint8)
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What an evaluation wrote.
+
+    Raises:
+      ValueError: naming the file, if it is damaged.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(of, dict) for of in result["encoders"].values()):
+            raise ValueError("its encoders are no tables of numbers")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): remove it, and the step is evaluated again."
+        ) from None
+    return result

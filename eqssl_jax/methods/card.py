@@ -3,12 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from eqssl_jax import settings
 from eqssl_jax.methods.roles import Line
 from eqssl_jax.objectives.base import Objective
-from eqssl_jax.transforms.base import Transform
+from eqssl_jax.objectives.prediction import parameter_differences
+from eqssl_jax.transforms.base import Params, Transform
 from eqssl_jax.views import Pattern, ViewSpec
 
 TARGET, MEMORY, DRAWS, LABELS = "target", "memory", "draws", "labels"
@@ -93,6 +97,15 @@ def on_contrast(values: ConfigDict, context: Context, objective: Objective) -> A
     """One objective on the two contrast views."""
     views = {"contrast": context.contrast}
     return Addition(views, {context.key: (values.weight, objective)})
+
+
+def code_of_draw(identity: Params, draws: Params) -> Float[Array, "n k"]:
+    """The code of the change from an image to its view, of draws [1, N, …]: from the identity."""
+
+    def beside(still: Any, drawn: Array) -> Array:
+        return jnp.stack([jnp.broadcast_to(jnp.asarray(still), drawn[0].shape), drawn[0]])
+
+    return parameter_differences(jax.tree.map(beside, dict(identity), dict(draws)))
 
 
 def temperature(default: float, doc: str = "τ of the softmax") -> settings.Setting:

@@ -110,8 +110,8 @@ def _complete(key: str, values: Any) -> tuple[Card, dict[str, Any]]:
             f"{setting} is {settings.shown(values)}; it must be a group of settings, e.g. "
             f"dict(method='simclr', weight=1.0)."
         )
-    given = dict(ConfigDict(values).to_dict())
-    method = given.pop("method", key)
+    values_of = dict(ConfigDict(values).to_dict())
+    method = values_of.pop("method", key)
     if not isinstance(method, str):
         raise ValueError(f"{setting}.method is {settings.shown(method)}; it must be a name.")
     card = find(method, f"{setting}.method")
@@ -119,6 +119,8 @@ def _complete(key: str, values: Any) -> tuple[Card, dict[str, Any]]:
     if (usual := OF_ROLES.get(key, method)) != method:
         # A flag named another method: what is left of the usual one's defaults goes with it.
         before = settings.defaults(find(usual).settings)
-        given = {k: v for k, v in given.items() if k in described or v != before.get(k, given)}
-    values = settings.check({**settings.defaults(described), **given}, described, setting)
+        values_of = {
+            k: v for k, v in values_of.items() if k in described or v != before.get(k, values_of)
+        }
+    values = settings.check({**settings.defaults(described), **values_of}, described, setting)
     return card, {"method": method, **values}

@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 from eqssl_jax import encoders, objectives, views
 from eqssl_jax.methods.card import DRAWS, WIDEST, Addition, Card, Context, temperature, widths
 from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
+from eqssl_jax.objectives.equivariant import equimod
+from eqssl_jax.objectives.equivariant.layers import Layer, first_weight
 from eqssl_jax.settings import whole
 from eqssl_jax.transforms.base import Params, Transform
 from eqssl_jax.views import ViewSpec
@@ -29,24 +31,27 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
     So the other view of the same image is among the negatives: a y that forgets the view would
     have to tell apart what is the same, and this is what keeps y from becoming invariant.
 
-    Source: Devillers and Lefort 2023, arXiv:2211.01244. p comes straight from the draw: all its
-    numbers, phases of cyclic ones as (cos, sin); where the authors add flags of what was applied,
-    the draw says so by itself. Their inner BN has a scale and a shift, which W and the outer BN
-    take over: W can scale its columns, and a constant is subtracted with the mean.
+    Source: Devillers and Lefort 2023, arXiv:2211.01244, whose formulas are those of
+    `objectives.equivariant.equimod`. p comes straight from the draw: all its numbers, phases of
+    cyclic ones as (cos, sin), rotations as quaternions; where the authors add flags of what was
+    applied, the draw says so by itself. Their BN of y mixes the image and both views, here each
+    has its own statistics.
     """
     mean, std = _parameter_moments(recipe.sample)
     dimension = values.projector[-1]
     project = encoders.mlp(tuple(values.projector), last_batch_norm=True)
-    embed = encoders.mlp((values.parameters,), last_batch_norm=True)
-    predict = encoders.mlp((dimension,), last_batch_norm=True)
 
     def init(key: Key[Array, ""], seen: Views, original: Views) -> PyTree:
         del original
         keys = jax.random.split(key, 3)
         return {
             "project": project.init(keys[0], seen.features.shape[-1]),
-            "embed": embed.init(keys[1], mean.shape[0]),
-            "predict": predict.init(keys[2], dimension + values.parameters),
+            "embed": {
+                "weight": first_weight(keys[1], values.parameters, mean.shape[0]),
+                "scale": jnp.ones(values.parameters),
+                "shift": jnp.zeros(values.parameters),
+            },
+            "predict": first_weight(keys[2], dimension, dimension + values.parameters),
         }
 
     def predicted_views(
@@ -55,20 +60,16 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
         """y of the views, ŷ, and y_0 of the images themselves, all of length 1."""
         y = project.apply(head["project"], seen.features)  # [2, N, D]
         y_0 = project.apply(head["project"], original.features)  # [1, N, D]
-        shape = (1,) * (y.ndim - 1) + mean.shape
         p = objectives.parameter_vector(seen.params)
-        p = (p - mean.reshape(shape)) / std.reshape(shape)
-        given = jnp.concatenate(
-            [jnp.broadcast_to(y_0, y.shape), embed.apply(head["embed"], p)], axis=-1
-        )
-        return unit(y), unit(predict.apply(head["predict"], given)), unit(y_0)
+        p = equimod.standardised(p.reshape(-1, p.shape[-1]), mean, std)  # [2N, K]
+        embed, predict = Layer(**head["embed"]), head["predict"]
+        predicted = equimod.predictions(y_0[0], p, embed=embed, predict=predict)
+        return unit(y), unit(predicted.reshape(y.shape)), unit(y_0)
 
     def loss(head: PyTree, seen: Views, original: Views) -> tuple[Float[Array, ""], Metrics]:
         true, predicted, still = predicted_views(head, seen, original)
-        rows = (-1, true.shape[-1])  # both views in one batch, [2N, D]
-        value = objectives.info_nce(
-            predicted.reshape(rows), true.reshape(rows), temperature=values.temperature
-        )
+        rows = predicted.reshape(-1, predicted.shape[-1])  # both views in one batch, [2N, D]
+        value = equimod.equivariance(true[0], true[1], rows, temperature=values.temperature)
         # What predicting gains over taking the original for the view.
         gain = jnp.mean(jnp.sum((predicted - still) * true, axis=-1))
         return value, {"equimod_gain": gain}

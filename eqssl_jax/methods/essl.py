@@ -66,12 +66,12 @@ def turn_prediction(values: ConfigDict, set_name: str) -> Objective:
 
 def build(values: ConfigDict, context: Context) -> Addition:
     """The contrast views, and one further view of each image in its four rotations."""
-    own = f"config.objectives.{context.key}.recipe_options"
+    setting = f"config.objectives.{context.key}.recipe_options"
     recipe, options = context.recipe, values.recipe_options.to_dict()
     if options:
         shared = context.config.recipe
         options = {**shared.options.to_dict(), **options}
-        recipe = build_recipe(shared.name, options, "config.recipe.name", own)
+        recipe = build_recipe(shared.name, options, "config.recipe.name", setting)
     name = f"{context.key}_turns"
     turned = ViewSpec(
         chain(view=recipe, turn=quarter_turn()),

@@ -50,8 +50,8 @@ def build_recipe(
 def at_same_size(name: str, options: Mapping[str, object], config: ConfigDict) -> dict[str, object]:
     """The options of a second recipe of a config: its views are as large as all others, unless it
     has a size of its own."""
-    known, shared = transforms.recipes.RECIPES.get(name), config.recipe.options.get("size")
-    sized = known is not None and "size" in inspect.signature(known).parameters
+    function, shared = transforms.recipes.RECIPES.get(name), config.recipe.options.get("size")
+    sized = function is not None and "size" in inspect.signature(function).parameters
     return {**({"size": shared} if sized and shared else {}), **options}
 
 

@@ -20,6 +20,7 @@ class Views(NamedTuple):
       magnitude: position of each view on its ladder, [V, N] in [0, 1]; None without a ladder.
       target: embeddings by the momentum (target) network, [V, N, D], of the views that it encodes
         (`ViewSpec.target`); None when the method has none.
+      target_features: its features before the projector, [V, N, H], likewise.
       memory: this objective's own memory (e.g. a queue); () when it keeps none.
       labels: of the images, one-hot [N, K], for methods that learn from them; else None.
     """
@@ -29,6 +30,7 @@ class Views(NamedTuple):
     params: Mapping[str, Any] = {}
     magnitude: Float[Array, "v n"] | None = None
     target: Float[Array, "v n d"] | None = None
+    target_features: Float[Array, "v n h"] | None = None
     memory: PyTree = ()
     labels: Float[Array, "n k"] | None = None
 

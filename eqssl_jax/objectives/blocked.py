@@ -107,17 +107,17 @@ log_negatives.defvjp(_forward, _backward)
 
 def _logits(
     rows: Float[Array, "r 2 d"],
-    every: Float[Array, "m 2 d"],
-    own: Int[Array, " r"],
+    embeddings: Float[Array, "m 2 d"],
+    rows_of: Int[Array, " r"],
     image: Int[Array, " m"],
     temperature: float,
     similarity: Similarity,
 ) -> Float[Array, "r 2 m 2"]:
     """Similarities of the rows to all views, over τ; −∞ between views of one image, and to none."""
-    width = every.shape[-1]
-    matrix = similarity.matrix(rows.reshape(-1, width), every.reshape(-1, width)) / temperature
-    excluded = (own[:, None] == image[None, :]) | (image < 0)[None, :]  # [R, M]
-    pairs = matrix.reshape(-1, 2, every.shape[0], 2)
+    width = embeddings.shape[-1]
+    matrix = similarity.matrix(rows.reshape(-1, width), embeddings.reshape(-1, width)) / temperature
+    excluded = (rows_of[:, None] == image[None, :]) | (image < 0)[None, :]  # [R, M]
+    pairs = matrix.reshape(-1, 2, embeddings.shape[0], 2)
     return jnp.where(excluded[:, None, :, None], -jnp.inf, pairs)
 
 
@@ -129,8 +129,8 @@ def _by_blocks(
     Block b holds the rows b, b + blocks, b + 2·blocks, …: of a batch that is cut over devices each
     device has its share of every block.
     """
-    found = jax.lax.map(lambda some: function(*some), tuple(_cut(x, blocks) for x in arrays))
-    return jnp.swapaxes(found, 0, 1).reshape(-1, *found.shape[2:])[: arrays[0].shape[0]]
+    parts = jax.lax.map(lambda some: function(*some), tuple(_cut(x, blocks) for x in arrays))
+    return jnp.swapaxes(parts, 0, 1).reshape(-1, *parts.shape[2:])[: arrays[0].shape[0]]
 
 
 def _cut(x: Array, blocks: int, fill: int = 0) -> Float[Array, "b r ..."]:

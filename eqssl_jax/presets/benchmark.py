@@ -16,6 +16,7 @@ from eqssl_jax.presets.ours import objectives
 DATA = ("solids", "shapes", "cifar10")
 # Entries of config.objectives by method; widths of heads fit an encoder of 128 features.
 METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "supervised": {"classify": {}},  # the ceiling of class accuracy
     "simclr": {"simclr": {}},
     "vicreg": {"vicreg": {}},
     "byol": {"byol": {"hidden": (256,)}},
@@ -24,9 +25,14 @@ METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "prediction": {"simclr": {}},
     "order": {"simclr": {}},
     "equimod": {"simclr": {}, "equimod": {"projector": (256, 64), "parameters": 32}},
+    "sie": {"sie": {"projector": (128, 64)}},
+    "sen": {"sen": {"projector": (256, 64), "code": 32}},
+    "stl": {"stl": {"code": (128, 32), "projector": (256, 64), "code_projector": (64, 64)}},
+    "essl": {"essl": {"head": (256, 256)}},
+    "augself": {"simclr": {}, "augself": {"hidden": (256, 256)}},
+    "cassle": {"cassle": {"projector": (256, 64)}},
+    "seqjepa": {"seqjepa": {"code": 32, "hidden": (256,)}},
 }
-# Factors of the method's own weight that are tried on validation.
-TRIALS = (1 / 3, 1.0, 3.0)
 _ROLES = {"care": "rotational", "two_view_care": "rotational", "prediction": "predicted"}
 
 
@@ -45,7 +51,7 @@ def benchmark(data: str, method: str) -> ConfigDict:
     config.data.name = data
     config.model.encoder, config.model.stem = "conv_tiny", "imagenet"
     config.model.projector = (256, 64)
-    config.objectives = objectives(**METHODS[method])
+    config.objectives = objectives(**{name: dict(own) for name, own in METHODS[method].items()})
     config.objectives.equivariance.splits = 16
     config.objectives.order.images = 32
     _views(config, data)
@@ -57,6 +63,8 @@ def benchmark(data: str, method: str) -> ConfigDict:
     if method == "two_view_care":
         kept = {key: config.objectives.equivariance[key] for key in ("splits", "form", "variant")}
         config.objectives.equivariance = ConfigDict(methods.entry("two_view_care", **kept))
+    if method == "seqjepa":
+        config.target.momentum, config.target.final = 0.996, 1.0
     train, optimizer = config.train, config.optimizer
     train.batch_size, train.steps, train.log_every = 128, 400, 50
     train.save_every = train.knn_every = 200

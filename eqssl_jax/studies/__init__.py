@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from eqssl_jax.studies.base import DataChoice, Outcome, Study
+from eqssl_jax.studies.benchmark import BENCHMARK
 from eqssl_jax.studies.comparisons import (
     BASE_METHODS,
     BASE_METHODS_CARE,
@@ -28,6 +29,7 @@ STUDIES: Mapping[str, Study] = {
         TWO_VIEWS,
         BASE_METHODS_CARE,
         BASE_METHODS,
+        BENCHMARK,
     )
 }
 

@@ -1,6 +1,5 @@
 """What a study is: runs that belong together, what their folders hold, what it reproduces."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from ml_collections import ConfigDict
 
-from eqssl_jax.experiment.stored import read_arrays
+from eqssl_jax.experiment.stored import read_arrays, read_result
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.workdir import read_config
 
@@ -93,17 +92,8 @@ def read(place: Path) -> Outcome:
     evaluations, arrays = {}, {}
     for path in sorted((place / "eval").glob("*.json")):
         if path.stem.isdigit():
-            evaluations[int(path.stem)] = _read_json(path)
+            evaluations[int(path.stem)] = read_result(path)
             beside = path.with_name(f"{path.stem}_arrays.npz")
             if beside.exists():
                 arrays[int(path.stem)] = read_arrays(beside)
     return Outcome(read_config(place), read_records(place), evaluations, arrays)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): remove it, and the step is evaluated again."
-        ) from None

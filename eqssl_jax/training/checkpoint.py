@@ -156,7 +156,7 @@ def resume(manager: Manager, like: Any) -> Any | None:
       OSError: if there are checkpoints, but none can be read.
       ValueError: if none can, and one of them is of another model.
     """
-    found: dict[int, Exception] = {}
+    faults: dict[int, Exception] = {}
     for step in sorted(manager.all_steps(), reverse=True):
         state, error = None, None
         try:
@@ -166,27 +166,27 @@ def resume(manager: Manager, like: Any) -> Any | None:
         # All processes take the same step, also where only one could not read it.
         others = [text for text in gathered("" if error is None else str(error)) if text]
         if others:
-            found[step] = error or DamagedError(others[0])
+            faults[step] = error or DamagedError(others[0])
             continue
-        if found:
-            _set_aside(Path(manager.directory), found)
+        if faults:
+            _set_aside(Path(manager.directory), faults)
             manager.reload()
             if first():
                 print(
                     f"Training goes on from step {step}, the newest that is whole.", file=sys.stderr
                 )
         return state
-    for other in found.values():
-        if isinstance(other, IncompatibleError):
-            raise other
-    if found:
-        raise _none_left(Path(manager.directory), found)
+    for fault in faults.values():
+        if isinstance(fault, IncompatibleError):
+            raise fault
+    if faults:
+        raise _none_left(Path(manager.directory), faults)
     return None
 
 
-def _none_left(folder: Path, found: Mapping[int, Exception]) -> DamagedError:
+def _none_left(folder: Path, faults: Mapping[int, Exception]) -> DamagedError:
     return DamagedError(
-        f"No checkpoint in {folder} can be read ({'; '.join(map(str, found.values()))}). Training "
+        f"No checkpoint in {folder} can be read ({'; '.join(map(str, faults.values()))}). Training "
         f"does not begin anew by itself: use another --workdir, or remove this folder."
     )
 
@@ -199,12 +199,12 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
       DamagedError: if it cannot be read, or its checksum is not that of what was read.
       IncompatibleError: if it is of a model with other arrays than `like`.
     """
-    found = manager.all_steps()
+    kept = manager.all_steps()
     step = manager.latest_step() if step is None else step
-    if step is None or step not in found:
+    if step is None or step not in kept:
         raise FileNotFoundError(
             f"There is no checkpoint {'' if step is None else f'of step {step} '}in "
-            f"{manager.directory}; found steps {sorted(found)}."
+            f"{manager.directory}; found steps {sorted(kept)}."
         )
     expected = jax.eval_shape(checksum, like)
     expected = jax.ShapeDtypeStruct(
@@ -212,8 +212,8 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
     )
     wanted = {**like._asdict(), CHECKSUM: expected}
     with _reading(manager, step):
-        there = shapes(manager.item_metadata(step))
-    check_shapes(there, shapes(wanted), f"The checkpoint of step {step} in {manager.directory}")
+        stored = shapes(manager.item_metadata(step))
+    check_shapes(stored, shapes(wanted), f"The checkpoint of step {step} in {manager.directory}")
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
     with _reading(manager, step):
         saved = manager.restore(step, args=ocp.args.StandardRestore(target))

@@ -30,7 +30,7 @@ def record_environment(workdir: Path, *, step: int, steps: int) -> None:
       OSError: if it cannot be written.
     """
     path = workdir / FILE
-    earlier = [one for one in read_environment(workdir) if one.get("from_step", 0) < step]
+    earlier = [one for one in read_environment(workdir) if one["from_step"] < step]
     unfinished = path.with_suffix(".tmp")
     starts = [*earlier, {"from_step": step, "steps": steps, **environment()}]
     unfinished.write_text(json.dumps(starts, indent=2) + "\n")
@@ -43,7 +43,8 @@ def read_environment(workdir: Path) -> list[dict[str, Any]]:
         found = json.loads((workdir / FILE).read_text())
     except (OSError, ValueError):
         return []
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    starts = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [one for one in starts if type(one.setdefault("from_step", 0)) is int]
 
 
 def planned_steps(workdir: Path) -> int | None:

@@ -68,7 +68,7 @@ def forward(
         )  # [V, N, ...] again
         start = 0
         for name in together:
-            own = slice(start, start + examples[name].shape[0])
-            outputs[name] = (features[own], embeddings[own])
-            start = own.stop
+            columns = slice(start, start + examples[name].shape[0])
+            outputs[name] = (features[columns], embeddings[columns])
+            start = columns.stop
     return outputs, batch_stats

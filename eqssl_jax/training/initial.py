@@ -37,16 +37,16 @@ def source_of(config: ConfigDict) -> Source | None:
     Raises:
       ValueError: if both settings are given and differ.
     """
-    given = [
+    named = [
         Source(config[group].init_from, f"config.{group}.init_from")
         for group in SETTINGS
         if config[group].init_from
     ]
-    if len({source.place for source in given}) > 1:
+    if len({source.place for source in named}) > 1:
         raise ValueError(
-            f"{given[0]} and {given[1]} name two sources of the same weights: give one of them."
+            f"{named[0]} and {named[1]} name two sources of the same weights: give one of them."
         )
-    return given[0] if given else None
+    return named[0] if named else None
 
 
 def started_from(config: ConfigDict, mesh: Mesh, state: TrainState) -> TrainState:
@@ -165,12 +165,12 @@ def _taken(source: Source, name: str, values: PyTree, like: PyTree) -> PyTree:
     Raises:
       ValueError: naming the arrays that do not fit.
     """
-    there, here = shapes(values), shapes(like)
-    differing = [key for key in sorted({*there, *here}) if there.get(key) != here.get(key)]
+    stored, here = shapes(values), shapes(like)
+    differing = [key for key in sorted({*stored, *here}) if stored.get(key) != here.get(key)]
     if not differing:
         return values
     shown = "; ".join(
-        f"{key}: {there.get(key, 'absent')} there, {here.get(key, 'absent')} here"
+        f"{key}: {stored.get(key, 'absent')} there, {here.get(key, 'absent')} here"
         for key in differing[:4]
     )
     more = f" (and {len(differing) - 4} more)" if len(differing) > 4 else ""

@@ -12,10 +12,10 @@ from eqssl_jax.training.step import Inputs
 
 def inputs(run: Setup, start: int) -> Iterator[tuple[int, Inputs]]:
     """`batches`, where images are streamed already on their way to the devices."""
-    found = batches(run, start)
+    stream = batches(run, start)
     if run.split.load is None:
-        return found
-    return place_ahead(found, lambda item: (item[0], place(run.mesh, item[1], 1)))
+        return stream
+    return place_ahead(stream, lambda item: (item[0], place(run.mesh, item[1], 1)))
 
 
 def batches(run: Setup, start: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -33,16 +33,16 @@ def batches(run: Setup, start: int) -> Iterator[tuple[int, np.ndarray]]:
     def spans() -> Iterator[tuple[int, int]]:
         done = start
         while done < run.steps:
-            edges = [(done // every + 1) * every for every in (run.knn_every, run.save_every)]
+            edges = [(done // period + 1) * period for period in (run.knn_every, run.save_every)]
             count = min(run.steps_per_dispatch, *(edge - done for edge in edges), run.steps - done)
             yield done, count
             done += count
 
     if run.split.load is None:
         for done, count in spans():
-            found = np.zeros((run.steps_per_dispatch, mine.stop - mine.start), np.int32)
-            found[:count] = [of_step(done + i) for i in range(count)]
-            yield count, found
+            chunk = np.zeros((run.steps_per_dispatch, mine.stop - mine.start), np.int32)
+            chunk[:count] = [of_step(done + i) for i in range(count)]
+            yield count, chunk
         return
     workers, buffered = run.config.data.workers, run.config.data.buffered
     images = stream(

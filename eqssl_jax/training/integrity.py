@@ -56,13 +56,13 @@ def shapes(tree: PyTree) -> dict[str, str]:
     }
 
 
-def check_shapes(there: dict[str, str], wanted: dict[str, str], which: str) -> None:
-    if there == wanted:
+def check_shapes(stored: dict[str, str], wanted: dict[str, str], which: str) -> None:
+    if stored == wanted:
         return
-    differing = [name for name in wanted if there.get(name) != wanted[name]]
-    differing += [name for name in there if name not in wanted]
+    differing = [name for name in wanted if stored.get(name) != wanted[name]]
+    differing += [name for name in stored if name not in wanted]
     shown = "; ".join(
-        f"{name}: {there.get(name, 'absent')} there, {wanted.get(name, 'absent')} now"
+        f"{name}: {stored.get(name, 'absent')} there, {wanted.get(name, 'absent')} now"
         for name in differing[:6]
     )
     more = f" (and {len(differing) - 6} more)" if len(differing) > 6 else ""
@@ -92,7 +92,7 @@ def _check_kinds(values: Any) -> None:
 
 def undescribed(folder: Path) -> dict[int, str]:
     """Steps of which a description that orbax reads at the start is no JSON object, and why."""
-    found = {}
+    shapes_of = {}
     for path in sorted(folder.glob("[0-9]*/*")):
         described = path / "metrics" if path.name == "metrics" else path
         if described.name not in ("metrics", "_CHECKPOINT_METADATA"):
@@ -105,7 +105,7 @@ def undescribed(folder: Path) -> dict[int, str]:
             continue  # training has removed it since it was listed
         except ValueError as error:
             step = int(path.parent.name)
-            found[step] = (
+            shapes_of[step] = (
                 f"The checkpoint of step {step} in {folder} is damaged: {path.name}: {error}"
             )
-    return found
+    return shapes_of

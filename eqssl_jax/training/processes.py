@@ -153,8 +153,8 @@ def leaving() -> Iterator[None]:
         if jax.process_count() == 1:
             raise
         lost = _looks_lost(error)
-        known = isinstance(error, ValueError | OSError | FloatingPointError)
-        text = str(error) if known else traceback.format_exc()
+        expected = isinstance(error, ValueError | OSError | FloatingPointError)
+        text = str(error) if expected else traceback.format_exc()
         if lost:
             text += (
                 "\nThe runtime failed, most likely because another process of the run ended. Start "
@@ -192,12 +192,12 @@ def gathered(text: str) -> list[str]:
     """The texts of all processes, by process."""
     if jax.process_count() == 1:
         return [text]
-    own = np.frombuffer(text.encode(), np.uint8)
-    sizes = multihost_utils.process_allgather(np.array([len(own)], np.int32)).ravel()
+    encoded = np.frombuffer(text.encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(encoded)], np.int32)).ravel()
     padded = np.zeros(int(sizes.max()), np.uint8)
-    padded[: len(own)] = own
-    every = multihost_utils.process_allgather(padded).reshape(len(sizes), -1)
-    return [bytes(row[:size]).decode() for row, size in zip(every, sizes, strict=True)]
+    padded[: len(encoded)] = encoded
+    texts = multihost_utils.process_allgather(padded).reshape(len(sizes), -1)
+    return [bytes(row[:size]).decode() for row, size in zip(texts, sizes, strict=True)]
 
 
 def together(action: Callable[[], Result]) -> Result:
@@ -232,24 +232,24 @@ def check_equal(facts: Mapping[str, Any]) -> None:
     """
     if jax.process_count() == 1:
         return
-    every = [json.loads(text) for text in gathered(json.dumps(facts, sort_keys=True))]
-    found = []
-    for process, other in enumerate(every):
-        changed = differences(every[0], other)
-        found += [f"{key}: {old!r} in process 0, {new!r} in process {process}"
+    all_facts = [json.loads(text) for text in gathered(json.dumps(facts, sort_keys=True))]
+    unequal = []
+    for process, theirs in enumerate(all_facts):
+        changed = differences(all_facts[0], theirs)
+        unequal += [f"{key}: {old!r} in process 0, {new!r} in process {process}"
                   for key, (old, new) in changed.items()]  # fmt: skip
-    if found:
-        more = f" (and {len(found) - 12} more)" if len(found) > 12 else ""
+    if unequal:
+        more = f" (and {len(unequal) - 12} more)" if len(unequal) > 12 else ""
         raise ValueError(
             f"The processes of this run differ, so they would not train one model: "
-            f"{'; '.join(found[:12])}{more}. Start all of them with the same command, code and "
+            f"{'; '.join(unequal[:12])}{more}. Start all of them with the same command, code and "
             f"data."
         )
 
 
 def code_digest(root: Path = Path(__file__).parent.parent) -> str:
     """A digest of the package's source: equal on hosts that run the same code."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()[:16]
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

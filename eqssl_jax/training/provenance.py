@@ -198,6 +198,9 @@ def _parsed(values: Any) -> Provenance:
     splits = values.get("splits", {})
     if not (isinstance(splits, dict) and all(isinstance(split, dict) for split in splits.values())):
         raise ValueError("splits is no object of fingerprints")
+    earlier = values.get("earlier", [])
+    if not (isinstance(earlier, list) and all(isinstance(one, dict) for one in earlier)):
+        raise ValueError("earlier is no list of fingerprints")
     return Provenance(
         name=str(values["name"]),
         input_shape=shape,
@@ -206,14 +209,14 @@ def _parsed(values: Any) -> Provenance:
         std=std,
         classes=tuple(classes),
         splits=splits,
-        earlier=tuple(values.get("earlier", ())),
+        earlier=tuple(earlier),
     )
 
 
 def _sizes(name: str, value: Any) -> tuple[int, ...]:
     whole = isinstance(value, list) and all(type(size) is int and size > 0 for size in value)
-    if not whole or len(value) not in (2, 3):
-        raise ValueError(f"{name} is {value!r}, not two or three positive whole numbers")
+    if not whole or not 1 <= len(value) <= 3:
+        raise ValueError(f"{name} is {value!r}, not one to three positive whole numbers")
     return tuple(value)
 
 

@@ -86,15 +86,21 @@ def read_records(workdir: Path) -> list[dict[str, Any]]:
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Lines that end in a newline (a killed run may leave half of one), and what they say."""
     found = []
-    for number, line in enumerate(path.read_text().splitlines(True), start=1):
+    for number, line in enumerate(_text(path).splitlines(True), start=1):
         if not line.endswith("\n"):
             continue
         try:
             values = json.loads(line)
-            values["step"]
+            if type(values["step"]) is not int:
+                raise ValueError("a step is a whole number")
         except (ValueError, KeyError, TypeError):
             raise ValueError(
                 f"Line {number} of {path} is damaged ({line.strip()[:80]!r}): remove that line."
             ) from None
         found.append((line[:-1], values))
     return found
+
+
+def _text(path: Path) -> str:
+    """What is no UTF-8 is kept as escapes: its line is damaged, and named."""
+    return path.read_text(encoding="utf-8", errors="backslashreplace")

@@ -20,6 +20,7 @@ from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.labelled import labelled
 from eqssl_jax.encoders import Network, showing
 from eqssl_jax.methods import Method
+from eqssl_jax.names import user_path
 from eqssl_jax.training import initial
 from eqssl_jax.training.checks import (
     check_batch,
@@ -224,7 +225,7 @@ def with_absolute_paths(config: ConfigDict) -> ConfigDict:
 
 
 def _absolute(place: str) -> str:
-    return str(Path(place).expanduser().absolute()) if place and "://" not in place else place
+    return str(user_path(place).absolute()) if place and "://" not in place else place
 
 
 _READING = ("workers", "buffered", "changed")  # settings that change nothing in a data set

@@ -53,7 +53,8 @@ def make_step(
                 embeddings=outputs[name][1],
                 params=drawn[name].params,
                 magnitude=drawn[name].magnitude,
-                target=target.get(name),
+                target=target.get(name, (None, None))[1],
+                target_features=target.get(name, (None, None))[0],
                 labels=None if labels is None else labels[: method.views[name].images],
             )
             for name in method.views
@@ -114,8 +115,8 @@ def embedding_spread(z: Float[Array, "n d"]) -> Float[Array, ""]:
 
 def _target_outputs(
     network: Network, method: Method, state: TrainState, examples: dict[str, Array]
-) -> tuple[dict[str, Array], PyTree]:
-    """Embeddings by the target network, without gradient, and its new BatchNorm averages."""
+) -> tuple[dict[str, tuple[Array, Array]], PyTree]:
+    """Both by the target network, without gradient, and its new BatchNorm averages."""
     if not method.momentum:
         return {}, ()
     chosen = {
@@ -130,7 +131,7 @@ def _target_outputs(
         method=method,
     )
     outputs, stats = jax.lax.stop_gradient((outputs, stats))
-    return {name: embeddings for name, (_, embeddings) in outputs.items()}, stats
+    return outputs, stats
 
 
 def _follow(method: Method, state: TrainState, params: PyTree, target_stats: PyTree) -> PyTree:

@@ -254,7 +254,8 @@ def quarter_turn() -> Transform:
 
     def apply(params: Params, x: Float[Array, "s s c"]) -> Float[Array, "s s c"]:
         if scene.is_scene(x.shape):  # turned when it is shown
-            return x.at[scene.QUARTERS].set((x[scene.QUARTERS] + params["turns"]) % 4)
+            turns = jnp.asarray(params["turns"]).astype(x.dtype)
+            return x.at[scene.QUARTERS].set((x[scene.QUARTERS] + turns) % 4)
         if x.ndim != 3 or x.shape[0] != x.shape[1]:
             raise ValueError(f"quarter_turn() takes one square image [S, S, C], found {x.shape}.")
         turns = jnp.asarray(params["turns"])

@@ -185,13 +185,13 @@ def _unit(name: str, y: np.ndarray) -> np.ndarray:
 
 
 def _measure(seen: Seen) -> Measured:
-    """Of the head "equimod", each image under draws of its own, as in training.
+    """Of the first predicting head, each image under draws of its own, as in training.
 
     A draw that all images share would be taken away by the head's BatchNorm over the batch.
     """
-    head = seen.subject.heads.get("equimod")
+    head = next(iter(seen.subject.heads.values()), None)
     if head is None:
-        raise TooFew("no head was trained to predict embeddings (EquiMod)")
+        raise TooFew("no head was trained to predict embeddings (EquiMod, SIE, SEN)")
     conditions, split = seen.conditions, seen.splits[seen.held_out]
     chosen, batch = conditions.once(augmented.images), seen.settings.batch
     before = extract(seen.subject.encode, split, batch=batch, indices=chosen).features
@@ -218,8 +218,8 @@ CARD = Card(
     name="prediction_gain",
     measure=_measure,
     outputs=(
-        Output("displacement_gain", "Gain of EquiMod's prediction", HIGHER, ".3f", chance=0.0),
-        Output("displacement_gain_relative", "Gain of EquiMod's prediction, relative", HIGHER,
+        Output("displacement_gain", "Gain of the method's prediction", HIGHER, ".3f", chance=0.0),
+        Output("displacement_gain_relative", "Gain of the method's prediction, relative", HIGHER,
                chance=1.0),
     ),
     settings=augmented.SETTINGS,

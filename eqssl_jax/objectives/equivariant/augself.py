@@ -20,8 +20,8 @@ def outputs(y1: Float[Array, "n h"], y2: Float[Array, "n h"], head: Head) -> Flo
       head: in the authors' code three layers (512, 512, k), of which only the last has a bias.
     """
     check_pair(y1, y2)
-    there, back = jnp.concatenate([y1, y2], axis=1), jnp.concatenate([y2, y1], axis=1)
-    return head(jnp.concatenate([there, back]))
+    forward, back = jnp.concatenate([y1, y2], axis=1), jnp.concatenate([y2, y1], axis=1)
+    return head(jnp.concatenate([forward, back]))
 
 
 def difference_loss(output: Float[Array, "m k"], target: Float[Array, "m k"]) -> Float[Array, ""]:

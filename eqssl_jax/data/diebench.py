@@ -1,0 +1,181 @@
+"""3DIEBench and its variants from their folders: rendered objects with known poses and hues.
+
+    ROOT/<synset, 8 digits>/<object>/image_<k>.jpg and latent_<k>.npy
+    ROOT/train_images.npy, val_images.npy     text, entries /<synset>/<object>/
+    ROOT/train_labels.npy, val_labels.npy     rank of the synset in sorted order (where they are)
+
+The views of an object are those its folder holds, of any number. Latents are 7 numbers: rotations
+about the fixed axes x, y, z in radians (R = R_z R_y R_x), the floor's hue, the light's θ and φ, and
+its hue; 3DIEBench-T has 10, with a translation behind. Its published README says 9 of the 7.
+
+The data of Garrido et al. 2023 (arXiv:2302.10283), 17 GB, CC BY-NC, cannot be had here: this reader
+is tested on a small tree of the same layout.
+"""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+from eqssl_jax.data import checks, encoded
+from eqssl_jax.data.base import Source, Split
+
+_VIEW = re.compile(r"(image|latent)_(\d+)\.(jpg|npy)")
+_COLUMNS = (7, 10)
+_NAMED = 5  # missing files named in an error
+
+
+def read_diebench(
+    directory: Path,
+    *,
+    size: int | None,
+    corrupt: str,
+    views: int | None = None,
+    out_of_range: str | None = None,
+) -> Source:
+    """Splits train and test (its validation objects), and out_of_range where its folder is given.
+
+    Factors: object (number), rotation (unit quaternion x, y, z, w with w ≥ 0), floor_hue and
+    light_hue in turns, light_theta and light_phi; of 3DIEBench-T also translation [n, 3].
+
+    Args:
+      directory: ROOT above.
+      size, corrupt: see `data.load`; images are 256 × 256, seq-JEPA resizes to 128.
+      views: not used: all images have one size.
+      out_of_range: the root of 3DIEBench-OOD, which has objects of the test split and numbers of
+        views of its own.
+
+    Raises:
+      FileNotFoundError: naming the index files, folders, images or latents that are missing.
+      ValueError: for latents of another length, labels that are not those of the synsets, or an
+        object that is in both splits.
+    """
+    del views
+    if not directory.is_dir():
+        raise FileNotFoundError(f"There is no folder {directory} of 3DIEBench.")
+    lists = {name: _index(directory, name) for name in ("train", "val")}
+    if both := sorted(set(lists["train"]) & set(lists["val"])):
+        raise ValueError(f"{len(both)} objects are in both splits of {directory}, e.g. {both[0]}.")
+    synsets = sorted({entry.split("/")[0] for entry in (*lists["train"], *lists["val"])})
+    splits = {}
+    for name, key in (("train", "train"), ("val", "test")):
+        _check_labels(directory, name, lists[name], synsets)
+        splits[key] = _split(directory, lists[name], synsets, size, corrupt)
+    if out_of_range:
+        root = Path(out_of_range)
+        here = [entry for entry in lists["val"] if (root / entry).is_dir()]
+        if not here:
+            raise FileNotFoundError(
+                f"{root} (config.data.options.out_of_range) holds no folder of an object of "
+                f"{directory / 'val_images.npy'}, such as {lists['val'][0]}."
+            )
+        splits["out_of_range"] = _split(root, here, synsets, size, corrupt)
+    return Source(splits, tuple(synsets))
+
+
+def _index(directory: Path, name: str) -> list[str]:
+    file = directory / f"{name}_images.npy"
+    if not file.exists():
+        raise FileNotFoundError(
+            f"{file} is missing: the index of the {name} objects, entries /<synset>/<object>/, is "
+            f"in the repository of SIE (data/); put it beside the folders of the synsets."
+        )
+    entries = np.load(file, allow_pickle=False)
+    if entries.dtype.kind != "U" or entries.ndim != 1 or not len(entries):
+        raise ValueError(
+            f"{file} must be a list of texts /<synset>/<object>/, found shape {entries.shape} of "
+            f"{entries.dtype}."
+        )
+    found = [str(entry).strip("/") for entry in entries]
+    wrong = [entry for entry in found if len(entry.split("/")) != 2]
+    if wrong or len(set(found)) < len(found):
+        raise ValueError(f"{file} must name each object once as /<synset>/<object>/: {wrong[:1]}.")
+    return found
+
+
+def _check_labels(directory: Path, name: str, entries: list[str], synsets: list[str]) -> None:
+    file = directory / f"{name}_labels.npy"
+    if not file.exists():
+        return
+    labels = checks.class_labels(np.load(file, allow_pickle=False), len(entries), str(file))
+    rank = {synset: i for i, synset in enumerate(synsets)}
+    own = np.array([rank[entry.split("/")[0]] for entry in entries])
+    if (labels != own).any():
+        row = int(np.argmax(labels != own))
+        raise ValueError(
+            f"{file} gives {entries[row]} the label {labels[row]}, but its synset is number "
+            f"{own[row]} in sorted order: index and labels do not belong together."
+        )
+
+
+def _split(
+    root: Path, entries: list[str], synsets: list[str], size: int | None, corrupt: str
+) -> Split:
+    paths: list[str] = []
+    number: list[int] = []
+    missing: list[str] = []
+    for i, entry in enumerate(entries):
+        files: dict[str, set[int]] = {"image": set(), "latent": set()}
+        if (root / entry).is_dir():
+            for file in (root / entry).iterdir():
+                if match := _VIEW.fullmatch(file.name):
+                    files[match[1]].add(int(match[2]))
+        numbers = sorted(files["image"] | files["latent"])
+        missing += [f"{entry}/image_{k}.jpg" for k in numbers if k not in files["image"]]
+        missing += [f"{entry}/latent_{k}.npy" for k in numbers if k not in files["latent"]]
+        missing += [] if numbers else [f"{entry}/"]
+        paths += [f"{entry}/{{}}_{k}" for k in numbers]
+        number += [i] * len(numbers)
+    if missing:
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise FileNotFoundError(
+            f"{root} lacks {', '.join(missing[:_NAMED])}{more}: every object of the index needs "
+            f"its images and a latent for each."
+        )
+    rows = [_latent(root / f"{path.format('latent')}.npy") for path in paths]
+    if len({len(row) for row in rows}) != 1:
+        raise ValueError(f"The latents of {root} have 7 numbers in part and 10 in part.")
+    latents = np.stack(rows)
+    rank = {synset: i for i, synset in enumerate(synsets)}
+    labels = np.array([rank[entries[i].split("/")[0]] for i in number], np.int32)
+    images = [f"{path.format('image')}.jpg" for path in paths]
+    part = encoded.Encoded(
+        len(paths),
+        lambda i: (root / images[i]).read_bytes(),
+        lambda i: str(root / images[i]),
+        lambda i: images[i],
+        labels,
+        factors(latents) | {"object": np.array(number, np.float32)},
+    )
+    return encoded.decoded(part, size=size, corrupt=corrupt)[0]
+
+
+def _latent(file: Path) -> Float[np.ndarray, " k"]:
+    try:
+        found = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file} is no array of numbers ({error}): restore it.") from None
+    if found.ndim != 1 or len(found) not in _COLUMNS:
+        raise ValueError(
+            f"{file} has the shape {found.shape}; a latent of 3DIEBench has 7 numbers (three "
+            f"angles, floor hue, light θ, φ and hue), one of 3DIEBench-T 10 (a translation behind)."
+        )
+    return np.asarray(checks.finite(found, str(file)), np.float64)
+
+
+def factors(latents: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n ..."]]:
+    """What the columns of latents say, by name."""
+    q = Rotation.from_euler("xyz", latents[:, :3]).as_quat()
+    found = {
+        "rotation": np.where(q[:, 3:] < 0, -q, q),
+        "floor_hue": latents[:, 3],
+        "light_theta": latents[:, 4],
+        "light_phi": latents[:, 5],
+        "light_hue": latents[:, 6],
+    }
+    if latents.shape[1] == 10:
+        found["translation"] = latents[:, 7:]
+    return {name: np.asarray(values, np.float32) for name, values in found.items()}

@@ -1,0 +1,101 @@
+"""3DIEBench by folder: layout, index strings, labels, splits, variants, and what is missing."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from eqssl_jax import data
+
+SYNSETS = ("02691156", "03001627")
+
+
+def write(root, columns=7, views=(0, 1, 3), labels=True):
+    """Two synsets of four objects in three views each; index entries with slashes, shuffled."""
+    rng = np.random.default_rng(0)
+    entries = [f"{synset}/{i}abc{i}" for synset in SYNSETS for i in range(6)]
+    for entry in entries:
+        (root / entry).mkdir(parents=True)
+        for k in views:
+            latent = rng.uniform(-1, 1, columns)
+            latent[3:7] = np.abs(latent[3:7])
+            np.save(root / entry / f"latent_{k}.npy", latent)
+            buffer = io.BytesIO()
+            Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(buffer, "jpeg")
+            (root / entry / f"image_{k}.jpg").write_bytes(buffer.getvalue())
+    for name, chosen in (("train", [7, 0, 8, 1, 2, 9, 3, 6]), ("val", [10, 4, 5, 11])):
+        named = [entries[i] for i in chosen]
+        np.save(root / f"{name}_images.npy", np.array([f"/{entry}/" for entry in named]))
+        if labels:
+            ranks = np.array([SYNSETS.index(entry.split("/")[0]) for entry in named])
+            np.save(root / f"{name}_labels.npy", ranks.astype(np.int64))
+    return entries
+
+
+def load(root, **options):
+    return data.load(name="3diebench", directory=root, size=8, validation=0.25, **options)
+
+
+@pytest.mark.parametrize("columns", [7, 10])
+def test_the_tree_is_read_as_its_files_say(tmp_path, columns):
+    write(tmp_path / "main", columns)
+    outside = tmp_path / "ood"
+    for entry in ("02691156/4abc4", "03001627/5abc5"):
+        (outside / entry).mkdir(parents=True)
+        for k in (2, 5):
+            np.save(outside / entry / f"latent_{k}.npy", np.full(columns, 2.0))
+            (outside / entry / f"image_{k}.jpg").write_bytes(
+                (tmp_path / "main" / entry / "image_0.jpg").read_bytes()
+            )
+    found = load(tmp_path / "main", out_of_range=str(outside))
+    splits = found.splits
+    assert found.classes == SYNSETS and found.image_shape == (8, 8, 3)
+    sizes = {name: splits[name].size for name in ("train", "validation", "test", "out_of_range")}
+    assert sizes == {"train": 18, "validation": 6, "test": 12, "out_of_range": 4}
+    of = {name: set(splits[name].factors["object"].tolist()) for name in ("train", "validation")}
+    assert not of["train"] & of["validation"]
+    name = splits["test"].names(np.array([0, 2]))
+    assert name == ["03001627/4abc4/image_0.jpg", "03001627/4abc4/image_3.jpg"]
+    assert splits["test"].labels[:4].tolist() == [1, 1, 1, 0]
+    latent = np.load(tmp_path / "main" / "03001627/4abc4/latent_3.npy")
+    q = splits["test"].factors["rotation"][2]
+    a, b, c = latent[:3]
+    matrix = Rotation.from_rotvec([0, 0, c]) * Rotation.from_rotvec([0, b, 0])
+    matrix = (matrix * Rotation.from_rotvec([a, 0, 0])).as_matrix()
+    np.testing.assert_allclose(Rotation.from_quat(q).as_matrix(), matrix, atol=1e-5)
+    assert q[3] >= 0
+    np.testing.assert_allclose(splits["test"].factors["floor_hue"][2], latent[3], rtol=1e-6)
+    np.testing.assert_allclose(splits["test"].factors["light_hue"][2], latent[6], rtol=1e-6)
+    assert ("translation" in splits["test"].factors) == (columns == 10)
+
+
+def remove(path):
+    return lambda root: (root / path).unlink()
+
+
+def save(path, values):
+    return lambda root: np.save(root / path, values)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "match"),
+    [
+        (remove("val_images.npy"), "val_images.npy is missing"),
+        (remove("02691156/0abc0/latent_1.npy"), "lacks 02691156/0abc0/latent_1.npy"),
+        (remove("02691156/5abc5/image_3.jpg"), "lacks 02691156/5abc5/image_3.jpg"),
+        (save("02691156/0abc0/latent_1.npy", np.zeros(9)), r"shape \(9,\).* has 7 numbers"),
+        (save("02691156/0abc0/latent_1.npy", np.zeros(10)), "7 numbers in part"),
+        (save("02691156/0abc0/latent_1.npy", np.full(7, np.nan)), "finite"),
+        (save("train_labels.npy", np.zeros(8, int)), "do not belong together"),
+        (save("val_images.npy", np.arange(4)), "must be a list of texts"),
+        (save("val_images.npy", np.array(["/02691156/0abc0/"])), "in both splits"),
+        (save("train_images.npy", np.array(["/02691156/none/"])), "lacks 02691156/none/"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(tmp_path, break_it, match):
+    write(tmp_path, labels="labels" in match or "together" in match)
+    break_it(tmp_path)
+    with pytest.raises((OSError, ValueError), match=match):
+        load(tmp_path)

@@ -1,0 +1,119 @@
+"""Measures of rendered objects: perfect poses are read off, and nothing of nothing."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from eqssl_jax import data, scene, transforms
+from eqssl_jax.measures import Subject, evaluate, settings
+from eqssl_jax.measures.regression import relative
+from eqssl_jax.measures.retrieval import object_views
+from eqssl_jax.rotations import matrix_from_quaternion
+
+CARDS = (relative.CARD, object_views.CARD)
+BUDGET = {
+    "relative_objects": 240, "relative_hidden": 64, "relative_steps": 1500, "predicted_objects": 24,
+    "batch": 480,
+}  # fmt: skip
+
+
+@functools.cache
+def solids():
+    return data.load(name="solids", train_objects=320, test_objects=64, views_each=4)
+
+
+def poses(examples):
+    """The true pose as features: nine numbers of a matrix, and the hues."""
+    matrix = matrix_from_quaternion(examples[:, scene.POSE]).reshape(-1, 9)
+    phase = 2 * jnp.pi * examples[:, scene.FLOOR : scene.LIGHT + 1]
+    found = jnp.concatenate([matrix, jnp.cos(phase), jnp.sin(phase)], axis=1)
+    return found, found
+
+
+def nothing(examples):
+    found = jnp.stack([examples[:, scene.HEIGHT], examples[:, scene.SIDE]], axis=1)
+    return found, found
+
+
+def turned(before, after, draw):
+    """What a perfect predictor says: the draw's rotation applied to the pose."""
+    r = Rotation.from_rotvec(draw["turn"]["rotation"]).as_matrix()
+    predicted = np.einsum("nij,njk->nik", r, before[:, :9].reshape(-1, 3, 3)).reshape(-1, 9)
+    return after[:, :9], predicted, before[:, :9]
+
+
+def still(before, after, draw):
+    return after[:, :9], np.ones_like(before[:, :9]), before[:, :9]
+
+
+@functools.cache
+def measured():
+    subjects = {
+        "poses": Subject(poses, {"perfect": turned}),
+        "nothing": Subject(nothing),
+        "still": Subject(poses, {"still": still}),
+    }
+    chosen = settings("quick", cards=CARDS, **BUDGET)
+    recipe = transforms.recipes.solids()
+    return evaluate(subjects, solids(), recipe, None, settings=chosen, cards=CARDS)[0]
+
+
+def value(subject, name):
+    return measured()["encoders"][subject][name]["value"]
+
+
+def test_an_mlp_reads_relative_rotations_off_perfect_poses_and_ridge_does_not():
+    floor = measured()["chance"]["rotation_r2_mlp"]
+    assert 0.1 < floor < 0.4  # the pooled R² of a constant is not 0
+    for frame in ("", "_world"):
+        mlp, linear = (value("poses", f"rotation_r2_{probe}{frame}") for probe in ("mlp", "ridge"))
+        assert mlp > 0.75 and floor < linear < mlp - 0.1, (mlp, linear)
+        apart = mlp - value("poses", f"rotation_r2_mlp{frame}_per_dimension")
+        assert apart > 0.02  # dimensions have different means
+    assert value("poses", "rotation_error") < 40
+    assert value("nothing", "rotation_r2_mlp") < floor + 0.05
+    assert abs(value("nothing", "rotation_r2_mlp_per_dimension")) < 0.1
+    assert value("nothing", "rotation_error") > 60
+    for hue in ("floor", "light"):
+        assert value("poses", f"r2_{hue}_hue") > 0.999 > 0.2 > value("nothing", f"r2_{hue}_hue")
+
+
+def test_a_perfect_predictor_finds_every_view_and_none_is_found_without():
+    assert value("poses", "predicted_mrr") == value("poses", "predicted_h1_with_own") == 1
+    assert value("poses", "predicted_pre") < 1e-6
+    chance = measured()["chance"]
+    assert chance["predicted_mrr"] == pytest.approx(np.mean(1 / np.arange(1, 5)))
+    assert abs(value("still", "predicted_mrr") - chance["predicted_mrr"]) < 0.2
+    assert value("still", "predicted_pre") > 0.2
+    assert "no embeddings" in measured()["skipped"]["predicted_mrr"]
+
+
+def test_pairs_are_of_one_object_however_many_views_it_has():
+    objects = np.array([3.0, 1.0, 3.0, 3.0, 2.0])
+    pairs = relative.view_pairs(objects)
+    assert sorted(map(tuple, pairs)) == [(a, b) for a in (0, 2, 3) for b in (0, 2, 3) if a != b]
+
+
+def test_relative_targets_are_those_of_matrices():
+    q = solids().splits["test"].factors["rotation"][:4]
+    pairs = np.array([[0, 1], [2, 3]])
+    found = relative.relative_targets(q, pairs)
+    first, second = Rotation.from_quat(q[[0, 2]]), Rotation.from_quat(q[[1, 3]])
+    for frame, true in (("", first.inv() * second), ("_world", second * first.inv())):
+        np.testing.assert_allclose(
+            Rotation.from_quat(found[frame]).as_matrix(), true.as_matrix(), atol=1e-5
+        )
+        assert (found[frame][:, 3] >= 0).all()
+
+
+def test_quaternions_that_are_not_of_length_one_are_refused():
+    split = solids().splits["test"]
+    split = split._replace(factors={**split.factors, "rotation": 2 * split.factors["rotation"]})
+    broken = solids()._replace(splits={**solids().splits, "test": split})
+    chosen = settings("quick", cards=CARDS, **BUDGET)
+    found, _ = evaluate({"a": nothing}, broken, transforms.recipes.solids(), None,
+                        settings=chosen, cards=CARDS[:1])  # fmt: skip
+    assert "no unit quaternions: one has length 2" in found["skipped"]["rotation_r2_mlp"]
