@@ -2,10 +2,10 @@
 
     python -m eqssl_jax.advise --config=configs/advise.py:shapes --workdir=runs/advice
 
-Variants: shapes (default), fruits360, bloodcells, cub200, cifar10, folder, arrays; the data of each
-as in configs/order.py. The base is config.roles (all invariant); each part's role is changed in
-turn to those of config.advice.roles. Six parts in three roles, three seeds, on shapes: see
-docs/results/roles for what it took and found.
+Variants: shapes (default), digits, fruits360, bloodcells, cub200, cifar10, folder, arrays; the data
+of each as in configs/order.py. The base is config.roles (all invariant); each part's role is
+changed in turn to those of config.advice.roles. Six parts in three roles, three seeds, on shapes:
+see docs/results/roles for what it took and found.
 """
 
 from ml_collections import ConfigDict

@@ -2,10 +2,11 @@
 
     python -m eqssl_jax.main --config=configs/care.py:cifar10 --workdir=runs/care
 
-Variants: cifar10 (default), cifar100, stl10, imagenet100, shapes, folder, arrays; add ",authors"
-for the values of the authors' code where they differ from the paper's: on CIFAR-10 λ 0.03 instead
-of 0.01, everywhere one shared draw for all groups instead of one a group, on ImageNet-100 batch 256
-and rate 0.4 instead of 512 and 0.8. `folder` and `arrays` also need --config.data.directory.
+Variants: cifar10 (default), cifar100, stl10, imagenet100, digits, shapes, folder, arrays; add
+",authors" for the values of the authors' code where they differ from the paper's: on CIFAR-10 λ
+0.03 instead of 0.01, everywhere one shared draw for all groups instead of one a group, on
+ImageNet-100 batch 256 and rate 0.4 instead of 512 and 0.8. `folder` and `arrays` also need
+--config.data.directory.
 
 CIFAR-10 in numbers (`presets.numbers.CIFAR10`): ResNet-50 with a 3 × 3 stem, projector 512-128, 400
 epochs of batch 256, Adam at a constant 1e-3 with weight decay 1e-6, InfoNCE at τ 0.5, λ 0.01 over

@@ -2,9 +2,9 @@
 
     python -m eqssl_jax.main --config=configs/equimod.py:cifar10 --workdir=runs/equimod
 
-Variants: cifar10 (default), cifar100, stl10, imagenet100, shapes, folder, arrays; after a comma
-`care` adds CARE (`two_views` with its Gram match on the contrast views themselves), and `authors`
-or `solo` take other values, see `presets/numbers.py`. `folder` and `arrays` also need
+Variants: cifar10 (default), cifar100, stl10, imagenet100, digits, shapes, folder, arrays; after a
+comma `care` adds CARE (`two_views` with its Gram match on the contrast views themselves), and
+`authors` or `solo` take other values, see `presets/numbers.py`. `folder` and `arrays` also need
 --config.data.directory.
 
 On BYOL: configs/byol.py:cifar10,equimod. The default is the CARE paper's recipe with EquiMod beside

@@ -2,10 +2,10 @@
 
     python -m eqssl_jax.main --config=configs/moco.py:cifar10 --workdir=runs/moco
 
-Variants: cifar10 (default), cifar100, stl10, imagenet100, shapes, folder, arrays; after a comma
-`care` adds CARE (`two_views` with its Gram match on the contrast views themselves), `equimod` adds
-EquiMod, and `authors` or `solo` take other values, see `presets/numbers.py`. `folder` and `arrays`
-also need --config.data.directory.
+Variants: cifar10 (default), cifar100, stl10, imagenet100, digits, shapes, folder, arrays; after a
+comma `care` adds CARE (`two_views` with its Gram match on the contrast views themselves), `equimod`
+adds EquiMod, and `authors` or `solo` take other values, see `presets/numbers.py`. `folder` and
+`arrays` also need --config.data.directory.
 
 As the CARE paper trains it where that is known: τ 0.1 on CIFAR and STL-10, τ 0.2 with a queue of
 65,536 and momentum 0.99 on ImageNet-100. Queue (4,096) and momentum (0.99) on the small images are

@@ -2,10 +2,11 @@
 
     python -m eqssl_jax.main --config=configs/order.py:shapes --workdir=runs/order
 
-Variants: shapes (default), fruits360, bloodcells, cub200, cifar10, folder, arrays. All but shapes
-and cifar10 need --config.data.directory (cub200: TFDS's data_dir, or nothing for its default;
---config.data.options.crop_boxes=True cuts the birds out). The baseline with the same recipe and
-budget: --config.roles.rotate=invariant. Other roles are set alike: --config.roles.hue=ordered.
+Variants: shapes (default), digits, fruits360, bloodcells, cub200, cifar10, folder, arrays. All but
+shapes, digits and cifar10 need --config.data.directory (cub200: TFDS's data_dir, or nothing for its
+default; --config.data.options.crop_boxes=True cuts the birds out). The baseline with the same
+recipe and budget: --config.roles.rotate=invariant. Other roles are set alike:
+--config.roles.hue=ordered.
 
 The idea is that of Xie et al. 2022 (CVPRW, pp. 4111-4120), of whose method only the abstract was at
 hand: the form of the loss, the ladders, the recipe and the budget are ours, and no number of theirs

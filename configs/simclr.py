@@ -2,10 +2,10 @@
 
     python -m eqssl_jax.main --config=configs/simclr.py:cifar10 --workdir=runs/simclr
 
-Variants: cifar10 (default), cifar100, stl10, imagenet100, shapes, folder, arrays; after a comma
-`care` adds CARE (`two_views` with its Gram match on the contrast views themselves), `equimod` adds
-EquiMod, and one of `authors` (the values of the authors' code where they differ from the paper's),
-`solo` (solo-learn's recipe) and `equimod_recipe` (EquiMod's own) takes other values, see
+Variants: cifar10 (default), cifar100, stl10, imagenet100, digits, shapes, folder, arrays; after a
+comma `care` adds CARE (`two_views` with its Gram match on the contrast views themselves), `equimod`
+adds EquiMod, and one of `authors` (the values of the authors' code where they differ from the
+paper's), `solo` (solo-learn's recipe) and `equimod_recipe` (EquiMod's own) takes other values, see
 `presets/numbers.py`. `folder` and `arrays` also need --config.data.directory. A tenth of the
 training images goes to validation, which the paper does not have. Random crops of imagenet100 are
 taken from the whole image, its short side scaled to 256 and of sides beyond 3 : 2 the middle; a box

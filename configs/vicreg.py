@@ -2,10 +2,10 @@
 
     python -m eqssl_jax.main --config=configs/vicreg.py:cifar10 --workdir=runs/vicreg
 
-Variants: cifar10 (default), cifar100, stl10, imagenet100, shapes, folder, arrays; after a comma
-`care` adds CARE (`two_views` with its Gram match on the contrast views themselves), `equimod` adds
-EquiMod, and `authors` or `solo` take other values, see `presets/numbers.py`. `folder` and `arrays`
-also need --config.data.directory.
+Variants: cifar10 (default), cifar100, stl10, imagenet100, digits, shapes, folder, arrays; after a
+comma `care` adds CARE (`two_views` with its Gram match on the contrast views themselves), `equimod`
+adds EquiMod, and `authors` or `solo` take other values, see `presets/numbers.py`. `folder` and
+`arrays` also need --config.data.directory.
 
 Not in the CARE paper: projector, optimiser and weights (25/25/1) are solo-learn's, encoder, epochs,
 batch and views those of the CARE recipe; `solo` takes solo-learn's ResNet-18 recipe.

@@ -262,7 +262,7 @@ def test_without_labels_factors_or_hue(dataset):
         {"trained": equivariant}, data, dim, jax.random.key(0), settings=BUDGET
     )
     assert result["skipped"]["knn"] == "toy has no labels"
-    assert "neither hue" in result["skipped"]["r2"]
+    assert "none of the factors hue" in result["skipped"]["r2"]
     assert result["skipped"]["neighbour_overlap"] == "the transformation never shifts the hue"
     assert "gram_error" in result["encoders"]["trained"]
     assert not arrays.before and arrays.hue is None

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from test_training_loop import equal
 from test_training_stored import arrays, config
+from tiny_run import tiny_run
 
 from eqssl_jax.data import from_arrays
 from eqssl_jax.data.labelled import labelled
 from eqssl_jax.experiment.assess import subject
 from eqssl_jax.measures import cards
 from eqssl_jax.methods import entry
+from eqssl_jax.methods.classify import cross_entropy
+from eqssl_jax.objectives.base import Views
 from eqssl_jax.training import monitor, trackers
-from eqssl_jax.training.checkpoint import open_checkpoints
-from eqssl_jax.training.kept import best_step
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.records import Records, read_records
 from eqssl_jax.training.setup import setup
@@ -28,23 +29,20 @@ SMALL = dict(monitor__images=8, monitor__views=2, monitor__draws=1)
 def test_all_monitors_on_labelled_and_unlabelled_data(tmp_path, capsys):
     """Without labels the ones that need none are there, and nothing is called the best."""
     run = setup(config(arrays(tmp_path / "a.npz"), train__monitors=("all",), **SMALL))
-    train(run, tmp_path / "labelled")
+    found = monitor.make_monitor(run)(run.init())
     free = {"rankme", "lidar", "alignment", "uniformity", "gamma", "rotation_residual"}
     names = {f"monitor_{name}" for name in free}
-    assert set(read_records(tmp_path / "labelled")[-1]) - {"step"} == names | {
-        "validation_knn", "monitor_probe",
-    }  # fmt: skip
+    assert set(found.values) == names | {"validation_knn", "monitor_probe"}
+    assert found.score == found.values["validation_knn"]
     images = np.load(tmp_path / "a.npz")["images"]
     np.savez(tmp_path / "b.npz", images=images)
     made = config(tmp_path / "b.npz", train__monitors=("all",), data__validation=0.0, **SMALL)
-    train(setup(made), tmp_path / "unlabelled")
-    assert set(read_records(tmp_path / "unlabelled")[-1]) - {"step"} == names
-    assert (
-        capsys.readouterr().err.count("The monitor knn has no number: arrays has no labels.") == 1
-    )
-    manager = open_checkpoints(tmp_path / "unlabelled", read_only=True)
-    assert best_step(manager) is None
-    manager.close()
+    run = setup(made)
+    measure, state = monitor.make_monitor(run), run.init()
+    for _ in range(2):
+        assert set(measure(state).values) == names and measure(state).score is None
+    said = capsys.readouterr().err
+    assert said.count("The monitor knn has no number: arrays has no labels.") == 1
 
 
 def test_monitors_never_see_test_images(tmp_path):
@@ -76,14 +74,11 @@ def test_a_failing_monitor_is_said_once_and_training_goes_on(tmp_path, monkeypat
         "CARD = Card('mine', fails, (Output('mine', 'Mine'),))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    made = config(
-        arrays(tmp_path / "a.npz"), train__monitors=("my_monitor:CARD", "knn"), train__knn_every=1
-    )
-    train(setup(made), tmp_path / "run")
+    made = config(arrays(tmp_path / "a.npz"), train__monitors=("my_monitor:CARD", "knn"))
+    run = setup(made)
+    measure, state = monitor.make_monitor(run), run.init()
+    assert list(measure(state).values) == list(measure(state).values) == ["validation_knn"]
     assert capsys.readouterr().err.count("the monitor mine failed (RuntimeError: no such") == 1
-    assert [row["step"] for row in read_records(tmp_path / "run") if "validation_knn" in row] == [
-        1, 2,
-    ]  # fmt: skip
 
 
 def test_labels_travel_with_their_images():
@@ -105,7 +100,7 @@ def test_labels_travel_with_their_images():
 
 @pytest.fixture(scope="module")
 def classified(tmp_path_factory):
-    """A classifier of bright and dark images, from the weights of a run; and where that lies."""
+    """Bright and dark images with labels, with labels of one class, and without."""
     folder = tmp_path_factory.mktemp("classified")
     images = np.random.default_rng(0).integers(0, 60, (64, 8, 8, 3)).astype(np.uint8)
     labels = np.arange(64) % 2
@@ -113,8 +108,7 @@ def classified(tmp_path_factory):
     np.savez(folder / "a.npz", images=images, labels=labels)
     np.savez(folder / "one.npz", images=images, labels=0 * labels)
     np.savez(folder / "none.npz", images=images)
-    train(setup(config(folder / "a.npz")), folder / "source")
-    return folder, of_labels(folder / "a.npz", init_from=str(folder / "source"))
+    return folder
 
 
 def of_labels(file, **changes):
@@ -126,9 +120,27 @@ def of_labels(file, **changes):
     return made
 
 
+def test_cross_entropy_is_that_of_its_definition():
+    x, y = np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32), np.arange(5) % 3
+    objective = cross_entropy(0.3, "classify")
+    seen = Views(x, x, labels=np.eye(3, dtype=np.float32)[y])
+    head = {"weight": x[0].T[:, :3], "bias": np.float32([0.1, 0.2, -0.3])}
+    scores = np.asarray(x[0] @ head["weight"] + head["bias"], np.float64)
+    logs = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+    target = 0.7 * np.eye(3)[y] + 0.1
+    value, metrics = objective.loss(head, seen)
+    assert float(value) == pytest.approx(-np.mean(np.sum(target * logs, 1)), rel=1e-5)
+    assert float(metrics["train_accuracy"]) == pytest.approx(np.mean(scores.argmax(1) == y))
+    start = objective.init(jax.random.key(0), seen)
+    assert float(objective.loss(start, seen)[0]) == pytest.approx(np.log(3), rel=1e-5)
+    with pytest.raises(ValueError, match="Classification needs labels"):
+        objective.init(jax.random.key(0), seen._replace(labels=None))
+
+
+@pytest.mark.slow
 def test_fine_tuning_learns_classes_and_is_rebuilt_without_data(classified):
-    folder, made = classified
-    run = setup(made)
+    folder = classified
+    run = setup(of_labels(folder / "a.npz", init_from=str(tiny_run()[0])))
     state = train(run, folder / "tuned")
     rows = read_records(folder / "tuned")
     assert rows[-1]["monitor_classifier_top1"] == 1.0
@@ -142,7 +154,7 @@ def test_fine_tuning_learns_classes_and_is_rebuilt_without_data(classified):
 
 
 def test_labels_of_one_class_or_none_are_refused(classified):
-    folder, _ = classified
+    folder = classified
     with pytest.raises(ValueError, match=r"all 48 labels of the train split of arrays are 0 \(0\)"):
         setup(of_labels(folder / "one.npz"))
     with pytest.raises(

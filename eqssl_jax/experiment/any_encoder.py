@@ -1,5 +1,6 @@
 """The whole evaluation of any encoders on any data: numbers, tables, figures and one page."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -131,15 +132,19 @@ def untrained(encoder: Encoder, dataset: Dataset) -> tuple[Partial, str]:
         layers = encoder.untrained()
         layers = layers if isinstance(layers, Partial) else Partial(layers)
         return layers, "its own architecture before training"
-    channels = dataset.image_shape[-1]
-    name = "deepset" if dataset.clouds else "conv_tiny"
+    return _small(tuple(dataset.image_shape), dataset.clouds)
+
+
+@functools.cache  # one floor for all encoders whose architecture is not known
+def _small(shape: tuple[int, ...], clouds: bool) -> tuple[Partial, str]:
+    name = "deepset" if clouds else "conv_tiny"
     network = networks.build(
         encoder=name,
         projector=(DIMENSION, DIMENSION),
-        mean=(0.0 if dataset.clouds else 0.5,) * channels,
-        std=(1.0 if dataset.clouds else 0.25,) * channels,
+        mean=(0.0 if clouds else 0.5,) * shape[-1],
+        std=(1.0 if clouds else 0.25,) * shape[-1],
     )
-    start = network.init(jax.random.key(0), dataset.image_shape)
+    start = network.init(jax.random.key(0), shape)
     layers = Partial(network.layers, start["params"], start["batch_stats"])
     return layers, f"{name} before training, since the architecture of the encoder is not known"
 

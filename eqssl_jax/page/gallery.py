@@ -236,15 +236,15 @@ def _pictures(pngs: Sequence[bytes]) -> tuple[dict[bytes, Picture], int]:
 
 def _figure(picture: Picture, heading: str, owners: Sequence[str], *, alone: bool) -> Element:
     """An image on a white card, with the runs it is of."""
-    owned_by = ", ".join(owners)
+    names = ", ".join(owners)
     image = tag(
         "img",
         src=picture.uri,
-        alt=f"{heading}{f' owned_by {owned_by}' if owned_by else ''}",
+        alt=f"{heading}{f' of {names}' if names else ''}",
         width=picture.width,
         height=picture.height,
     )
-    words = [] if alone else [tag("b", owned_by)]
+    words = [] if alone else [tag("b", names)]
     if picture.changed:
         words.append(tag("small", f" shown {picture.changed}"))
     caption = tag("figcaption", words) if words else None

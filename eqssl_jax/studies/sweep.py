@@ -215,9 +215,9 @@ def _write(found: Sweep, directory: Path, outcomes: Mapping[str, Any], by: str) 
 
 def _tested(place: Path) -> Mapping[str, Any]:
     """The evaluation of the last step of a run, made if it is not there yet."""
-    assess(place, "latest", missing_only=True)
-    path = max((place / "eval").glob("[0-9]*.json"), key=lambda path: int(path.stem))
-    return json.loads(path.read_text())
+    step = read_records(place)[-1]["step"]
+    assess(place, str(step), missing_only=True)  # of a number: "latest" would be made again
+    return json.loads((place / "eval" / f"{step}.json").read_text())
 
 
 def _draw(

@@ -1,4 +1,4 @@
-"""How well known factors (hue, angle, size) can be read off frozen features by a linear map."""
+"""How well known factors (hue, angle, …) can be read off frozen features by a linear map."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from eqssl_jax.measures.subjects import Seen
 
 Rows = Float[Array | np.ndarray, "n h"]
 
+FACTORS = ("hue", "angle", "tilt", "size")
 RIDGES = tuple(float(10.0**e) for e in range(-5, 2))
 
 
@@ -133,7 +134,7 @@ def factor_r2(
     features: Mapping[str, Features],
     splits: Mapping[str, Split],
     *,
-    factors: Sequence[str] = ("hue", "angle", "size"),
+    factors: Sequence[str] = FACTORS,
 ) -> dict[str, float]:
     """R² of linear regression from frozen features to known factors, in and out of range.
 
@@ -227,7 +228,7 @@ def _measure(seen: Seen) -> Measured:
     rows = {name: seen.rows(name) for name in splits}
     explained = factor_r2(rows, seen.splits)
     if not explained:
-        raise ValueError("the data set knows neither hue, angle nor size")
+        raise ValueError(f"the data set knows none of the factors {', '.join(FACTORS)}")
     sizes = {name: len(part.indices) for name, part in rows.items()}
     numbers = {
         name: Number(value, n=sizes["out_of_range" if "out_of_range" in name else "test"])
@@ -241,7 +242,7 @@ def _measure(seen: Seen) -> Measured:
 _NAMED = [
     Output(f"r2_{factor}{end}", f"R² of {factor}{words}", HIGHER, ".3f")
     for end, words in (("", ""), ("_out_of_range", ", out of range"))
-    for factor in ("hue", "angle", "size")
+    for factor in FACTORS
 ]
 CARD = Card(
     name="factors",

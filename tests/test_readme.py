@@ -1,0 +1,91 @@
+"""Every command of README and docs names what there is: a binary, flags, a config, its settings.
+
+Nothing is trained: a command that is mistyped or outlived by a change is found without running.
+"""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from eqssl_jax import config as settings
+from eqssl_jax import shipped
+from eqssl_jax.__main__ import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")),
+         *sorted((ROOT / "docs/howto").glob("*.md"))]  # fmt: skip
+WORDS = ("eqssl", "python", "launch/")
+FREE = ("roles", "role_weights", "sharing", "objectives", "options", "runs")  # named elsewhere
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of all ```bash blocks that start a command of this project."""
+    found = []
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.S):
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            for part in line.split("&&"):
+                text = part.strip()
+                found += [text] if text.startswith(WORDS) and "…" not in text else []
+    return found
+
+
+ALL = [pytest.param(line, id=f"{page.stem}: {line[:60]}") for page in PAGES
+       for line in commands(page)]  # fmt: skip
+
+
+def test_readme_is_short_narrow_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 180
+    assert max(map(len, text.splitlines())) <= 100
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("line", ALL)
+def test_a_command_names_what_there_is(line):
+    words = shlex.split(line, comments=True)
+    if words[0].startswith("launch/") or words[:2] == ["eqssl", "launch"]:
+        name = Path(words[0]).stem if words[0].startswith("launch/") else words[2]
+        assert (shipped.folder("launch") / f"{name}.sh").is_file(), name
+        words = words[words.index("--") + 1 :] if "--" in words else []
+        if not words:
+            return
+    if words[0] == "eqssl":
+        assert words[1] in COMMANDS, words[1]
+        module, flags = COMMANDS[words[1]][0], words[2:]
+    elif words[:2] == ["python", "-m"] and words[2].startswith("eqssl_jax."):
+        module, flags = words[2].removeprefix("eqssl_jax."), words[3:]
+    else:
+        return
+    source = (ROOT / "eqssl_jax" / f"{module}.py").read_text()
+    source += (ROOT / "eqssl_jax/command.py").read_text()
+    for flag in flags:
+        name = flag.split("=")[0].removeprefix("--")
+        if flag.startswith("--") and not name.startswith("config"):
+            assert f'"{name}"' in source, f"{module} has no flag --{name}"
+    _check_config([flag for flag in flags if flag.startswith("--config")])
+
+
+def _check_config(flags: list[str]) -> None:
+    given = dict(flag.removeprefix("--").split("=", 1) for flag in flags)
+    if "config" not in given:
+        return
+    file, _, variant = shipped.config_file(given.pop("config")).partition(":")
+    path = ROOT / file
+    assert path.is_file(), file
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config(variant) if variant else module.get_config()
+    for name in given:
+        place = config
+        for key in name.split(".")[1:]:
+            if place is config and key not in settings.SCHEMA:
+                raise AssertionError(f"there is no setting {name}")
+            if key in FREE:
+                break
+            assert key in place, f"{path.stem} has no setting {name}"
+            place = place[key]
