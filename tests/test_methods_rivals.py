@@ -20,6 +20,7 @@ from eqssl_jax.training.step import make_step
 NAMES = ("stl", "essl", "sie", "sen", "augself", "cassle", "seqjepa", "equimod")
 
 
+@pytest.mark.slow  # compiling eight methods in one program
 @pytest.mark.parametrize("kind", ["images", "scenes"])
 def test_all_of_them_learn_in_one_program(kind):
     """Every method's own loss falls: on crops and flips, and on solids rendered at 8 pixels."""
