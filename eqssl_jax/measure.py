@@ -21,12 +21,11 @@ def keywords() -> dict[str, Any]:
     flags.DEFINE_multi_string("encoder", [], "What to measure; may be given several times.")
     flags.DEFINE_multi_string("option", [], "A budget, e.g. --option=augmentations=5.")
     flags.DEFINE_multi_string("encoder_option", [], "Of the encoders, e.g. heads=3.")
-    presets = ["quick", "full"]
     return {
         **command.image_flags(),
         "recipe": flags.DEFINE_string("recipe", "factors", "By name, or module:attribute."),
         "out": flags.DEFINE_string("out", None, "The folder for numbers, figures and the page."),
-        "preset": flags.DEFINE_enum("preset", "quick", presets, "Budgets of the evaluation."),
+        "preset": flags.DEFINE_enum("preset", "quick", ["quick", "full"], "The budgets."),
         "own": flags.DEFINE_multi_string("measure", [], "Your own measure, module:attribute."),
         "only": flags.DEFINE_multi_string("only", [], "One measure by name, and no other."),
     }
