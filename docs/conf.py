@@ -17,6 +17,7 @@ repository = os.environ.get("EQSSL_JAX_REPOSITORY", "")
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb", "cards", "pictures"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+suppress_warnings = ["toc.no_title"]  # tables of results, which pages of results link
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
 suppress_warnings = ["config.cache"]

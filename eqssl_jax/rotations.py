@@ -10,7 +10,7 @@ def quaternion_from_vector(vector: Float[Array, "*n 3"]) -> Quaternion:
     """The unit quaternion of a rotation vector θ·axis (radians), exactly (0, 0, 0, 1) for 0.
 
     >>> import jax.numpy as jnp
-    >>> quaternion_from_vector(jnp.array([0.0, 0.0, pi])).round(3).tolist()
+    >>> quaternion_from_vector(jnp.array([0.0, 0.0, jnp.pi])).round(3).tolist()
     [0.0, 0.0, 1.0, -0.0]
     """
     square = jnp.sum(vector**2, axis=-1, keepdims=True)
@@ -26,8 +26,9 @@ def vector_from_quaternion(q: Quaternion) -> Float[Array, "*n 3"]:
     """The rotation vector θ·axis of a unit quaternion, |θ| ≤ π, the same for q and −q.
 
     >>> import jax.numpy as jnp
-    >>> vector_from_quaternion(jnp.array([0.0, 0.0, -1.0, 0.0])).round(3).tolist()
-    [-0.0, -0.0, -3.142]
+    >>> half_turn = jnp.array([0.0, 0.0, 1.0, 0.0])
+    >>> [round(x, 3) for x in vector_from_quaternion(half_turn).tolist()]
+    [0.0, 0.0, 3.142]
     """
     q = jnp.where(q[..., 3:] < 0, -q, q)
     square = jnp.sum(q[..., :3] ** 2, axis=-1, keepdims=True)
@@ -43,7 +44,7 @@ def quaternion_from_euler(angles: Float[Array, "*n 3"]) -> Quaternion:
     3DIEBench stores poses as such angles (Garrido et al. 2023, arXiv:2302.10283).
 
     >>> import jax.numpy as jnp
-    >>> quaternion_from_euler(jnp.array([0.0, 0.0, pi])).round(3).tolist()
+    >>> quaternion_from_euler(jnp.array([0.0, 0.0, jnp.pi])).round(3).tolist()
     [0.0, 0.0, 1.0, -0.0]
     """
     half = angles / 2

@@ -4,13 +4,12 @@ import os
 import signal
 from pathlib import Path
 
+import warm
+
 # Before jax is imported: eight virtual CPU devices, so that sharding is tested on any machine; and
 # quick rather than good code, since nearly all the time of these tests is compilation.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "")
-    + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    # The older emitters of fusions compile in half of the time.
-    + " --xla_cpu_use_fusion_emitters=false"
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 {warm.QUICK}"
 )
 
 import jax

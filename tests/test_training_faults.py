@@ -207,7 +207,10 @@ def test_ten_listings_follow_checkpoints_that_rotate(workdir, monkeypatch):
 class Measured:
     """Stands in for the measurements of an evaluation, which take minutes."""
 
-    result = {"encoders": {"trained": {"knn": {"value": 0.5, "sd": None, "n": 3}}}}  # noqa: RUF012
+    result = {
+        "settings": {"ladder_images": 0},
+        "encoders": {"trained": {"knn": {"value": 0.5, "sd": None, "n": 3}}},
+    }  # noqa: RUF012
 
     @classmethod
     def evaluate(cls, *arguments):

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 import tiny_methods
+import warm
 from test_training_loop import small
 from tiny_methods import METHODS
 
@@ -35,7 +36,8 @@ def free_port() -> int:
 
 def started(arguments, devices=2):
     """A process of several; `arguments` follow the interpreter."""
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+    # Compiled as the tests are, with whose arrays those of this process are compared.
+    flags = f"--xla_force_host_platform_device_count={devices} {warm.QUICK}"
     paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
@@ -153,7 +155,7 @@ def test_a_pod_on_this_machine_as_the_readme_starts_it(tmp_path):
         "--config.data.options.train_size=128", "--config.data.options.test_size=16",
         "--config.model.encoder=conv_tiny", "--config.knn.bank=32", "--config.knn.queries=16",
     ]  # fmt: skip
-    flags = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    flags = {"XLA_FLAGS": warm.QUICK}
     ended = subprocess.run(
         list(map(str, command)), cwd=ROOT, env={**os.environ, **flags}, timeout=600, check=False,
         capture_output=True, text=True,

@@ -17,6 +17,7 @@ PARTS = {
     "shapes": ["rotate", "crop", "jitter"],
     "factors": ["rotate", "crop", "brightness", "contrast", "saturation", "hue"],
     "rotation3d": ["rotate"],
+    "solids": ["turn", "floor", "light"],
 }
 
 

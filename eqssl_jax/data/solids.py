@@ -58,7 +58,7 @@ def load(
 
     >>> data = load(train_objects=24, test_objects=12, views_each=2)
     >>> {name: split.size for name, split in data.splits.items()}["objects"], data.image_shape
-    (22, (81,))
+    (21, (81,))
 
     Raises:
       ValueError: for another size, unknown poses, or fewer objects than classes.

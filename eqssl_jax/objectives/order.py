@@ -24,7 +24,7 @@ def order_preservation(
     """Of two views on the same side of an anchor, the one of nearer magnitude shall be nearer.
 
     For each image, d_ij is the distance of the embeddings of rungs i and j of its ladder, and a
-    same-side triplet is an anchor i with s_i < s_j < s_k or s_k < s_j < s_i.
+    same-side triplet is an anchor i with s_i < s_j < s_k or s_k < s_j < s_i::
 
       hinge:     mean over all triplets of max(0, d_ij − d_ik + margin · |s_j − s_k|)
       listwise:  mean over all anchors i and rungs j with further ones on their side of
