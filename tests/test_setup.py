@@ -345,7 +345,7 @@ def test_every_strength_of_a_recipe_is_a_setting_with_the_default_of_the_recipe(
 
 @pytest.mark.parametrize("variant", ["shape", "imagenet100"])
 def test_unknown_variants_of_the_factored_configs(variant):
-    with pytest.raises(ValueError, match="is unknown: choose one of shapes, .*cifar10"):
+    with pytest.raises(ValueError, match=r"is unknown: choose one of shapes, .*cifar10"):
         presets.factored(variant)
 
 

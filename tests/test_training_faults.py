@@ -204,19 +204,20 @@ def test_ten_listings_follow_checkpoints_that_rotate(workdir, monkeypatch):
         assess.restored(small(), workdir, 12)
 
 
+RESULT = {
+    "settings": {"ladder_images": 0},
+    "encoders": {"trained": {"knn": {"value": 0.5, "sd": None, "n": 3}}},
+}
+
+
 class Measured:
     """Stands in for the measurements of an evaluation, which take minutes."""
 
-    result = {
-        "settings": {"ladder_images": 0},
-        "encoders": {"trained": {"knn": {"value": 0.5, "sd": None, "n": 3}}},
-    }  # noqa: RUF012
-
-    @classmethod
-    def evaluate(cls, *arguments):
+    @staticmethod
+    def evaluate(*arguments):
         from eqssl_jax.measures import Arrays
 
-        return dict(cls.result), Arrays({}, "test", None, np.zeros(0, int), {}, {})
+        return dict(RESULT), Arrays({}, "test", None, np.zeros(0, int), {}, {})
 
 
 def test_figures_that_fail_lose_no_numbers(workdir, monkeypatch):
