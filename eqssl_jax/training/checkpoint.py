@@ -81,10 +81,17 @@ def _quiet() -> None:
     What it raises becomes one paragraph; a full disk would print hundreds of lines beside it.
     """
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").addFilter(_unless_of_a_failed_write)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _unless_of_a_closed_loop
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _unraisable_unless_of_a_closed_loop
+
+
+def _unless_of_a_failed_write(record: logging.LogRecord) -> bool:
+    """Whether to log: not for arrays whose write failed after that of another had been raised."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, ValueError) and "in OCDBT database" in str(error))
 
 
 def _unless_of_a_closed_loop(
