@@ -17,10 +17,9 @@ repository = os.environ.get("EQSSL_JAX_REPOSITORY", "")
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb", "cards", "pictures"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
-suppress_warnings = ["toc.no_title"]  # tables of results, which pages of results link
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
-suppress_warnings = ["config.cache"]
+suppress_warnings = ["config.cache", "toc.no_title"]  # tables have no title
 
 # Notebooks are shown with the outputs stored in them; -D nb_execution_mode=force runs them.
 nb_execution_mode = "off"
