@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from safetensors.numpy import save_file
 from test_training_loop import equal
 
 from eqssl_jax import methods, presets
@@ -287,6 +288,10 @@ def test_both_names_of_the_source_mean_the_same(trained, tmp_path, monkeypatch):
             FileNotFoundError, match=rf"config\.{group}\.init_from = .* no such file"
         ):
             setup(missing)
+    # A file that does not fit is refused by the set-up: nothing is compiled before.
+    save_file({"layer1.0.conv1.weight": np.zeros((2, 2), "f")}, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"w\.safetensors .* another architecture"):
+        setup(missing)
 
 
 def test_a_run_that_goes_on_needs_its_source_no_more(trained, tmp_path):

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -287,21 +286,3 @@ def _whole_images(run: Setup, views: Transform) -> Split | None:
     if stored == tuple(run.dataset.image_shape) or next(iter(views.identity), "") != "crop":
         return None
     return run.stored.splits.get("train")
-
-
-def parse_options(pairs: list[str]) -> dict[str, Any]:
-    """["augmentations=5"] as {"augmentations": 5}; values are JSON, or text.
-
-    Raises:
-      ValueError: for an entry without "=".
-    """
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise ValueError(f"--option takes NAME=VALUE, found {pair!r}.")
-        try:
-            found[name] = json.loads(text)
-        except json.JSONDecodeError:
-            found[name] = text
-    return found

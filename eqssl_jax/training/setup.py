@@ -158,6 +158,8 @@ def setup(
     steps_per_epoch, steps = _budget(config, stored)
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
+    if training and not (workdir is not None and has_trained(workdir)):
+        initial.check_weights(config, network, dataset.image_shape)
     if dataset.show is not None:
         network = showing(network, dataset.show)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
