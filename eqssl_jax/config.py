@@ -89,7 +89,8 @@ SCHEMA: Schema = {
         encoder=text(
             "resnet18",
             "conv_tiny, resnet_tiny, resnet18, resnet34, resnet50, vit_tiny, vit_small, vit_base; "
-            "deepset (clouds); or module:attribute, a flax module called as (images, train=…)",
+            "deepset (clouds); source: that of init_from, with its stem and size of images; or "
+            "module:attribute, a flax module called as (images, train=…)",
             longest=200,
             empty=False,
         ),
@@ -187,7 +188,11 @@ SCHEMA: Schema = {
             "WORKDIR, WORKDIR@best or WORKDIR@STEP of a run, or FILE.safetensors, whose weights "
             "are the start",
         ),
-        init_parts=choice("encoder", "what init_from gives", ("encoder", "encoder_and_projector")),
+        init_parts=choice(
+            "encoder",
+            "what init_from gives; architecture: no weights, to train from scratch beside it",
+            ("encoder", "encoder_and_projector", "architecture"),
+        ),
         steps_per_dispatch=whole(
             10,
             "steps in one program when data is on a device that is no CPU",

@@ -139,7 +139,7 @@ def setup(
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
       FileNotFoundError: if the data is not there.
     """
-    config = with_absolute_paths(methods.resolved(checked(config), roles=roles))
+    config = settled(config, roles=roles, workdir=workdir)
     mesh = make_mesh()
     built = methods.build(config)
     check_batch(config, built, mesh.size if training else 1)
@@ -213,6 +213,19 @@ def _budget(config: ConfigDict, dataset: Dataset) -> tuple[int, int]:
     steps = train.steps or round(train.epochs * steps_per_epoch)
     check_budget(config, steps)
     return steps_per_epoch, steps
+
+
+def settled(
+    config: ConfigDict, *, roles: Collection[str] = (), workdir: Path | None = None
+) -> ConfigDict:
+    """The config as a run keeps it: checked, its objectives those in use, its places absolute, and
+    its encoder that of `init_from` where it is to be taken from there.
+
+    Raises:
+      ValueError, FileNotFoundError: as `checked`, `methods.resolved` and `with_source_encoder`.
+    """
+    config = with_absolute_paths(methods.resolved(checked(config), roles=roles))
+    return initial.with_source_encoder(config, workdir)
 
 
 def with_absolute_paths(config: ConfigDict) -> ConfigDict:
