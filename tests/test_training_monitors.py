@@ -237,6 +237,15 @@ def test_a_tracker_that_fails_is_said_once_and_the_others_go_on(
     assert len(other.logged) == len(read_records(tmp_path)) == 3
 
 
+def test_a_tracker_of_ones_own_that_is_none_is_left_out(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_tracker.py").write_text("def opens(workdir, config, step):\n    return 3\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    records = Records(tmp_path, log=("my_tracker:opens",))
+    records.write(1, {"loss": 1.0})
+    records.close()
+    assert "failed (TypeError: it returned int, which has no write" in capsys.readouterr().err
+
+
 def test_a_tracker_that_is_not_installed_and_one_that_is_none(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
     Records(tmp_path, log=("wandb",)).close()
