@@ -46,10 +46,9 @@ def test_a_run_and_its_start_on_two_sets(tmp_path, capsys):
         transfer([str(workdir)], [two, two], tmp_path)
     with pytest.raises(OSError, match=r"--out=.*two\.npz cannot be written to"):
         transfer([str(workdir)], [one], Path(two))
-    with pytest.raises(
-        ValueError, match="--shots, --draws and --weights are numbers of at least 1"
-    ):
-        transfer([str(workdir)], [two], tmp_path, shots=(0,))
+    for wrong in ({"shots": (0,)}, {"images": 0}, {"size": -1}):
+        with pytest.raises(ValueError, match="--weights and --images are numbers of at least 1"):
+            transfer([str(workdir)], [two], tmp_path, **wrong)
 
 
 def test_few_shot_is_the_nearest_mean():

@@ -79,7 +79,7 @@ def transfer(
         nothing can be measured.
       OSError: as `load`, and if `out` cannot be written.
     """
-    _check(encoders, data, shots, draws, weights)
+    _check(encoders, data, shots, (draws, weights, 1 if images is None else images, size + 1))
     make_folder(out, "--out")
     opened = _opened(encoders, options)
     if untrained:
@@ -134,17 +134,18 @@ def _before(encoder: Encoder) -> Encoder | None:
 
 
 def _check(
-    encoders: Sequence[str], data: Sequence[str], shots: Sequence[int], draws: int, weights: int
+    encoders: Sequence[str], data: Sequence[str], shots: Sequence[int], counts: Sequence[int]
 ) -> None:
     if not encoders or not data:
         raise ValueError("transfer needs at least one --encoder and one --data.")
     for flag, given in (("--encoder", encoders), ("--data", data)):
         if twice := [name for name, count in Counter(given).items() if count > 1]:
             raise ValueError(f"{flag}={twice[0]} is given twice: its rows would be the same.")
-    if min([*shots, draws, weights]) < 1:
+    if min([*shots, *counts]) < 1:
+        draws, weights, images, sides = counts
         raise ValueError(
-            f"--shots, --draws and --weights are numbers of at least 1, found {list(shots)}, "
-            f"{draws} and {weights}."
+            f"--shots, --draws, --weights and --images are numbers of at least 1 and --size of at "
+            f"least 0, found {list(shots)}, {draws}, {weights}, {images} and {sides - 1}."
         )
 
 
