@@ -118,8 +118,8 @@ def _score(grid: Sweep, outcomes: Mapping[str, Any]) -> str:
         if any(name in scores for scores in finite):
             return name
     raise ValueError(
-        f"No run has a score on validation (without labels there is none): choose by what "
-        f"metrics.jsonl holds, e.g. --by=monitor_rankme; found {', '.join(sorted(finite[0]))}."
+        f"No run has a score on validation, for which images need labels and config.train.monitors "
+        f"knn or probe: choose --by one of {', '.join(sorted(finite[0]))}, which metrics.jsonl has."
     )
 
 
