@@ -125,7 +125,7 @@ def test_rates_without_a_finite_loss_are_one_paragraph(tmp_path, quick):
     grid = parse(config(), [f"{TEMPERATURE}=2,3"])
     with pytest.raises(ValueError, match=r"None of the 2 runs over objectives\.info_nce\.temper"):
         sweeps.sweep(grid, tmp_path)
-    with pytest.raises(ValueError, match=r"No run has a finite monitor_lidar: --by names a"):
+    with pytest.raises(ValueError, match=r"No run has a finite monitor_lidar: --by takes a"):
         sweeps.sweep(parse(config(), ["seed=0,1"]), tmp_path, by="monitor_lidar")
 
 

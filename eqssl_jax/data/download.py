@@ -97,8 +97,9 @@ def _append(url: str, part: Path, have: int) -> None:
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         mode = "ab" if answer.status == http.client.PARTIAL_CONTENT else "wb"
         with part.open(mode) as file:
-            while piece := answer.read(_PIECE):
+            while piece := answer.read1(_PIECE):
                 file.write(piece)
+                file.flush()  # a process that is killed has lost nothing
                 _show(file.tell(), url)
 
 
