@@ -21,7 +21,7 @@ from eqssl_jax.studies.base import DataChoice, Outcome
 from eqssl_jax.studies.folders import choose
 from eqssl_jax.tabular.published import published
 from eqssl_jax.training.checks import check_measurements
-from eqssl_jax.training.setup import measured_recipe
+from eqssl_jax.training.datasets import measured_recipe
 from eqssl_jax.training.workdir import claim, locked, read_config
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,7 @@ from test_training_loop import equal
 from eqssl_jax import methods, presets
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.experiment.reopen import stored_setup
-from eqssl_jax.training import setup as set_up
+from eqssl_jax.training import datasets
 from eqssl_jax.training.initial import started_from
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.notes import batch_note, notes
@@ -210,7 +210,7 @@ def test_data_may_move(trained, tmp_path):
     equal(train(setup(config(moved), workdir=copy), copy), state)
     assert read_config(copy).data.directory == str(moved)
     moved.unlink()
-    set_up._dataset.cache_clear()
+    datasets._dataset.cache_clear()
     with pytest.raises(FileNotFoundError, match=r"moved\.npz.* --config\.data\.directory="):
         stored_setup(copy)
     assert stored_setup(copy, {"data.directory": str(file)}).split.size == 36

@@ -25,9 +25,10 @@ from eqssl_jax.studies.folders import Chosen
 from eqssl_jax.studies.produce import LOCK
 from eqssl_jax.tabular.seeds import Spread, over_seeds
 from eqssl_jax.training.checkpoint import SCORE
+from eqssl_jax.training.datasets import with_absolute_paths
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.records import read_records
-from eqssl_jax.training.setup import setup, with_absolute_paths
+from eqssl_jax.training.setup import setup
 from eqssl_jax.training.workdir import locked, write_json
 
 DONE = "sweep.json"  # in a run's folder: its last step and scores, or why it has none
