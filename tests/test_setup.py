@@ -356,6 +356,7 @@ def test_nothing_to_train():
         setup(small(**changes))
 
 
+@pytest.mark.slow
 def test_every_config_loads_for_every_variant_and_builds_its_method():
     for path in sorted(CONFIGS.glob("*.py")):
         spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -469,6 +469,7 @@ def test_the_plan_has_a_command_for_each_missing_run_and_trains_nothing(
     assert quick == []
 
 
+@pytest.mark.slow
 def test_costs_are_counted_once_for_each_shape_of_a_step(tmp_path, monkeypatch):
     [simclr, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
     cache = tmp_path / "flops.json"

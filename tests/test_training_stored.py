@@ -289,6 +289,7 @@ def test_both_names_of_the_source_mean_the_same(trained, tmp_path, monkeypatch):
             setup(missing)
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_needs_its_source_no_more(trained, tmp_path):
     source = tmp_path / "source"
     shutil.copytree(trained[0], source)
