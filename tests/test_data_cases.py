@@ -133,6 +133,22 @@ def test_zips_are_read_however_members_are_written(tmp_path, separator, start):
     }
 
 
+@pytest.mark.parametrize(
+    ("flag", "method", "message"),
+    [(1, 8, "is encrypted: unpack it"), (1, 99, "is encrypted"), (0, 93, "by method 93.*unpack")],
+)
+def test_a_zip_that_python_cannot_open_is_named(tmp_path, flag, method, message):
+    pictures(tmp_path / "cat")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in (tmp_path / "cat").iterdir():
+            archive.write(path, f"cat/{path.name}")
+        for info in archive.infolist():  # as the central directory will have it
+            info.flag_bits |= flag
+            info.compress_type = method
+    with pytest.raises(ValueError, match=rf"set\.zip.*{message}"):
+        load(tmp_path / "set.zip")
+
+
 @pytest.mark.parametrize("name", ["arrays", "proteins"])
 def test_a_zip_of_another_kind_is_named(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
