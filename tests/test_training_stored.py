@@ -289,6 +289,18 @@ def test_both_names_of_the_source_mean_the_same(trained, tmp_path, monkeypatch):
             setup(missing)
 
 
+def test_a_source_that_cannot_be_read_is_refused_before_anything_is_built(trained, tmp_path):
+    workdir, *_, file = trained
+    (tmp_path / "w.safetensors").write_bytes(b"x")
+    for place, message in {
+        f"{workdir}@77": "'77' of .* is not kept; choose",
+        file: "neither the --workdir of a run nor a file of weights",
+        tmp_path / "w.safetensors": "neither the --workdir of a run nor a file of weights",
+    }.items():
+        with pytest.raises(ValueError, match=rf"config\.train\.init_from = .*{message}"):
+            setup(config(file, train__init_from=str(place)))
+
+
 @pytest.mark.slow
 def test_a_run_that_goes_on_needs_its_source_no_more(trained, tmp_path):
     source = tmp_path / "source"

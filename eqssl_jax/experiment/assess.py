@@ -224,7 +224,8 @@ def evaluate(
     # or a recipe of its own.
     views = methods.build_recipe(config.recipe.name, config.recipe.options)
     if settings.care_recipe:
-        views = methods.build_recipe(settings.care_recipe, {"size": run.dataset.image_shape[0]})
+        size = {"size": run.dataset.image_shape[0]}
+        views = methods.build_recipe(settings.care_recipe, size, "--option=care_recipe")
     # A key of its own, the same for every run: all encoders meet the same augmentations.
     return measures.evaluate(
         encoders,
