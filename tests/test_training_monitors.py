@@ -26,6 +26,7 @@ from eqssl_jax.training.setup import setup
 SMALL = dict(monitor__images=8, monitor__views=2, monitor__draws=1)
 
 
+@pytest.mark.slow
 def test_all_monitors_on_labelled_and_unlabelled_data(tmp_path, capsys):
     """Without labels the ones that need none are there, and nothing is called the best."""
     run = setup(config(arrays(tmp_path / "a.npz"), train__monitors=("all",), **SMALL))

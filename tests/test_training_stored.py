@@ -13,7 +13,7 @@ from eqssl_jax import methods, presets
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.encoders.pretrained import settings_of
 from eqssl_jax.experiment.reopen import stored_setup
-from eqssl_jax.training import setup as set_up
+from eqssl_jax.training import datasets
 from eqssl_jax.training.initial import started_from
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.notes import batch_note, notes
@@ -211,7 +211,7 @@ def test_data_may_move(trained, tmp_path):
     equal(train(setup(config(moved), workdir=copy), copy), state)
     assert read_config(copy).data.directory == str(moved)
     moved.unlink()
-    set_up._dataset.cache_clear()
+    datasets._dataset.cache_clear()
     with pytest.raises(FileNotFoundError, match=r"moved\.npz.* --config\.data\.directory="):
         stored_setup(copy)
     assert stored_setup(copy, {"data.directory": str(file)}).split.size == 36
@@ -352,6 +352,19 @@ def test_a_file_of_weights_tells_its_encoder_or_is_said_to_be_unknown(tmp_path):
             settled(changed)
 
 
+def test_a_source_that_cannot_be_read_is_refused_before_anything_is_built(trained, tmp_path):
+    workdir, *_, file = trained
+    (tmp_path / "w.safetensors").write_bytes(b"x")
+    for place, message in {
+        f"{workdir}@77": "'77' of .* is not kept; choose",
+        file: "neither the --workdir of a run nor a file of weights",
+        tmp_path / "w.safetensors": "neither the --workdir of a run nor a file of weights",
+    }.items():
+        with pytest.raises(ValueError, match=rf"config\.train\.init_from = .*{message}"):
+            setup(config(file, train__init_from=str(place)))
+
+
+@pytest.mark.slow
 def test_a_run_that_goes_on_needs_its_source_no_more(trained, tmp_path):
     source = tmp_path / "source"
     shutil.copytree(trained[0], source)

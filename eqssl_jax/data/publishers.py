@@ -70,15 +70,15 @@ def prepare(name: str, out: Path, *, mirror: str = "", sets: Mapping[str, Prepar
 
 def _members(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     """The content of files in a .tar.gz, by their names without folders."""
-    contents: dict[str, bytes] = {}
+    members: dict[str, bytes] = {}
     with tarfile.open(path) as archive:
         for member in archive:
             name = member.name.rpartition("/")[2]
             if name in names and (file := archive.extractfile(member)) is not None:
-                contents[name] = file.read()
-    if missing := sorted(set(names) - set(contents)):
+                members[name] = file.read()
+    if missing := sorted(set(names) - set(members)):
         raise KeyError(f"{path.name} lacks {', '.join(missing)}")
-    return contents
+    return members
 
 
 def _planar(content: bytes, before: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods
-from eqssl_jax.config import differences, plain
+from eqssl_jax.config import plain
+from eqssl_jax.settings import differences
 from eqssl_jax.studies.base import DataChoice, Study
 from eqssl_jax.training.workdir import read_config
 

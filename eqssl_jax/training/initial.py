@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.encoders.pretrained import SOURCE, settings_of, start_from
+from eqssl_jax.encoders.weight_files import read_weights
+from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.integrity import shapes
 from eqssl_jax.training.mesh import spread
 from eqssl_jax.training.provenance import FILE, read_provenance
@@ -125,23 +127,24 @@ def with_source_statistics(dataset: Dataset, config: ConfigDict) -> Dataset:
     A file of weights does not hold them: the data set keeps its own, as it does without a source.
 
     Raises:
-      FileNotFoundError: if the source is no run, or one without data.json.
-      ValueError: if it takes another number of channels.
+      FileNotFoundError: if the source is no run, or one without data.json or checkpoints.
+      ValueError: if the step is not kept, the file not one of weights, or the encoder for another
+        number of channels.
     """
     source = source_of(config)
     if source is None:
         return dataset
     if _is_file(config, source):
-        if not Path(source.place).is_file():
-            raise FileNotFoundError(f"{source}: there is no such file.")
+        _check_file(source)
         return dataset
-    workdir, _ = _place(source.place)
+    workdir, step = _place(source.place)
     trained_on = read_provenance(workdir)
     if trained_on is None:
         raise FileNotFoundError(
             f"{source}, and {workdir} has no {FILE}: give the --workdir of a run that has been "
             f"trained, perhaps with @best or @STEP, or a file of weights."
         )
+    _check_step(source, workdir, step)
     if trained_on.channels != dataset.shown_shape[-1] or trained_on.clouds != dataset.clouds:
         raise ValueError(
             f"{source}, whose encoder takes inputs of shape {trained_on.input_shape}, but those of "
@@ -198,6 +201,27 @@ def _of_folder(workdir: Path) -> tuple[dict[str, object], int]:
     shape = trained_on.input_shape if trained_on else ()
     side = shape[0] if len(shape) == 3 and shape[0] == shape[1] else 0
     return {name: model[name] for name in ("encoder", "stem", "vit")}, side
+
+
+def _check_file(source: Source) -> None:
+    if not Path(source.place).is_file():
+        raise FileNotFoundError(f"{source}: there is no such file.")
+    try:
+        read_weights(source.place)
+    except ValueError as error:
+        raise ValueError(
+            f"{source} is neither the --workdir of a run nor a file of weights: {error}"
+        ) from None
+
+
+def _check_step(source: Source, workdir: Path, step: str) -> None:
+    manager = checkpoint.open_checkpoints(workdir, read_only=True)
+    try:
+        kept.find_step(manager, step)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{source} cannot be read: {error}") from None
+    finally:
+        manager.close()
 
 
 def _place(text: str) -> tuple[Path, str]:
