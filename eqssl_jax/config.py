@@ -36,6 +36,8 @@ VALUES = ("paper", "authors", "solo", "equimod_recipe")
 ADDITIONS = ("care", "equimod", "two_views")
 ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
 MONITORS = ("knn", "probe", "rankme", "lidar", "alignment", "gamma", "wahba")  # "all"
+# The last: no weights, but all else that comes with the encoder of another run.
+INIT_PARTS = ("encoder", "encoder_and_projector", "architecture")
 WIDEST = 65_536  # of a layer
 LARGEST_IMAGE = 4096  # side in pixels
 
@@ -90,7 +92,7 @@ SCHEMA: Schema = {
         encoder=text(
             "resnet18",
             "conv_tiny, resnet_tiny, resnet18, resnet34, resnet50, vit_tiny, vit_small, vit_base; "
-            "deepset (clouds); source (that of init_from, with its stem and the size of its images); "
+            "deepset (clouds); source: that of init_from, with its stem and the size of images; "
             "or module:attribute, a flax module called as (images, train=…)",
             longest=200,
             empty=False,
@@ -189,11 +191,7 @@ SCHEMA: Schema = {
             "WORKDIR, WORKDIR@best or WORKDIR@STEP of a run, or FILE.safetensors, whose weights "
             "are the start",
         ),
-        init_parts=choice(
-            "encoder",
-            "what init_from gives; architecture: no weights, to compare with",
-            ("encoder", "encoder_and_projector", "architecture"),
-        ),  # fmt: skip
+        init_parts=choice("encoder", "what init_from gives", INIT_PARTS),
         steps_per_dispatch=whole(
             10,
             "steps in one program when data is on a device that is no CPU",
