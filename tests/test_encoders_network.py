@@ -160,6 +160,7 @@ def test_evaluation_moves_nothing_and_sees_images_one_by_one(started, images):
     assert all(changed)
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_inside(started, images):
     network = build(compute_dtype="bfloat16")
     variables = network.init(jax.random.key(0), (8, 8, 3))

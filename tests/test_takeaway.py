@@ -62,6 +62,7 @@ def test_a_run_is_loaded_from_its_workdir_alone(trained, images):
     assert "step 2 of the run" in encoder.origin
 
 
+@pytest.mark.slow
 def test_the_step_is_chosen_by_argument_or_name(trained, images):
     workdir, *_ = trained
     for found in (

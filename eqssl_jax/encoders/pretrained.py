@@ -14,9 +14,11 @@ from eqssl_jax.encoders import positions, resnet, vit
 from eqssl_jax.encoders.conv import Conv
 from eqssl_jax.encoders.families import HEAD_WIDTH, Family, detect
 from eqssl_jax.encoders.naming import from_torch_names
-from eqssl_jax.encoders.network import Network, assemble
+from eqssl_jax.encoders.network import ENCODERS, NAMES, Network, assemble
 from eqssl_jax.encoders.norm import BatchNorm
 from eqssl_jax.encoders.weight_files import read_weights
+
+SOURCE = "source"  # config.model.encoder: the encoder that config.train.init_from is of
 
 
 class Info(NamedTuple):
@@ -161,6 +163,30 @@ def _check_options(mean: Any, std: Any, heads: Any, image_size: Any, part: Any) 
         raise ValueError(f"image_size is {image_size!r}; it must be a side, or height and width.")
     if not isinstance(part, str):
         raise ValueError(f"part is {part!r}; it must be text, e.g. 'teacher'.")
+
+
+def settings_of(path: str | Path) -> tuple[dict[str, Any], int]:
+    """What config.model would have of the encoder in a file of weights, and the side of its images.
+
+    The side is 0 where the file does not say (ResNets).
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: for an encoder that no name of config.model.encoder is of.
+    """
+    family = detect(read_weights(path), str(path))
+    size = {key: family.arguments.get(key) for key in ("width", "depth")}
+    for name, known in vit.SIZES.items():
+        if family.kind == "vit" and size == {"width": known.width, "depth": known.depth}:
+            settings = family.arguments["settings"]._asdict()
+            return {"encoder": name, "vit": settings}, family.grid[0] * settings["patch"]
+    name = family.name.partition(",")[0]
+    if name in ENCODERS and family.arguments["widths"] == (64, 128, 256, 512):
+        return {"encoder": name, "stem": family.arguments["stem"]}, 0
+    raise ValueError(
+        f"it holds a {family.name}, and config.model.encoder has no name for that (it has "
+        f"{', '.join(NAMES)})."
+    )
 
 
 def _of_encoder(variables: PyTree) -> PyTree:

@@ -19,8 +19,8 @@ from eqssl_jax.experiment.feature_files import Rows, Write, check_path, feature_
 from eqssl_jax.experiment.load import load, run_folder
 from eqssl_jax.frame import is_frame
 from eqssl_jax.measures.features import read_batches
+from eqssl_jax.training.datasets import at_view_size, load_dataset
 from eqssl_jax.training.provenance import read_provenance
-from eqssl_jax.training.setup import at_view_size, load_dataset
 from eqssl_jax.training.workdir import read_config
 
 RENDERED = ("shapes", "proteins")  # without files: they have no reader

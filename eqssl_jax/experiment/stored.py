@@ -59,21 +59,21 @@ def writable_folder(out: str | Path) -> Path:
 
 def stored(arrays: Arrays) -> Stored:
     """The arrays of an evaluation under the names above, without pictures."""
-    found: Stored = {}
+    kept: Stored = {}
     for name, study in arrays.study.items():
-        found |= {f"{measure}/{name}": values for measure, values in study.measures.items()}
+        kept |= {f"{measure}/{name}": values for measure, values in study.measures.items()}
         some = subset(study.cosines.shape[1], IMAGES)
         parts = {"cosines": study.cosines, "positive_cosines": study.positive_cosines}
         if study.circle is not None:
             parts["circle"] = study.circle
         for part, values in parts.items():
-            found[f"{part}/{name}"] = values[:, some].astype(np.float16)
+            kept[f"{part}/{name}"] = values[:, some].astype(np.float16)
     if arrays.before:
-        found["queries"] = np.asarray(arrays.queries, np.int32)
+        kept["queries"] = np.asarray(arrays.queries, np.int32)
         for name in arrays.before:
-            found[f"before/{name}"] = np.asarray(arrays.before[name], np.int32)
-            found[f"after/{name}"] = np.asarray(arrays.after[name], np.int32)
-    return found
+            kept[f"before/{name}"] = np.asarray(arrays.before[name], np.int32)
+            kept[f"after/{name}"] = np.asarray(arrays.after[name], np.int32)
+    return kept
 
 
 def retrieved_pictures(
