@@ -43,7 +43,7 @@ class Alarms:
             return []
         self.warned.add("monitors")
         return [
-            f"The monitors took {ended - begun:.1f} s at step {step:,}, {share:.1%} of the training "
+            f"Monitors took {ended - begun:.1f} s at step {step:,}, {share:.1%} of the training "
             f"since step {before:,}. They take {SHARE:.0%} with config.train.knn_every and "
             f"config.train.save_every of {math.ceil((step - before) * share / SHARE):,} steps; or "
             f"name fewer in config.train.monitors."
