@@ -1,7 +1,7 @@
 """Signs that a training goes wrong without a single number that is not finite."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from eqssl_jax.training.monitor import SHARE
 
@@ -11,11 +11,15 @@ SPREAD = "embedding_spread"
 
 
 class Alarms:
-    """`look(step, numbers)` gives a warning the first time that there is reason for one."""
+    """`look(step, numbers)` gives a warning the first time that there is reason for one.
 
-    def __init__(self) -> None:
+    Args:
+      silent: kinds that are not warned of: collapse, growth, monitors.
+    """
+
+    def __init__(self, silent: Collection[str] = ()) -> None:
         self.first: tuple[int, float] | None = None
-        self.warned: set[str] = set()
+        self.warned = set(silent)
         self.monitored: tuple[int, float] | None = None  # step and end of the last monitors
 
     def look(self, step: int, numbers: Mapping[str, float]) -> list[str]:

@@ -134,7 +134,7 @@ def _advance(
     dispatch = make_dispatch(step, run.mesh)
     monitor = make_monitor(run)
     done = int(state.step)
-    alarms = Alarms()
+    alarms = Alarms({"monitors"} if run.config.train.knn_every else ())  # whose interval is chosen
     pending: tuple[int, Metrics, int] | None = None
     with listening(run.mesh) as asked:
         for count, batch in inputs(run, done):
