@@ -36,7 +36,8 @@ def compare(
       configs: run -> its resolved config, as plain values.
       workdir: where comparison.md, .csv, .png go.
     """
-    groups = tabular.by_seed({run: configs[run] for run in results})
+    named = tabular.by_seed({run: configs[run] for run in results})
+    groups = dict(sorted(named.items(), key=lambda item: _rank(configs[item[1][0]])))
     columns = {
         name: tabular.merged([results[run] for run in runs]) for name, runs in groups.items()
     }
@@ -61,6 +62,16 @@ def compare(
     if curves:
         figures.trajectories(curves, workdir / "trajectories.png")
     print(f"\nAll of it: {workdir / 'comparison.md'}. The figure: {workdir / 'comparison.png'}")
+
+
+def _rank(config: Mapping[str, Any]) -> int:
+    """Columns go from runs that leave all parts invariant to those of the last role in `ASKED`.
+
+    >>> _rank({"roles": {"crop": "invariant", "rotate": "ordered"}}), _rank({})
+    (2, 0)
+    """
+    roles = [role for role in config.get("roles", {}).values() if role in ASKED]
+    return max((list(ASKED).index(role) for role in roles), default=0)
 
 
 def show_assessment(run: Setup, measured: Assessment) -> None:
