@@ -10,6 +10,7 @@ from eqssl_jax import figures, tabular
 from eqssl_jax.config import plain
 from eqssl_jax.experiment.assess import Assessment
 from eqssl_jax.experiment.stored import Stored, read_arrays
+from eqssl_jax.tabular.metrics import describe
 from eqssl_jax.training.setup import Setup
 
 # What the role of a part asks of the embedding of an image that goes along it.
@@ -90,7 +91,10 @@ def _picture(
     path: Path,
     metrics: list[str],
 ) -> None:
-    """Where one image goes along a part, untrained and by run, above the numbers of the roles."""
+    """Where one image goes along a part, untrained and by run, above what the roles are judged by.
+
+    Numbers of which neither more nor less is better have their place in the table.
+    """
     first = next(iter(walked.values()))
     part = str(first["walk_part"])
     asked = {
@@ -100,7 +104,8 @@ def _picture(
     walks = {"untrained": first["walk/random"]}
     walks |= {name: arrays["walk/trained"] for name, arrays in walked.items()}
     way = figures.Way(first["walk_images"], first["walk_value"], part)
-    figures.lead(columns, walks, way, path, metrics=metrics, notes={"untrained": " ", **asked})
+    judged = [name for name in metrics if describe(name).better] or metrics
+    figures.lead(columns, walks, way, path, metrics=judged, notes={"untrained": " ", **asked})
 
 
 def _arrays(workdir: Path, run: str, results: Mapping[str, Any]) -> Stored:
