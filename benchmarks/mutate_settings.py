@@ -1,6 +1,6 @@
 """Wrong values for every setting of every config: how many are refused, and how.
 
-    python benchmarks/mutate_settings.py [--most=N] [--real=30]
+    python benchmarks/mutate_settings.py [--most=N] [--real=30] [--only=NAME,NAME]
 
 Each setting and group of each config is replaced by the nonsense of its type (tests/mutations.py),
 in Python and as text on a command line, and all that `main` or `advise` does before a compilation
@@ -46,11 +46,15 @@ CONFIGS = {
     "proteins_small.py": "main",
     "cifar10_small.py": "main",
     "study.py": "main",
+    "vit.py:simclr,folder": "main",
+    "finetune.py:arrays": "main",
+    "benchmark.py:solids,equimod": "main",
+    "any_encoder.py:imagenette,care": "main",
 }
 SMALL = (
     "--config.model.encoder=conv_tiny",
     "--config.model.projector=(16, 8)",
-    "--config.train.batch_size=16",
+    "--config.train.batch_size=32",
     "--config.objectives.equivariance.splits=4",
     "--config.objectives.equivariance.images=0",
     "--config.objectives.order.images=8",
@@ -90,7 +94,9 @@ def standard(name: str, known: dict[str, tuple[str, ...]]) -> list[str]:
     return ["main", config, *small, *clouds, *known.get(read.data.name, ())]
 
 
-def mutate(argv: list[str], binary: str, most: int, tally: mutations.Tally) -> list[list[str]]:
+def mutate(
+    argv: list[str], binary: str, most: int, seed: int, tally: mutations.Tally
+) -> list[list[str]]:
     """Try everything on one config; command lines worth trying for real."""
     config = mutations.parsed(argv)
     dataset = None
@@ -105,7 +111,7 @@ def mutate(argv: list[str], binary: str, most: int, tally: mutations.Tally) -> l
         for textual in (False, True)
         if dataset is None or not name.startswith("data.")
     ]
-    random.Random(0).shuffle(tries)
+    random.Random(seed).shuffle(tries)
     lines = []
     for name, value, textual in tries[:most]:
         text = mutations.as_text(value)
@@ -150,17 +156,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--most", type=int, default=10**9, help="mutations of each config")
     parser.add_argument("--real", type=int, default=30, help="command lines given to processes")
-    parser.add_argument("--only", default="", help="a config's name")
+    parser.add_argument("--only", default="", help="parts of names of configs, between commas")
+    parser.add_argument("--seed", type=int, default=0, help="which are tried, where --most is few")
     chosen = parser.parse_args()
     total = mutations.Tally()
     lines: list[tuple[list[str], str]] = []
     with tempfile.TemporaryDirectory() as folder:
         known = sources(Path(folder))
         for name, binary in CONFIGS.items():
-            if chosen.only not in name:
+            if not any(part in name for part in chosen.only.split(",")):
                 continue
             start, tally = time.monotonic(), mutations.Tally()
-            tried = mutate(standard(name, known), binary, chosen.most, tally)
+            tried = mutate(standard(name, known), binary, chosen.most, chosen.seed, tally)
             lines += [(line, binary) for line in tried]
             print(f"{name}: {dict(tally.counts)} in {time.monotonic() - start:.0f} s", flush=True)
             for fault in tally.faults[:200]:

@@ -15,6 +15,8 @@ from eqssl_jax import data
 from eqssl_jax.data import images, listing
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
+HOLDERS = ("arrays", "manifests", "odd", "proteins")  # folders of cases
+ODD = ("bomb.png", "exif6.jpg", "long.png")
 ATOM = "ATOM  {0:>5}  CA  {4} A{0:>4}    {1:>8}{2:>8}{3:>8}  1.00 20.00           C\n"
 COLUMNS = """group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id
 label_seq_id Cartn_x Cartn_y Cartn_z auth_seq_id auth_asym_id"""
@@ -129,6 +131,22 @@ def test_zips_are_read_however_members_are_written(tmp_path, separator, start):
         "hidden files and folders": 1,
         "members outside of the zip's own folders": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("flag", "method", "message"),
+    [(1, 8, "is encrypted: unpack it"), (1, 99, "is encrypted"), (0, 93, "by method 93.*unpack")],
+)
+def test_a_zip_that_python_cannot_open_is_named(tmp_path, flag, method, message):
+    pictures(tmp_path / "cat")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in (tmp_path / "cat").iterdir():
+            archive.write(path, f"cat/{path.name}")
+        for info in archive.infolist():  # as the central directory will have it
+            info.flag_bits |= flag
+            info.compress_type = method
+    with pytest.raises(ValueError, match=rf"set\.zip.*{message}"):
+        load(tmp_path / "set.zip")
 
 
 @pytest.mark.parametrize("name", ["arrays", "proteins"])
@@ -443,6 +461,7 @@ def test_files_of_different_or_large_sizes_are_brought_to_that_of_the_views(tmp_
         ("outer.zip", "proteins", {}, "is a zip of other files"),
         ("proteins/nan", "proteins", {}, "not finite numbers"),
         ("proteins/star", "proteins", {}, "not finite numbers"),
+        ("proteins/mac", "proteins", {}, "has 1 chains of"),  # and not two: ._2.cif is hidden
         ("arrays/over32.npz", "arrays", {}, "beyond 32 bits"),
         ("arrays/bytes_names.npz", "arrays", {}, "4 classes"),
         ("arrays/unlabeled_only_labels_mix.npz", "arrays", {}, "4 classes"),
@@ -462,6 +481,15 @@ def test_the_shared_cases(case, name, options, right):
         assert right in str(error) and "\n" not in str(error)
     else:
         assert right == f"{len(found.classes)} classes"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
+def test_every_shared_case_is_tried():
+    (tried,) = (mark for mark in test_the_shared_cases.pytestmark if mark.name == "parametrize")
+    names = {case[0] for case in tried.args[1]} | {f"odd/{name}" for name in ODD}
+    inputs = {path for path in CASES.iterdir() if path.name in HOLDERS for path in path.iterdir()}
+    inputs |= {path for path in CASES.iterdir() if path.name not in (*HOLDERS, "README.md")}
+    assert {str(path.relative_to(CASES)) for path in inputs} == names
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")

@@ -69,7 +69,7 @@ def positions(values: Any, where: str) -> Float[np.ndarray, "n 3"]:
     Raises:
       ValueError: naming `where`, which `corrupt="skip"` leaves out.
     """
-    advice = 'repair it, or leave such chains out with corrupt="skip"'
+    advice = 'repair it, or leave such chains out with corrupt="skip" (config.data.corrupt)'
     try:
         atoms = checks.finite(values, "coordinates")
     except ValueError as error:

@@ -86,6 +86,9 @@ def read_file(name: str) -> bytes:
     return Path(name).read_bytes()
 
 
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+
+
 class Archive(zipfile.ZipFile):
     """A zip that travels to another process by its path, and is opened again there."""
 
@@ -102,14 +105,33 @@ def open_zip(root: Path, expected: str) -> Archive:
     """A zip file.
 
     Raises:
-      ValueError: if the file is none, with what was expected.
+      ValueError: if the file is none, with what was expected; if its content is encrypted, or
+        compressed in a way that Python does not read.
     """
     try:
-        return Archive(root)
+        archive = Archive(root)
     except Exception as error:  # damaged directories raise struct.error, UnicodeDecodeError, …
         raise ValueError(
             f"{printable(root)} is a file but not a readable zip ({error}): expected {expected}."
         ) from error
+    _check_readable(archive, root)
+    return archive
+
+
+def _check_readable(archive: Archive, root: Path) -> None:
+    """Single members that cannot be read are damaged files among others; here all are meant."""
+    members = [info for info in archive.infolist() if not info.is_dir()]
+    if members and all(info.flag_bits & 1 for info in members):
+        raise ValueError(
+            f"{printable(root)} is encrypted: unpack it with its password, and give the folder, or "
+            f"a zip without a password."
+        )
+    methods = {info.compress_type for info in members}
+    if members and not methods & _METHODS:
+        raise ValueError(
+            f"{printable(root)} is compressed by method {min(methods)}, which Python does not "
+            f"read: unpack it and give the folder, or pack it by deflate."
+        )
 
 
 def _check_length(name: str, length: int) -> None:

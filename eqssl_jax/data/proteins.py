@@ -75,7 +75,8 @@ def load(
     if total < 3:
         raise ValueError(
             f"{directory or 'proteins'} has {len(long)} chains of at least {shortest} Cα atoms in "
-            f"{total} groups of complexes, and train, validation and test need one each."
+            f"{total} groups of complexes, and train, validation and test need one each: add "
+            f"structures, or lower config.data.options.shortest."
         )
     clouds = np.stack([cloud(chain.atoms, points=points, scale=scale) for chain in long])
     split = Split(

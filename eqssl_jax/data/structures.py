@@ -68,7 +68,7 @@ def read_structure(path: Path, complex_name: str) -> list[Chain]:
     except Exception as error:  # gemmi raises RuntimeError, ValueError, OSError, …
         raise ValueError(
             f"{path} cannot be read as a PDB or mmCIF file ({error}): repair or remove it, or "
-            f'leave such files out with corrupt="skip".'
+            f'leave such files out with corrupt="skip" (config.data.corrupt).'
         ) from error
     chains = []
     if len(structure):
@@ -83,7 +83,7 @@ def read_structure(path: Path, complex_name: str) -> list[Chain]:
     if not chains:
         raise ValueError(
             f"{path} has no Cα atom in its first model: it holds no protein (or is no PDB or mmCIF "
-            f'file); remove it, or leave such files out with corrupt="skip".'
+            f'file); remove it, or leave such files out with corrupt="skip" (config.data.corrupt).'
         )
     return chains
 

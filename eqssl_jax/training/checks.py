@@ -154,7 +154,8 @@ def check_measurements(config: ConfigDict) -> None:
             f"config.evaluation.options.steering_parts names {unknown}; choose from {list(parts)}."
         )
     if chosen.care_recipe:
-        build_recipe(chosen.care_recipe, {"size": 32})  # evaluation gives it that of the views
+        setting = "config.evaluation.options.care_recipe"
+        build_recipe(chosen.care_recipe, {"size": 32}, setting, setting)  # size: of the views later
 
 
 def check_budget(config: ConfigDict, steps: int) -> None:

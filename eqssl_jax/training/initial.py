@@ -10,15 +10,20 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.encoders.pretrained import start_from
+from eqssl_jax.encoders import Network
+from eqssl_jax.encoders.pretrained import SOURCE, settings_of, start_from
+from eqssl_jax.encoders.weight_files import read_weights
+from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.integrity import shapes
 from eqssl_jax.training.mesh import spread
 from eqssl_jax.training.provenance import FILE, read_provenance
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.stored import open_run
+from eqssl_jax.training.workdir import has_trained, read_config
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")  # files of weights
 SETTINGS = ("train", "model")  # groups with an init_from; both mean the same
+ARCHITECTURE = "architecture"  # of init_parts: weights are drawn, all else is that of the source
 
 
 class Source(NamedTuple):
@@ -66,6 +71,8 @@ def started_from(config: ConfigDict, mesh: Mesh, state: TrainState) -> TrainStat
     if source is None:
         return state
     start = {"params": state.params["network"], "batch_stats": state.batch_stats}
+    if config.train.init_parts == ARCHITECTURE:
+        return state
     if _is_file(config, source):
         start = start_from(source.place, start, setting=source.setting)
     else:
@@ -89,12 +96,24 @@ def _is_file(config: ConfigDict, source: Source) -> bool:
     place = Path(source.place)
     if place.suffix not in WEIGHTS and not place.is_file():
         return False
-    if config.train.init_parts != "encoder":
+    if "projector" in config.train.init_parts:
         raise ValueError(
             f"config.train.init_parts is {config.train.init_parts!r}, but {source} is a file of "
             f"weights, which has no projector: set it to 'encoder'."
         )
     return True
+
+
+def check_weights(config: ConfigDict, network: Network, shape: tuple[int, ...]) -> None:
+    """That a file of weights fits the network that starts from it, before anything is compiled.
+
+    Raises:
+      ValueError: as `start_from`.
+    """
+    source = source_of(config)
+    if source and config.train.init_parts != ARCHITECTURE and _is_file(config, source):
+        start = jax.eval_shape(lambda key: network.init(key, shape), jax.random.key(0))
+        start_from(source.place, start, setting=source.setting)
 
 
 def _of_run(config: ConfigDict, source: Source, start: PyTree) -> PyTree:
@@ -121,23 +140,24 @@ def with_source_statistics(dataset: Dataset, config: ConfigDict) -> Dataset:
     A file of weights does not hold them: the data set keeps its own, as it does without a source.
 
     Raises:
-      FileNotFoundError: if the source is no run, or one without data.json.
-      ValueError: if it takes another number of channels.
+      FileNotFoundError: if the source is no run, or one without data.json or checkpoints.
+      ValueError: if the step is not kept, the file not one of weights, or the encoder for another
+        number of channels.
     """
     source = source_of(config)
     if source is None:
         return dataset
     if _is_file(config, source):
-        if not Path(source.place).is_file():
-            raise FileNotFoundError(f"{source}: there is no such file.")
+        _check_file(source)
         return dataset
-    workdir, _ = _place(source.place)
+    workdir, step = _place(source.place)
     trained_on = read_provenance(workdir)
     if trained_on is None:
         raise FileNotFoundError(
             f"{source}, and {workdir} has no {FILE}: give the --workdir of a run that has been "
             f"trained, perhaps with @best or @STEP, or a file of weights."
         )
+    _check_step(source, workdir, step)
     if trained_on.channels != dataset.shown_shape[-1] or trained_on.clouds != dataset.clouds:
         raise ValueError(
             f"{source}, whose encoder takes inputs of shape {trained_on.input_shape}, but those of "
@@ -145,6 +165,76 @@ def with_source_statistics(dataset: Dataset, config: ConfigDict) -> Dataset:
             f"of that kind."
         )
     return dataset._replace(mean=trained_on.mean, std=trained_on.std)
+
+
+def with_source_encoder(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
+    """The config with the encoder of the source where config.model.encoder is "source".
+
+    With it come the stem, the settings of vision transformers and, where config.recipe.options has
+    no size, the side of the images that it takes. A run that goes on in `workdir` has them already.
+
+    Raises:
+      FileNotFoundError: if the source is no run and no file.
+      ValueError: without a source, and for a file whose encoder has no name in config.model.
+    """
+    if config.model.encoder != SOURCE:
+        return config
+    source = source_of(config)
+    if source is None:
+        raise ValueError(
+            "config.model.encoder is 'source', the encoder of what config.train.init_from names, "
+            "which is empty: give it a run or a file of weights (with "
+            "config.train.init_parts=architecture weights are drawn all the same), or name an "
+            "encoder, e.g. config.model.encoder=resnet18."
+        )
+    try:
+        if workdir is not None and has_trained(workdir):
+            model, side = _of_folder(workdir)
+        elif _is_file(config, source):
+            model, side = settings_of(source.place)
+        else:
+            model, side = _of_folder(_place(source.place)[0])
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(
+            f"config.model.encoder is 'source', and {source} does not tell which that is: {error} "
+            f"Give a run or a file of weights, or name the encoder, e.g. "
+            f"config.model.encoder=resnet18."
+        ) from None
+    changed = ConfigDict(config.to_dict())
+    changed.model.update(model)
+    if side and "size" not in changed.recipe.options:
+        changed.recipe.options = {**changed.recipe.options, "size": side}
+    return changed.lock()
+
+
+def _of_folder(workdir: Path) -> tuple[dict[str, object], int]:
+    """The settings of config.model that a run was trained with, and the side of its images."""
+    model = read_config(workdir).to_dict()["model"]
+    trained_on = read_provenance(workdir)
+    shape = trained_on.input_shape if trained_on else ()
+    side = shape[0] if len(shape) == 3 and shape[0] == shape[1] else 0
+    return {name: model[name] for name in ("encoder", "stem", "vit")}, side
+
+
+def _check_file(source: Source) -> None:
+    if not Path(source.place).is_file():
+        raise FileNotFoundError(f"{source}: there is no such file.")
+    try:
+        read_weights(source.place)
+    except ValueError as error:
+        raise ValueError(
+            f"{source} is neither the --workdir of a run nor a file of weights: {error}"
+        ) from None
+
+
+def _check_step(source: Source, workdir: Path, step: str) -> None:
+    manager = checkpoint.open_checkpoints(workdir, read_only=True)
+    try:
+        kept.find_step(manager, step)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{source} cannot be read: {error}") from None
+    finally:
+        manager.close()
 
 
 def _place(text: str) -> tuple[Path, str]:
