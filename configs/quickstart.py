@@ -9,8 +9,8 @@ anyway (ours, half the cost of the paper's form); in `ordered` the rotation keep
 else is invariant. The variant `control` adds a run that shares draws and computes ladders as
 `ordered` does, with an order loss of no weight: what differs between the two is the loss.
 
-Settings were chosen at seed 10 on validation images. What has been measured at other seeds, and what
-it does not show: docs/results/quickstart.
+Settings were chosen at seed 10 on validation images. What was measured at other seeds, and what it
+does not show: docs/results/quickstart.
 """
 
 from ml_collections import ConfigDict
