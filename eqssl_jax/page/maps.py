@@ -105,7 +105,7 @@ def _colours(what: str, values: np.ndarray) -> list[str]:
 
     numbers = np.asarray(values, float)
     if what == "class":
-        table = [to_hex(colour) for colour in colormaps["tab10"].colors]
+        table = [to_hex(colour) for colour in colormaps["tab10"](np.arange(10))]
         return [table[int(label) % len(table)] for label in numbers]
     if what == "hue":
         return [to_hex(colour) for colour in colormaps["hsv"](numbers % 1.0)]
