@@ -191,7 +191,7 @@ def test_bfloat16_stays_inside(started, images):
         (dict(compute_dtype="float16"), "compute_dtype is 'float16'.*bfloat16"),
         (dict(conv="fft"), "conv is 'fft'"),
         (dict(projector=(512, 0)), r"projector takes widths.*\(512, 0\)"),
-        (dict(mean=(0.5,)), "value per channel"),
+        (dict(mean=(0.5,)), "number a channel"),
         (dict(std=(0.2, 0.2, 0.0)), "std > 0"),
     ],
 )

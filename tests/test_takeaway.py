@@ -91,6 +91,10 @@ class Model:
         return images.mean((1, 2))
 
 
+def broken():
+    raise SystemExit("no weights")
+
+
 number = 3
 """
 
@@ -125,6 +129,8 @@ def test_functions_are_named_by_module_and_attribute(outside, images):
         ("own_encoderz:encode", {}, "cannot be imported"),
         ("own_encoders:number", {}, "cannot be called"),
         ("own_encoders:build", {"depth": 3}, "depth"),
+        ("own_encoders:broken", {}, r"own_encoders:broken\(\) failed with SystemExit: no weights"),
+        ("own_encoders:encode", {"image_shape": "8"}, "image_shape is '8'"),
         ("own_encoders:encode", {"width": 3}, "takes no options"),
         ("own_encoders:encode", {"batch": 0}, "batch=0"),
     ],

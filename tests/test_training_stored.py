@@ -288,6 +288,10 @@ def test_both_names_of_the_source_mean_the_same(trained, tmp_path, monkeypatch):
             FileNotFoundError, match=rf"config\.{group}\.init_from = .* no such file"
         ):
             setup(missing)
+    # A file that does not fit is refused by the set-up: nothing is compiled before.
+    weights(tmp_path / "w.safetensors", {"layer1.0.conv1.weight": (2, 2)})
+    with pytest.raises(ValueError, match=r"w\.safetensors .* another architecture"):
+        setup(missing)
 
 
 def test_the_encoder_can_be_that_of_the_source(trained, tmp_path):

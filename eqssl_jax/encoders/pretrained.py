@@ -81,6 +81,7 @@ def from_weights(
         are missing, left over or of another shape; and for settings that do not fit it.
     """
     where = str(path)
+    _check_options(mean, std, heads, image_size, part)
     family = detect(read_weights(path), where, part=part)
     if family.kind == "vit":
         module, notes = _vit_module(family, where, heads, pool, position)
@@ -144,6 +145,24 @@ def start_from(
     return {**variables, "params": {**variables["params"], "encoder": encoder["params"]}} | {
         "batch_stats": stats
     }
+
+
+def _check_options(mean: Any, std: Any, heads: Any, image_size: Any, part: Any) -> None:
+    """What the command line may hold; `assemble` checks the rest of mean and std."""
+    for name, values in dict(mean=mean, std=std).items():
+        array = np.asarray(values)
+        if array.dtype.kind in "iuf" and array.size and np.abs(array).max() > 1:
+            raise ValueError(
+                f"{name} is {values!r}, but images have values in [0, 1]: divide by 255 what is of "
+                f"values up to 255."
+            )
+    if not (heads is None or isinstance(heads, int | np.integer)):
+        raise ValueError(f"heads is {heads!r}; it must be a whole number.")
+    sides = image_size if isinstance(image_size, tuple | list) else (image_size,) * 2
+    if image_size is not None and [isinstance(s, int | np.integer) for s in sides] != [True] * 2:
+        raise ValueError(f"image_size is {image_size!r}; it must be a side, or height and width.")
+    if not isinstance(part, str):
+        raise ValueError(f"part is {part!r}; it must be text, e.g. 'teacher'.")
 
 
 def settings_of(path: str | Path) -> tuple[dict[str, Any], int]:

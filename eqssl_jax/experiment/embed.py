@@ -145,7 +145,14 @@ def _encode(
         features, embeddings = (
             np.asarray(outputs[layer])[: len(indices)] for layer in ("features", "embedding")
         )
+        bad = ~np.isfinite(features).all(1) | ~np.isfinite(embeddings).all(1)
         names = partition.names_of(split, indices)
+        if bad.any():
+            raise ValueError(
+                f"The encoder {encoder.name!r} gave NaN or infinite values for {bad.sum()} of "
+                f"{len(bad)} images, the first {names[int(bad.argmax())]}: its weights are damaged "
+                f"or overflow."
+            )
         write(Rows(names, name, labels[indices], features, embeddings))
         done(len(indices))
 

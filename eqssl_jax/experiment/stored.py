@@ -9,7 +9,10 @@
   "train"; and of the first of them pictures, uint8: `query_images`, `changed_images` [S, h, w, c],
   `before_images/<encoder>`, `after_images/<encoder>` [S, k, h, w, c];
 - of one image along one part: `walk_part`, `walk_value` [V], `walk_images` [V, h, w, c], uint8, and
-  `walk/<encoder>` [V, 1 + S, D] (`experiment.walks`), where ladders are measured.
+  `walk/<encoder>` [V, 1 + S, D] (`experiment.walks`), where ladders are measured;
+
+- of at most 160 held-out images: `map` [n, 2], `map_share` [2], `map_images`, `map_label` and
+  `map_factor/<name>` (`experiment.maps`) of the trained encoder.
 
 n is at most 1000 images, and their precision half: histograms show no more. Measures are of all
 images, in full precision.
@@ -18,6 +21,7 @@ images, in full precision.
 import functools
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,7 @@ import numpy as np
 from eqssl_jax.data.base import Split
 from eqssl_jax.experiment.pictures import read
 from eqssl_jax.measures import Arrays, subset
+from eqssl_jax.names import user_path
 from eqssl_jax.transforms.base import Transform
 
 IMAGES = 1000  # whose cosines are stored
@@ -35,6 +40,24 @@ QUERIES = 6  # whose pictures are stored
 LARGEST = 64  # pixels: larger pictures are reduced
 
 Stored = dict[str, np.ndarray]
+
+
+def writable_folder(out: str | Path) -> Path:
+    """The folder that --out names, made and tried before anything is computed.
+
+    Raises:
+      OSError: if nothing can be written there.
+    """
+    path = user_path(out)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise OSError(
+            f"--out is {path}, where nothing can be written ({error.strerror}): give a folder of "
+            f"yours, which need not exist."
+        ) from None
 
 
 def stored(arrays: Arrays) -> Stored:
@@ -73,9 +96,9 @@ def retrieved_pictures(
 
 
 def halved(walk: Mapping[str, np.ndarray]) -> Stored:
-    """A walk as it is stored: pictures as uint8, embeddings in half precision."""
+    """A walk or a map as it is stored: pictures as uint8, embeddings in half precision."""
     halves = {name: z.astype(np.float16) for name, z in walk.items() if name.startswith("walk/")}
-    images = {name: _bytes(z) for name, z in walk.items() if name == "walk_images"}
+    images = {name: _bytes(z) for name, z in walk.items() if name.endswith("_images")}
     return {**walk, **halves, **images}
 
 

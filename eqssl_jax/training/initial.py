@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from eqssl_jax.data.base import Dataset
+from eqssl_jax.encoders import Network
 from eqssl_jax.encoders.pretrained import SOURCE, settings_of, start_from
 from eqssl_jax.encoders.weight_files import read_weights
 from eqssl_jax.training import checkpoint, kept
@@ -101,6 +102,18 @@ def _is_file(config: ConfigDict, source: Source) -> bool:
             f"weights, which has no projector: set it to 'encoder'."
         )
     return True
+
+
+def check_weights(config: ConfigDict, network: Network, shape: tuple[int, ...]) -> None:
+    """That a file of weights fits the network that starts from it, before anything is compiled.
+
+    Raises:
+      ValueError: as `start_from`.
+    """
+    source = source_of(config)
+    if source and config.train.init_parts != ARCHITECTURE and _is_file(config, source):
+        start = jax.eval_shape(lambda key: network.init(key, shape), jax.random.key(0))
+        start_from(source.place, start, setting=source.setting)
 
 
 def _of_run(config: ConfigDict, source: Source, start: PyTree) -> PyTree:

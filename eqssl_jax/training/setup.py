@@ -151,7 +151,8 @@ def setup(
     stored = _checked_data(config, dataset or load_dataset(config), built)
     recipe = measured_recipe(config)
     dataset = at_view_size(stored, config)
-    if workdir is not None and has_trained(workdir):
+    goes_on = workdir is not None and has_trained(workdir)
+    if workdir is not None and goes_on:
         dataset = with_statistics(dataset, read_provenance(workdir))
     elif training:
         dataset = initial.with_source_statistics(dataset, config)
@@ -162,6 +163,8 @@ def setup(
     steps_per_epoch, steps = _budget(config, stored)
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
+    if training and not goes_on:
+        initial.check_weights(config, network, dataset.image_shape)
     if dataset.show is not None:
         network = showing(network, dataset.show)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
