@@ -1,7 +1,6 @@
 """How a binary ends: one paragraph for a mistake of the user, a traceback for one of ours."""
 
 import functools
-import os
 import sys
 import textwrap
 from collections.abc import Callable
@@ -13,14 +12,26 @@ from ml_collections import ConfigDict, config_flags
 
 from eqssl_jax import overrides, shipped
 from eqssl_jax.config import ADDITIONS, DATASETS, VALUES
+from eqssl_jax.names import user_path
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resumes it.")
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
 def workdir() -> str:
-    """The folder of --workdir, with ~ for the user's own folder; "" without the flag."""
-    return os.path.expanduser(WORKDIR.value or "")
+    """The folder of --workdir, with ~ for the user's own folder; "" without the flag.
+
+    Raises:
+      ValueError: if the flag is empty, or names the folder of an unknown user.
+    """
+    if WORKDIR.value is None:
+        return ""
+    if not WORKDIR.value.strip():
+        raise ValueError(
+            f"--workdir is {WORKDIR.value!r}: name the folder of the run, e.g. --workdir=runs/care "
+            f"(--workdir=. is the current folder)."
+        )
+    return str(user_path(WORKDIR.value))
 
 
 @functools.cache
@@ -78,10 +89,11 @@ def run_config(
         raise app.UsageError("--workdir is needed: the folder that will hold the run.")
 
     def action() -> None:
+        folder = workdir()
         if dry_run.value:
             plan(config.value)
         else:
-            run(config.value, workdir())
+            run(config.value, folder)
 
     run_command(action, argv)
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import shutil
 
 import numpy as np
@@ -128,6 +129,35 @@ def test_a_damaged_file_is_named_and_measured_anew_once_it_is_removed(whole, tmp
             start(folder)
     path.unlink()
     assert start(folder) == whole[1] and path.read_text() == text
+
+
+def damaged_evidence(good):
+    """Ways in which a file of evidence may be wrong."""
+    cell = good["base"]["shift"]
+    short = {"images": {**cell["images"], "knn": cell["images"]["knn"][2:]}}
+    yield from ({}, None, "text", [], {"base": {}}, {**good, "base": {}}, {**good, "base": None})
+    yield {name: parts for name, parts in good.items() if name != "shift_off"}
+    yield {**good, "base": {"shift": cell}}
+    for change in ({"knn": math.nan}, {"knn": 7.0}, {"knn": "0.5"}, {"info_nce": None}, short,
+                   {"images": []}, {"images": {}}, {"images": {**cell["images"], "knn": "a b"}},
+                   {"magnitude_r2": math.inf}):  # fmt: skip
+        yield {**good, "base": {**good["base"], "shift": {**cell, **change}}}
+
+
+def test_every_damage_of_evidence_is_named_with_its_file(whole, tmp_path):
+    path = tmp_path / "evidence.json"
+    good = json.loads((whole[0] / "seed_0/round_1/evidence.json").read_text())
+    wanted = {name: list(parts) for name, parts in good.items()}
+    path.write_text(json.dumps(good))
+    assert run_file.read_evidence(path, wanted) == good
+    for damaged in damaged_evidence(good):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(ValueError, match=rf"{path} is damaged .*remove it") as raised:
+            run_file.read_evidence(path, wanted)
+        assert "\n" not in str(raised.value)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is damaged"):
+        run_file.read_evidence(path)
 
 
 def test_a_second_process_in_the_workdir_is_refused(tmp_path):

@@ -173,6 +173,23 @@ def test_a_loss_that_grew_is_warned_of_once():
     assert "from 2 at step 0 to 250 at step 2" in told[2][0]
 
 
+@pytest.mark.parametrize(
+    ("losses", "warns"),
+    [
+        ([5.0, 0.01, 400.0], True),
+        ([5.0, 0.01, 2.0], True),  # two orders above the least
+        ([5.0, 0.01, 0.5], False),  # noise of a small batch
+        ([5.0, 1e-6, 0.3], False),  # as good as 0 before
+        ([3.0, 0.01, -2.0, 3.0], False),  # a loss that may be negative
+        ([-2.0, -5.0, 3.0, 900.0], True),
+    ],
+)
+def test_growth_is_seen_from_the_least_loss_so_far(losses, warns):
+    alarms = Alarms()
+    told = [alarms.look(step, {"loss": loss}) for step, loss in enumerate(losses)]
+    assert any(told) == warns and not any(told[:-1])
+
+
 def test_monitors_that_take_more_than_their_share_are_warned_of_once():
     alarms = Alarms()
     assert alarms.look_at_monitors(100, 0.0, 30.0) == []  # the first time they compile
@@ -195,23 +212,29 @@ def test_a_finished_run_is_made_longer_and_says_what_follows(workdir, finished, 
         train(shorter, workdir)
 
 
-def test_ten_listings_follow_checkpoints_that_rotate(workdir, monkeypatch):
+def test_checkpoints_are_listed_again_when_training_has_removed_one(workdir, monkeypatch, capsys):
     from eqssl_jax.experiment import assess
 
-    restore, looks = checkpoint.restore, []
+    find, folder, run = kept.find_step, workdir / "checkpoints", small()
 
-    def rotating(manager, like, step):
-        looks.append(step)
-        if len(looks) < 3:
-            raise FileNotFoundError("removed meanwhile")
-        return restore(manager, like, step)
+    def removed_once_listed(manager, wanted):
+        step = find(manager, wanted)
+        if step == 12:
+            shutil.rmtree(folder / "12")
+        return step
 
-    monkeypatch.setattr(assess.checkpoint, "restore", rotating)
-    assert int(assess.restored(small(), workdir, "latest").step) == 12
-    assert looks == [12, 12, 12]
-    looks.clear()
-    with pytest.raises(FileNotFoundError, match="removed meanwhile"):
-        assess.restored(small(), workdir, 12)
+    monkeypatch.setattr(kept, "find_step", removed_once_listed)
+    assert int(assess.restored(run, workdir, "latest").step) == 8
+    with pytest.raises(ValueError, match=r"step 12 .*is not kept"):  # a step that was named
+        assess.restored(run, workdir, 12)
+    assert assess.listed(run, workdir, 12) is None
+    assert "Step 12 of" in (told := capsys.readouterr().out) and "passed over" in told
+    monkeypatch.setattr(assess, "stored_setup", lambda *arguments: run)
+    monkeypatch.setattr(kept, "kept_steps", lambda folder: [8, 12])
+    monkeypatch.setattr(assess, "evaluate", Measured.evaluate)
+    monkeypatch.setattr(assess, "draw", lambda *arguments: None)
+    assert [path.stem for path in assess.assess(workdir, "all")] == ["8"]
+    assert "Step 12 of" in capsys.readouterr().out
 
 
 RESULT = {
@@ -260,3 +283,15 @@ def test_watching_ends_with_the_run_and_says_what_it_waits_for(workdir, monkeypa
     shown = capsys.readouterr().out
     assert "Waiting for a checkpoint after that at step 12 of 20" in shown
     assert "Training has ended at step 12 of 20" in shown
+
+
+def test_watching_passes_over_a_step_that_is_gone_and_takes_the_newest_first(
+    workdir, monkeypatch, capsys
+):
+    from eqssl_jax.experiment import watch
+
+    monkeypatch.setattr(watch.kept, "kept_steps", lambda folder: [4, 8, 12])
+    order = []
+    watched(workdir, monkeypatch, steps=12, show=lambda run, found: order.append(found.path.stem))
+    assert order == ["12", "8"]
+    assert capsys.readouterr().out.count("Step 4 of") == 1

@@ -58,12 +58,9 @@ def assess(
         if missing_only:
             wanted = [one for one in wanted if not (folder / "eval" / f"{one}.json").exists()]
         for one in wanted:
-            try:
-                state = restored(run, folder, one)
-            except FileNotFoundError:
-                if step != "all":
-                    raise
-                continue  # training has removed it since it was listed
+            state = listed(run, folder, one) if step == "all" else restored(run, folder, one)
+            if state is None:
+                continue
             measured = measure_state(run, folder, state, options=options or {})
             show(run, measured)
             draw(run, folder, measured)
@@ -75,7 +72,7 @@ def _wanted(workdir: Path, step: str) -> list[int | str]:
     """The steps to evaluate; "latest" and "best" are looked up when they are read."""
     steps = kept.kept_steps(workdir)
     if step == "all" and steps:
-        return list(steps)
+        return list(reversed(steps))  # training removes the oldest first
     with opened(workdir) as manager:
         number = kept.find_step(manager, step)  # a mistake shows before the data are read
     return [number if step.isdigit() else step]
@@ -128,19 +125,30 @@ def restored(run: Setup, workdir: Path, wanted: int | str) -> TrainState:
     Training that goes on beside this removes checkpoints; then the kept ones are listed again.
 
     Raises:
-      FileNotFoundError: if there is no checkpoint, or that of a number is gone.
-      ValueError: for a step that is not kept.
+      FileNotFoundError: if there is no checkpoint, or that of a number is removed meanwhile.
+      NotKeptError: for a step that is not kept.
     """
     like = run.init()
     for _ in range(LISTINGS):
         try:
             with opened(workdir) as manager:
                 return kept.restore(manager, like, wanted)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, kept.NotKeptError) as error:
             if wanted not in ("latest", "best") or not kept.kept_steps(workdir):
                 raise
             gone = error
     raise gone
+
+
+def listed(run: Setup, workdir: Path, step: int) -> TrainState | None:
+    """The state of a step that nobody named, only a list of those kept; None, with a line that
+    says so, if training has removed it since.
+    """
+    try:
+        return restored(run, workdir, step)
+    except (FileNotFoundError, kept.NotKeptError):
+        print(f"Step {step:,} of {workdir} is passed over: training has removed it.", flush=True)
+        return None
 
 
 @contextlib.contextmanager
@@ -220,7 +228,7 @@ def evaluate(
     budgets = {**evaluation["options"], **options}
     preset = budgets.pop("preset", evaluation["preset"])
     cards = measures.cards(evaluation["measures"])
-    settings = measures.settings(preset, cards=cards, **budgets)
+    settings = measures.budgets(budgets, preset, cards=cards)
     # CARE's own recipe, where it has one, is of what is measured; a probe sees the views of all,
     # or a recipe of its own.
     views = methods.build_recipe(config.recipe.name, config.recipe.options)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from eqssl_jax import names, transforms
-from eqssl_jax.settings import check
+from eqssl_jax.settings import also, check
 from eqssl_jax.transforms.base import Transform
 
 
@@ -30,7 +30,11 @@ def build_recipe(
     function = names.resolve(name, "recipe", transforms.recipes.RECIPES, setting=setting)
     if name in transforms.recipes.RECIPES:
         parameters = inspect.signature(function).parameters
-        schema = {option: transforms.recipes.OPTIONS[option] for option in parameters}
+        schema = {
+            option: also(setting, (), "none") if parameter.default == () else setting
+            for option, parameter in parameters.items()
+            for setting in (transforms.recipes.OPTIONS[option],)
+        }
         options = check(dict(options), schema, group, partial=True)
     else:
         expected = f"a function of {group} that returns a Transform"

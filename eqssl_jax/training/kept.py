@@ -11,6 +11,10 @@ from eqssl_jax.training.checkpoint import Manager, score_of
 from eqssl_jax.training.integrity import DamagedError
 
 
+class NotKeptError(ValueError):
+    """A step of which there is no checkpoint, or no longer one."""
+
+
 def best_step(manager: Manager) -> int | None:
     """The kept step with the highest validation score; None if none was scored."""
     scores: dict[int, float] = {}
@@ -26,7 +30,8 @@ def find_step(manager: Manager, wanted: int | str) -> int:
 
     Raises:
       FileNotFoundError: without any checkpoint.
-      ValueError: if there is no such step.
+      NotKeptError: if there is no such step.
+      ValueError: for the best one if none has a score.
     """
     steps, workdir = sorted(manager.all_steps()), Path(manager.directory).parent
     if not steps:
@@ -42,7 +47,7 @@ def find_step(manager: Manager, wanted: int | str) -> int:
             )
         return best
     if str(wanted) not in map(str, steps):
-        raise ValueError(
+        raise NotKeptError(
             f"The step {wanted!r} of {workdir} is not kept; choose latest, best, or one of {steps}."
         )
     return int(wanted)

@@ -85,7 +85,7 @@ def pin(run: Setup, workdir: Path) -> None:
             kept = kept._replace(splits=present.splits, earlier=(*kept.earlier, kept.fingerprint))
     write_provenance(workdir, kept)
     if seen := seen_in_training(kept, present):
-        print(f"Test images that are training images, too: {seen:,}.", flush=True)
+        print(seen, flush=True)
 
 
 def check_shared(workdir: Path) -> None:

@@ -154,11 +154,25 @@ def read_config(workdir: Path) -> ConfigDict:
             f"training was started with."
         )
     try:
-        return load(converted(json.loads(path.read_text(encoding="utf-8"))))
-    except ValueError as error:  # no JSON, no text, or no config
+        values = json.loads(path.read_text(encoding="utf-8"))
+        _check_groups(values)
+        return load(converted(values))
+    except (ValueError, RecursionError) as error:  # no JSON, no text, or no config
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or train in another --workdir."
         ) from None
+
+
+# Groups that stored configs of every version have, each with settings in it.
+_GROUPS = ("data", "model", "recipe", "objectives", "optimizer", "train", "knn", "evaluation")
+
+
+def _check_groups(values: Any) -> None:
+    """Single settings may be newer than a stored config; whole groups are missing by accident."""
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object")
+    if lacking := [name for name in _GROUPS if name not in values or values[name] == {}]:
+        raise ValueError(f"it lacks the settings of config.{', config.'.join(lacking)}")
 
 
 def write_json(path: Path, value: Any) -> None:
