@@ -31,7 +31,7 @@ from eqssl_jax.settings import (
     whole,
     wholes,
 )
-from eqssl_jax.training.checks import check_measurements
+from eqssl_jax.training.checks import check_batch, check_measurements
 from eqssl_jax.training.datasets import load_dataset
 from eqssl_jax.training.workdir import read_config
 
@@ -161,6 +161,18 @@ def test_nonsense_is_refused_with_the_name_of_its_setting(case):
     assert not tally.faults
 
 
+def test_refusals_of_checks_that_look_at_several_settings_name_one():
+    with pytest.raises(ValueError, match=r"config\.recipe\.options\.blur_sigma is \(\)"):
+        methods.build_recipe("simclr_cifar", {"blur_sigma": ()})
+    methods.build_recipe("factors", {"blur_sigma": (), "solarize": ()})
+    for setting, value in (("evaluation.options", {"no such": 1}), ("train.batch_size", 3)):
+        config = mutations.mutated(CONFIGS["care_order.py:shapes"], setting, value)
+        with pytest.raises(ValueError, match=rf"config\.{setting}"):
+            before_reading(config)
+            own = next(iter(expand(config).values()))
+            check_batch(own, methods.build(own), 1)
+
+
 CALLED = st.sampled_from(list(mutations.additions()))
 
 
@@ -205,8 +217,7 @@ reads_files = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarnin
             "evaluation.options.preset=quick",
             r"config\.evaluation\.options .*evaluation.preset",
         ),
-        ("evaluation.options={'no such': 1}", r"config\.evaluation\.options has no budget"),
-        ("recipe.options.blur_sigma=()", "config.recipe.options.blur_sigma is"),
+        ("evaluation.options.no_such=1", r"config\.evaluation\.options .*has no budget"),
     ],
 )
 def test_command_lines(argument, message):
@@ -235,7 +246,7 @@ def test_a_stored_config_without_a_group_is_damaged_and_one_without_a_setting_is
             path.write_text(json.dumps(damaged))
             with pytest.raises(ValueError, match=rf"{path} is damaged .*config\.{name}"):
                 read_config(tmp_path)
-    for text in ("{}", "null", "[" * 100_000):
-        path.write_text(text)
+    for damaged in ("{}", "null", "[" * 100_000):
+        path.write_text(damaged)
         with pytest.raises(ValueError, match=f"{path} is damaged"):
             read_config(tmp_path)

@@ -232,13 +232,14 @@ def test_checkpoints_are_listed_again_when_training_has_removed_one(workdir, mon
     monkeypatch.setattr(assess, "stored_setup", lambda *arguments: run)
     monkeypatch.setattr(kept, "kept_steps", lambda folder: [8, 12])
     monkeypatch.setattr(assess, "evaluate", Measured.evaluate)
+    monkeypatch.setattr(assess, "embedding_map", lambda *arguments: {})
     monkeypatch.setattr(assess, "draw", lambda *arguments: None)
     assert [path.stem for path in assess.assess(workdir, "all")] == ["8"]
     assert "Step 12 of" in capsys.readouterr().out
 
 
 RESULT = {
-    "settings": {"ladder_images": 0},
+    "settings": {"ladder_images": 0, "batch": 8},
     "encoders": {"trained": {"knn": {"value": 0.5, "sd": None, "n": 3}}},
 }
 
@@ -260,6 +261,7 @@ def test_figures_that_fail_lose_no_numbers(workdir, monkeypatch):
         raise RuntimeError("no font")
 
     monkeypatch.setattr(assess, "evaluate", Measured.evaluate)
+    monkeypatch.setattr(assess, "embedding_map", lambda *arguments: {})
     monkeypatch.setattr(assess.pictures, "draw_all", fails)
     with pytest.raises(assess.FiguresError, match=r"no font.*numbers are written.*12\.json"):
         assess.assess_step(small(), workdir, 12, options={})
@@ -270,6 +272,7 @@ def watched(workdir: Path, monkeypatch, steps: int, **options) -> None:
     from eqssl_jax.experiment import assess, watch
 
     monkeypatch.setattr(assess, "evaluate", Measured.evaluate)
+    monkeypatch.setattr(assess, "embedding_map", lambda *arguments: {})
     monkeypatch.setattr(watch, "draw", lambda *arguments: None)
     monkeypatch.setattr(watch, "stored_setup", lambda folder, overrides: small(steps=steps))
     watch.watch(workdir, poll=0.01, **options)

@@ -140,14 +140,14 @@ def restored(run: Setup, workdir: Path, wanted: int | str) -> TrainState:
     raise gone
 
 
-def listed(run: Setup, workdir: Path, step: int) -> TrainState | None:
+def listed(run: Setup, workdir: Path, step: int | str) -> TrainState | None:
     """The state of a step that nobody named, only a list of those kept; None, with a line that
     says so, if training has removed it since.
     """
     try:
         return restored(run, workdir, step)
     except (FileNotFoundError, kept.NotKeptError):
-        print(f"Step {step:,} of {workdir} is passed over: training has removed it.", flush=True)
+        print(f"Step {step} of {workdir} is passed over: training has removed it.", flush=True)
         return None
 
 
