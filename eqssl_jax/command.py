@@ -19,19 +19,22 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
 def workdir() -> str:
-    """The folder of --workdir, with ~ for the user's own folder; "" without the flag.
+    """The folder of --workdir as `folder` reads it; "" without the flag."""
+    return "" if WORKDIR.value is None else str(folder("--workdir", WORKDIR.value))
+
+
+def folder(flag: str, given: str) -> Path:
+    """The folder that a flag names, with ~ for the user's own.
 
     Raises:
       ValueError: if the flag is empty, or names the folder of an unknown user.
     """
-    if WORKDIR.value is None:
-        return ""
-    if not WORKDIR.value.strip():
+    if not given.strip():
         raise ValueError(
-            f"--workdir is {WORKDIR.value!r}: name the folder of the run, e.g. --workdir=runs/care "
-            f"(--workdir=. is the current folder)."
+            f"{flag} is {given!r}: name a folder, e.g. {flag}=runs/care ({flag}=. is the current "
+            f"folder)."
         )
-    return str(user_path(WORKDIR.value))
+    return user_path(given)
 
 
 @functools.cache
@@ -89,11 +92,11 @@ def run_config(
         raise app.UsageError("--workdir is needed: the folder that will hold the run.")
 
     def action() -> None:
-        folder = workdir()
+        place = workdir()
         if dry_run.value:
             plan(config.value)
         else:
-            run(config.value, folder)
+            run(config.value, place)
 
     run_command(action, argv)
 
