@@ -11,7 +11,6 @@ import logging
 import math
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +30,7 @@ from eqssl_jax.training.integrity import (
     checksum,
     shapes,
     undescribed,
+    vanishes,
 )
 from eqssl_jax.training.mesh import local
 from eqssl_jax.training.processes import LostError, first, gathered, of_a_collective
@@ -258,7 +258,7 @@ def _reading(manager: Manager, step: int) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in _NOT_THE_FILE:
             raise
         folder = Path(manager.directory) / str(step)
-        if _vanishes(folder):
+        if vanishes(folder):
             raise FileNotFoundError(
                 f"The checkpoint of step {step} in {manager.directory} was removed meanwhile."
             ) from error
@@ -268,15 +268,6 @@ def _reading(manager: Manager, step: int) -> Iterator[None]:
         raise DamagedError(
             f"The checkpoint of step {step} in {manager.directory} is damaged: {reason[:300]}"
         ) from error
-
-
-def _vanishes(folder: Path) -> bool:
-    """Whether a folder is gone, or goes within half a second: its files are removed before it."""
-    for _ in range(10):
-        if not folder.exists():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def _set_aside_undescribed(folder: Path) -> None:
