@@ -1,5 +1,7 @@
 """What happens to a run from outside, and what it says of itself: folders, signals, warnings."""
 
+import contextlib
+import json
 import os
 import shutil
 import signal
@@ -12,7 +14,7 @@ import pytest
 from test_training_loop import equal, small
 
 from eqssl_jax.objectives import Objective, info_nce, unit
-from eqssl_jax.training import checkpoint, kept, loop
+from eqssl_jax.training import checkpoint, kept, loop, ownership
 from eqssl_jax.training.alarms import Alarms
 from eqssl_jax.training.interruption import listening
 from eqssl_jax.training.loop import train
@@ -183,6 +185,21 @@ def test_a_finished_run_is_made_longer_and_says_what_follows(workdir, finished, 
     shorter = small(steps=8)
     with pytest.raises(ValueError, match=r"train\.epochs: 500\.0 there, 400\.0 now"):
         train(shorter, workdir)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '[{"steps": "x"}]', None])
+def test_a_run_is_made_longer_also_when_its_environment_is_damaged(workdir, text, capsys):
+    path = workdir / "environment.json"
+    path.unlink() if text is None else path.write_text(text)
+    values = json.loads((workdir / "config.json").read_text())
+    values["train"]["steps"] = 12
+    (workdir / "config.json").write_text(json.dumps(values))
+    longer = small(steps=16)
+    with longer.config.unlocked():
+        longer.config.train.steps = 16
+    with contextlib.ExitStack() as held:
+        ownership.take(longer, workdir, held)
+    assert ("environment.json is damaged" in capsys.readouterr().err) is (text is not None)
 
 
 def test_ten_listings_follow_checkpoints_that_rotate(workdir, monkeypatch):
