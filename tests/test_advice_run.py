@@ -122,7 +122,11 @@ def test_a_damaged_file_is_named_and_measured_anew_once_it_is_removed(whole, tmp
     folder = shutil.copytree(whole[0], tmp_path / "copy")
     path = folder / "seed_1/round_1/evidence.json"
     text = path.read_text()
-    for damaged in (text[:-40], "[1]", '{"base": 3}'):
+    lacking, wrong = json.loads(text), json.loads(text)
+    del lacking["shift_off"]["shift"]["probe_top1"]
+    wrong["random"]["shift"] = 3
+    for damaged in (text[:-40], "[1]", '{"base": 3}', "{}", '{"a": {"b": "x"}}', lacking, wrong):
+        damaged = damaged if isinstance(damaged, str) else json.dumps(damaged)
         path.write_text(damaged)
         with pytest.raises(ValueError, match=rf"{path} is damaged .*remove it"):
             start(folder)
