@@ -17,8 +17,7 @@ from eqssl_jax.advice.prepare import decided_by, roles_text
 from eqssl_jax.config import checked
 from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
-from eqssl_jax.training.ownership import LOCK
-from eqssl_jax.training.workdir import locked
+from eqssl_jax.training.workdir import LOCK, locked
 
 # The package's name `run` is this file's module, not a function of it.
 run_file = importlib.import_module("eqssl_jax.advice.run")

@@ -1,6 +1,7 @@
 """What happens to a run from outside, and what it says of itself: folders, signals, warnings."""
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.step import embedding_spread
+from eqssl_jax.training.workdir import LOCK, locked
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -219,6 +221,18 @@ def test_ten_listings_follow_checkpoints_that_rotate(workdir, monkeypatch):
     looks.clear()
     with pytest.raises(FileNotFoundError, match="removed meanwhile"):
         assess.restored(small(), workdir, 12)
+
+
+def test_half_of_a_checkpoint_that_training_removes_is_not_damaged(workdir, monkeypatch):
+    """A process that holds the lock has begun to remove step 12 and is gone with it soon."""
+    (workdir / "checkpoints/12/default/_METADATA").unlink()
+    monkeypatch.setattr(kept, "MOMENT", 0.0)
+    with pytest.raises(OSError, match=r"step 12 .* is damaged"):
+        kept.read(workdir, small().init(), "latest")  # nobody trains there
+    gone = functools.partial(shutil.rmtree, workdir / "checkpoints/12", ignore_errors=True)
+    monkeypatch.setattr(kept.time, "sleep", lambda _: gone())
+    with locked(workdir, LOCK):
+        assert int(kept.read(workdir, small().init(), "latest").step) == 8
 
 
 RESULT = {

@@ -27,10 +27,9 @@ from eqssl_jax.training.interruption import listening
 from eqssl_jax.training.kept import best_step
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import batched, make_mesh
-from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.processes import LostError
 from eqssl_jax.training.records import Records, read_records
-from eqssl_jax.training.workdir import WriteError, claim, locked, read_config
+from eqssl_jax.training.workdir import LOCK, WriteError, claim, locked, read_config
 
 # Reading that orbax gives up on the way leaves coroutines behind, of which Python then complains.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

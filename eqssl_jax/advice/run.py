@@ -23,11 +23,11 @@ from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.loop import check_finite
-from eqssl_jax.training.ownership import LOCK, pin
+from eqssl_jax.training.ownership import pin
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.state import TrainState
-from eqssl_jax.training.workdir import claim, locked, read_config, write_json
+from eqssl_jax.training.workdir import LOCK, claim, locked, read_config, write_json
 
 
 class Round(NamedTuple):

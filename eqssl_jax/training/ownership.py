@@ -22,6 +22,7 @@ from eqssl_jax.training.provenance import (
 )
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.workdir import (
+    LOCK,
     claim,
     has_checkpoints,
     has_trained,
@@ -29,7 +30,6 @@ from eqssl_jax.training.workdir import (
     read_config,
 )
 
-LOCK = ".training"  # held by the process that writes to a workdir
 MARK = ".processes"  # by which the others see that it is the same folder
 
 

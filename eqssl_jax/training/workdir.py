@@ -23,6 +23,9 @@ FREE = (
 )
 
 
+LOCK = ".training"  # held by the process that writes to a workdir
+
+
 class WriteError(OSError):
     """What a run writes down could not be written."""
 
