@@ -88,7 +88,7 @@ def test_metadata_of_a_wrong_type_costs_no_more_than_its_checkpoint(
     assert "checkpoint of step 12" in shown.err and "is damaged" in shown.err
 
 
-@pytest.mark.parametrize("text", ["", "[]", "7", '{"train": 3}', '{"seed": "x"}', None])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "7", '{"train": 3}', '{"seed": "x"}', None])
 def test_a_config_that_is_none_is_named(workdir, text):
     path = workdir / "config.json"
     path.unlink()

@@ -34,6 +34,8 @@ class GoneError(OSError):
     """What a run has written is no longer there."""
 
 
+WHOLE = ("data", "model", "objectives", "train")  # groups that every config.json has
+
 # The length of a run, which may grow.
 LENGTH = ("train.epochs", "train.steps")
 
@@ -156,7 +158,10 @@ def read_config(workdir: Path) -> ConfigDict:
             f"training was started with."
         )
     try:
-        return load(converted(json.loads(path.read_text(encoding="utf-8"))))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(values, dict) and (lacking := [key for key in WHOLE if key not in values]):
+            raise ValueError(f"it lacks {', '.join(lacking)}")
+        return load(converted(values))
     except ValueError as error:  # no JSON, no text, or no config
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or train in another --workdir."
