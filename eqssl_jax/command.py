@@ -53,7 +53,7 @@ def image_flags() -> dict[str, Any]:
         ),
         "directory": flags.DEFINE_string("directory", "", "Where a data set that is named lies."),
         "size": flags.DEFINE_integer(
-            "size", 0, "Bring images to size x size; 0: as the encoder needs."
+            "size", 0, "Bring images to size x size; 0: as the encoder needs.", lower_bound=0
         ),
     }
 

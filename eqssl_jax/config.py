@@ -19,6 +19,7 @@ from eqssl_jax.settings import (
     defaults,
     flag,
     free,
+    merged,
     names,
     number,
     numbers,
@@ -35,6 +36,8 @@ VALUES = ("paper", "authors", "solo", "equimod_recipe")
 ADDITIONS = ("care", "equimod", "two_views")
 ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
 MONITORS = ("knn", "probe", "rankme", "lidar", "alignment", "gamma", "wahba")  # "all"
+# The last: no weights, but all else that comes with the encoder of another run.
+INIT_PARTS = ("encoder", "encoder_and_projector", "architecture")
 WIDEST = 65_536  # of a layer
 LARGEST_IMAGE = 4096  # side in pixels
 
@@ -89,7 +92,8 @@ SCHEMA: Schema = {
         encoder=text(
             "resnet18",
             "conv_tiny, resnet_tiny, resnet18, resnet34, resnet50, vit_tiny, vit_small, vit_base; "
-            "deepset (clouds); or module:attribute, a flax module called as (images, train=…)",
+            "deepset (clouds); source: that of init_from, with its stem and the size of images; "
+            "or module:attribute, a flax module called as (images, train=…)",
             longest=200,
             empty=False,
         ),
@@ -187,7 +191,7 @@ SCHEMA: Schema = {
             "WORKDIR, WORKDIR@best or WORKDIR@STEP of a run, or FILE.safetensors, whose weights "
             "are the start",
         ),
-        init_parts=choice("encoder", "what init_from gives", ("encoder", "encoder_and_projector")),
+        init_parts=choice("encoder", "what init_from gives", INIT_PARTS),
         steps_per_dispatch=whole(
             10,
             "steps in one program when data is on a device that is no CPU",
@@ -292,33 +296,4 @@ def load(values: dict[str, Any]) -> ConfigDict:
     Raises:
       ValueError: as `checked`.
     """
-    return checked(ConfigDict(_merged(defaults(SCHEMA), values, "config")))
-
-
-def _merged(default_values: dict[str, Any], values: Any, name: str) -> dict[str, Any]:
-    if not isinstance(values, dict):
-        raise ValueError(f"{name} is {shown(values)}; it must be a group of settings")
-    merged = {**default_values, **values}
-    if name == "config.objectives":
-        for key, entry in values.items():
-            _merged({}, entry, f"{name}.{key}")
-    for key, default in default_values.items():
-        if isinstance(default, dict):
-            merged[key] = _merged(default, merged[key], f"{name}.{key}")
-    return merged
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys whose values differ, with (old, new); a missing side is "absent".
-
-    >>> differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": 2}})
-    {'a.b': (1, 3)}
-    """
-    found: dict[str, Any] = {}
-    for key in sorted(set(old) | set(new)):
-        left, right = old.get(key, "absent"), new.get(key, "absent")
-        if isinstance(left, dict) and isinstance(right, dict):
-            found |= differences(left, right, f"{prefix}{key}.")
-        elif left != right:
-            found[prefix + key] = (left, right)
-    return found
+    return checked(ConfigDict(merged(defaults(SCHEMA), values)))

@@ -1,8 +1,9 @@
-"""Features and embeddings of a data set, by any encoder, into a file.
+r"""Features and embeddings of a data set, by any encoder, into a file.
 
     python -m eqssl_jax.embed --workdir=runs/care --out=features.npz          # the run's own data
     python -m eqssl_jax.embed --workdir=runs/care --data=my_images --out=features.parquet
-    python -m eqssl_jax.embed --encoder=vit.safetensors --option=heads=3 --data=set.npz --out=f.npz
+    python -m eqssl_jax.embed --encoder=vit.safetensors --data=set.npz --out=f.npz \
+        --option=heads=3 "--option=mean=(0.5, 0.5, 0.5)" "--option=std=(0.5, 0.5, 0.5)"
 
 Rows are in order, with the file, label and split of each image. Images are read and features
 written as they come, so the data may be larger than memory; the file appears when it is complete.
@@ -31,8 +32,8 @@ flags.adopt_module_key_flags(command)  # --help shows them too
 
 def run() -> None:
     # Imported late: --help and a mistyped flag answer at once.
-    from eqssl_jax.experiment.assess import parse_options
     from eqssl_jax.experiment.embed import embed
+    from eqssl_jax.overrides import parse_options
 
     count = embed(
         ENCODER.value or command.workdir(),

@@ -45,8 +45,9 @@ def run() -> None:
     # Imported late: --help and a mistyped flag answer at once.
     from eqssl_jax.experiment import assess, watch
     from eqssl_jax.experiment.compare import show_assessment
+    from eqssl_jax.overrides import parse_options
 
-    workdir, options = Path(command.workdir()), assess.parse_options(OPTIONS.value)
+    workdir, options = Path(command.workdir()), parse_options(OPTIONS.value)
     overrides = {name: flag.value for name, flag in OVERRIDES.items() if flag.value is not None}
     if WATCH.value:
         watch.watch(workdir, options=options, overrides=overrides, show=show_assessment)

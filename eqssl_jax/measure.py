@@ -1,7 +1,8 @@
-"""What any encoder is equivariant to: the whole evaluation, without training here.
+r"""What any encoder is equivariant to: the whole evaluation, without training here.
 
     python -m eqssl_jax.measure --encoder=my_parts:model --data=images --out=measured
-    python -m eqssl_jax.measure --encoder=runs/care --encoder=vit.safetensors --data=shapes --out=m
+    python -m eqssl_jax.measure --encoder=runs/care --encoder=vit.pth --data=shapes --out=both \
+        "--encoder_option=mean=(0.5, 0.5, 0.5)" "--encoder_option=std=(0.5, 0.5, 0.5)"
 
 An encoder is a function of NumPy images [n, H, W, C] in [0, 1] (module:attribute), a workdir, a
 weights file or an exported program. In Python: `from eqssl_jax.measure import measure`.
@@ -20,7 +21,7 @@ def keywords() -> dict[str, Any]:
     """The flags by keyword of `measure`: importing it must not claim names like --data."""
     flags.DEFINE_multi_string("encoder", [], "What to measure; may be given several times.")
     flags.DEFINE_multi_string("option", [], "A budget, e.g. --option=augmentations=5.")
-    flags.DEFINE_multi_string("encoder_option", [], "Of the encoders, e.g. heads=3.")
+    flags.DEFINE_multi_string("encoder_option", [], "Of the encoders that take it, e.g. heads=3.")
     return {
         **command.image_flags(),
         "recipe": flags.DEFINE_string("recipe", "factors", "By name, or module:attribute."),
@@ -39,12 +40,12 @@ def measure(encoders: Any, data: Any, **options: Any) -> dict[str, dict[str, Any
 
 
 def run() -> None:
-    from eqssl_jax.experiment.assess import parse_options
+    from eqssl_jax.overrides import parse_options
 
     measure(
         list(flags.FLAGS.encoder),
         **{name: flag.value for name, flag in keywords().items()},
-        encoder_options=parse_options(flags.FLAGS.encoder_option),
+        encoder_options=parse_options(flags.FLAGS.encoder_option, "--encoder_option"),
         **parse_options(flags.FLAGS.option),
     )
 

@@ -110,6 +110,20 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+def make_folder(path: Path, flag: str) -> None:
+    """Make a folder to write to, before the work whose results it is for.
+
+    Raises:
+      OSError: naming the flag, where it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(f"no permission to write to {path}")
+    except OSError as error:
+        raise OSError(f"{flag}={path} cannot be written to ({error}): give a folder.") from None
+
+
 def user_path(text: str | Path) -> Path:
     """A path as people write it: ~ is their own folder, and ~name that of name, if there is one.
 

@@ -121,3 +121,18 @@ def mistake(argv: Sequence[str]) -> str | None:
         except ValueError as error:
             return str(error)
     return None
+
+
+def parse_options(pairs: list[str], flag: str = "--option") -> dict[str, Any]:
+    """["augmentations=5"] as {"augmentations": 5}; values as `value_of` reads them.
+
+    Raises:
+      ValueError: for an entry without "=".
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"{flag} takes NAME=VALUE, found {pair!r}.")
+        found[name] = value_of(text)
+    return found

@@ -25,23 +25,22 @@ flags.adopt_module_key_flags(command)  # --help shows them too
 
 # Imported late: --help and a mistyped flag answer at once.
 def run(config: Any, workdir: str) -> None:
-    from eqssl_jax.studies import sweep
+    from eqssl_jax.studies import grid, sweep
 
-    found = sweep.parse(config, OVER.value)
+    runs = grid.parse(config, OVER.value)
     if PLAN.value:
         words = [word for word in sys.argv[1:] if word.lstrip("-") != "plan"]
-        sweep.show_plan(found, Path(workdir), words)
+        sweep.show_plan(runs, Path(workdir), words)
         return
-    for path in sweep.sweep(found, Path(workdir), by=BY.value, only=ONLY.value):
+    for path in sweep.sweep(runs, Path(workdir), by=BY.value, only=ONLY.value):
         print(f"Written: {path}", flush=True)
 
 
 def plan(config: Any) -> None:
     from eqssl_jax.experiment.run import show_plans
-    from eqssl_jax.studies import sweep
+    from eqssl_jax.studies import grid
 
-    for one in sweep.parse(config, OVER.value).runs[:1]:
-        show_plans(one.run.config)
+    show_plans(grid.parse(config, OVER.value).runs[0].run.config)
 
 
 def main(argv: list[str]) -> None:

@@ -30,8 +30,8 @@ flags.adopt_module_key_flags(command)  # --help shows them too
 
 def main(argv: list[str]) -> None:
     def run() -> None:
-        from eqssl_jax.experiment.assess import parse_options
         from eqssl_jax.experiment.transfer import transfer
+        from eqssl_jax.overrides import parse_options
 
         if wrong := [shot for shot in SHOTS.value if not shot.isdigit()]:
             raise ValueError(f"--shots takes whole numbers, found {wrong[0]!r}.")

@@ -38,6 +38,7 @@ parse() {
             --config=*) sweep=${1#*=} && arguments+=("$1") ;;
             --workdir=*) runs=${1#*=} && arguments+=("$1") ;;
             --config.* | --over=* | --by=*) arguments+=("$1") ;;
+            --over) (($# > 1)) || misused "--over needs NAME=VALUE,VALUE." && arguments+=("$1=$2") && shift ;;
             --scale=* | --data=* | --seeds=* | --only=*) arguments+=("$1") ;;
             --jobs=*) jobs=${1#*=} ;;
             --one_gpu_each) one_gpu_each=true ;;
@@ -49,6 +50,7 @@ parse() {
         esac
         shift
     done
+    [[ -z $table || -z $sweep ]] || misused "--table=$table is a study and --config=$sweep a sweep: give one of them."
     [[ -n $table || -n $sweep ]] ||
         misused "--table=NAME is missing (python -m eqssl_jax.tables lists them), or --config=FILE of a sweep."
     [[ -n $runs ]] || misused "--runs=DIR is missing (of a sweep, --workdir=DIR): the folder that holds the runs."

@@ -66,6 +66,7 @@ def test_a_loop_over_candidates_equals_a_map_over_them(run, tables, looped):
     assert len(tables) == 4 and set(metrics[0]) >= {"info_nce", "order", "prediction_scale"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["base", "scale_ordered", "scale_predicted"])
 def test_a_candidate_is_trained_as_it_is_alone(name, run, tables, looped, alone):
     """Beside three others, and by the library's own step."""
@@ -108,6 +109,7 @@ def test_the_seed_decides_and_compiles_nothing_anew(monkeypatch):
     assert np.abs(difference).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_kept_candidates_go_on_as_if_nothing_had_been_dropped(run, tables, looped):
     """Also when no one is left whose head the states carry."""
     kept = [tables[0], tables[2]]

@@ -145,6 +145,7 @@ def test_without_rotational_parts_the_views_of_care_are_the_images_themselves():
     assert all(rest for _, _, rest in kinds(params, identity).values())
 
 
+@pytest.mark.slow
 def test_one_ordered_part_is_walked_by_all_images_and_all_else_stays():
     static, roles, table = both(settings("one ordered"))
     identity = static.views["contrast"].transform.identity
@@ -228,6 +229,7 @@ def test_the_order_loss_of_one_part_is_that_of_the_static_method():
     assert roles.views["ladder"].joint
 
 
+@pytest.mark.slow
 def test_many_tables_are_one_program():
     """vmap over the numbers gives each table the draws that it has alone."""
     config = settings("invariant")

@@ -139,6 +139,7 @@ def test_a_second_process_in_the_workdir_is_refused(tmp_path):
     assert not (tmp_path / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_has_another_before_it(whole, tmp_path, capsys):
     folder = shutil.copytree(whole[0], tmp_path / "copy")
     place = folder / "seed_0/round_1"
@@ -157,6 +158,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_gives_the_same_evidence_bit_for_bit(whole, tmp_path, monkeypatch):
     save, measure, calls = checkpoint.save, run_file._measure, []
 
@@ -194,6 +196,7 @@ def _counting(progress, starts):
     return counted
 
 
+@pytest.mark.slow
 def test_halving_keeps_the_base_and_half_and_trains_them_as_if_all_had_stayed(whole, tmp_path):
     """Survivors go on from their own states; a part that lost all its candidates keeps round 1."""
     advice = start(tmp_path, advice__most=2)
@@ -242,6 +245,7 @@ def test_another_config_is_refused_and_overwrites_nothing(whole):
     start(folder, train__log_every=1)  # no number depends on it
 
 
+@pytest.mark.slow
 def test_another_config_is_refused_also_when_the_checkpoints_were_deleted(tmp_path):
     start(tmp_path)
     for checkpoints in tmp_path.glob("seed_*/round_*/checkpoints"):

@@ -81,6 +81,9 @@ def test_a_wrong_checksum_and_no_answer_are_one_paragraph(server, tmp_path):
     server.breaks = 0
     with pytest.raises(OSError, match=r"0 of 1 bytes are there"):
         fetch(published(server, "d.bin", b"d"), tmp_path)
+    (tmp_path / "f.bin.part").mkdir()
+    with pytest.raises(OSError, match=r"f\.bin\.part cannot be written \(.*Is a directory"):
+        fetch(published(server, "f.bin", b"f" * 5000), tmp_path)
     closed = Published("http://127.0.0.1:9/e.bin", 1, "")
     with pytest.raises(OSError, match=r"could not be downloaded \(.*refused.*--mirror"):
         fetch(closed, tmp_path)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from eqssl_jax import data
-from eqssl_jax.data import images, sources
+from eqssl_jax.data import assemble, images
 
 
 def save(path, pixels, **options):
@@ -154,7 +154,7 @@ def test_a_broken_image_of_a_streamed_set_is_named_when_it_is_read(tmp_path, mon
     root = make(tmp_path, train=40)
     (root / "train" / "cat" / "7.png").write_bytes(b"")
     # Measuring a small set reads all of it, and would find the image at once.
-    monkeypatch.setitem(sources._STATISTICS, "folder", ((0.5,) * 3, (0.2,) * 3))
+    monkeypatch.setitem(assemble._STATISTICS, "folder", ((0.5,) * 3, (0.2,) * 3))
     found = load(root, on_device=False)
     wanted = [np.array([0, 1]), np.arange(38)]
     batches = data.stream(found.splits["train"], wanted.__getitem__, start=0, stop=2)

@@ -19,7 +19,7 @@ import pytest
 import tiny_tfds
 
 from eqssl_jax import data
-from eqssl_jax.data import pipeline, sources, streaming
+from eqssl_jax.data import assemble, pipeline, streaming
 
 BATCH, STEPS = 8, 9  # 24 training images: three epochs
 
@@ -113,7 +113,7 @@ def test_every_source_travels_to_a_worker(directory, source):
 def damaged(directory: Path, tmp_path: Path, monkeypatch) -> data.Split:
     """The zip with a broken image, number 2."""
     # Measuring a small set reads all of it, and would find the image at once.
-    monkeypatch.setitem(sources._STATISTICS, "folder", ((0.5,) * 3, (0.2,) * 3))
+    monkeypatch.setitem(assemble._STATISTICS, "folder", ((0.5,) * 3, (0.2,) * 3))
     content = bytearray((directory / "set.zip").read_bytes())
     at = content.find(b"IDAT", content.find(b"train/bluish/05.png"))
     content[at + 6] ^= 255

@@ -1,6 +1,7 @@
 """An encoder gives each image its features, however many there are and whichever array they are."""
 
 import dataclasses
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -161,6 +162,7 @@ def later(bad):
         (lambda x: OnDevice(), r"cuda:0.*cpu"),
         (out_of_memory, "XLA_PYTHON_CLIENT_PREALLOCATE"),
         (lambda x: 1 / 0, "ZeroDivisionError"),
+        (lambda x: sys.exit("gone"), "SystemExit: gone"),
     ],
 )
 def test_faults_of_a_function_are_found(function, message):

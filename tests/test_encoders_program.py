@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqssl_jax import encoders
+from eqssl_jax import encoders, load
 from eqssl_jax.encoders.program import FILE, program, read_program
+from eqssl_jax.experiment.embed import embed
 
 SHAPE = (8, 8, 3)
 IMAGES = np.random.default_rng(0).random((5, *SHAPE), np.float32)
@@ -87,7 +88,29 @@ def test_what_is_no_program_is_refused(file, tmp_path):
         (tmp_path / FILE).write_bytes(content)
         with pytest.raises(ValueError, match="cannot be read as a program"):
             read_program(tmp_path)
-    other = jax.export.export(jax.jit(jnp.sin))(jax.ShapeDtypeStruct((3,), jnp.float32))
-    (tmp_path / FILE).write_bytes(other.serialize())
-    with pytest.raises(ValueError, match="an encoder takes"):
-        read_program(tmp_path)
+    one, row = (lambda x: x[:, 0, 0], lambda x: x[:1, 0, 0])
+    for function in (jnp.sin, one, lambda x: (one(x), x), lambda x: (row(x), one(x))):
+        (tmp_path / FILE).write_bytes(exported(function, (2, 2, 3)))
+        with pytest.raises(ValueError, match="an encoder takes"):
+            read_program(tmp_path)
+
+
+def exported(function, shape):
+    images = jax.ShapeDtypeStruct((*jax.export.symbolic_shape("b"), *shape), jnp.float32)
+    return jax.export.export(jax.jit(function))(images).serialize()
+
+
+def test_programs_that_depend_on_the_batch_or_give_nan_are_refused(tmp_path):
+    def write(function):
+        (tmp_path / FILE).write_bytes(exported(lambda x: 2 * (function(x[:, 0, 0]),), (2, 2, 3)))
+
+    write(lambda x: x - x.mean(0, keepdims=True))
+    with pytest.raises(ValueError, match="depends on the batch"):
+        load(tmp_path)
+    write(lambda x: x * jnp.nan)
+    np.savez(
+        tmp_path / "set.npz", images=np.zeros((12, 2, 2, 3), np.uint8), labels=np.arange(12) % 2
+    )
+    with pytest.raises(ValueError, match=r"NaN or infinite .*, the first"):
+        embed(tmp_path, tmp_path / "out.npz", data=str(tmp_path / "set.npz"))
+    assert not (tmp_path / "out.npz").exists()

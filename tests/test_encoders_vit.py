@@ -1,6 +1,8 @@
 """Vision transformers: sizes, patches, pooling, registers, stochastic depth, training, decay."""
 
+import runpy
 from functools import cache, partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +12,9 @@ import pytest
 from eqssl_jax import encoders
 from eqssl_jax.encoders import ViTSettings, vit
 from eqssl_jax.encoders.network import assemble
-from eqssl_jax.training.optimizer import kernels
+from eqssl_jax.training.optimizer import kernels, optimizer
 
+CONFIGS = Path(__file__).parent.parent / "configs"
 KEY, MEAN, STD = jax.random.key(0), (0.5,) * 3, (0.25,) * 3
 
 
@@ -171,6 +174,18 @@ def test_decay_leaves_out_norms_biases_tokens_and_positions():
     kept = {path[-1].key for path, decays in flat if not decays}
     assert decayed == {"kernel"}
     assert kept == {"bias", "scale", "gamma", "cls", "registers", "positions"}
+
+
+def test_the_recipe_is_adamw_that_decays_kernels_alone():
+    """At zero gradients AdamW moves what decays by −rate · decay · θ, and nothing else."""
+    recipe = runpy.run_path(str(CONFIGS / "vit.py"))["get_config"]("simclr,shapes").optimizer
+    params = started(registers=2, layer_scale=0.1)[1]["params"]
+    rule = optimizer(recipe, lambda step: 0.5)
+    updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(params), params)
+    moves = jax.tree_util.tree_flatten_with_path(updates)[0]
+    for (path, move), theta in zip(moves, jax.tree.leaves(params), strict=True):
+        decay = 0.1 if path[-1].key == "kernel" else 0.0
+        np.testing.assert_allclose(move, -0.5 * decay * theta, rtol=1e-5, err_msg=str(path))
 
 
 @pytest.mark.parametrize(

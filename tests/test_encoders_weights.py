@@ -162,11 +162,18 @@ def test_files_that_do_not_fit_name_the_array(saved, kind, change, words):
         ("vit", dict(heads=2, position="nearest"), "position is 'nearest'"),
         ("vit", dict(heads=2, image_size=30), "image_size is 30.*multiples of 4"),
         ("basic", dict(heads=2), "no heads"),
+        ("vit", dict(heads="three"), "heads is 'three'"),
+        ("vit", dict(heads=2, image_size="big"), "image_size is 'big'"),
+        ("vit", dict(heads=2, part=3), "part is 3"),
+        ("vit", dict(heads=2, mean=(127, 127, 127)), "mean is .127.*divide by 255"),
+        ("vit", dict(heads=2, mean="abc"), "mean and std need a number.*abc"),
+        ("vit", dict(heads=2, std=(0.2, 0.0, 0.2)), "std > 0"),
+        ("vit", dict(heads=2, std=(0.2, float("nan"), 0.2)), "std > 0"),
     ],
 )
 def test_settings_that_do_not_fit_the_file(saved, kind, options, words):
     with pytest.raises(ValueError, match=words):
-        encoders.from_weights(saved(kind), **PLAIN, **options)
+        encoders.from_weights(saved(kind), **{**PLAIN, **options})
 
 
 def test_damaged_and_foreign_files(tmp_path, saved):

@@ -37,7 +37,9 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         "half": lambda images: colours(images) / 2,
     }
     tiny = {name: value for name, value in TINY.items() if name not in ("probe_steps", "queries")}
-    results = measure(encoders, "shapes", out=tmp_path, data_options=DATA, only=FEW, **tiny)
+    results = measure(
+        encoders, "shapes", out=tmp_path, size=32, data_options=DATA, only=FEW, **tiny
+    )
     assert list(results) == ["colours", "small", "half"] and set(sizes) == {(16, 16, 3)}
     floors = {name: result["encoders"]["random"] for name, result in results.items()}
     assert floors["colours"] == floors["half"] != floors["small"]
@@ -66,8 +68,18 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         (colours, {"own": ["nothing:here"]}, "--measure"),
         (colours, {"queries": -1}, "queries is -1"),
         (colours, {"only": ["kNN"]}, "--only names no measure"),
+        ([colours, colours], {"encoder_options": {"heads": 3}}, "heads.* is of none of the"),
+        ([colours, "a.pth"], {"encoder_options": {"heads": 3}}, "no file of weights a.pth"),
+        (["a.pth", colours], {"encoder_options": {"width": 3}}, "no file of weights a.pth"),
     ],
 )
 def test_faults_are_one_paragraph(encoders, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, OSError), match=message):
         measure(encoders, "shapes", data_options=DATA, **{**TINY, **options})
+
+
+def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=r"--out is .*nothing can be written"):
+            measure(colours, "nowhere/", out=out)

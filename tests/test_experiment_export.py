@@ -88,6 +88,7 @@ def test_an_onnx_program_that_differs_is_not_kept(tmp_path, monkeypatch):
         program.write_onnx(tmp_path / "other.onnx", encode, (2, 2, 3))
 
 
+@pytest.mark.slow
 def test_weights_that_leave_come_back(tmp_path):
     """A vision transformer under timm's names is loaded as a weights file, in timm too."""
     vit = ViTSettings(patch=4, pool="mean", registers=2)

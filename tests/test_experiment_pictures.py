@@ -30,6 +30,7 @@ def test_a_sheet_of_sets_with_different_numbers_of_images(run):
     assert sheet.shape == (7, 4, 32, 32, 3)  # the ladder's four images
 
 
+@pytest.mark.slow
 def test_ladders_begin_at_the_image_and_change_one_part_at_a_time(run, tmp_path, monkeypatch):
     seen = {}
     monkeypatch.setattr(

@@ -1,6 +1,7 @@
 """Encoders on other data: every number beside one computed by hand, and what is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,12 +37,18 @@ def test_a_run_and_its_start_on_two_sets(tmp_path, capsys):
     assert "over draws of the k images a class, not over trainings" in text
     stored = json.loads((tmp_path / "out" / "transfer.json").read_text())
     assert stored[0]["numbers"]["kNN"]["value"] == found[0].numbers["kNN"].value
+    assert {each.data for each in found} == {two}  # not "arrays", as every .npz would be
+    gone = str(tmp_path / "gone.npz")
     with pytest.raises(ValueError, match=r"Nothing could be measured\. .*one class leaves"):
-        transfer([str(workdir)], [one], tmp_path / "none", untrained=False, weights=2)
-    with pytest.raises(
-        ValueError, match="--shots, --draws and --weights are numbers of at least 1"
-    ):
-        transfer([str(workdir)], [two], tmp_path, shots=(0,))
+        transfer([str(workdir)], [one, gone], tmp_path / "none", untrained=False, weights=2)
+    assert f"Left out: run on {gone}: There is no" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"--data=.*two\.npz is given twice"):
+        transfer([str(workdir)], [two, two], tmp_path)
+    with pytest.raises(OSError, match=r"--out=.*two\.npz cannot be written to"):
+        transfer([str(workdir)], [one], Path(two))
+    for wrong in ({"shots": (0,)}, {"images": 0}, {"size": -1}):
+        with pytest.raises(ValueError, match="--weights and --images are numbers of at least 1"):
+            transfer([str(workdir)], [two], tmp_path, **wrong)
 
 
 def test_few_shot_is_the_nearest_mean():

@@ -14,6 +14,7 @@ from eqssl_jax.experiment.assess import assess
 from eqssl_jax.experiment.run import run
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.setup import setup
+from eqssl_jax.training.workdir import read_config
 
 TEXT = (Path(__file__).parent.parent / "docs" / "extend.md").read_text()
 EXAMPLES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", TEXT, flags=re.DOTALL))
@@ -70,6 +71,8 @@ def test_a_run_of_all_of_them_is_trained_and_evaluated(config, tmp_path):
     run(config.lock(), tmp_path / "run")
     rows = [row for row in read_records(tmp_path / "run") if "mine" in row]
     assert rows and np.isfinite([row["mine"] for row in rows]).all()
+    stored = read_config(tmp_path / "run").objectives.to_dict()
+    assert set(stored) == {"info_nce", "mine"} and stored["mine"]["method"] == "my_method:spread"
     [path] = assess(
         tmp_path / "run", options={"preset": "quick", "ladder_images": 0, "knn_neighbours": 5}
     )

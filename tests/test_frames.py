@@ -212,6 +212,7 @@ def small(directory):
     return config
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_frames_and_evaluates_the_central_pixels(directory):
     run = setup(small(directory))
     assert run.stored.image_shape == (32, 48, 4)

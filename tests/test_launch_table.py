@@ -51,9 +51,10 @@ def test_local_processes_share_the_runs_and_the_last_call_makes_the_table(machin
 
 
 def test_a_sweep_is_run_as_a_table_is(machine):
-    sweep = ["--config=c.py", "--config.seed=1", "--over=a.b=1,2", f"--workdir={machine.folder}/r"]
+    sweep = ["--config=c.py", "--config.seed=1", f"--workdir={machine.folder}/r", "--over=a.b=1,2"]
+    given = [*sweep[:-1], "--over", "a.b=1,2"]  # as python -m eqssl_jax.sweep takes it, too
     done = machine.run(
-        "table.sh", *sweep, "--jobs=local:1", variables={"CUDA_VISIBLE_DEVICES": "all"}
+        "table.sh", *given, "--jobs=local:1", variables={"CUDA_VISIBLE_DEVICES": "all"}
     )
     assert done.returncode == 0, done.stderr
     assert machine.calls() == [["python", "-m", "eqssl_jax.sweep", *sweep]] * 2
@@ -140,6 +141,8 @@ def test_a_plan_that_fails_submits_nothing(machine):
     [
         (["--runs=x"], "--table=NAME is missing"),
         (["--table=x"], "--runs=DIR is missing"),
+        (["--table=x", "--config=y"], "--table=x is a study and --config=y a sweep: give one"),
+        (["--over"], "--over needs NAME=VALUE"),
         (["--table=x", "--runs=x", "--jobs=local:many"], "--jobs=local:=many is no whole number"),
         (["--table=x", "--runs=x", "--jobs=pbs"], "--jobs=pbs is neither"),
         (["--table=x", "--runs=x", "--partition=gpu"], "come after --"),

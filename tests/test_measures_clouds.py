@@ -115,6 +115,7 @@ def test_axes_turn_with_their_clouds(splits):
     assert np.abs(seen.axes[:60] - seen.axes[60:]).max() > 0.5  # each turn is another
 
 
+@pytest.mark.slow
 def test_features_that_hold_the_axis_have_no_error_and_invariant_ones_are_at_chance(splits):
     _, found = errors(projector, splits)
     assert found[""].error.max() < 1e-4 and found[""].degrees.max() < 1

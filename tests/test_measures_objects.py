@@ -65,6 +65,7 @@ def value(subject, name):
     return measured()["encoders"][subject][name]["value"]
 
 
+@pytest.mark.slow
 def test_an_mlp_reads_relative_rotations_off_perfect_poses_and_ridge_does_not():
     floor = measured()["chance"]["rotation_r2_mlp"]
     assert 0.1 < floor < 0.4  # the pooled R² of a constant is not 0
@@ -81,6 +82,7 @@ def test_an_mlp_reads_relative_rotations_off_perfect_poses_and_ridge_does_not():
         assert value("poses", f"r2_{hue}_hue") > 0.999 > 0.2 > value("nothing", f"r2_{hue}_hue")
 
 
+@pytest.mark.slow
 def test_a_perfect_predictor_finds_every_view_and_none_is_found_without():
     assert value("poses", "predicted_mrr") == value("poses", "predicted_h1_with_own") == 1
     assert value("poses", "predicted_pre") < 1e-6

@@ -16,7 +16,7 @@ from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.experiment import assess
 from eqssl_jax.measures import evaluate, knn_accuracy, raw_pixels, settings
 from eqssl_jax.measures.classes import care_probe
-from eqssl_jax.training.setup import measured_recipe
+from eqssl_jax.training.datasets import measured_recipe
 from eqssl_jax.transforms.base import Transform
 
 CLASSES = tuple("abcdef")

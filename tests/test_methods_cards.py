@@ -11,12 +11,10 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import methods, presets, settings
 from eqssl_jax.config import checked, load, plain
-from eqssl_jax.experiment.run import expand, run
+from eqssl_jax.experiment.run import expand
 from eqssl_jax.methods.stored import converted
 from eqssl_jax.objectives import GEOMETRIES
 from eqssl_jax.tabular.published import published
-from eqssl_jax.training.records import read_records
-from eqssl_jax.training.workdir import read_config
 
 
 def small(**entries) -> ConfigDict:
@@ -171,12 +169,3 @@ def test_a_recipe_from_outside(outside, tmp_path):
         methods.build_recipe("my_views:gentle", {"angel": 0.2})
     with pytest.raises(ValueError, match="'my_views:nothing', which returned int"):
         methods.build_recipe("my_views:nothing", {})
-
-
-@pytest.mark.slow
-def test_a_method_from_outside_is_trained(outside, tmp_path):
-    run(outside.lock(), tmp_path / "run")
-    rows = [row for row in read_records(tmp_path / "run") if "stl" in row]
-    assert np.isfinite([row["code_alignment"] for row in rows]).all() and rows
-    stored = read_config(tmp_path / "run").objectives
-    assert stored.to_dict() == {"stl": methods.entry("my_stl:stl", code=(8, 4))}

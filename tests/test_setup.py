@@ -11,10 +11,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods, presets
-from eqssl_jax.config import differences, load, plain
+from eqssl_jax.config import load, plain
 from eqssl_jax.experiment.run import expand
 from eqssl_jax.methods import resolve
 from eqssl_jax.objectives import Views
+from eqssl_jax.settings import differences
 from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.plan import _groups, _role, _view_set
 from eqssl_jax.training.setup import setup
@@ -355,6 +356,7 @@ def test_nothing_to_train():
         setup(small(**changes))
 
 
+@pytest.mark.slow
 def test_every_config_loads_for_every_variant_and_builds_its_method():
     for path in sorted(CONFIGS.glob("*.py")):
         spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -21,7 +21,7 @@ from eqssl_jax.studies.base import DataChoice, Outcome
 from eqssl_jax.studies.folders import choose
 from eqssl_jax.tabular.published import published
 from eqssl_jax.training.checks import check_measurements
-from eqssl_jax.training.setup import measured_recipe
+from eqssl_jax.training.datasets import measured_recipe
 from eqssl_jax.training.workdir import claim, locked, read_config
 
 ROOT = Path(__file__).parent.parent
@@ -469,6 +469,7 @@ def test_the_plan_has_a_command_for_each_missing_run_and_trains_nothing(
     assert quick == []
 
 
+@pytest.mark.slow
 def test_costs_are_counted_once_for_each_shape_of_a_step(tmp_path, monkeypatch):
     [simclr, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
     cache = tmp_path / "flops.json"

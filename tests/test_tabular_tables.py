@@ -148,15 +148,17 @@ def test_csv_holds_the_same_numbers_to_the_last_bit(results):
     assert float(rows[0]["simclr"]) == 1 / 3
 
 
-def test_floors_that_differ_get_a_column_for_each_run(results):
+def test_floors_that_differ_get_a_column_for_each_group_of_runs(results):
     results["care"]["encoders"]["random"]["knn"]["value"] = 0.35
+    results["again"] = results["care"]
     table = tabular.comparison_table(results, ["knn"])
     assert table.columns == (
-        *("simclr", "care"),
-        *("random encoder (simclr)", "random encoder (care)"),
+        *("simclr", "care", "again"),
+        *("random encoder (simclr)", "random encoder (care, again)"),
         *("raw pixels", "chance"),
     )
-    assert [cell.value for cell in table.rows[0].cells] == [0.7123, 0.72, 0.31, 0.35, 0.28, 0.125]
+    values = [cell.value for cell in table.rows[0].cells]
+    assert values == [0.7123, 0.72, 0.72, 0.31, 0.35, 0.28, 0.125]
 
 
 def test_a_floor_that_is_nan_in_all_runs_has_one_column():

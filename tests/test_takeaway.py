@@ -62,6 +62,7 @@ def test_a_run_is_loaded_from_its_workdir_alone(trained, images):
     assert "step 2 of the run" in encoder.origin
 
 
+@pytest.mark.slow
 def test_the_step_is_chosen_by_argument_or_name(trained, images):
     workdir, *_ = trained
     for found in (
@@ -88,6 +89,10 @@ def build(*, width=5):
 class Model:
     def __call__(self, images):
         return images.mean((1, 2))
+
+
+def broken():
+    raise SystemExit("no weights")
 
 
 number = 3
@@ -124,6 +129,8 @@ def test_functions_are_named_by_module_and_attribute(outside, images):
         ("own_encoderz:encode", {}, "cannot be imported"),
         ("own_encoders:number", {}, "cannot be called"),
         ("own_encoders:build", {"depth": 3}, "depth"),
+        ("own_encoders:broken", {}, r"own_encoders:broken\(\) failed with SystemExit: no weights"),
+        ("own_encoders:encode", {"image_shape": "8"}, "image_shape is '8'"),
         ("own_encoders:encode", {"width": 3}, "takes no options"),
         ("own_encoders:encode", {"batch": 0}, "batch=0"),
     ],

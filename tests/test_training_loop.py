@@ -145,6 +145,7 @@ def moco_and_byol() -> Method:
     return methods.scheduled(built, config, steps=12)
 
 
+@pytest.mark.slow
 def test_queue_target_and_head_are_resumed_bit_for_bit(tmp_path, monkeypatch):
     whole = train(small(method=moco_and_byol()), tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -288,6 +289,7 @@ print("then:", int(train(run, workdir).step))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process exist on Unix only")
 def test_a_disk_that_fills_while_a_checkpoint_is_written(tmp_path):
     """A limit on the size of files stands in for the full disk, in a process of its own."""

@@ -26,6 +26,7 @@ from eqssl_jax.training.setup import setup
 SMALL = dict(monitor__images=8, monitor__views=2, monitor__draws=1)
 
 
+@pytest.mark.slow
 def test_all_monitors_on_labelled_and_unlabelled_data(tmp_path, capsys):
     """Without labels the ones that need none are there, and nothing is called the best."""
     run = setup(config(arrays(tmp_path / "a.npz"), train__monitors=("all",), **SMALL))
@@ -235,6 +236,15 @@ def test_a_tracker_that_fails_is_said_once_and_the_others_go_on(
     told = capsys.readouterr().err
     assert told.count("Warning: the tracker wandb failed (") == 1 and "WANDB_MODE=offline" in told
     assert len(other.logged) == len(read_records(tmp_path)) == 3
+
+
+def test_a_tracker_of_ones_own_that_is_none_is_left_out(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_tracker.py").write_text("def opens(workdir, config, step):\n    return 3\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    records = Records(tmp_path, log=("my_tracker:opens",))
+    records.write(1, {"loss": 1.0})
+    records.close()
+    assert "failed (TypeError: it returned int, which has no write" in capsys.readouterr().err
 
 
 def test_a_tracker_that_is_not_installed_and_one_that_is_none(tmp_path, monkeypatch, capsys):

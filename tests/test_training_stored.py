@@ -11,13 +11,14 @@ from test_training_loop import equal
 
 from eqssl_jax import methods, presets
 from eqssl_jax.data.base import Dataset
+from eqssl_jax.encoders.pretrained import settings_of
 from eqssl_jax.experiment.reopen import stored_setup
-from eqssl_jax.training import setup as set_up
+from eqssl_jax.training import datasets
 from eqssl_jax.training.initial import started_from
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.notes import batch_note, notes
 from eqssl_jax.training.provenance import read_provenance, seen_in_training
-from eqssl_jax.training.setup import setup
+from eqssl_jax.training.setup import settled, setup
 from eqssl_jax.training.stored import open_run
 from eqssl_jax.training.workdir import read_config
 
@@ -210,7 +211,7 @@ def test_data_may_move(trained, tmp_path):
     equal(train(setup(config(moved), workdir=copy), copy), state)
     assert read_config(copy).data.directory == str(moved)
     moved.unlink()
-    set_up._dataset.cache_clear()
+    datasets._dataset.cache_clear()
     with pytest.raises(FileNotFoundError, match=r"moved\.npz.* --config\.data\.directory="):
         stored_setup(copy)
     assert stored_setup(copy, {"data.directory": str(file)}).split.size == 36
@@ -287,6 +288,72 @@ def test_both_names_of_the_source_mean_the_same(trained, tmp_path, monkeypatch):
             FileNotFoundError, match=rf"config\.{group}\.init_from = .* no such file"
         ):
             setup(missing)
+    # A file that does not fit is refused by the set-up: nothing is compiled before.
+    weights(tmp_path / "w.safetensors", {"layer1.0.conv1.weight": (2, 2)})
+    with pytest.raises(ValueError, match=r"w\.safetensors .* another architecture"):
+        setup(missing)
+
+
+def test_the_encoder_can_be_that_of_the_source(trained, tmp_path):
+    """With its stem, the size of its images and its statistics; or all of that but the weights."""
+    workdir, source, state, file = trained
+    of_source = dict(model__encoder="source", recipe__name="crop_flip")
+    run, begun = start(workdir, file=file, **of_source)
+    model = source.config.model
+    assert (run.config.model.encoder, run.config.model.stem) == (model.encoder, model.stem)
+    assert run.dataset.image_shape == source.dataset.image_shape
+    unsized = ConfigDict(config(file, train__init_from=str(workdir), **of_source).to_dict())
+    del unsized.recipe.options["size"]
+    assert settled(unsized).recipe.options.to_dict() == {"size": 8}
+    equal(begun.params["network"]["encoder"], state.params["network"]["encoder"])
+    run, begun = start(workdir, file=file, train__init_parts="architecture", **of_source)
+    assert run.dataset.mean == source.dataset.mean and "weights that are drawn" in run.notes[0]
+    equal(begun.params, run.init().params)
+    again = setup(
+        config(file, train__init_from="nowhere", model__encoder="source"), workdir=workdir
+    )
+    assert again.config.model.encoder == model.encoder  # a run that goes on knows it
+    with pytest.raises(ValueError, match=r"of what config\.train\.init_from names, which is empty"):
+        setup(config(file, model__encoder="source"))
+    for place in (tmp_path / "no", tmp_path / "no.safetensors"):
+        with pytest.raises(FileNotFoundError, match=r"is 'source', and config\.train\.init_from ="):
+            start(place, file=file, **of_source)
+
+
+def weights(path, shapes):
+    """A file of weights with arrays of these shapes."""
+    from safetensors.numpy import save_file
+
+    save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, path)
+    return path
+
+
+def test_a_file_of_weights_tells_its_encoder_or_is_said_to_be_unknown(tmp_path):
+    def resnet(width, blocks=(2, 2, 2, 2)):
+        shapes = {"conv1.weight": (width, 3, 7, 7)}
+        for stage, count in enumerate(blocks):
+            for block in range(count):
+                shapes[f"layer{stage + 1}.{block}.conv1.weight"] = (width * 2**stage, width, 1, 1)
+        return shapes
+
+    file = weights(tmp_path / "r.safetensors", resnet(64))
+    assert settings_of(file) == ({"encoder": "resnet18", "stem": "imagenet"}, 0)
+    tokens = {"patch_embed.proj.weight": (192, 3, 16, 16), "cls_token": (1, 1, 192),
+              "pos_embed": (1, 197, 192)}  # fmt: skip
+    tokens |= {f"blocks.{i}.mlp.fc1.weight": (768, 192) for i in range(12)}
+    model, side = settings_of(weights(tmp_path / "v.safetensors", tokens))
+    assert (model["encoder"], model["vit"]["patch"], side) == ("vit_tiny", 16, 224)
+    for shapes, message in (
+        (resnet(32), "it holds a resnet18, and config.model.encoder has no name for"),
+        (resnet(64, (3, 4, 23, 3)), "it holds a ResNet with blocks"),
+        ({"w": (2, 3)}, "holds no encoder that is known here"),
+    ):
+        place = weights(tmp_path / "x.safetensors", shapes)
+        changed = config("a.npz", model__encoder="source", train__init_from=str(place))
+        with pytest.raises(
+            ValueError, match=rf"config\.model\.encoder is 'source', and .*{message}"
+        ):
+            settled(changed)
 
 
 def test_a_source_that_cannot_be_read_is_refused_before_anything_is_built(trained, tmp_path):
@@ -301,6 +368,7 @@ def test_a_source_that_cannot_be_read_is_refused_before_anything_is_built(traine
             setup(config(file, train__init_from=str(place)))
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_needs_its_source_no_more(trained, tmp_path):
     source = tmp_path / "source"
     shutil.copytree(trained[0], source)

@@ -367,6 +367,7 @@ def mounted(tmp_path):
     subprocess.run(["umount", str(disk)], capture_output=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_disk_of_which_nothing_is_left(mounted):
     workdir = mounted("size=256k") / "run"
     with pytest.raises(OSError, match="free space"):

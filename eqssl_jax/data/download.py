@@ -1,5 +1,6 @@
 """A file from its publisher: resumed where it broke off, and kept only if its checksum is right."""
 
+import errno
 import hashlib
 import http.client
 import os
@@ -12,6 +13,7 @@ from typing import NamedTuple
 TIMEOUT = 60.0  # seconds without an answer
 ATTEMPTS = 5  # in a row that bring nothing
 _PIECE = 2**20
+_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EISDIR, errno.EFBIG}
 
 
 class Published(NamedTuple):
@@ -47,11 +49,11 @@ def fetch(file: Published, folder: Path, *, mirror: str = "") -> Path:
     if not place.exists():
         _complete(url, part, file)
         os.replace(part, place)
-    found = _sha256(place)
-    if found != file.sha256:
+    digest = _sha256(place)
+    if digest != file.sha256:
         os.replace(place, folder / f"{file.name}.wrong")
         raise ValueError(
-            f"{url} is not the file that was published: its SHA-256 is {found[:16]}…, and must be "
+            f"{url} is not the file that was published: its SHA-256 is {digest[:16]}…, and must be "
             f"{file.sha256[:16]}…. It was kept as {file.name}.wrong and is not used. Try again, or "
             f"give another --mirror; if it stays so, the publisher has changed the file."
         )
@@ -66,12 +68,12 @@ def _complete(url: str, part: Path, file: Published) -> None:
             _append(url, part, have)
         except urllib.error.HTTPError as error:
             raise OSError(f"{url} answers {error.code} {error.reason}: {_advice(part)}") from error
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-        ) as error:
+        except (OSError, http.client.HTTPException) as error:
+            if getattr(error, "errno", None) in _OF_DISKS:
+                raise OSError(
+                    f"{part} cannot be written ({error}): make space or give another --out, and "
+                    f"start the command again, which goes on from what is there."
+                ) from error
             why = str(getattr(error, "reason", error)) or type(error).__name__
         now = part.stat().st_size if part.exists() else 0
         failures = 0 if now > have else failures + 1
@@ -95,8 +97,9 @@ def _append(url: str, part: Path, have: int) -> None:
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         mode = "ab" if answer.status == http.client.PARTIAL_CONTENT else "wb"
         with part.open(mode) as file:
-            while piece := answer.read(_PIECE):
+            while piece := answer.read1(_PIECE):
                 file.write(piece)
+                file.flush()  # a process that is killed has lost nothing
                 _show(file.tell(), url)
 
 

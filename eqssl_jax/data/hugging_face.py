@@ -52,16 +52,16 @@ def read_hugging_face(
     place = name.removeprefix(PREFIX)
     root = user_path(place)
     files = _files(root if root.exists() else _download(place, directory), place)
-    found: dict[str, Encoded] = {}
+    parts: dict[str, Encoded] = {}
     classes: tuple[str, ...] = ()
     for split, paths in files.items():
-        found[split], named = _encoded(place, split, paths, image, label)
+        parts[split], named = _encoded(place, split, paths, image, label)
         classes = classes or named
-    sizes = found_sizes(found.values())
+    sizes = found_sizes(parts.values())
     stored = stored_size(size, views, sizes)
     splits: dict[str, Split] = {}
     left_out: dict[str, int] = {}
-    for split, encoded in found.items():
+    for split, encoded in parts.items():
         splits[split], bad = decoded(encoded, size=stored, corrupt=corrupt, framed=framed)
         left_out |= {why: left_out.get(why, 0) + count for why, count in bad.items()}
     return Source(splits, classes, (), left_out, sizes)
@@ -76,7 +76,7 @@ def _download(place: str, directory: str | Path | None) -> Path:
             f"huggingface_hub is needed: pip install 'eqssl_jax[hf]'."
         ) from error
     try:
-        found = huggingface_hub.snapshot_download(
+        folder = huggingface_hub.snapshot_download(
             place, repo_type="dataset", allow_patterns="*.parquet", local_dir=directory
         )
     except Exception as error:  # of the network, the login or the name: many kinds
@@ -86,7 +86,7 @@ def _download(place: str, directory: str | Path | None) -> Path:
             f"huggingface.co/datasets, the network, and for a private set the login (hf auth "
             f"login); or give the path of a folder with its parquet files, {PREFIX}PATH."
         ) from error
-    return Path(found)
+    return Path(folder)
 
 
 def _files(root: Path, place: str) -> dict[str, list[Path]]:

@@ -52,8 +52,8 @@ def with_validation(
 ) -> dict[str, Split]:
     """The splits with "validation" carved from "train" (`carve`); none at fraction 0."""
     train, validation = carve(splits["train"], fraction, together, more=more)
-    found = {**splits, "train": train}
-    return {**found, "validation": validation} if validation.size else found
+    parts = {**splits, "train": train}
+    return {**parts, "validation": validation} if validation.size else parts
 
 
 def _held_out_together(

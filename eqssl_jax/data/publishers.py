@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eqssl_jax.data.download import Published, fetch
+from eqssl_jax.names import make_folder
 
 Files = Mapping[str, Path]
 
@@ -44,16 +45,17 @@ def prepare(name: str, out: Path, *, mirror: str = "", sets: Mapping[str, Prepar
       ValueError: for an unknown set, or a file that is not what was published.
       OSError: as `download.fetch`.
     """
-    known = sets or SETS
-    if name not in known:
+    available = sets or SETS
+    if name not in available:
         raise ValueError(
-            f"{name!r} cannot be prepared: choose one of {', '.join(known)}. Other public sets: "
-            f"hf:NAME of Hugging Face, or a name of TFDS."
+            f"{name!r} cannot be prepared: choose one of {', '.join(available)}. Other public "
+            f"sets: hf:NAME of Hugging Face, or a name of TFDS."
         )
-    wanted = known[name]
+    wanted = available[name]
     place = out / wanted.name
     if place.exists():
         return place
+    make_folder(out, "--out")
     files = {file.name: fetch(file, out / "downloads", mirror=mirror) for file in wanted.files}
     unfinished = place.with_name(f"unfinished-{place.name}")
     if unfinished.is_dir():
@@ -68,15 +70,15 @@ def prepare(name: str, out: Path, *, mirror: str = "", sets: Mapping[str, Prepar
 
 def _members(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     """The content of files in a .tar.gz, by their names without folders."""
-    found: dict[str, bytes] = {}
+    members: dict[str, bytes] = {}
     with tarfile.open(path) as archive:
         for member in archive:
             name = member.name.rpartition("/")[2]
             if name in names and (file := archive.extractfile(member)) is not None:
-                found[name] = file.read()
-    if missing := sorted(set(names) - set(found)):
+                members[name] = file.read()
+    if missing := sorted(set(names) - set(members)):
         raise KeyError(f"{path.name} lacks {', '.join(missing)}")
-    return found
+    return members
 
 
 def _planar(content: bytes, before: int) -> tuple[np.ndarray, np.ndarray]:
@@ -88,13 +90,13 @@ def _planar(content: bytes, before: int) -> tuple[np.ndarray, np.ndarray]:
 def _cifar(train: tuple[str, ...], test: str, classes: str, before: int) -> Callable[..., None]:
     def write(files: Files, out: Path) -> None:
         (archive,) = files.values()
-        found = _members(archive, (*train, test, classes))
-        images, labels = _planar(b"".join(found[name] for name in train), before)
-        test_images, test_labels = _planar(found[test], before)
+        contents = _members(archive, (*train, test, classes))
+        images, labels = _planar(b"".join(contents[name] for name in train), before)
+        test_images, test_labels = _planar(contents[test], before)
         _save(
             out, train_images=images, train_labels=labels[:, -1].astype(np.int64),
             test_images=test_images, test_labels=test_labels[:, -1].astype(np.int64),
-            class_names=np.array(found[classes].decode().split()),
+            class_names=np.array(contents[classes].decode().split()),
         )  # fmt: skip
 
     return write
@@ -103,20 +105,22 @@ def _cifar(train: tuple[str, ...], test: str, classes: str, before: int) -> Call
 def _stl10(files: Files, out: Path) -> None:
     (archive,) = files.values()
     parts = ("train", "test", "unlabeled")
-    names = [f"{part}_X.bin" for part in parts] + ["train_y.bin", "test_y.bin", "class_names.txt"]
-    found = _members(archive, tuple(names))
+    members = [f"{part}_X.bin" for part in parts] + ["train_y.bin", "test_y.bin", "class_names.txt"]
+    contents = _members(archive, tuple(members))
     # Column by column: [N, 3, width, height].
     arrays = {
-        f"{part}_images": np.frombuffer(found.pop(f"{part}_X.bin"), np.uint8)
+        f"{part}_images": np.frombuffer(contents.pop(f"{part}_X.bin"), np.uint8)
         .reshape(-1, 3, 96, 96)
         .transpose(0, 3, 2, 1)
         for part in parts
     }
     labels = {
-        f"{part}_labels": np.frombuffer(found[f"{part}_y.bin"], np.uint8).astype(np.int64) - 1
+        f"{part}_labels": np.frombuffer(contents[f"{part}_y.bin"], np.uint8).astype(np.int64) - 1
         for part in ("train", "test")
     }
-    _save(out, **arrays, **labels, class_names=np.array(found["class_names.txt"].decode().split()))
+    _save(
+        out, **arrays, **labels, class_names=np.array(contents["class_names.txt"].decode().split())
+    )
 
 
 def _flowers102(files: Files, out: Path) -> None:

@@ -66,9 +66,9 @@ def _rendered(scenes: Array, size: int) -> Array:
     light = _towards_light(scenes)  # three times [n, 1]
     primitives = jax.tree.map(lambda leaf: leaf.T[:, :, None], solids)  # [6, n, 1]
 
-    def entered(_: None, one: _Solid) -> tuple[None, Array]:
-        enter, leave = _interval(one, *_from_eye(one, eye, directions))
-        hit = (enter < leave) & (enter > _NEAR) & (one.albedo > 0)
+    def entered(_: None, solid: _Solid) -> tuple[None, Array]:
+        enter, leave = _interval(solid, *_from_eye(solid, eye, directions))
+        hit = (enter < leave) & (enter > _NEAR) & (solid.albedo > 0)
         return None, jnp.where(hit, enter, _FAR)
 
     # Depths alone: each further result of the loop would work out the intervals again.
@@ -84,10 +84,10 @@ def _rendered(scenes: Array, size: int) -> Array:
     normal = [part * over for part in normal]
     place = [eye[k] + depth * directions[k][None] + 1e-3 * normal[k] for k in range(3)]
 
-    def shaded(dark: Array, one: _Solid) -> tuple[Array, None]:
-        o, d = _moved(one, place), _turned(one, light)
-        enter, leave = _interval(one, o, d)
-        return dark | ((enter < leave) & (leave > _NEAR) & (one.albedo > 0)), None
+    def shaded(dark: Array, solid: _Solid) -> tuple[Array, None]:
+        o, d = _moved(solid, place), _turned(solid, light)
+        enter, leave = _interval(solid, o, d)
+        return dark | ((enter < leave) & (leave > _NEAR) & (solid.albedo > 0)), None
 
     dark = jax.lax.scan(shaded, jnp.zeros(depth.shape, bool), primitives)[0]
     facing = normal[0] * light[0] + normal[1] * light[1] + normal[2] * light[2]
@@ -136,41 +136,41 @@ def _solids(scenes: Array) -> _Solid:
     )
 
 
-def _turned(one: _Solid, v: Sequence[Array]) -> list[Array]:
-    return [row[0] * v[0] + row[1] * v[1] + row[2] * v[2] for row in one.m]
+def _turned(solid: _Solid, v: Sequence[Array]) -> list[Array]:
+    return [row[0] * v[0] + row[1] * v[1] + row[2] * v[2] for row in solid.m]
 
 
-def _moved(one: _Solid, x: Sequence[Array]) -> list[Array]:
-    return [part + b for part, b in zip(_turned(one, x), one.b, strict=True)]
+def _moved(solid: _Solid, x: Sequence[Array]) -> list[Array]:
+    return [part + b for part, b in zip(_turned(solid, x), solid.b, strict=True)]
 
 
 def _from_eye(
-    one: _Solid, eye: np.ndarray, directions: np.ndarray
+    solid: _Solid, eye: np.ndarray, directions: np.ndarray
 ) -> tuple[list[Array], list[Array]]:
     """Rays of the camera in the frame of a primitive: where they start, and their directions."""
-    return _moved(one, [jnp.asarray(part) for part in eye]), _turned(
-        one, [jnp.asarray(part)[None] for part in directions]
+    return _moved(solid, [jnp.asarray(part) for part in eye]), _turned(
+        solid, [jnp.asarray(part)[None] for part in directions]
     )
 
 
 def _of_nearest(leaf: Array, depths: Array, depth: Array) -> Array:
     """A number of the primitive that each ray meets first: [6, n, 1] to [n, rays]."""
-    found = jnp.broadcast_to(leaf[0], depth.shape)
+    nearest = jnp.broadcast_to(leaf[0], depth.shape)
     for i in range(1, layout.PRIMITIVES):
-        found = jnp.where(depths[i] <= depth, leaf[i], found)
-    return found
+        nearest = jnp.where(depths[i] <= depth, leaf[i], nearest)
+    return nearest
 
 
-def _interval(one: _Solid, o: list[Array], d: list[Array]) -> tuple[Array, Array]:
+def _interval(solid: _Solid, o: list[Array], d: list[Array]) -> tuple[Array, Array]:
     """Where rays o + t d enter and leave a primitive."""
     d = [jnp.where(jnp.abs(part) < 1e-7, 1e-7, part) for part in d]
     near, far = [], []
     for k in range(3):
         inverse = 1 / d[k]
-        middle, reach = -o[k] * inverse, one.slabs[k] * jnp.abs(inverse)
+        middle, reach = -o[k] * inverse, solid.slabs[k] * jnp.abs(inverse)
         near.append(middle - reach)
         far.append(middle + reach)
-    q0, q1, q2 = one.quadric
+    q0, q1, q2 = solid.quadric
     a = d[0] ** 2 + d[1] ** 2 + q0 * d[2] ** 2
     a = jnp.where(jnp.abs(a) < 1e-9, 1e-9, a)
     b = o[0] * d[0] + o[1] * d[1] + (q0 * o[2] + q1 / 2) * d[2]
@@ -189,22 +189,25 @@ def _interval(one: _Solid, o: list[Array], d: list[Array]) -> tuple[Array, Array
     return enter, leave
 
 
-def _normal(one: _Solid, o: list[Array], d: list[Array], depth: Array) -> list[Array]:
+def _normal(solid: _Solid, o: list[Array], d: list[Array], depth: Array) -> list[Array]:
     """Outward normal at a ray's depth, in the world's frame, of any length.
 
     The face that the point is nearest to, measured by each constraint's own value.
     """
     at = [o[k] + depth * d[k] for k in range(3)]
-    q0, q1, q2 = one.quadric
+    q0, q1, q2 = solid.quadric
     curved = [at[0], at[1], q0 * at[2] + q1 / 2]
     off = jnp.abs(at[0] ** 2 + at[1] ** 2 + (q0 * at[2] + q1) * at[2] + q2) / 2
-    gaps = [jnp.abs(jnp.abs(at[k]) - one.slabs[k]) for k in range(3)]
+    gaps = [jnp.abs(jnp.abs(at[k]) - solid.slabs[k]) for k in range(3)]
     least = jnp.minimum(jnp.minimum(gaps[0], gaps[1]), gaps[2])
     face = [
         jnp.where(off < least, curved[k], jnp.where(gaps[k] <= least, jnp.sign(at[k]), 0.0))
         for k in range(3)
     ]
-    return [one.m[0][k] * face[0] + one.m[1][k] * face[1] + one.m[2][k] * face[2] for k in range(3)]
+    return [
+        solid.m[0][k] * face[0] + solid.m[1][k] * face[1] + solid.m[2][k] * face[2]
+        for k in range(3)
+    ]
 
 
 @functools.cache

@@ -236,16 +236,16 @@ def _built(build: Callable[[Draw], list[Part]], unit: np.ndarray) -> np.ndarray:
         return np.asarray(low + (high - low) * unit[:, next(used)])
 
     parts = build(draw)
-    found = np.zeros((len(unit), layout.PRIMITIVES, layout.NUMBERS), np.float64)
-    found[..., layout.HALF] = 1.0
+    built = np.zeros((len(unit), layout.PRIMITIVES, layout.NUMBERS), np.float64)
+    built[..., layout.HALF] = 1.0
     for i, part in enumerate(parts):
-        found[:, i, layout.KIND], found[:, i, layout.TAPER] = part.kind, part.taper
+        built[:, i, layout.KIND], built[:, i, layout.TAPER] = part.kind, part.taper
         for where, values in (
             (layout.CENTRE, part.centre), (layout.HALF, part.half), (layout.TURN, part.turn),
         ):  # fmt: skip
-            found[:, i, where] = np.stack(np.broadcast_arrays(*values, unit[:, 0])[:3], axis=-1)
-        found[:, i, layout.ALBEDO] = 0.45 + 0.55 * unit[:, NUMBERS - layout.PRIMITIVES + i]
-    return found
+            built[:, i, where] = np.stack(np.broadcast_arrays(*values, unit[:, 0])[:3], axis=-1)
+        built[:, i, layout.ALBEDO] = 0.45 + 0.55 * unit[:, NUMBERS - layout.PRIMITIVES + i]
+    return built
 
 
 def _corners(parts: np.ndarray) -> np.ndarray:
@@ -259,5 +259,5 @@ def _corners(parts: np.ndarray) -> np.ndarray:
     turn = Rotation.from_rotvec(parts[..., layout.TURN].reshape(-1, 3)).as_matrix()
     turn = turn.reshape(*parts.shape[:2], 3, 3)
     local = half[..., None, :] * signs  # [n, 6, 8, 3]
-    found = parts[..., None, layout.CENTRE] + np.einsum("npij,npkj->npki", turn, local)
-    return np.where((parts[..., layout.ALBEDO] > 0)[..., None, None], found, np.nan)
+    corners = parts[..., None, layout.CENTRE] + np.einsum("npij,npkj->npki", turn, local)
+    return np.where((parts[..., layout.ALBEDO] > 0)[..., None, None], corners, np.nan)

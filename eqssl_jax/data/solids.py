@@ -103,17 +103,17 @@ def scenes(
     """The scenes of some objects: `views` of each, or (0) each upright under hues 0."""
     several = max(views, 1)
     drawn = np.stack([_uniform(seed, int(n), _OF_OBJECT + _OF_VIEW * several) for n in numbers])
-    found = np.zeros((len(numbers), several, layout.SIZE), np.float32)
+    vectors = np.zeros((len(numbers), several, layout.SIZE), np.float32)
     parts = objects(drawn, numbers % len(CLASSES), 0.6)
-    found[..., : parts.shape[1]] = parts[:, None]
-    found[..., layout.POSE] = (0, 0, 0, 1)
-    found[..., layout.HEIGHT] = np.pi / 4 * drawn[:, None, NUMBERS]
-    found[..., layout.SIDE] = 2 * np.pi * drawn[:, None, NUMBERS + 1]
+    vectors[..., : parts.shape[1]] = parts[:, None]
+    vectors[..., layout.POSE] = (0, 0, 0, 1)
+    vectors[..., layout.HEIGHT] = np.pi / 4 * drawn[:, None, NUMBERS]
+    vectors[..., layout.SIDE] = 2 * np.pi * drawn[:, None, NUMBERS + 1]
     if views:
         unit = drawn[:, _OF_OBJECT:].reshape(len(numbers), several, _OF_VIEW)
-        found[..., layout.POSE] = _quaternions(unit[..., :3], poses, outside)
-        found[..., layout.FLOOR], found[..., layout.LIGHT] = unit[..., 3], unit[..., 4]
-    return found.reshape(-1, layout.SIZE)
+        vectors[..., layout.POSE] = _quaternions(unit[..., :3], poses, outside)
+        vectors[..., layout.FLOOR], vectors[..., layout.LIGHT] = unit[..., 3], unit[..., 4]
+    return vectors.reshape(-1, layout.SIZE)
 
 
 def read(pool: Float[Array, "n s"], indices: Int[Array, " b"]) -> Float[Array, "b s"]:
@@ -124,18 +124,18 @@ def read(pool: Float[Array, "n s"], indices: Int[Array, " b"]) -> Float[Array, "
 def _split(
     numbers: np.ndarray, seed: int, views: int = 0, poses: str = "box", outside: bool = False
 ) -> Split:
-    found = scenes(numbers, seed, views, poses, outside)
+    vectors = scenes(numbers, seed, views, poses, outside)
     number = np.repeat(numbers, max(views, 1))
     return Split(
-        len(found),
-        jnp.asarray(found),
+        len(vectors),
+        jnp.asarray(vectors),
         read,
         labels=(number % len(CLASSES)).astype(np.int32),
         factors={
             "object": number.astype(np.float32),
-            "rotation": found[:, layout.POSE],
-            "floor_hue": found[:, layout.FLOOR],
-            "light_hue": found[:, layout.LIGHT],
+            "rotation": vectors[:, layout.POSE],
+            "floor_hue": vectors[:, layout.FLOOR],
+            "light_hue": vectors[:, layout.LIGHT],
         },
         names=lambda rows: [
             f"seed {seed}, object {number[row]}, view {row % max(views, 1) if views else 'upright'}"
@@ -153,7 +153,7 @@ def _quaternions(unit: np.ndarray, poses: str, outside: bool) -> np.ndarray:
     if poses == "full":  # Shoemake 1992
         low, high = np.sqrt(1 - unit[..., 0]), np.sqrt(unit[..., 0])
         a, b = 2 * np.pi * unit[..., 1], 2 * np.pi * unit[..., 2]
-        found = np.stack(
+        quaternions = np.stack(
             [low * np.sin(a), low * np.cos(a), high * np.sin(b), high * np.cos(b)], axis=-1
         )
     else:
@@ -161,5 +161,5 @@ def _quaternions(unit: np.ndarray, poses: str, outside: bool) -> np.ndarray:
         if outside:
             angles[..., ::2] += np.where(angles[..., ::2] < 0, -np.pi / 2, np.pi / 2)
         flat = Rotation.from_euler("xyz", angles.reshape(-1, 3)).as_quat()
-        found = flat.reshape(*unit.shape[:-1], 4)
-    return np.where(found[..., 3:] < 0, -found, found)
+        quaternions = flat.reshape(*unit.shape[:-1], 4)
+    return np.where(quaternions[..., 3:] < 0, -quaternions, quaternions)

@@ -54,7 +54,7 @@ def host_encoder(
     def forward(images: Any) -> dict[str, Float[np.ndarray, "n h"]]:
         images = np.asarray(images)
         if not proved and len(images) > 1:
-            _prove(lambda part: _call(function, part, name), images[:PROBED], name)
+            prove(lambda part: _call(function, part, name), images[:PROBED], name)
             proved.append(True)
         outputs = _call(function, images, name)
         found = {layer: value.shape[1] for layer, value in outputs.items()}
@@ -76,7 +76,7 @@ def _call(
     try:
         # A copy: a function that works in place must not change the images of the next one.
         result = function(np.array(images, np.float32))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())[:300]
         if isinstance(error, MemoryError) or any(word in text.lower() for word in MEMORY):
             raise ValueError(
@@ -151,10 +151,12 @@ def _on_host(value: Any, who: str, layer: str) -> np.ndarray:
         ) from error
 
 
-def _prove(
-    call: Callable[[np.ndarray], Mapping[str, np.ndarray]], images: np.ndarray, name: str
-) -> None:
-    """That features are of one image: at once, and in two parts from the last to the first."""
+def prove(call: Callable[[Any], Mapping[str, Any]], images: np.ndarray, name: str) -> None:
+    """That features are of one image: `images` at once, and in two parts from last to first.
+
+    Raises:
+      ValueError: for widths or values that change with the batch.
+    """
     whole = call(images)
     cut = -(-len(images) // 3)
     back = images[::-1]

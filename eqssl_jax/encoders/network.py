@@ -290,7 +290,11 @@ def _channels(
     mean: Sequence[float], std: Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std as tuples of floats, one per channel."""
-    m, s = (tuple(np.atleast_1d(np.asarray(values, float)).tolist()) for values in (mean, std))
-    if len(m) != len(s) or min(s) <= 0:
-        raise ValueError(f"mean and std need a value per channel and std > 0, found {m} and {s}.")
+    try:
+        m, s = (tuple(np.atleast_1d(np.asarray(values, float)).tolist()) for values in (mean, std))
+        fit = len(m) == len(s) and bool(np.isfinite((m, s)).all()) and min(s) > 0
+    except (TypeError, ValueError):
+        fit = False
+    if not fit:
+        raise ValueError(f"mean and std need a number a channel, std > 0; found {mean} and {std}.")
     return m, s

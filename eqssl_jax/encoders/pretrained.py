@@ -14,9 +14,11 @@ from eqssl_jax.encoders import positions, resnet, vit
 from eqssl_jax.encoders.conv import Conv
 from eqssl_jax.encoders.families import HEAD_WIDTH, Family, detect
 from eqssl_jax.encoders.naming import from_torch_names
-from eqssl_jax.encoders.network import Network, assemble
+from eqssl_jax.encoders.network import ENCODERS, NAMES, Network, assemble
 from eqssl_jax.encoders.norm import BatchNorm
 from eqssl_jax.encoders.weight_files import read_weights
+
+SOURCE = "source"  # config.model.encoder: the encoder that config.train.init_from is of
 
 
 class Info(NamedTuple):
@@ -79,6 +81,7 @@ def from_weights(
         are missing, left over or of another shape; and for settings that do not fit it.
     """
     where = str(path)
+    _check_options(mean, std, heads, image_size, part)
     family = detect(read_weights(path), where, part=part)
     if family.kind == "vit":
         module, notes = _vit_module(family, where, heads, pool, position)
@@ -142,6 +145,48 @@ def start_from(
     return {**variables, "params": {**variables["params"], "encoder": encoder["params"]}} | {
         "batch_stats": stats
     }
+
+
+def _check_options(mean: Any, std: Any, heads: Any, image_size: Any, part: Any) -> None:
+    """What the command line may hold; `assemble` checks the rest of mean and std."""
+    for name, values in dict(mean=mean, std=std).items():
+        array = np.asarray(values)
+        if array.dtype.kind in "iuf" and array.size and np.abs(array).max() > 1:
+            raise ValueError(
+                f"{name} is {values!r}, but images have values in [0, 1]: divide by 255 what is of "
+                f"values up to 255."
+            )
+    if not (heads is None or isinstance(heads, int | np.integer)):
+        raise ValueError(f"heads is {heads!r}; it must be a whole number.")
+    sides = image_size if isinstance(image_size, tuple | list) else (image_size,) * 2
+    if image_size is not None and [isinstance(s, int | np.integer) for s in sides] != [True] * 2:
+        raise ValueError(f"image_size is {image_size!r}; it must be a side, or height and width.")
+    if not isinstance(part, str):
+        raise ValueError(f"part is {part!r}; it must be text, e.g. 'teacher'.")
+
+
+def settings_of(path: str | Path) -> tuple[dict[str, Any], int]:
+    """What config.model would have of the encoder in a file of weights, and the side of its images.
+
+    The side is 0 where the file does not say (ResNets).
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: for an encoder that no name of config.model.encoder is of.
+    """
+    family = detect(read_weights(path), str(path))
+    size = {key: family.arguments.get(key) for key in ("width", "depth")}
+    for name, known in vit.SIZES.items():
+        if family.kind == "vit" and size == {"width": known.width, "depth": known.depth}:
+            settings = family.arguments["settings"]._asdict()
+            return {"encoder": name, "vit": settings}, family.grid[0] * settings["patch"]
+    name = family.name.partition(",")[0]
+    if name in ENCODERS and family.arguments["widths"] == (64, 128, 256, 512):
+        return {"encoder": name, "stem": family.arguments["stem"]}, 0
+    raise ValueError(
+        f"it holds a {family.name}, and config.model.encoder has no name for that (it has "
+        f"{', '.join(NAMES)})."
+    )
 
 
 def _of_encoder(variables: PyTree) -> PyTree:

@@ -89,10 +89,17 @@ def _layers(call: Callable[..., Any]) -> Callable[..., dict[str, Array]]:
 
 def _image_shape(exported: export.Exported, file: Path) -> tuple[int, ...]:
     shapes = [aval.shape for aval in exported.in_avals]
-    if len(shapes) != 1 or len(exported.out_avals) != 2 or isinstance(shapes[0][0], int):
+    given = [(aval.shape, aval.dtype) for aval in exported.out_avals]
+    count = shapes[0][0] if len(shapes) == 1 and len(shapes[0]) in (3, 4) else 0
+    rows = [
+        len(shape) == 2 and shape[0] == count and jnp.issubdtype(dtype, jnp.floating)
+        for shape, dtype in given
+    ]
+    if isinstance(count, int) or rows != [True, True]:
+        text = ", ".join(f"{dtype} {list(shape)}" for shape, dtype in given)
         raise ValueError(
-            f"{file} takes arrays {shapes} and gives {len(exported.out_avals)}: an encoder takes "
-            f"images [b, H, W, C] of any number b and gives features and embeddings."
+            f"{file} takes arrays {shapes} and gives {text}: an encoder takes images [b, H, W, C] "
+            f"of any number b and gives features [b, F] and embeddings [b, D] in floating point."
         )
     return tuple(int(side) for side in shapes[0][1:])
 

@@ -1,6 +1,8 @@
 """Files of weights: names to arrays, from `.safetensors` and, with torch, from `.pth` and `.pt`."""
 
 import pickle
+import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,8 @@ def _pickled(path: Path) -> dict[str, np.ndarray]:
             f"pip install torch, or convert the file with safetensors.torch.save_file."
         ) from error
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of unusual pickles: refused, or read
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} is refused: loading it would run code that it contains, or it is no pickle "
@@ -120,5 +123,6 @@ def _widened(value: np.ndarray) -> np.ndarray:
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    plain = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # without the colours of a terminal
+    text = " ".join(plain.split()) or type(error).__name__
     return text if len(text) <= 160 else f"{text[:159]}…"

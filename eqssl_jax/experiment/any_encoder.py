@@ -20,8 +20,8 @@ from eqssl_jax.encoders.frozen import Encoder
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.experiment.embed import at_shape
-from eqssl_jax.experiment.load import load
-from eqssl_jax.experiment.stored import stored, write_arrays
+from eqssl_jax.experiment.load import given_to, load
+from eqssl_jax.experiment.stored import stored, writable_folder, write_arrays
 from eqssl_jax.methods import build_recipe
 from eqssl_jax.training.workdir import write_json
 from eqssl_jax.transforms import Transform
@@ -57,18 +57,22 @@ def measure(
       data: a source by name, a TFDS name, a folder, a .zip, an .npz; or a data set.
       recipe: whose effect is measured: a name, `module:attribute`, or a `Transform`; of point
         clouds "rotation3d" stands in for "factors".
-      out: a folder for the numbers, tables, figures and the page; None: nothing is written.
+      out: a folder for the numbers, tables, figures and the page, of which earlier ones of the same
+        names are replaced; None: nothing is written.
       directory: of data that are named.
-      size: images are brought to size × size; 0: as each encoder needs, or as they are.
+      size: images are brought to size × size for encoders that take any; 0: as they are. Encoders
+        of one size get theirs.
       preset: "full", or "quick": budgets for a laptop.
       own: measures of your own, `module:attribute`.
       only: cards by name, e.g. "knn" and "ladders", and no other; (): all.
-      encoder_options, data_options: of `load` and of the source.
+      encoder_options: of `load`; of several encoders each is given those of its kind.
+      data_options: of the source.
       **options: budgets of the evaluation.
 
     Raises:
       ValueError, OSError: as `load`, `data.load`, `build_recipe` and `measures.evaluate`.
     """
+    out = None if out is None else writable_folder(out)
     opened = _opened(encoders, encoder_options)
     cards = _chosen(measures.cards(own, setting="--measure"), only)
     budget = measures.settings(preset, cards=cards, **options)
@@ -101,10 +105,10 @@ def measure(
             about |= {"image_shape": list(dataset.image_shape)}
             results[name] = {"step": 0, "dataset": dataset.name, **about, **result}
             if out is not None:
-                _write(Path(out) / name, results[name], arrays, dataset, transform)
+                _write(out / name, results[name], arrays, dataset, transform)
     results = {name: results[name] for name in opened}
     if out is not None:
-        _write_together(Path(out), results)
+        _write_together(out, results)
     return results
 
 
@@ -176,13 +180,13 @@ def _equal(one: Any, other: Any) -> bool:
 def _by_shape(
     opened: Mapping[str, Encoder], size: int, read: Callable[[tuple[int, ...] | None], Dataset]
 ) -> Iterator[tuple[Dataset, dict[str, Encoder]]]:
-    """The data at each size that some encoders need, and these; those of any size see it as it is.
+    """The data at each size that some encoders need, and these; for those of any size, `size`.
 
     `read` gives the data at a height and width, or, for None, as they are.
     """
     shapes = {name: encoder.image_shape for name, encoder in opened.items()}
     wanted = {
-        name: (size, size) if size else shape[:2] if shape and len(shape) == 3 else None
+        name: shape[:2] if shape and len(shape) == 3 else (size, size) if size else None
         for name, shape in shapes.items()
     }
     plain = read(None) if None in wanted.values() else None
@@ -193,18 +197,22 @@ def _by_shape(
 
 
 def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
-    if isinstance(encoders, Mapping):
-        return {name: load(source, name=name, **options) for name, source in encoders.items()}
-    several = isinstance(encoders, list | tuple)
+    """By name; of several encoders each is given the options of its kind."""
+    titles: Sequence[str] = list(encoders) if isinstance(encoders, Mapping) else ()
+    sources = list(encoders.values()) if titles else encoders
+    sources = list(sources) if isinstance(sources, list | tuple) else [sources]
+    chosen = [dict(options)] if len(sources) == 1 else [given_to(s, options) for s in sources]
+    if not sources:
+        raise ValueError("There is no encoder to measure: give at least one.")
+    if unused := sorted(set(options).difference(*chosen)):
+        raise ValueError(f"--encoder_option {unused} is of none of the encoders {sources}.")
     opened: dict[str, Encoder] = {}
-    for source in encoders if several else [encoders]:
-        encoder = load(source, **options)
-        name, again = encoder.name.replace("/", "_"), 2
+    for number, (source, given) in enumerate(zip(sources, chosen, strict=True)):
+        encoder = load(source, name=titles[number] if titles else None, **given)
+        name, again = encoder.name if titles else encoder.name.replace("/", "_"), 2
         while name in opened:
             name, again = f"{encoder.name}_{again}", again + 1
         opened[name] = encoder
-    if not opened:
-        raise ValueError("There is no encoder to measure: give at least one.")
     return opened
 
 

@@ -1,15 +1,11 @@
 """Evaluate the checkpoints of a run from its workdir alone: numbers, then figures."""
 
-import functools
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
@@ -17,10 +13,9 @@ from eqssl_jax.data.base import Split
 from eqssl_jax.experiment import floors, pictures
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import halved, retrieved_pictures, stored, write_arrays
+from eqssl_jax.experiment.subjects import input_floor, subject
 from eqssl_jax.experiment.walks import walk
-from eqssl_jax.objectives.base import Views
 from eqssl_jax.training import checkpoint, kept
-from eqssl_jax.training.mesh import local
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.workdir import write_json
@@ -186,44 +181,6 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
         ) from error
 
 
-def subject(run: Setup, state: TrainState) -> measures.Subject:
-    """The encoder of a state with what was trained beside it."""
-    return measures.Subject(run.layers(state), prediction_heads(run, state), run.classifier(state))
-
-
-def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:
-    """The heads of a state that predict embeddings, by the name of their objective."""
-    heads = {}
-    for name, (_, objective) in run.method.objectives.items():
-        if objective.predict is not None:
-            weights = local(state.params["heads"][name])
-            heads[name] = functools.partial(_predicted, objective.predict, weights)
-    return heads
-
-
-def _predicted(predict: Any, weights: Any, before: Any, after: Any, draws: Any) -> Any:
-    """Embeddings after, predicted and before, [n, D], as one view of a batch of all images."""
-    seen, original = (Views(jnp.asarray(rows)[None], jnp.asarray(rows)[None])
-                      for rows in (after, before))  # fmt: skip
-    seen = seen._replace(params=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], draws))
-    return tuple(np.asarray(rows)[0] for rows in jax.jit(predict)(weights, seen, original))
-
-
-def input_floor(run: Setup) -> dict[str, measures.Encode]:
-    """The inputs as features, by the name of this floor."""
-    shape, dimension, show = run.dataset.shown_shape, run.dimension(), run.dataset.show
-    if run.dataset.clouds:
-        return {"coordinates": measures.coordinate_encoder(shape[0], dimension=dimension)}
-    pixels = measures.pixel_encoder(shape, dimension=dimension)
-    return {"pixels": pixels if show is None else Partial(_of_shown(show), pixels)}
-
-
-@functools.cache
-def _of_shown(show: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-    """An encoder of what examples show; the same function for the same `show`."""
-    return lambda encode, examples: encode(show(examples))
-
-
 def evaluate(
     run: Setup,
     encoders: Mapping[str, Any],
@@ -263,21 +220,3 @@ def _whole_images(run: Setup, views: Transform) -> Split | None:
     if stored == tuple(run.dataset.image_shape) or next(iter(views.identity), "") != "crop":
         return None
     return run.stored.splits.get("train")
-
-
-def parse_options(pairs: list[str]) -> dict[str, Any]:
-    """["augmentations=5"] as {"augmentations": 5}; values are JSON, or text.
-
-    Raises:
-      ValueError: for an entry without "=".
-    """
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise ValueError(f"--option takes NAME=VALUE, found {pair!r}.")
-        try:
-            found[name] = json.loads(text)
-        except json.JSONDecodeError:
-            found[name] = text
-    return found

@@ -19,8 +19,8 @@ from eqssl_jax.experiment.feature_files import Rows, Write, check_path, feature_
 from eqssl_jax.experiment.load import load, run_folder
 from eqssl_jax.frame import is_frame
 from eqssl_jax.measures.features import read_batches
+from eqssl_jax.training.datasets import at_view_size, load_dataset
 from eqssl_jax.training.provenance import read_provenance
-from eqssl_jax.training.setup import at_view_size, load_dataset
 from eqssl_jax.training.workdir import read_config
 
 RENDERED = ("shapes", "proteins")  # without files: they have no reader
@@ -145,7 +145,14 @@ def _encode(
         features, embeddings = (
             np.asarray(outputs[layer])[: len(indices)] for layer in ("features", "embedding")
         )
+        bad = ~np.isfinite(features).all(1) | ~np.isfinite(embeddings).all(1)
         names = partition.names_of(split, indices)
+        if bad.any():
+            raise ValueError(
+                f"The encoder {encoder.name!r} gave NaN or infinite values for {bad.sum()} of "
+                f"{len(bad)} images, the first {names[int(bad.argmax())]}: its weights are damaged "
+                f"or overflow."
+            )
         write(Rows(names, name, labels[indices], features, embeddings))
         done(len(indices))
 

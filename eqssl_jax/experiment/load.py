@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +69,14 @@ def _open(source: Any, step: int | str, batch: int, options: dict[str, Any]) -> 
         return _of_function(source, getattr(source, "__name__", type(source).__name__), options)
     if not isinstance(source, str | Path) or not str(source):
         raise ValueError(f"An encoder is named by {FORMS}; found {source!r}.")
-    named_weights = str(source).startswith(WEIGHTS)
     path = names.user_path(str(source).removeprefix(WEIGHTS))
-    if named_weights or path.suffix in (".safetensors", *weight_files.PICKLES):
+    if _is_weights(source):
         return _of_weights(path, options)
     if not path.exists() and names.is_outside(str(source)):
         return _of_name(str(source), options)
     if (path / program.FILE).exists() or path.suffix == Path(program.FILE).suffix:
         _no_options(options, f"the program {path}")
-        return program.read_program(path)
+        return _of_program(path)
     folder, step = run_folder(source, step)
     if not folder.exists():
         raise FileNotFoundError(f"There is no {source}: an encoder is named by {FORMS}.")
@@ -85,6 +84,25 @@ def _open(source: Any, step: int | str, batch: int, options: dict[str, Any]) -> 
         raise ValueError(f"{path} is no encoder: expected {FORMS}.")
     _no_options(options, f"the run {folder}")
     return _of_run(folder, step)
+
+
+def given_to(source: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of options that several encoders share those of this one.
+
+    Weights take those of `encoders.from_weights`, functions all others; runs and programs none.
+    """
+    of_weights = inspect.signature(from_weights).parameters
+    if _is_weights(source):
+        return {name: value for name, value in options.items() if name in of_weights}
+    named = isinstance(source, str) and names.is_outside(source) and not Path(source).exists()
+    if named or not isinstance(source, str | Path):
+        return {name: value for name, value in options.items() if name not in of_weights}
+    return {}
+
+
+def _is_weights(source: Any) -> bool:
+    suffixes = (".safetensors", *weight_files.PICKLES)
+    return str(source).startswith(WEIGHTS) or Path(str(source)).suffix in suffixes
 
 
 def run_folder(source: str | Path, step: int | str = "latest") -> tuple[Path, int | str]:
@@ -109,6 +127,14 @@ def _of_run(workdir: Path, step: int | str) -> Encoder:
         classes=about.classes,
         untrained=run.untrained,
     )
+
+
+def _of_program(path: Path) -> Encoder:
+    """Whoever wrote it: features of an image must not depend on the batch."""
+    encoder = program.read_program(path)
+    noise = np.random.default_rng(0).random((host.PROBED, *(encoder.image_shape or ())), np.float32)
+    host.prove(encoder.layers, noise, encoder.name)
+    return encoder
 
 
 def _of_weights(path: Path, options: dict[str, Any]) -> Encoder:
@@ -149,7 +175,12 @@ def _of_name(source: str, options: dict[str, Any]) -> Encoder:
     shape = {key: options[key] for key in ("image_shape",) if key in options}
     given = {key: value for key, value in options.items() if key not in shape}
     names.check_call(value, source, "called without arguments but its options", **given)
-    return _of_function(value(**given), name, shape, origin=f"{source}()")
+    try:
+        made = value(**given)
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())[:300] or "no message"
+        raise ValueError(f"{source}() failed with {type(error).__name__}: {text}.") from error
+    return _of_function(made, name, shape, origin=f"{source}()")
 
 
 def _is_factory(value: Any) -> bool:
@@ -171,10 +202,15 @@ def _of_function(
     function: Any, name: str, options: dict[str, Any], origin: str = "a function"
 ) -> Encoder:
     shape = options.get("image_shape")
+    sides = shape if isinstance(shape, tuple | list) else ()
+    if shape is not None and not (len(sides) in (2, 3) and all(type(s) is int for s in sides)):
+        raise ValueError(f"image_shape is {shape!r}; it must be (height, width, channels).")
     _no_options({k: v for k, v in options.items() if k != "image_shape"}, f"{origin} ({name})")
     if isinstance(function, Encoder):
         return function
-    return host.host_encoder(function, name=name, origin=origin, image_shape=shape)
+    return host.host_encoder(
+        function, name=name, origin=origin, image_shape=None if shape is None else tuple(sides)
+    )
 
 
 def _no_options(options: dict[str, Any], what: str) -> None:

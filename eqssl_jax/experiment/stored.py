@@ -18,6 +18,7 @@ images, in full precision.
 import functools
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import numpy as np
 from eqssl_jax.data.base import Split
 from eqssl_jax.experiment.pictures import read
 from eqssl_jax.measures import Arrays, subset
+from eqssl_jax.names import user_path
 from eqssl_jax.transforms.base import Transform
 
 IMAGES = 1000  # whose cosines are stored
@@ -37,23 +39,41 @@ LARGEST = 64  # pixels: larger pictures are reduced
 Stored = dict[str, np.ndarray]
 
 
+def writable_folder(out: str | Path) -> Path:
+    """The folder that --out names, made and tried before anything is computed.
+
+    Raises:
+      OSError: if nothing can be written there.
+    """
+    path = user_path(out)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise OSError(
+            f"--out is {path}, where nothing can be written ({error.strerror}): give a folder of "
+            f"yours, which need not exist."
+        ) from None
+
+
 def stored(arrays: Arrays) -> Stored:
     """The arrays of an evaluation under the names above, without pictures."""
-    found: Stored = {}
+    kept: Stored = {}
     for name, study in arrays.study.items():
-        found |= {f"{measure}/{name}": values for measure, values in study.measures.items()}
+        kept |= {f"{measure}/{name}": values for measure, values in study.measures.items()}
         some = subset(study.cosines.shape[1], IMAGES)
         parts = {"cosines": study.cosines, "positive_cosines": study.positive_cosines}
         if study.circle is not None:
             parts["circle"] = study.circle
         for part, values in parts.items():
-            found[f"{part}/{name}"] = values[:, some].astype(np.float16)
+            kept[f"{part}/{name}"] = values[:, some].astype(np.float16)
     if arrays.before:
-        found["queries"] = np.asarray(arrays.queries, np.int32)
+        kept["queries"] = np.asarray(arrays.queries, np.int32)
         for name in arrays.before:
-            found[f"before/{name}"] = np.asarray(arrays.before[name], np.int32)
-            found[f"after/{name}"] = np.asarray(arrays.after[name], np.int32)
-    return found
+            kept[f"before/{name}"] = np.asarray(arrays.before[name], np.int32)
+            kept[f"after/{name}"] = np.asarray(arrays.after[name], np.int32)
+    return kept
 
 
 def retrieved_pictures(

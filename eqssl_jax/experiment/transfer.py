@@ -1,6 +1,7 @@
 """What features are worth on other data: a linear probe, neighbours, and a few images a class."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from eqssl_jax.measures.classes.knn import knn_accuracy
 from eqssl_jax.measures.classes.lbfgs import WEIGHTS, grid, lbfgs_probe
 from eqssl_jax.measures.features import extract
 from eqssl_jax.measures.subjects import unit
+from eqssl_jax.names import make_folder
 from eqssl_jax.training.workdir import write_json
 
 NEIGHBOURS, TEMPERATURE = 20, 0.07  # of Caron et al. 2021, arXiv:2104.14294
@@ -56,8 +58,8 @@ def transfer(
     | kNN          | 20 neighbours among the training images, temperature 0.07                  |
     | k-shot       | nearest mean of k training images a class by cosine; mean ± sd over draws   |
 
-    All test on the whole test split, once. A set that cannot be measured (labels of one class) is
-    left out with the reason.
+    All test on the whole test split, once. A set that cannot be read or measured (labels of one
+    class) is left out with the reason.
 
     Args:
       encoders: what `load` opens.
@@ -73,35 +75,54 @@ def transfer(
       **options: of `load`.
 
     Raises:
-      ValueError: without an encoder or data, for numbers out of range, and if nothing can be
-        measured.
-      OSError: as `load` and `data.load`.
+      ValueError: without an encoder or data, for one of them twice or numbers out of range, and if
+        nothing can be measured.
+      OSError: as `load`, and if `out` cannot be written.
     """
-    _check(encoders, data, shots, draws, weights)
-    opened = {name: load(name, **options) for name in encoders}
+    _check(encoders, data, shots, (draws, weights, 1 if images is None else images, size + 1))
+    make_folder(out, "--out")
+    opened = _opened(encoders, options)
     if untrained:
-        opened |= {f"{name} untrained": before for name, encoder in opened.items()
-                   if (before := _before(encoder))}  # fmt: skip
-    found: list[Transferred] = []
+        opened += [before for encoder in opened if (before := _before(encoder))]
+    measured: list[Transferred] = []
     refused: list[str] = []
     read: dict[tuple[str, int], Dataset] = {}
     for set_name in data:
-        for name, encoder in opened.items():
+        for encoder in opened:
             side = size or (encoder.image_shape or (0,))[0]
             try:
                 if (set_name, side) not in read:
                     read = {(set_name, side): _read(set_name, directory, side)}
                 print(f"{encoder.name} on {set_name} ...", flush=True)
-                found.append(
-                    _measured(encoder, read[set_name, side], shots, draws, grid(weights), images)
-                )
-            except ValueError as error:
-                refused.append(f"{name} on {set_name}: {error}")
+                dataset = read[set_name, side]._replace(name=_title(set_name, data))
+                measured.append(_measured(encoder, dataset, shots, draws, grid(weights), images))
+            except (ValueError, OSError) as error:
+                refused.append(f"{encoder.name} on {set_name}: {error}")
                 print(f"Left out: {refused[-1]}", flush=True)
-    if not found:
+    if not measured:
         raise ValueError(f"Nothing could be measured. {refused[0]}")
-    _write(out, found, refused)
-    return found
+    _write(out, measured, refused)
+    return measured
+
+
+def _opened(encoders: Sequence[str], options: Mapping[str, Any]) -> list[Encoder]:
+    """The encoders; those whose short names are the same are called as they were given."""
+    opened = {given: load(given, **options) for given in encoders}
+    names = Counter(encoder.name for encoder in opened.values())
+    return [
+        dataclasses.replace(encoder, name=given) if names[encoder.name] > 1 else encoder
+        for given, encoder in opened.items()
+    ]
+
+
+def _title(set_name: str, data: Sequence[str]) -> str:
+    """What a set is called in tables: as it was given, without @DIRECTORY where that is clear.
+
+    >>> _title("fruits360@a", ["fruits360@a"]), _title("folder@a", ["folder@a", "folder@b"])
+    ('fruits360', 'folder@a')
+    """
+    short = set_name.partition("@")[0]
+    return short if [name.partition("@")[0] for name in data].count(short) == 1 else set_name
 
 
 def _before(encoder: Encoder) -> Encoder | None:
@@ -113,14 +134,18 @@ def _before(encoder: Encoder) -> Encoder | None:
 
 
 def _check(
-    encoders: Sequence[str], data: Sequence[str], shots: Sequence[int], draws: int, weights: int
+    encoders: Sequence[str], data: Sequence[str], shots: Sequence[int], counts: Sequence[int]
 ) -> None:
     if not encoders or not data:
         raise ValueError("transfer needs at least one --encoder and one --data.")
-    if min([*shots, draws, weights]) < 1:
+    for flag, given in (("--encoder", encoders), ("--data", data)):
+        if twice := [name for name, count in Counter(given).items() if count > 1]:
+            raise ValueError(f"{flag}={twice[0]} is given twice: its rows would be the same.")
+    if min([*shots, *counts]) < 1:
+        draws, weights, images, sides = counts
         raise ValueError(
-            f"--shots, --draws and --weights are numbers of at least 1, found {list(shots)}, "
-            f"{draws} and {weights}."
+            f"--shots, --draws, --weights and --images are numbers of at least 1 and --size of at "
+            f"least 0, found {list(shots)}, {draws}, {weights}, {images} and {sides - 1}."
         )
 
 
@@ -186,16 +211,15 @@ def few_shot(train: Part, test: Part, shot: int, *, classes: int, draws: int) ->
     return Number(float(np.mean(scores)), sd, draws)
 
 
-def _write(out: Path, found: Sequence[Transferred], refused: Sequence[str]) -> None:
-    columns = tuple(dict.fromkeys(name for one in found for name in one.numbers))
+def _write(out: Path, measured: Sequence[Transferred], refused: Sequence[str]) -> None:
+    columns = tuple(dict.fromkeys(name for row in measured for name in row.numbers))
     rows: list[tuple[str, ...]] = []
     records: list[list[Any]] = [["data", "encoder", "measure", "value", "sd", "n"]]
-    for one in found:
-        cells = [_shown(one.numbers.get(name)) for name in columns]
-        rows.append(
-            (one.data, one.encoder, *cells, _shown(Number(one.facts["most_frequent_class"])))
-        )
-        records += [[one.data, one.encoder, name, *number] for name, number in one.numbers.items()]
+    for row in measured:
+        cells = [_shown(row.numbers.get(name)) for name in columns]
+        frequent = _shown(Number(row.facts["most_frequent_class"]))
+        rows.append((row.data, row.encoder, *cells, frequent))
+        records += [[row.data, row.encoder, name, *number] for name, number in row.numbers.items()]
     notes = [
         "Accuracy on test in %. Frozen features; one training behind each encoder, if any. k-shot: "
         "mean ± one standard deviation over draws of the k images a class, not over trainings.",
@@ -204,13 +228,12 @@ def _write(out: Path, found: Sequence[Transferred], refused: Sequence[str]) -> N
     sheet = tabular.Sheet(
         ("Data", "Encoder"), (*columns, "most frequent class"), rows, notes, records
     )
-    out.mkdir(parents=True, exist_ok=True)
     print("\n" + tabular.as_text(sheet), flush=True)
     (out / "transfer.md").write_text(tabular.as_markdown(sheet))
     (out / "transfer.csv").write_text(tabular.as_csv(sheet))
     write_json(out / "transfer.json", [
-        {**one._asdict(), "numbers": {k: v._asdict() for k, v in one.numbers.items()}}
-        for one in found
+        {**row._asdict(), "numbers": {k: v._asdict() for k, v in row.numbers.items()}}
+        for row in measured
     ])  # fmt: skip
 
 

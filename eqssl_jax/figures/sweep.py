@@ -31,16 +31,16 @@ def value_sweep(
     from matplotlib.lines import Line2D
     from matplotlib.ticker import NullLocator, PercentFormatter
 
-    found = [spread for of in lines.values() for spread in of.values() if spread.trainings]
-    if not found:
+    finite = [spread for line in lines.values() for spread in line.values() if spread.trainings]
+    if not finite:
         raise ValueError(f"No value of {setting} has a finite {score}.")
-    values = list(dict.fromkeys(value for of in lines.values() for value in of))
+    values = list(dict.fromkeys(value for line in lines.values() for value in line))
     places, logarithmic = _places(values)
     figure = new_figure(4.4, 3.0)
     axes = figure.subplots()
     styles = run_styles(lines)
-    for name, of in lines.items():
-        drawn = [(places[value], spread) for value, spread in of.items() if spread.trainings]
+    for name, line in lines.items():
+        drawn = [(places[value], spread) for value, spread in line.items() if spread.trainings]
         sd = [spread.sd if math.isfinite(spread.sd) else 0.0 for _, spread in drawn]
         x, y = [place for place, _ in drawn], [spread.value for _, spread in drawn]
         axes.errorbar(x, y, yerr=sd, marker="o", markersize=4, capsize=2.5, **styles[name])
@@ -51,7 +51,7 @@ def value_sweep(
     axes.set_xlabel(setting, fontsize=TEXT, color=QUIET)
     if percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    quiet(axes, score, note=what_bars_are(found) or " ")
+    quiet(axes, score, note=what_bars_are(finite) or " ")
     if len(lines) > 1:
         key(
             figure, [Line2D([], [], marker="o", **style) for style in styles.values()], list(styles)

@@ -35,6 +35,7 @@ from eqssl_jax.measures.regression.change import (
     displacement_gain,
 )
 from eqssl_jax.measures.regression.factors import factor_r2, r2, r2_of_dimensions, ridge
+from eqssl_jax.measures.results import Arrays
 from eqssl_jax.measures.retrieval.colour import (
     Followed,
     hue_distance,
@@ -88,4 +89,4 @@ from eqssl_jax.measures.steering.map import (
 )
 from eqssl_jax.measures.steering.study import SteeringStudy, steering_study
 from eqssl_jax.measures.subjects import Seen, Subject
-from eqssl_jax.measures.suite import Arrays, evaluate, evaluate_each
+from eqssl_jax.measures.suite import evaluate, evaluate_each

@@ -146,3 +146,37 @@ def _few(schema: Schema) -> str:
 def _hint(name: Any, schema: Schema) -> str:
     near = difflib.get_close_matches(name, list(schema), 1) if isinstance(name, str) else []
     return f"did you mean {near[0]!r}?" if near else f"choose from {_few(schema)}."
+
+
+def merged(default_values: dict[str, Any], values: Any, name: str = "config") -> dict[str, Any]:
+    """Defaults under the values that are given, group by group; unknown names are kept.
+
+    Raises:
+      ValueError: for a value where a group of settings must be.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{name} is {shown(values)}; it must be a group of settings")
+    both = {**default_values, **values}
+    if name == "config.objectives":
+        for key, entry in values.items():
+            merged({}, entry, f"{name}.{key}")
+    for key, default in default_values.items():
+        if isinstance(default, dict):
+            both[key] = merged(default, both[key], f"{name}.{key}")
+    return both
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys whose values differ, with (old, new); a missing side is "absent".
+
+    >>> differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": 2}})
+    {'a.b': (1, 3)}
+    """
+    changed: dict[str, Any] = {}
+    for key in sorted(set(old) | set(new)):
+        left, right = old.get(key, "absent"), new.get(key, "absent")
+        if isinstance(left, dict) and isinstance(right, dict):
+            changed |= differences(left, right, f"{prefix}{key}.")
+        elif left != right:
+            changed[prefix + key] = (left, right)
+    return changed

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods
-from eqssl_jax.config import differences, plain
+from eqssl_jax.config import plain
+from eqssl_jax.settings import differences
 from eqssl_jax.studies.base import DataChoice, Study
 from eqssl_jax.training.workdir import read_config
 
@@ -147,8 +148,8 @@ def folder(directory: Path, name: str, config: ConfigDict) -> Path:
     return place
 
 
-def check(directory: Path) -> None:
-    """Refuse a directory that belongs to something else.
+def check(directory: Path, flag: str = "--runs") -> None:
+    """Refuse a directory, which `flag` names, that belongs to something else.
 
     Raises:
       ValueError: if it is the folder of one run or of a comparison, no folder, or below a file.
@@ -156,11 +157,11 @@ def check(directory: Path) -> None:
     for path in (directory, *directory.parents):
         if path.exists() and not path.is_dir():
             where = "is a file" if path == directory else f"cannot be made: {path} is a file"
-            raise ValueError(f"--runs={directory} {where}; give a folder for the runs of studies.")
+            raise ValueError(f"{flag}={directory} {where}; give a folder for the runs of studies.")
     if (directory / "config.json").exists():
         raise ValueError(
-            f"--runs={directory} is the folder of a single run (it has a config.json); give a "
-            f"folder above the runs, e.g. --runs={directory.parent / 'studies'}."
+            f"{flag}={directory} is the folder of a single run (it has a config.json); give a "
+            f"folder above the runs, e.g. {flag}={directory.parent / 'studies'}."
         )
     strange = [
         path.parent.name
@@ -169,7 +170,7 @@ def check(directory: Path) -> None:
     ]
     if strange or (directory / "comparison.json").exists():
         raise ValueError(
-            f"--runs={directory} is the folder of a comparison or of other runs "
+            f"{flag}={directory} is the folder of a comparison or of other runs "
             f"({', '.join(strange[:5]) or 'comparison.json'}); the runs of studies are named "
-            f"LABEL-DIGEST. Give another folder, e.g. --runs={directory.parent / 'studies'}."
+            f"LABEL-DIGEST. Give another folder, e.g. {flag}={directory.parent / 'studies'}."
         )

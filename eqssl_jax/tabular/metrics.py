@@ -30,15 +30,16 @@ class Metric(NamedTuple):
     format: str = "#.3g"  # three significant digits, trailing zeros kept
 
 
-# What advice measures beside the cards of evaluation.
-_OF_ADVICE = {
+# What advice and monitors measure beside the cards of evaluation.
+_BESIDE = {
+    "probe": Metric("Linear probe of one weight", HIGHER, ".1%"),
     "info_nce": Metric("Held-out InfoNCE", LOWER, ".3f"),
     # How much of the transformation the data itself contains: no direction, a fact about the data.
     "natural": Metric("Natural variation", None, ".3f"),
 }
 METRICS: Mapping[str, Metric] = {
     **{o.name: Metric(o.title, o.better, o.format) for o in outputs() if not o.family},
-    **_OF_ADVICE,
+    **_BESIDE,
 }
 FAMILIES: Mapping[str, Metric] = {
     o.name: Metric(o.title, o.better, o.format) for o in outputs() if o.family

@@ -89,7 +89,7 @@ def comparison_table(results: Results, metrics: Sequence[str] | None = None) -> 
     """Put evaluation results by run side by side, with the floors beside them.
 
     A floor has one column when all runs agree on it (same data, same architecture), otherwise one
-    for each run that measured it. Columns without any number are left out.
+    for each group of runs that do. Columns without any number are left out.
 
     Args:
       results: run name -> evaluation result, in the order of the columns.
@@ -136,14 +136,14 @@ def _cells(results: Results, encoder: str, metrics: Sequence[str]) -> dict[str, 
 
 
 def _shared(heading: str, cells: Mapping[str, list[Cell]]) -> list[tuple[str, list[Cell]]]:
-    """One column if all runs that have the floor agree, else one for each of them."""
-    filled = {
-        run: column for run, column in cells.items() if any(c.value is not None for c in column)
-    }
-    distinct = {repr(column): column for column in filled.values()}  # repr: NaN equals NaN
-    if len(distinct) == 1:
-        return [(heading, next(iter(distinct.values())))]
-    return [(f"{heading} ({run})", column) for run, column in filled.items()]
+    """One column if all runs that have the floor agree, else one for each group that does."""
+    groups: dict[str, list[str]] = {}
+    for run, column in cells.items():
+        if any(cell.value is not None for cell in column):
+            groups.setdefault(repr(column), []).append(run)  # repr: NaN equals NaN
+    if len(groups) == 1:
+        return [(heading, cells[runs[0]]) for runs in groups.values()]
+    return [(f"{heading} ({', '.join(runs)})", cells[runs[0]]) for runs in groups.values()]
 
 
 def _notes(results: Results, rows: Sequence[Row]) -> tuple[str, ...]:

@@ -40,11 +40,13 @@ def record_environment(workdir: Path, *, step: int, steps: int) -> None:
 def read_environment(workdir: Path) -> list[dict[str, Any]]:
     """The starts of a run; empty where none was recorded or the file is damaged."""
     try:
-        found = json.loads((workdir / FILE).read_text())
+        stored = json.loads((workdir / FILE).read_text())
     except (OSError, ValueError):
         return []
-    starts = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-    return [one for one in starts if type(one.setdefault("from_step", 0)) is int]
+    starts = (
+        [entry for entry in stored if isinstance(entry, dict)] if isinstance(stored, list) else []
+    )
+    return [entry for entry in starts if type(entry.setdefault("from_step", 0)) is int]
 
 
 def planned_steps(workdir: Path) -> int | None:

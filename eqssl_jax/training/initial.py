@@ -10,7 +10,8 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.encoders.pretrained import start_from
+from eqssl_jax.encoders import Network
+from eqssl_jax.encoders.pretrained import SOURCE, settings_of, start_from
 from eqssl_jax.encoders.weight_files import read_weights
 from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.integrity import shapes
@@ -18,9 +19,11 @@ from eqssl_jax.training.mesh import spread
 from eqssl_jax.training.provenance import FILE, read_provenance
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.stored import open_run
+from eqssl_jax.training.workdir import has_trained, read_config
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin")  # files of weights
 SETTINGS = ("train", "model")  # groups with an init_from; both mean the same
+ARCHITECTURE = "architecture"  # of init_parts: weights are drawn, all else is that of the source
 
 
 class Source(NamedTuple):
@@ -68,6 +71,8 @@ def started_from(config: ConfigDict, mesh: Mesh, state: TrainState) -> TrainStat
     if source is None:
         return state
     start = {"params": state.params["network"], "batch_stats": state.batch_stats}
+    if config.train.init_parts == ARCHITECTURE:
+        return state
     if _is_file(config, source):
         start = start_from(source.place, start, setting=source.setting)
     else:
@@ -91,12 +96,24 @@ def _is_file(config: ConfigDict, source: Source) -> bool:
     place = Path(source.place)
     if place.suffix not in WEIGHTS and not place.is_file():
         return False
-    if config.train.init_parts != "encoder":
+    if "projector" in config.train.init_parts:
         raise ValueError(
             f"config.train.init_parts is {config.train.init_parts!r}, but {source} is a file of "
             f"weights, which has no projector: set it to 'encoder'."
         )
     return True
+
+
+def check_weights(config: ConfigDict, network: Network, shape: tuple[int, ...]) -> None:
+    """That a file of weights fits the network that starts from it, before anything is compiled.
+
+    Raises:
+      ValueError: as `start_from`.
+    """
+    source = source_of(config)
+    if source and config.train.init_parts != ARCHITECTURE and _is_file(config, source):
+        start = jax.eval_shape(lambda key: network.init(key, shape), jax.random.key(0))
+        start_from(source.place, start, setting=source.setting)
 
 
 def _of_run(config: ConfigDict, source: Source, start: PyTree) -> PyTree:
@@ -148,6 +165,55 @@ def with_source_statistics(dataset: Dataset, config: ConfigDict) -> Dataset:
             f"of that kind."
         )
     return dataset._replace(mean=trained_on.mean, std=trained_on.std)
+
+
+def with_source_encoder(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
+    """The config with the encoder of the source where config.model.encoder is "source".
+
+    With it come the stem, the settings of vision transformers and, where config.recipe.options has
+    no size, the side of the images that it takes. A run that goes on in `workdir` has them already.
+
+    Raises:
+      FileNotFoundError: if the source is no run and no file.
+      ValueError: without a source, and for a file whose encoder has no name in config.model.
+    """
+    if config.model.encoder != SOURCE:
+        return config
+    source = source_of(config)
+    if source is None:
+        raise ValueError(
+            "config.model.encoder is 'source', the encoder of what config.train.init_from names, "
+            "which is empty: give it a run or a file of weights (with "
+            "config.train.init_parts=architecture weights are drawn all the same), or name an "
+            "encoder, e.g. config.model.encoder=resnet18."
+        )
+    try:
+        if workdir is not None and has_trained(workdir):
+            model, side = _of_folder(workdir)
+        elif _is_file(config, source):
+            model, side = settings_of(source.place)
+        else:
+            model, side = _of_folder(_place(source.place)[0])
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(
+            f"config.model.encoder is 'source', and {source} does not tell which that is: {error} "
+            f"Give a run or a file of weights, or name the encoder, e.g. "
+            f"config.model.encoder=resnet18."
+        ) from None
+    changed = ConfigDict(config.to_dict())
+    changed.model.update(model)
+    if side and "size" not in changed.recipe.options:
+        changed.recipe.options = {**changed.recipe.options, "size": side}
+    return changed.lock()
+
+
+def _of_folder(workdir: Path) -> tuple[dict[str, object], int]:
+    """The settings of config.model that a run was trained with, and the side of its images."""
+    model = read_config(workdir).to_dict()["model"]
+    trained_on = read_provenance(workdir)
+    shape = trained_on.input_shape if trained_on else ()
+    side = shape[0] if len(shape) == 3 and shape[0] == shape[1] else 0
+    return {name: model[name] for name in ("encoder", "stem", "vit")}, side
 
 
 def _check_file(source: Source) -> None:

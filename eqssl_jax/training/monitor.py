@@ -59,19 +59,19 @@ def chosen(config: ConfigDict) -> tuple[Card, ...]:
     Raises:
       ValueError: for a name that is no card.
     """
-    known = {card.name: card for card in (*built_in(), PROBE)}
+    by_name = {card.name: card for card in (*built_in(), PROBE)}
     names = [n for name in config.train.monitors for n in (MONITORS if name == "all" else (name,))]
     cards = {}
     for name in dict.fromkeys(names):
-        card = resolve(name, "monitor", known, setting="config.train.monitors")
+        card = resolve(name, "monitor", by_name, setting="config.train.monitors")
         if not isinstance(card, Card):
             raise ValueError(
                 f"config.train.monitors names {name!r}, which is {type(card).__name__}: it must be "
-                f"an eqssl_jax.measures.Card, one of {sorted(known)}, or all."
+                f"an eqssl_jax.measures.Card, one of {sorted(by_name)}, or all."
             )
         cards[card.name] = card
     if any(LABELS in find(values.method).needs for values in config.objectives.values()):
-        cards = {"classifier": known["classifier"]} | cards
+        cards = {"classifier": by_name["classifier"]} | cards
     return tuple(cards.values())
 
 
@@ -93,28 +93,28 @@ def watched(config: ConfigDict, dataset: Dataset, transform: Transform) -> Watch
         rotation_images=fixed.images, pair_images=fixed.images, augmentations=fixed.draws, pairs=0,
         own_images=fixed.images, own_views=fixed.views,
     )  # fmt: skip
-    known = budget.schema(cards)
+    schema = budget.schema(cards)
     settings = budget.settings(
-        "quick", cards=cards, **{name: value for name, value in wanted.items() if name in known}
+        "quick", cards=cards, **{name: value for name, value in wanted.items() if name in schema}
     )
     seen = dataset._replace(splits={"train": train, "validation": held})
     return Watched(cards, Conditions({}, seen, transform, jax.random.key(2), settings))
 
 
-def epochs_between(found: Watched | None, method: Method, config: ConfigDict, steps: int) -> int:
+def epochs_between(monitors: Watched | None, method: Method, config: ConfigDict, steps: int) -> int:
     """How many epochs of `steps` lie between monitors, so that they cost 2 % of training or less.
 
     Counted in forwards of an image: of the bank, of the queries, and of what the settings of cards
     say they augment.
     """
-    if found is None or config.train.knn_every:
+    if monitors is None or config.train.knn_every:
         return 1
-    splits, settings = found.conditions.splits, found.conditions.settings
+    splits, settings = monitors.conditions.splits, monitors.conditions.settings
     held = splits["validation"].size
     cost = min(settings.validation_images, held)
-    if {card.name for card in found.cards} != {"classifier"}:
+    if {card.name for card in monitors.cards} != {"classifier"}:
         cost += min(settings.train_images, splits["train"].size)
-    budgets = {name for card in found.cards for name in card.settings}
+    budgets = {name for card in monitors.cards for name in card.settings}
     if "own_views" in budgets:
         cost += settings.own_views * min(settings.own_images, held)
     if "augmentations" in budgets:
@@ -130,8 +130,8 @@ def epochs_between(found: Watched | None, method: Method, config: ConfigDict, st
 
 def make_monitor(run: "Setup") -> Monitor | None:
     """Every monitor of a run; a failing one is said once and never ends the run."""
-    found = watched(run.config, run.dataset, run.recipe)
-    if found is None:
+    monitors = watched(run.config, run.dataset, run.recipe)
+    if monitors is None:
         return None
     told: set[str] = set()
 
@@ -141,14 +141,14 @@ def make_monitor(run: "Setup") -> Monitor | None:
         told.add(text)
 
     def monitor(state: TrainState) -> Scores:
-        same = found.conditions
+        fixed = monitors.conditions
         encoder = Subject(run.encoder(state), {}, run.classifier(state))
         conditions = Conditions(
-            {"trained": encoder}, same.dataset, same.transform, same.key, same.settings
+            {"trained": encoder}, fixed.dataset, fixed.transform, fixed.key, fixed.settings
         )
         seen = Seen("trained", conditions)
         numbers: dict[str, float] = {}
-        for card in found.cards:
+        for card in monitors.cards:
             if all(KINDS[need](seen) for need in card.needs if need in KINDS):
                 numbers |= _numbers(card, seen, tell)
         score = next((numbers[name] for name in SCORES if name in numbers), None)

@@ -6,7 +6,7 @@ from eqssl_jax.data.base import Dataset
 from eqssl_jax.methods import Method
 from eqssl_jax.training import monitor
 from eqssl_jax.training.checks import compared_groups
-from eqssl_jax.training.initial import source_of
+from eqssl_jax.training.initial import ARCHITECTURE, source_of
 from eqssl_jax.training.optimizer import warmup_steps
 
 SMALL_GROUP = 8  # images; the paper and the authors' script compare groups of 8 and more
@@ -36,8 +36,11 @@ def _source(config: ConfigDict) -> str:
     if source is None:
         return ""
     parts = config.train.init_parts.replace("_", " ")
+    begin = f"Training starts from the {parts} of {source.place}."
+    if config.train.init_parts == ARCHITECTURE:
+        begin = f"Training starts from weights that are drawn; all else is as in {source.place}."
     return (
-        f"Training starts from the {parts} of {source.place}. The mean and standard "
+        f"{begin} The mean and standard "
         f"deviation that images are normalised by come with those of a run; of a file of weights, "
         f"which has none, they are those of the data."
     )

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from eqssl_jax.config import differences
+from eqssl_jax.settings import differences
 
 Result = TypeVar("Result")
 

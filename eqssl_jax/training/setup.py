@@ -1,26 +1,24 @@
 """From a config to everything a run needs, with every check that can be made before compiling."""
 
 import functools
-import json
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 from jax.sharding import Mesh
 from jax.tree_util import Partial
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from eqssl_jax import data, methods
-from eqssl_jax.config import checked, plain
+from eqssl_jax import methods
+from eqssl_jax.config import checked
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.labelled import labelled
 from eqssl_jax.encoders import Network, showing
 from eqssl_jax.methods import Method
-from eqssl_jax.names import user_path
 from eqssl_jax.training import initial
 from eqssl_jax.training.checks import (
     check_batch,
@@ -29,6 +27,12 @@ from eqssl_jax.training.checks import (
     check_inputs,
     check_labels,
     check_measurements,
+)
+from eqssl_jax.training.datasets import (
+    at_view_size,
+    load_dataset,
+    measured_recipe,
+    with_absolute_paths,
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
 from eqssl_jax.training.model import build_network
@@ -139,7 +143,7 @@ def setup(
       ValueError: for any value that cannot work, naming its key, what was found and the fix.
       FileNotFoundError: if the data is not there.
     """
-    config = with_absolute_paths(methods.resolved(checked(config), roles=roles))
+    config = settled(config, roles=roles, workdir=workdir)
     mesh = make_mesh()
     built = methods.build(config)
     check_batch(config, built, mesh.size if training else 1)
@@ -147,7 +151,8 @@ def setup(
     stored = _checked_data(config, dataset or load_dataset(config), built)
     recipe = measured_recipe(config)
     dataset = at_view_size(stored, config)
-    if workdir is not None and has_trained(workdir):
+    goes_on = workdir is not None and has_trained(workdir)
+    if workdir is not None and goes_on:
         dataset = with_statistics(dataset, read_provenance(workdir))
     elif training:
         dataset = initial.with_source_statistics(dataset, config)
@@ -158,6 +163,8 @@ def setup(
     steps_per_epoch, steps = _budget(config, stored)
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
+    if training and not goes_on:
+        initial.check_weights(config, network, dataset.image_shape)
     if dataset.show is not None:
         network = showing(network, dataset.show)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
@@ -215,105 +222,14 @@ def _budget(config: ConfigDict, dataset: Dataset) -> tuple[int, int]:
     return steps_per_epoch, steps
 
 
-def with_absolute_paths(config: ConfigDict) -> ConfigDict:
-    """The config with the places it names absolute: a run may go on from another folder."""
-    changed = ConfigDict(config.to_dict())
-    changed.data.directory = _absolute(config.data.directory)
-    for group in initial.SETTINGS:
-        changed[group].init_from = _absolute(config[group].init_from)
-    return changed.lock()
+def settled(
+    config: ConfigDict, *, roles: Collection[str] = (), workdir: Path | None = None
+) -> ConfigDict:
+    """The config as a run keeps it: checked, its objectives those in use, its places absolute, and
+    its encoder that of `init_from` where it is to be taken from there.
 
-
-def _absolute(place: str) -> str:
-    return str(user_path(place).absolute()) if place and "://" not in place else place
-
-
-_READING = ("workers", "buffered", "changed")  # settings that change nothing in a data set
-
-
-def load_dataset(config: ConfigDict) -> Dataset:
-    """The data set of config.data; runs that share it share the arrays."""
-    settings = plain(config)["data"]
-    settings = {key: settings[key] for key in settings if key not in _READING}
-    settings["views"] = _view_side(config)
-    return _dataset(json.dumps(settings, sort_keys=True))
-
-
-def _view_side(config: ConfigDict) -> int | None:
-    """The side of square views whatever the size of the images, as crops make them; else None."""
-    if config.data.name in ("shapes", "solids", "proteins"):
-        return None
-    recipe = methods.build_recipe(config.recipe.name, config.recipe.options)
-    image = jax.ShapeDtypeStruct((67, 71, 3), "float32")
-    height, width, _ = jax.eval_shape(recipe.apply, recipe.identity, image).shape
-    return height if height == width else None
-
-
-@functools.lru_cache(maxsize=1)
-def _dataset(settings: str) -> Dataset:
-    chosen = json.loads(settings)
-    on_device: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
-    return data.load(
-        name=chosen["name"],
-        directory=chosen["directory"] or None,
-        size=chosen["size"] or None,
-        seed=chosen["seed"],
-        validation=chosen["validation"],
-        on_device=on_device[chosen["on_device"]],
-        corrupt=chosen["corrupt"],
-        views=chosen["views"],
-        fit=chosen["fit"],
-        **chosen["options"],
-    )
-
-
-def at_view_size(dataset: Dataset, config: ConfigDict) -> Dataset:
-    """The data set as the recipe's identity shows it, if views have another size than images.
-
-    An encoder is evaluated at the resolution it was trained at: on whole images, resized, or as
-    the identity of config.evaluation.recipe shows them (ImageNet's centre crop).
+    Raises:
+      ValueError, FileNotFoundError: as `checked`, `methods.resolved` and `with_source_encoder`.
     """
-    name, options = _seen_recipe(config)
-    recipe = methods.build_recipe(name, options, "config.evaluation.recipe")
-    check_crops(dataset, {"evaluation": recipe})
-    image = jax.ShapeDtypeStruct(dataset.image_shape, "float32")
-    shape = jax.eval_shape(recipe.apply, recipe.identity, image).shape
-    if shape == tuple(dataset.image_shape):
-        return dataset
-    seen = name, json.dumps(options, sort_keys=True)
-    splits = {
-        split_name: split._replace(read=_resized(split.read, *seen))
-        for split_name, split in dataset.splits.items()
-    }
-    return dataset._replace(image_shape=shape, splits=splits)
-
-
-# Cached, so that equal readers are the same functions and compiled code is found again.
-@functools.lru_cache(maxsize=32)
-def _resized(
-    read: Callable[[PyTree, Array], Array], recipe: str, options: str
-) -> Callable[[PyTree, Array], Array]:
-    transform = methods.build_recipe(recipe, json.loads(options))
-
-    def resized(pool: PyTree, inputs: Array) -> Array:
-        return jax.vmap(functools.partial(transform.apply, transform.identity))(read(pool, inputs))
-
-    return resized
-
-
-def measured_recipe(config: ConfigDict) -> Transform:
-    """The recipe of config.evaluation if it names one, else that of an objective (CARE's views)
-    that has one of its own, else that of all views."""
-    for values in config.objectives.values():
-        if values.get("recipe") and not config.evaluation.recipe:
-            options = methods.at_same_size(values.recipe, values.recipe_options, config)
-            return methods.build_recipe(values.recipe, options)
-    return methods.build_recipe(*_seen_recipe(config), "config.evaluation.recipe")
-
-
-def _seen_recipe(config: ConfigDict) -> tuple[str, dict[str, Any]]:
-    """Name and options of the recipe whose identity evaluation sees images through."""
-    options = plain(config)["recipe"]["options"]
-    if not config.evaluation.recipe:
-        return config.recipe.name, options
-    return config.evaluation.recipe, {"size": options["size"]} if "size" in options else {}
+    config = with_absolute_paths(methods.resolved(checked(config), roles=roles))
+    return initial.with_source_encoder(config, workdir)

@@ -101,13 +101,20 @@ def find(names: Sequence[str]) -> dict[str, Open]:
     return {name: resolve(name, "tracker", TRACKERS, setting="config.log") for name in names}
 
 
+def _opened(opener: Open, *arguments: Any) -> Tracker:
+    tracker = opener(*arguments)
+    if not (callable(getattr(tracker, "write", 0)) and callable(getattr(tracker, "close", 0))):
+        raise TypeError(f"it returned {type(tracker).__name__}, which has no write and close")
+    return tracker
+
+
 class Trackers:
     """Several trackers as one; each is left out from its first failure on, which is said."""
 
     def __init__(self, names: Sequence[str], workdir: Path, config: Any, step: int) -> None:
         self.open: dict[str, Tracker] = {}
         for name, opener in find(names).items():
-            tracker = self._safely(name, opener, workdir, config, step)
+            tracker = self._safely(name, _opened, opener, workdir, config, step)
             if tracker is not None:
                 self.open[name] = tracker
 

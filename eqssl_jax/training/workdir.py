@@ -12,8 +12,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from eqssl_jax import __version__
-from eqssl_jax.config import differences, load, plain
+from eqssl_jax.config import load, plain
 from eqssl_jax.methods.stored import converted
+from eqssl_jax.settings import differences
 
 # Settings that no trained number depends on: a run may go on with others.
 FREE = (

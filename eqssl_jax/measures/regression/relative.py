@@ -46,12 +46,12 @@ def view_pairs(objects: Float[np.ndarray, " n"], shifts: int = _SHIFTS) -> Int[n
     >>> view_pairs(np.array([5.0, 5.0, 7.0]), shifts=3).tolist()
     [[0, 1], [1, 0]]
     """
-    found = []
+    pairs = []
     for name in np.unique(objects):
         rows = np.flatnonzero(objects == name)
         for shift in range(1, min(shifts, len(rows) - 1) + 1):
-            found.append(np.stack([rows, np.roll(rows, -shift)], axis=1))
-    return np.concatenate(found) if found else np.zeros((0, 2), int)
+            pairs.append(np.stack([rows, np.roll(rows, -shift)], axis=1))
+    return np.concatenate(pairs) if pairs else np.zeros((0, 2), int)
 
 
 def relative_targets(rotations: Rows, pairs: Int[np.ndarray, "p 2"]) -> dict[str, Rows]:
