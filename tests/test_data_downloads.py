@@ -229,6 +229,17 @@ def test_parquet_without_images_and_a_hub_that_cannot_be_reached(tmp_path, monke
         ValueError, match=r"has no column of encoded images: it has text \(string\)"
     ):
         data.load(name=f"hf:{tmp_path}")
+    images = [{"bytes": jpeg(x)} for x in pixels(2, 8)]
+    for labels, message in (
+        (["a", "b"], r"\(column label\) have strings where integers are needed"),
+        ([0, None], r"\(column label\) have 1 empty cells where integers"),
+        ([], r"has no rows of the split train, only columns"),
+    ):
+        rows = pa.table({"image": images, "label": [0, 1]})[: len(labels)]
+        rows = rows.set_column(1, "label", pa.array(labels, None if labels else pa.int64()))
+        parquet.write_table(rows, tmp_path / "train-0.parquet")
+        with pytest.raises(ValueError, match=message):
+            data.load(name=f"hf:{tmp_path}")
     (tmp_path / "train-0.parquet").write_bytes(b"no parquet")
     with pytest.raises(ValueError, match=r"train-0\.parquet cannot be read as parquet"):
         data.load(name=f"hf:{tmp_path}")

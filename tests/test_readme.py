@@ -6,6 +6,7 @@ Nothing is trained: a command that is mistyped or outlived by a change is found 
 import importlib
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,25 +16,15 @@ from eqssl_jax import shipped
 from eqssl_jax.__main__ import COMMANDS
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")),
-         *sorted((ROOT / "docs/howto").glob("*.md"))]  # fmt: skip
-WORDS = ("eqssl", "python", "launch/")
+sys.path.append(str(ROOT / "docs"))
+
+from commands import PAGES, lines  # noqa: E402
+
 FREE = ("roles", "role_weights", "sharing", "objectives", "options", "runs")  # named elsewhere
 
 
-def commands(page: Path) -> list[str]:
-    """The lines of all ```bash blocks that start a command of this project."""
-    found = []
-    for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.S):
-        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-            for part in line.split("&&"):
-                text = part.strip()
-                found += [text] if text.startswith(WORDS) and "…" not in text else []
-    return found
-
-
 ALL = [pytest.param(line, id=f"{page.stem}: {line[:60]}") for page in PAGES
-       for line in commands(page)]  # fmt: skip
+       for line in lines(page)]  # fmt: skip
 
 
 def test_readme_is_short_narrow_and_its_links_lead_somewhere():

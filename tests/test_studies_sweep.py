@@ -68,7 +68,12 @@ def test_the_value_is_chosen_on_validation_and_test_is_of_it_alone(tmp_path, qui
     assert float(rows[1]["validation_knn"]) == pytest.approx(0.905)
     assert float(rows[1]["validation_knn sd"]) == pytest.approx(0.01 / 2**0.5)
     text = (tmp_path / "sweep.txt").read_text()
-    assert "90.5 ± 0.7%" in text and "diverged" in text and "no ranking" in " ".join(text.split())
+    assert (
+        f"Sweep over {TEMPERATURE}" in text
+        and "90.5 ± 0.7%" in text
+        and "diverged" in text
+        and "no ranking" in " ".join(text.split())
+    )
     assert {path.suffix for path in written} == {".txt", ".md", ".csv", ".png"}
     assert "became nan at step 3. The sweep goes on." in capsys.readouterr().out
     quick.trained.clear()

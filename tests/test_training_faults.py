@@ -177,6 +177,16 @@ def test_a_loss_that_grew_is_warned_of_once():
     assert "from 2 at step 0 to 250 at step 2" in told[2][0]
 
 
+def test_monitors_that_take_more_than_their_share_are_warned_of_once():
+    alarms = Alarms()
+    assert alarms.look_at_monitors(100, 0.0, 30.0) == []  # the first time they compile
+    assert alarms.look_at_monitors(200, 40.0, 40.375) == []  # 3.75 % of 10 s of training
+    (told,) = alarms.look_at_monitors(300, 50.375, 51.375)
+    assert "took 1.0 s at step 300, 10.0% of the training since step 200" in told
+    assert "of 500 steps" in told
+    assert alarms.look_at_monitors(400, 60.0, 70.0) == []
+
+
 def test_a_finished_run_is_made_longer_and_says_what_follows(workdir, finished, capsys):
     longer = small(steps=16)
     with longer.config.unlocked():

@@ -132,12 +132,22 @@ def _encoded(
         table = parquet.read_table(paths, columns=[name for name in (column, of_labels) if name])
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"A file of {PREFIX}{place} cannot be read as parquet: {error}") from error
+    if not len(table):
+        raise ValueError(
+            f"{PREFIX}{place} has no rows of the split {split}, only columns: export it again, "
+            f"with its images."
+        )
     cells = table.column(column)
     labels = None
     if of_labels:
         values = table.column(of_labels)
-        if values.null_count:
-            raise ValueError(f"{PREFIX}{place}: {values.null_count} of {split} have no label.")
+        if values.null_count or not pa.types.is_integer(values.type):
+            kind = f"{values.null_count} empty cells" if values.null_count else f"{values.type}s"
+            raise ValueError(
+                f"{PREFIX}{place}: the labels of the split {split} (column {of_labels}) have "
+                f"{kind} where integers are needed: name another column in "
+                f"config.data.options.label, or encode them (class_encode_column of datasets)."
+            )
         labels = checks.class_labels(values.to_numpy(), len(table), f"{PREFIX}{place}, {split}")
 
     def read(index: int) -> bytes:

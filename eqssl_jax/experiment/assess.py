@@ -11,6 +11,7 @@ from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Split
 from eqssl_jax.experiment import floors, pictures
+from eqssl_jax.experiment.maps import embedding_map
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import halved, retrieved_pictures, stored, write_arrays
 from eqssl_jax.experiment.subjects import input_floor, subject
@@ -88,7 +89,7 @@ class Assessment(NamedTuple):
       path: the file of its numbers.
       result: what it holds.
       arrays: what its figures need.
-      walk: one image along one part (`walks.walk`).
+      walk: one image along one part (`walks.walk`), and the map of the embeddings (`maps`).
     """
 
     path: Path
@@ -158,7 +159,8 @@ def measure_state(
     if result["settings"]["ladder_images"]:
         seen = {"trained": run.layers(state), **layers}
         walked = walk(run, seen, arrays.split, result["settings"]["batch"])
-    return Assessment(path, result, arrays, walked)
+    mapped = embedding_map(run, run.encoder(state), arrays.split, result["settings"]["batch"])
+    return Assessment(path, result, arrays, {**walked, **mapped})
 
 
 def draw(run: Setup, workdir: Path, measured: Assessment) -> None:

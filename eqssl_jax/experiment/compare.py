@@ -10,6 +10,7 @@ from eqssl_jax import figures, tabular
 from eqssl_jax.config import plain
 from eqssl_jax.experiment.assess import Assessment
 from eqssl_jax.experiment.stored import Stored, read_arrays
+from eqssl_jax.tabular.metrics import describe
 from eqssl_jax.training.setup import Setup
 
 # What the role of a part asks of the embedding of an image that goes along it.
@@ -36,7 +37,8 @@ def compare(
       configs: run -> its resolved config, as plain values.
       workdir: where comparison.md, .csv, .png go.
     """
-    groups = tabular.by_seed({run: configs[run] for run in results})
+    named = tabular.by_seed({run: configs[run] for run in results})
+    groups = dict(sorted(named.items(), key=lambda item: _rank(configs[item[1][0]])))
     columns = {
         name: tabular.merged([results[run] for run in runs]) for name, runs in groups.items()
     }
@@ -63,6 +65,16 @@ def compare(
     print(f"\nAll of it: {workdir / 'comparison.md'}. The figure: {workdir / 'comparison.png'}")
 
 
+def _rank(config: Mapping[str, Any]) -> int:
+    """Columns go from runs that leave all parts invariant to those of the last role in `ASKED`.
+
+    >>> _rank({"roles": {"crop": "invariant", "rotate": "ordered"}}), _rank({})
+    (2, 0)
+    """
+    roles = [role for role in config.get("roles", {}).values() if role in ASKED]
+    return max((list(ASKED).index(role) for role in roles), default=0)
+
+
 def show_assessment(run: Setup, measured: Assessment) -> None:
     """Print the short table of one evaluated step beside its floors."""
     results = {"trained": measured.result}
@@ -79,7 +91,10 @@ def _picture(
     path: Path,
     metrics: list[str],
 ) -> None:
-    """Where one image goes along a part, untrained and by run, above the numbers of the roles."""
+    """Where one image goes along a part, untrained and by run, above what the roles are judged by.
+
+    Numbers of which neither more nor less is better have their place in the table.
+    """
     first = next(iter(walked.values()))
     part = str(first["walk_part"])
     asked = {
@@ -89,7 +104,8 @@ def _picture(
     walks = {"untrained": first["walk/random"]}
     walks |= {name: arrays["walk/trained"] for name, arrays in walked.items()}
     way = figures.Way(first["walk_images"], first["walk_value"], part)
-    figures.lead(columns, walks, way, path, metrics=metrics, notes={"untrained": " ", **asked})
+    judged = [name for name in metrics if describe(name).better] or metrics
+    figures.lead(columns, walks, way, path, metrics=judged, notes={"untrained": " ", **asked})
 
 
 def _arrays(workdir: Path, run: str, results: Mapping[str, Any]) -> Stored:

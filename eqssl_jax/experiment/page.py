@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eqssl_jax import page
 from eqssl_jax.config import plain
 from eqssl_jax.experiment.reopen import run_folders
+from eqssl_jax.experiment.stored import read_arrays
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.workdir import read_config
 
@@ -118,7 +121,19 @@ def collect(folder: Path, name: str) -> page.Run:
         }
     config = plain(read_config(folder))
     starts = read_environment(folder)
-    return page.Run(name, str(folder), config, records, evaluations, figures, starts, tuple(notes))
+    arrays = _map_arrays(folder / "eval" / f"{max(evaluations, default=0)}_arrays.npz")
+    return page.Run(
+        name, str(folder), config, records, evaluations, figures, starts, tuple(notes), arrays
+    )
+
+
+def _map_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What maps of embeddings need; nothing where the step was evaluated without, or is damaged."""
+    try:
+        stored = read_arrays(path)
+    except (ValueError, OSError):
+        return {}
+    return {name: array for name, array in stored.items() if name.startswith("map")}
 
 
 def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -9,7 +9,10 @@
   "train"; and of the first of them pictures, uint8: `query_images`, `changed_images` [S, h, w, c],
   `before_images/<encoder>`, `after_images/<encoder>` [S, k, h, w, c];
 - of one image along one part: `walk_part`, `walk_value` [V], `walk_images` [V, h, w, c], uint8, and
-  `walk/<encoder>` [V, 1 + S, D] (`experiment.walks`), where ladders are measured.
+  `walk/<encoder>` [V, 1 + S, D] (`experiment.walks`), where ladders are measured;
+
+- of at most 160 held-out images: `map` [n, 2], `map_share` [2], `map_images`, `map_label` and
+  `map_factor/<name>` (`experiment.maps`) of the trained encoder.
 
 n is at most 1000 images, and their precision half: histograms show no more. Measures are of all
 images, in full precision.
@@ -93,9 +96,9 @@ def retrieved_pictures(
 
 
 def halved(walk: Mapping[str, np.ndarray]) -> Stored:
-    """A walk as it is stored: pictures as uint8, embeddings in half precision."""
+    """A walk or a map as it is stored: pictures as uint8, embeddings in half precision."""
     halves = {name: z.astype(np.float16) for name, z in walk.items() if name.startswith("walk/")}
-    images = {name: _bytes(z) for name, z in walk.items() if name == "walk_images"}
+    images = {name: _bytes(z) for name, z in walk.items() if name.endswith("_images")}
     return {**walk, **halves, **images}
 
 

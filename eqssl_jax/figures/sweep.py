@@ -29,7 +29,7 @@ def value_sweep(
       ValueError: without a finite score.
     """
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import NullLocator, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     finite = [spread for line in lines.values() for spread in line.values() if spread.trainings]
     if not finite:
@@ -50,7 +50,7 @@ def value_sweep(
     axes.set_xticks([places[value] for value in values], [str(value) for value in values])
     axes.set_xlabel(setting, fontsize=TEXT, color=QUIET)
     if percent:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}%"))
     quiet(axes, score, note=what_bars_are(finite) or " ")
     if len(lines) > 1:
         key(

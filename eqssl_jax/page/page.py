@@ -5,6 +5,7 @@ from importlib.resources import files
 from xml.etree.ElementTree import Element
 
 from eqssl_jax.page.gallery import figures
+from eqssl_jax.page.maps import maps
 from eqssl_jax.page.markup import markup, tag
 from eqssl_jax.page.numbers import number_tables
 from eqssl_jax.page.runs import Run, evaluated
@@ -36,7 +37,7 @@ def html_page(runs: Sequence[Run], *, shared: Mapping[str, bytes] | None = None)
         "Training": training(runs),
         "Numbers": _numbers(runs),
         "Evaluated over training": over_training(runs),
-        "Figures": [*_figure_steps(runs), *figures(runs, shared or {})],
+        "Figures": [*_figure_steps(runs), *figures(runs, shared or {}), *maps(runs)],
         "Settings": settings(runs),
         "To repeat it": [*environments(runs), *commands(runs)],
     }

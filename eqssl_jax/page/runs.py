@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from eqssl_jax.figures.curves import series_of
 from eqssl_jax.methods import Card, find
 from eqssl_jax.tabular.metrics import measured, show
@@ -23,6 +25,7 @@ class Run(NamedTuple):
       figures: kind, e.g. "views" -> PNG, of the latest evaluated step.
       starts: the entries of environment.json, oldest first.
       notes: what could not be read.
+      arrays: of the latest evaluated step, what maps of embeddings need (`experiment.stored`).
     """
 
     name: str
@@ -33,6 +36,7 @@ class Run(NamedTuple):
     figures: Mapping[str, bytes] = {}
     starts: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
+    arrays: Mapping[str, np.ndarray] = {}
 
 
 def evaluated(run: Run) -> dict[int, Mapping[str, Any]]:

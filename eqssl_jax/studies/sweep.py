@@ -241,7 +241,8 @@ def _sheet(
         notes.append("A value of which a run diverged is chosen only where all values have one.")
     if min(counts) < 3:
         notes.append("From fewer than three trainings of each value, this is no ranking.")
-    return tabular.Sheet(grid.settings, (heading, "trainings", ""), rows, notes, records)
+    title = f"Sweep over {', '.join(grid.settings) or 'seeds'}"
+    return tabular.Sheet(grid.settings, (heading, "trainings", ""), rows, notes, records, title)
 
 
 def _finite(cell: tabular.Cell) -> tabular.Cell:

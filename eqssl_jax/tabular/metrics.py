@@ -199,7 +199,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "rotational": (*ROTATIONAL, "trajectory_step_variation"),
 }
 PARTS: Mapping[str, tuple[str, ...]] = {  # one for each part that has the role
-    "ordered": ("order_accuracy_amid_{}", "magnitude_r2_{}"),
+    # What the loss acts on is the embedding, what is taken away the features: both.
+    "ordered": ("order_accuracy_amid_{}", "order_accuracy_amid_{}_embedding", "magnitude_r2_{}"),
     "predicted": ("change_r2_{}",),
 }
 

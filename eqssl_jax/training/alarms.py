@@ -1,6 +1,9 @@
 """Signs that a training goes wrong without a single number that is not finite."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
+
+from eqssl_jax.training.monitor import SHARE
 
 COLLAPSED = 1e-4  # spread of unit embeddings over a batch; 0: all are equal
 GROWN = 100.0  # times the first loss that was logged
@@ -8,11 +11,16 @@ SPREAD = "embedding_spread"
 
 
 class Alarms:
-    """`look(step, numbers)` gives a warning the first time that there is reason for one."""
+    """`look(step, numbers)` gives a warning the first time that there is reason for one.
 
-    def __init__(self) -> None:
+    Args:
+      silent: kinds that are not warned of: collapse, growth, monitors.
+    """
+
+    def __init__(self, silent: Collection[str] = ()) -> None:
         self.first: tuple[int, float] | None = None
-        self.warned: set[str] = set()
+        self.warned = set(silent)
+        self.monitored: tuple[int, float] | None = None  # step and end of the last monitors
 
     def look(self, step: int, numbers: Mapping[str, float]) -> list[str]:
         """Warnings about the numbers of one step; each kind comes once."""
@@ -23,6 +31,27 @@ class Alarms:
         new = {kind: text for kind, text in warnings.items() if text and kind not in self.warned}
         self.warned |= set(new)
         return list(new.values())
+
+    def look_at_monitors(self, step: int, begun: float, ended: float) -> list[str]:
+        """A warning where monitors took twice their share of the training before them.
+
+        Args:
+          step: when they were measured.
+          begun, ended: in seconds of one clock; the first time, which compiles, is passed over.
+        """
+        last, self.monitored = self.monitored, (step, ended)
+        if last is None or last[0] == step or "monitors" in self.warned:
+            return []
+        before, share = last[0], (ended - begun) / (begun - last[1])
+        if share <= 2 * SHARE:
+            return []
+        self.warned.add("monitors")
+        return [
+            f"Monitors took {ended - begun:.1f} s at step {step:,}, {share:.1%} of the training "
+            f"since step {before:,}. They take {SHARE:.0%} with config.train.knn_every and "
+            f"config.train.save_every of {math.ceil((step - before) * share / SHARE):,} steps; or "
+            f"name fewer in config.train.monitors."
+        ]
 
     def _collapse(self, step: int, numbers: Mapping[str, float]) -> str:
         spread = numbers.get(SPREAD)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -133,7 +134,7 @@ def _advance(
     dispatch = make_dispatch(step, run.mesh)
     monitor = make_monitor(run)
     done = int(state.step)
-    alarms = Alarms()
+    alarms = Alarms({"monitors"} if run.config.train.knn_every else ())  # whose interval is chosen
     pending: tuple[int, Metrics, int] | None = None
     with listening(run.mesh) as asked:
         for count, batch in inputs(run, done):
@@ -150,7 +151,7 @@ def _advance(
                 scored = done if due.score and monitor else None
                 _report(run, records, progress, alarms, *pending, scored=scored)
                 pending = None
-                _pause(state, done, due, monitor, manager, records, progress)
+                _pause(state, done, due, monitor, manager, records, progress, alarms)
             if due.stop:
                 break
         checkpoint.finish(manager)
@@ -176,13 +177,18 @@ def _pause(
     manager: checkpoint.Manager,
     records: Records,
     progress: Progress,
+    alarms: Alarms,
 ) -> None:
     score = None
     if due.save:
         check_finite(done, state)
     if monitor and due.score:
         # Of process 0, in case others are of another kind of machine.
+        begun = time.perf_counter()
         values, score = json.loads(processes.gathered(json.dumps(monitor(state)))[0])
+        for warning in alarms.look_at_monitors(done, begun, time.perf_counter()):
+            if processes.first():
+                print(f"Warning: {warning}", file=sys.stderr, flush=True)
         if values:
             records.write(done, values)
             shown = checkpoint.SCORE if checkpoint.SCORE in values else next(iter(values))

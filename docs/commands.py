@@ -1,0 +1,187 @@
+"""Run the commands of README and docs, made small: `python docs/commands.py [PAGE …] [--list]`.
+
+PAGE is the name of a page without its ending, e.g. README or take_away. The commands of a page run
+in their order, in one folder that holds what they speak of: FOLDER (images of two classes),
+my_model.py, cifar10.npz, and runs/NAME, trained on FOLDER where no command of the page trains it.
+`SMALL` says how commands are shortened, `LEFT_OUT` which are not run and why. The output gives the
+status and CPU seconds of each; the exit status is 1 if one fails.
+"""
+
+import argparse
+import os
+import re
+import resource
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")),
+         *sorted((ROOT / "docs/howto").glob("*.md"))]  # fmt: skip
+WORDS = ("eqssl", "python", "launch/")
+
+_STEPS = (
+    "--config.train.steps=2 --config.train.batch_size=16 --config.train.log_every=1 "
+    "--config.train.knn_every=2 --config.train.save_every=2 --config.optimizer.warmup_epochs=0. "
+    "--config.model.encoder=conv_tiny --config.model.projector=(8,4) --config.knn.bank=40 "
+    "--config.knn.queries=16"
+)
+_BUDGET = (
+    "train_images=48 validation_images=16 test_images=16 out_of_range_images=16 augmentations=2 "
+    "pairs=1 rotation_images=16 pair_images=16 ladder_images=8 ladder_rungs=3 probe_steps=2 "
+    "queries=4 knn_neighbours=3 batch=16"
+)
+_OPTIONS = " ".join(f"--option={budget}" for budget in _BUDGET.split())
+_GROUPS = "--config.objectives.equivariance.splits=4"
+# What is appended to a command, by patterns that it is searched for; of two flags the later wins.
+SMALL = {
+    r"^train\b": _STEPS,
+    r"--config=(configs/)?care\w*(\.py)?:": _GROUPS,
+    r"^train .*:cifar10": "--config.data.name=arrays --config.data.directory=cifar10.npz",
+    r"^train .*:cifar10,care": _GROUPS,
+    r"^(eval|measure)\b": _OPTIONS,
+    r"^advise\b": f"{_STEPS} --config.advice.seeds=1 --config.advice.parts=('rotate',)",
+    r"^sweep\b": _STEPS,  # its three runs share what is compiled
+    r"^transfer\b": "--weights=2 --draws=1 --shots=1",
+    r"^tables .*--scale=small|--over .*--over": "--plan",
+    r"^launch local_processes": f"{_STEPS} {_GROUPS}",
+}
+LEFT_OUT = {
+    r"^prepare\b": "it downloads",
+    r"shared/data|runs/finetuned": "its data are not part of the project",
+    r"--config=(configs/)?quickstart": "minutes; `.ci/run` runs it",
+    r"^launch (?!local_processes)|^python ": "a cluster, or a benchmark of many minutes",
+    r"wandb": "a tracker with an account",
+}
+
+
+class Command(NamedTuple):
+    """A command of a page: its text there, and how it is run; `why` it is left out, or ""."""
+
+    page: str
+    text: str
+    words: tuple[str, ...]
+    why: str
+
+
+def lines(page: Path) -> list[str]:
+    """The lines of all ```bash blocks of a page that start a command of this project."""
+    texts = []
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.S):
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            parts = (part.strip() for part in line.split("&&"))
+            texts += [part for part in parts if part.startswith(WORDS) and "…" not in part]
+    return texts
+
+
+def commands(pages: Sequence[Path] = PAGES) -> Iterator[Command]:
+    """Every command of the pages, with its small form as words after `eqssl`."""
+    from eqssl_jax.__main__ import COMMANDS
+
+    names = {f"eqssl_jax.{module}": name for name, (module, _) in COMMANDS.items()}
+    for page in pages:
+        for text in lines(page):
+            words = shlex.split(text, comments=True)
+            if words[0] == "eqssl":
+                words = words[1:]
+            elif words[:2] == ["python", "-m"] and words[2] in names:
+                words = [names[words[2]], *words[3:]]
+            elif words[0].startswith("launch/"):
+                words = ["launch", Path(words[0]).stem, *words[1:]]
+            if "--" in words:  # `eqssl` may not be on the path of who tests a checkout
+                at = words.index("--") + 1
+                words[at : at + 1] = ["python", "-m", "eqssl_jax"]
+            short = " ".join(words)
+            why = next((why for what, why in LEFT_OUT.items() if re.search(what, short)), "")
+            for pattern, flags in SMALL.items():
+                words += flags.split() if re.search(pattern, short) else []
+            yield Command(page.stem, text, tuple(words), why)
+
+
+def prepare(folder: Path) -> None:
+    """Write what commands speak of: FOLDER/train, FOLDER/test, my_model.py and cifar10.npz."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 32, 32, 3), np.uint8)
+    labels = np.arange(96) % 2
+    pixels[labels == 1, :16] //= 4
+    for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+        path = folder / "FOLDER" / ("test" if number >= 72 else "train") / f"class{label}"
+        path.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path / f"{number}.png")
+    arrays = {"images": pixels[:72], "labels": labels[:72]}
+    np.savez(folder / "cifar10.npz", **arrays, test_images=pixels[72:], test_labels=labels[72:])
+    model = "def encode(images):\n    return images.mean((1, 2))\n"
+    (folder / "my_model.py").write_text(model)
+
+
+def needed(command: Command, folder: Path) -> list[Command]:
+    """Trainings of the runs that a command reads and that are not there."""
+    names = re.findall(r"(?<!--workdir=)runs/(\w+)", command.text)
+    if not re.match("train|sweep|tables|launch|advise", command.words[0]):
+        names = re.findall(r"runs/(\w+)", command.text)
+    train = f"train --config=care:folder --config.data.directory=FOLDER {_STEPS} {_GROUPS}"
+    return [
+        Command(command.page, f"(needed: runs/{name})",
+                (*train.split(), f"--workdir=runs/{name}"), "")
+        for name in dict.fromkeys(names) if not (folder / "runs" / name).exists()
+    ]  # fmt: skip
+
+
+def run(command: Command, folder: Path) -> tuple[int, float, str]:
+    """Exit status, CPU seconds, and output of the small form of a command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ended = subprocess.run(
+        [sys.executable, "-m", "eqssl_jax", *command.words],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=900,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)]),
+             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+             # Quick rather than good code.
+             "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"},
+    )  # fmt: skip
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return ended.returncode, seconds, ended.stdout + ended.stderr
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("pages", nargs="*", metavar="PAGE")
+    parser.add_argument("--list", action="store_true", help="print the small forms, run nothing")
+    chosen = parser.parse_args()
+    failed = 0
+    for page in PAGES:
+        if not chosen.pages or page.stem in chosen.pages:
+            with tempfile.TemporaryDirectory() as name:
+                failed += run_page(page, Path(name), listed=chosen.list)
+    print(f"{failed} failed")
+    return min(failed, 1)
+
+
+def run_page(page: Path, folder: Path, *, listed: bool = False) -> int:
+    """Run or list the commands of a page in a folder; how many failed."""
+    prepare(folder)
+    failed = 0
+    for named in commands([page]):
+        if named.why or listed:
+            words = shlex.join(named.words)
+            print(f"{named.page}: {named.why or words}\n    {named.text}", flush=True)
+            continue
+        for command in (*needed(named, folder), named):
+            status, seconds, output = run(command, folder)
+            failed += status != 0
+            what = "ok" if not status else f"FAILED, status {status}"
+            print(f"{page.stem}: {what}, {seconds:.0f} CPU s\n    {command.text}", flush=True)
+            if status:
+                print("\n".join(output.splitlines()[-12:]), flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())

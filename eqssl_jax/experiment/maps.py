@@ -1,0 +1,54 @@
+"""Embeddings of a few held-out images on their two main directions, for the page."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eqssl_jax.experiment.pictures import read
+from eqssl_jax.measures import subset
+from eqssl_jax.measures.features import extract
+from eqssl_jax.measures.subjects import unit
+from eqssl_jax.training.setup import Setup
+
+IMAGES = 160
+
+
+def embedding_map(
+    run: Setup, encode: Any, split: str, batch: int
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """The first two principal components of unit embeddings, what they show, and their images.
+
+    Returns:
+      `map` [n, 2]; `map_share`, the part of the variance on each [2]; `map_images` [n, h, w, c] in
+      [0, 1]; `map_label` [n] where there are labels; and `map_factor/<name>` [n] of each factor.
+      Empty for inputs that are no images.
+    """
+    held = run.dataset.splits[split]
+    if run.dataset.clouds or run.dataset.show or held.size < 3:
+        return {}
+    rows = subset(held.size, IMAGES)
+    z = unit(extract(encode, held, batch=batch, indices=rows).embeddings.astype(np.float64))
+    places, share = principal_plane(z)
+    images = np.asarray(read(held, rows))
+    found = {"map": places, "map_share": share, "map_images": images}
+    if held.labels is not None and run.dataset.classes:
+        found["map_label"] = np.asarray(held.labels)[rows]
+    single = {name: each for name, each in held.factors.items() if np.ndim(each) == 1}
+    return found | {f"map_factor/{name}": np.asarray(each)[rows] for name, each in single.items()}
+
+
+def principal_plane(
+    z: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "2"]]:
+    """Rows on their first two principal components, and the share of the variance of each.
+
+    The sign is the one that makes the largest entry of a component positive, so that equal
+    embeddings give equal pictures.
+    """
+    middle = z - z.mean(axis=0)
+    _, scale, directions = np.linalg.svd(middle, full_matrices=False)
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], 1)
+    places = middle @ (directions * np.where(largest < 0, -1, 1))[:2].T
+    total = float((scale**2).sum()) or 1.0
+    return places, scale[:2] ** 2 / total
