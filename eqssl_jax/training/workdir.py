@@ -170,10 +170,20 @@ def read_config(workdir: Path) -> ConfigDict:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader never sees half of it."""
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(value, indent=2, default=_number) + "\n")
-    os.replace(unfinished, path)
+    """Write JSON so that a reader never sees half of it.
+
+    Raises:
+      OSError: naming the file, if it cannot be written.
+    """
+    text, unfinished = json.dumps(value, indent=2, default=_number), path.with_suffix(".tmp")
+    try:
+        unfinished.write_text(text + "\n")
+        os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OSError(
+            f"{path} cannot be written ({error}): check the free space and permissions of its disk."
+        ) from error
 
 
 def _number(value: Any) -> Any:
