@@ -196,5 +196,5 @@ def test_entries_of_free_groups_need_not_be_in_the_file():
 
 def test_what_a_recipe_cannot_do_without_is_named():
     with pytest.raises(ValueError, match=r"config\.recipe\.options\.blur_sigma is \(\), which the"):
-        methods.build_recipe("simclr_cifar", {"size": 32, "blur_sigma": []})
-    assert "blur" not in methods.build_recipe("factors", {"size": 32, "blur_sigma": []}).identity
+        methods.build_recipe("simclr_cifar", {"size": 32, "blur_sigma": ()})
+    assert "blur" not in methods.build_recipe("factors", {"size": 32, "blur_sigma": ()}).identity
