@@ -1,18 +1,21 @@
 """Inputs as people have them: each is read, counted as left out, or named in one paragraph."""
 
+import gzip
 import os
 import resource
 import socket
 import time
+import warnings
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from eqssl_jax import data
-from eqssl_jax.data import images, listing
+from eqssl_jax.data import arrays, images, listing, structures
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 HOLDERS = ("arrays", "manifests", "odd", "proteins")  # folders of cases
@@ -448,23 +451,23 @@ def test_files_of_different_or_large_sizes_are_brought_to_that_of_the_views(tmp_
 @pytest.mark.parametrize(
     ("case", "name", "options", "right"),
     [
-        ("kaggle_layout", "folder", {}, "2 classes"),
-        ("webp_class", "folder", {}, "3 classes"),
-        ("mixed_ext", "folder", {}, "2 classes"),
-        ("empty_class", "folder", {}, "2 classes"),
+        ("kaggle_layout", "folder", {}, ("Apple, Pear", 24, 12)),
+        ("webp_class", "folder", {}, ("cat, dog, fox", 33, 3)),
+        ("mixed_ext", "folder", {}, ("cat, dog", 44, 4)),
+        ("empty_class", "folder", {}, ("cat, dog", 22, 2)),
         ("single_sub", "folder", {}, "read in two ways"),
-        ("flat", "folder", {}, "0 classes"),
-        ("backslash.zip", "folder", {}, "2 classes"),
-        ("dotslash.zip", "folder", {}, "2 classes"),
-        ("outer.zip", "folder", {}, "2 classes"),
+        ("flat", "folder", {}, ("", 12)),
+        ("backslash.zip", "folder", {}, ("cat, dog", 22, 2)),
+        ("dotslash.zip", "folder", {}, ("cat, dog", 22, 2)),
+        ("outer.zip", "folder", {}, ("cat, dog", 22, 2)),
         ("outer.zip", "arrays", {}, "is a zip of other files"),
         ("outer.zip", "proteins", {}, "is a zip of other files"),
         ("proteins/nan", "proteins", {}, "not finite numbers"),
         ("proteins/star", "proteins", {}, "not finite numbers"),
         ("proteins/mac", "proteins", {}, "has 1 chains of"),  # and not two: ._2.cif is hidden
         ("arrays/over32.npz", "arrays", {}, "beyond 32 bits"),
-        ("arrays/bytes_names.npz", "arrays", {}, "4 classes"),
-        ("arrays/unlabeled_only_labels_mix.npz", "arrays", {}, "4 classes"),
+        ("arrays/bytes_names.npz", "arrays", {}, ("cat, dog, fox, owl", 40, 20)),
+        ("arrays/unlabeled_only_labels_mix.npz", "arrays", {}, ("0, 1, 2, 3", 40, 20, 80)),
         ("manifests/man_f32", "folder", {"manifest": "m.csv", "factors": ["angle"]}, "1e39"),
         (
             "manifests/man_dc",
@@ -475,12 +478,15 @@ def test_files_of_different_or_large_sizes_are_brought_to_that_of_the_views(tmp_
     ],
 )
 def test_the_shared_cases(case, name, options, right):
-    try:
-        found = load(CASES / case, name, views=32, **options)
-    except ValueError as error:
-        assert right in str(error) and "\n" not in str(error)
+    """What is right: the classes and the images of each split, or a text of the refusal."""
+    if isinstance(right, str):
+        with pytest.raises(ValueError, match=right) as error:
+            load(CASES / case, name, views=32, **options)
+        assert "\n" not in str(error.value)
     else:
-        assert right == f"{len(found.classes)} classes"
+        dataset = load(CASES / case, name, views=32, **options)
+        sizes = tuple(split.size for split in dataset.splits.values())
+        assert (", ".join(dataset.classes), *sizes) == right
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
@@ -499,3 +505,70 @@ def test_the_shared_odd_images():
     assert images.decode((odd / "long.png").read_bytes, "x", 32).shape == (32, 32, 3)
     with pytest.raises(images.TooLarge):
         images.decode((odd / "bomb.png").read_bytes, "x", 32)
+
+
+@pytest.mark.parametrize("line", [
+    "ATOM 100002  CA  GLY A   2    ********   0.000   0.000  1.00 20.00           C",
+    "Atom      2  CA  GLY A   2       1_0.00   0.000   0.000  1.00 20.00           C",
+    "hetatm    2  CA  MSE A   2         nan    0.000   0.000  1.00 20.00           C",
+    "ATOM      2  CA  GLY A   2       ١٢.000   0.000   0.000  1.00 20.00           C",
+])  # fmt: skip
+def test_whatever_gemmi_takes_for_an_atom_has_numbers(tmp_path, line):
+    (tmp_path / "a").mkdir()
+    first = ATOM.format(1, "0.000", "1.000", "2.000", "GLY")
+    (tmp_path / "a" / "x.pdb").write_text(first + line + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 2 has the coordinates .* not finite numbers"):
+        data.load(name="proteins", directory=tmp_path)
+
+
+def test_a_gz_that_unpacks_to_more_than_is_read_is_too_large(tmp_path, monkeypatch):
+    (tmp_path / "x.pdb.gz").write_bytes(gzip.compress(b" " * 2000))
+    monkeypatch.setattr(structures, "LARGEST", 1000)
+    monkeypatch.setattr(listing, "LARGEST", 1000)
+    with pytest.raises(ValueError, match=r"x\.pdb\.gz is too large"):
+        data.load(name="proteins", directory=tmp_path)
+
+
+def test_members_of_a_zip_with_one_name_are_counted(tmp_path):
+    folder = pictures(tmp_path / "cat", 4)
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile warns of what is tried here
+        for path in sorted(folder.iterdir()) * 2:
+            archive.write(path, f"cat/{path.name}")
+            archive.write(path, f"dog/{path.name}")
+    assert load(tmp_path / "z.zip").left_out["members that have the name of another"] == 8
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("training_set", "test_set"), ("Train-Data", "testset")]
+)
+def test_folders_called_sets_are_splits(tmp_path, train, test):
+    for split in (train, test):
+        pictures(tmp_path / split / "cat")
+        pictures(tmp_path / split / "dog")
+    dataset = load(tmp_path)
+    assert dataset.classes == ("cat", "dog") and set(dataset.splits) == {"train", "test"}
+
+
+def test_class_names_can_be_printed_and_are_not_empty(tmp_path):
+    for name in ("\x1b[31mred", "a\nb"):
+        pictures(tmp_path / "f" / name)
+    assert load(tmp_path / "f").classes == ("\\x1b[31mred", "a\\nb")
+    pixels = np.zeros((8, 8, 8, 3), np.uint8)
+    names = {"class_names": ["\x1b[0m", "b"]}
+    np.savez(tmp_path / "a.npz", images=pixels, labels=np.arange(8) % 2, **names)
+    assert load(tmp_path / "a.npz", "arrays").classes == ("\\x1b[0m", "b")
+    np.savez(tmp_path / "b.npz", images=pixels, labels=np.arange(8) % 2, class_names=["a", ""])
+    with pytest.raises(ValueError, match="has an empty name at 1"):
+        load(tmp_path / "b.npz", "arrays")
+
+
+def test_a_single_array_and_a_disk_without_room_are_named(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.zeros((4, 8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"a.npy is a single array \(.npy\)"):
+        load(tmp_path / "a.npy", "arrays")
+    np.savez_compressed(tmp_path / "a.npz", images=np.zeros((40, 8, 8, 3), np.uint8))
+    monkeypatch.setattr(arrays, "MAPPED", 1000)
+    monkeypatch.setattr(arrays.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(ValueError, match=r"GiB left: write it with np\.savez"):
+        load(tmp_path / "a.npz", "arrays")

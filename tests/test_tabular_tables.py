@@ -242,6 +242,14 @@ def test_the_headlines_are_known_metrics():
     assert set(tabular.HEADLINES) <= set(tabular.METRICS)
 
 
+def test_wahba_over_root_n_leads_nowhere_and_gamma_has_company():
+    """A low W/√n is also that of an invariant or collapsed encoder (docs: measures)."""
+    measured = dict.fromkeys(tabular.METRICS)
+    for headlines in (tabular.HEADLINES, tabular.headlines(measured, [{"hue": "rotational"}])):
+        assert not [name for name in headlines if "wahba" in name]
+        assert {"gamma", "rotation_residual", "effective_rank", "invariance_error"} <= {*headlines}
+
+
 def test_what_cannot_be_compared_is_refused(results):
     with pytest.raises(ValueError, match="nothing to compare"):
         tabular.comparison_table({})

@@ -88,6 +88,12 @@ def plain_arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
             f"{path} is a zip of other files ({', '.join(map(printable, strange[:3]))}), not an "
             f".npz file of arrays with {wanted}: a zip of images is read by the data set folder."
         )
+    with path.open("rb") as opened:
+        if opened.read(6) == b"\x93NUMPY":
+            raise ValueError(
+                f"{path} is a single array (.npy), not an .npz file of arrays with {wanted}: write "
+                f"them with np.savez."
+            )
     try:
         # Opened here: np.load leaves a broken file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -107,6 +113,13 @@ def plain_arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
 def _on_disk(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> np.ndarray:
     """One array of a file, mapped from disk."""
     if member.compress_type != zipfile.ZIP_STORED:
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        if member.file_size > free:
+            raise ValueError(
+                f"{member.filename} has {member.file_size / 2**30:.1f} GiB unpacked, and "
+                f"{tempfile.gettempdir()} has {free / 2**30:.1f} GiB left: write it with np.savez, "
+                f"which is read in place, or set TMPDIR to a larger disk."
+            )
         with archive.open(member) as packed, tempfile.TemporaryFile() as file:
             shutil.copyfileobj(packed, file)
             return _mapped(file, 0)  # it stays readable, and is gone when the array is

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.data.listing import printable
 from eqssl_jax.data.options import RANGES
 from eqssl_jax.settings import accept, shown
 
@@ -92,18 +93,20 @@ def texts(values: Any, where: str, repeated: bool = False) -> tuple[str, ...]:
     """Names as text; bytes are read as UTF-8. No two are equal unless they may be `repeated`.
 
     Raises:
-      ValueError: naming `where`, for what is no list of names, for bytes that are no UTF-8, and for
-        a name that appears twice.
+      ValueError: naming `where`, for what is no list of names, for bytes that are no UTF-8, for an
+        empty name, and for one that appears twice.
     """
     names = np.asarray(values)
     if names.ndim != 1:
         raise ValueError(f"{where} must be a list of names, found shape {names.shape}.")
     try:
         decoded = tuple(
-            name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist()
+            printable(name.decode() if isinstance(name, bytes) else name) for name in names.tolist()
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"{where} must be text in UTF-8: {error}.") from error
+    if not all(decoded):
+        raise ValueError(f"{where} has an empty name at {decoded.index('')}: name it.")
     twice = [] if repeated else [name for name, times in Counter(decoded).items() if times > 1]
     if twice:
         raise ValueError(f"{where} has {', '.join(twice[:_NAMED])} more than once.")

@@ -1,5 +1,6 @@
 """Which files of a folder of images are of which split and class."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,8 +96,8 @@ def _without_outer_folder(listing: Listing, root: Path, classes: Classes) -> tup
 
 
 def _split_name(folder: str) -> str:
-    """The lower-case name of a folder that is one of a split, else ""."""
-    name = folder.strip().lower()
+    """The lower-case name of a folder that is one of a split ("Test_set" is "test"), else ""."""
+    name = re.sub(r"[\s_.-]*(set|data|images|split)$", "", folder.strip().lower())
     return name if name in (*_TRAIN, *_TEST) else ""
 
 

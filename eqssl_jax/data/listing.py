@@ -2,6 +2,7 @@
 
 import os
 import stat
+import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from typing import NamedTuple
 
 Parts = tuple[str, ...]
 
-_LARGEST = 2**30  # bytes of one file: an image or a table is never so large, a bomb is
+LARGEST = 2**30  # bytes of one file: an image or a table is never so large, a bomb is
+_CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories: escape, newline, …
 _JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 _SPECIAL = "links to nothing, pipes, sockets or devices"
 
@@ -67,6 +69,8 @@ def list_files(root: Path, suffixes: tuple[str, ...], expected: str) -> Listing:
             folders.add(parts)
         elif kind != "file":
             left_out[kind] += 1
+        elif parts in files:
+            left_out["members that have the name of another"] += 1
         elif parts[-1].lower().endswith(suffixes):
             files[parts] = name
         else:
@@ -76,13 +80,19 @@ def list_files(root: Path, suffixes: tuple[str, ...], expected: str) -> Listing:
 
 
 def printable(text: object) -> str:
-    """Text that can be printed, whatever bytes a file's name is made of."""
-    return str(text).encode("utf-8", "backslashreplace").decode()
+    """Text that can be printed, whatever a file's name is made of: controls become escapes."""
+    decodable = str(text).encode("utf-8", "backslashreplace").decode()
+    return "".join(
+        letter.encode("unicode_escape").decode()
+        if unicodedata.category(letter) in _CONTROLS
+        else letter
+        for letter in decodable
+    )
 
 
 def read_file(name: str) -> bytes:
     """The bytes of a file, unless it is larger than any that is read here."""
-    _check_length(name, os.stat(name).st_size)
+    check_length(name, os.stat(name).st_size)
     return Path(name).read_bytes()
 
 
@@ -97,7 +107,7 @@ class Archive(zipfile.ZipFile):
 
     def read_member(self, name: str) -> bytes:
         """The bytes of a member; ZipFile locks around reads, so threads may share it."""
-        _check_length(f"{self.filename}:{name}", self.getinfo(name).file_size)
+        check_length(f"{self.filename}:{name}", self.getinfo(name).file_size)
         return self.read(name)
 
 
@@ -134,11 +144,16 @@ def _check_readable(archive: Archive, root: Path) -> None:
         )
 
 
-def _check_length(name: str, length: int) -> None:
-    if length > _LARGEST:
+def check_length(name: str, length: int) -> None:
+    """Refuses a file of more bytes than are read here.
+
+    Raises:
+      ValueError: for such a file, naming it and its length.
+    """
+    if length > LARGEST:
         raise ValueError(
             f"{printable(name)} is too large: it has {length / 2**30:.1f} GiB, and files of at "
-            f"most {_LARGEST // 2**30} GiB are read. Take it out, or cut it into parts."
+            f"most {LARGEST // 2**30} GiB are read. Take it out, or cut it into parts."
         )
 
 

@@ -1,7 +1,9 @@
 """Cα atoms of PDB and mmCIF files: the only file that imports gemmi, and only inside functions."""
 
 import gzip
+import io
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from eqssl_jax.data.chains import Chain, positions
-from eqssl_jax.data.listing import list_files, read_file
+from eqssl_jax.data.listing import LARGEST, check_length, list_files, read_file
 
+_NUMBER = re.compile(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)? *")
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 EXPECTED = (
     "a folder of files that end in .pdb, .ent, .cif or .mmcif (or these with .gz), or an .npz file "
@@ -63,7 +66,7 @@ def read_structure(path: Path, complex_name: str) -> list[Chain]:
     gemmi = _gemmi()
     try:
         content = read_file(str(path))
-        content = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+        content = _unpacked(content, path) if path.suffix.lower() == ".gz" else content
         structure = _structure(gemmi, content, path.name.lower().removesuffix(".gz"))
     except Exception as error:  # gemmi raises RuntimeError, ValueError, OSError, …
         raise ValueError(
@@ -86,6 +89,14 @@ def read_structure(path: Path, complex_name: str) -> list[Chain]:
             f'file); remove it, or leave such files out with corrupt="skip" (config.data.corrupt).'
         )
     return chains
+
+
+def _unpacked(content: bytes, path: Path) -> bytes:
+    """A .gz unpacked, but for one whose content is larger than any that is read here."""
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+        unpacked = packed.read(LARGEST + 1)
+    check_length(str(path), len(unpacked))
+    return unpacked
 
 
 def _alphas(gemmi: Any, chain: Any) -> list[tuple[list[float], str]]:
@@ -116,17 +127,15 @@ def _structure(gemmi: Any, content: bytes, name: str) -> Any:
                 _check_numbers(list(row), f"atom {number} of _atom_site")
         return gemmi.make_structure_from_block(document[0])
     for number, line in enumerate(text.splitlines(), start=1):
-        if line.startswith(("ATOM  ", "HETATM")):
+        # gemmi knows a record by its first four letters, in either case.
+        if line[:4].upper() in ("ATOM", "HETA"):
             _check_numbers([line[30:38], line[38:46], line[46:54]], f"line {number}")
     return gemmi.read_pdb_string(text)
 
 
 def _check_numbers(texts: list[str], where: str) -> None:
-    try:
-        fits = all(math.isfinite(float(text)) for text in texts)
-    except ValueError:
-        fits = False
-    if not fits:
+    # Stricter than float(), which takes 1_0 and digits of any script where gemmi reads others.
+    if not all(_NUMBER.fullmatch(text) and math.isfinite(float(text)) for text in texts):
         raise ValueError(f"{where} has the coordinates {' '.join(texts)}, not finite numbers")
 
 
