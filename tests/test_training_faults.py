@@ -246,7 +246,7 @@ def test_half_of_a_checkpoint_that_training_removes_is_not_damaged(workdir, monk
 
 
 RESULT = {
-    "settings": {"ladder_images": 0},
+    "settings": {"ladder_images": 0, "batch": 12},
     "encoders": {"trained": {"knn": {"value": 0.5, "sd": None, "n": 3}}},
 }
 

@@ -51,13 +51,18 @@ def check_evidence(
             numbers = _entry(_entry(evidence, encoder), part)
             for metric in metrics:
                 _entry(numbers, metric)
-    for encoder in evidence:
-        for part in _entry(evidence, encoder):
-            numbers = _entry(evidence[encoder], part)
-            for metric, value in numbers.items():
+    for encoder, parts in evidence.items():
+        for part, numbers in _table(parts, encoder).items():
+            for metric, value in _table(numbers, f"{encoder} for {part}").items():
                 one = type(value) in (int, float)
                 if not (one or (metric in (IMAGES, VARIANCE) and isinstance(value, dict))):
                     raise ValueError(f"{metric} of {encoder} for {part} is {shown(value)}")
+
+
+def _table(value: Any, of: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"the numbers of {of} are {shown(value)}")
+    return value
 
 
 def _entry(table: Any, name: str) -> Any:
