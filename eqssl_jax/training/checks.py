@@ -33,7 +33,7 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
     for name, splits, images in compared_groups(config, built):
         if images > batch or images % splits or images // splits < 2:
             raise ValueError(
-                f"config.train.batch_size is {batch}, and {name} compares {images} of {batch} images "
+                f"config.train.batch_size is {batch}: {name} compares {images} of {batch} images "
                 f"in config.objectives.{name}.splits = {splits} equal groups of two or more: use a "
                 f"batch (and {name}.images, if set) that is a multiple of the splits, e.g. "
                 f"{_near(batch, splits)}."
