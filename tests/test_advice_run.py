@@ -17,8 +17,7 @@ from eqssl_jax.advice.prepare import decided_by, roles_text
 from eqssl_jax.config import checked
 from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
-from eqssl_jax.training.ownership import LOCK
-from eqssl_jax.training.workdir import locked
+from eqssl_jax.training.workdir import LOCK, locked
 
 # The package's name `run` is this file's module, not a function of it.
 run_file = importlib.import_module("eqssl_jax.advice.run")
@@ -122,7 +121,11 @@ def test_a_damaged_file_is_named_and_measured_anew_once_it_is_removed(whole, tmp
     folder = shutil.copytree(whole[0], tmp_path / "copy")
     path = folder / "seed_1/round_1/evidence.json"
     text = path.read_text()
-    for damaged in (text[:-40], "[1]", '{"base": 3}'):
+    lacking, wrong = json.loads(text), json.loads(text)
+    del lacking["shift_off"]["shift"]["probe_top1"]
+    wrong["random"]["shift"] = 3
+    for damaged in (text[:-40], "[1]", '{"base": 3}', "{}", '{"a": {"b": "x"}}', lacking, wrong):
+        damaged = damaged if isinstance(damaged, str) else json.dumps(damaged)
         path.write_text(damaged)
         with pytest.raises(ValueError, match=rf"{path} is damaged .*remove it"):
             start(folder)

@@ -163,12 +163,17 @@ reads_files = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarnin
         ("train.batch_sise=8", "config.train has no setting 'batch_sise': did you mean"),
         ("model.projector=abc", "config.model.projector is .*abc"),
         ("model.projector=(10**9,)", "config.model.projector is"),
+        ("model.projector=b'x'", "config.model.projector is b'x'; it must be"),
+        ("model.projector={64, 32}", r"config.model.projector is \{.*; it must be"),
+        ("model.projector={64: 1}", r"config.model.projector is \{64: 1\}"),
         ("model.projector=()", r"config.model.projector is \(\)"),
         ("optimizer.learning_rate=nan", "config.optimizer.learning_rate is nan"),
         ("optimizer.step_epochs=(-1,)", r"config.optimizer.step_epochs is \(-1,\)"),
         ("roles=abc", "config.roles is 'abc'; it is a group"),
         ("roles.crop=3", "config.roles.crop is 3"),
         ("roles.flp=off", "config.roles names 'flp', which is not a part"),
+        ("evaluation.options.no=3", r"config.evaluation.options has no budget \['no'\]"),
+        ("evaluation.preset=abc", "config.evaluation.preset is 'abc'"),
         ("recipe.options.flip=2", "config.recipe.options.flip is 2"),
         ("objectives.info_nce.temperature=0", "config.objectives.info_nce.temperature is 0"),
         ("data.name.x=3", "config.data.name has no settings below it"),
@@ -187,3 +192,9 @@ def test_entries_of_free_groups_need_not_be_in_the_file():
     config = mutations.parsed([*line, *[f"--config.{entry}" for entry in entries]])
     assert (config.data.options.outlines, config.roles.crop) == (4, "off")
     assert expand(config)[""].objectives.vicreg.variance == 3.0
+
+
+def test_what_a_recipe_cannot_do_without_is_named():
+    with pytest.raises(ValueError, match=r"config\.recipe\.options\.blur_sigma is \(\), which the"):
+        methods.build_recipe("simclr_cifar", {"size": 32, "blur_sigma": ()})
+    assert "blur" not in methods.build_recipe("factors", {"size": 32, "blur_sigma": ()}).identity

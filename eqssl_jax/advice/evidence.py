@@ -7,7 +7,7 @@ Beside each number stands what is needed to say how much of it is due to the ima
 value for each image (or batch of images) of which it is the mean, or its variance over images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,12 +22,53 @@ from eqssl_jax.measures import extract, ladder_study, ridge
 from eqssl_jax.measures.classes.knn import knn_classes
 from eqssl_jax.measures.features import Features
 from eqssl_jax.objectives import info_nce, unit
+from eqssl_jax.settings import shown
 
 Numbers = dict[str, Any]  # metric: value; and the tables IMAGES and VARIANCE
 IMAGES = "images"
 """By metric, the values that it is the mean of, one for each image, as text with spaces."""
 VARIANCE = "variance"
 """By metric without these, the variance of the number over draws of its images."""
+
+
+def check_evidence(
+    evidence: Any, wanted: Mapping[str, Collection[str]], metrics: Collection[str]
+) -> None:
+    """Refuse what is not numbers by encoder, part and metric.
+
+    Args:
+      evidence: as `gather` gives it, read from a file.
+      wanted: by encoder, the parts that it must have been measured for.
+      metrics: that each of these must have.
+
+    Raises:
+      ValueError: with the first that is missing, or no number.
+    """
+    if not isinstance(evidence, dict):
+        raise ValueError("it is no table of candidates")
+    for encoder, parts in wanted.items():
+        for part in parts:
+            numbers = _entry(_entry(evidence, encoder), part)
+            for metric in metrics:
+                _entry(numbers, metric)
+    for encoder, parts in evidence.items():
+        for part, numbers in _table(parts, encoder).items():
+            for metric, value in _table(numbers, f"{encoder} for {part}").items():
+                one = type(value) in (int, float)
+                if not (one or (metric in (IMAGES, VARIANCE) and isinstance(value, dict))):
+                    raise ValueError(f"{metric} of {encoder} for {part} is {shown(value)}")
+
+
+def _table(value: Any, of: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"the numbers of {of} are {shown(value)}")
+    return value
+
+
+def _entry(table: Any, name: str) -> Any:
+    if not isinstance(table, dict) or name not in table:
+        raise ValueError(f"it has no numbers for {name}")
+    return table[name]
 
 
 def gather(

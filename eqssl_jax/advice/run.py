@@ -16,18 +16,18 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.advice.bench import Bench, bench
 from eqssl_jax.advice.candidates import Candidate, candidates
-from eqssl_jax.advice.evidence import gather
+from eqssl_jax.advice.evidence import check_evidence, gather
 from eqssl_jax.advice.fleet import Fleet, dropped, fleet, keep, merge, pick, stops, survivors
 from eqssl_jax.advice.prepare import decided_by, prepare, write
 from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.loop import check_finite
-from eqssl_jax.training.ownership import LOCK, pin
+from eqssl_jax.training.ownership import pin
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.state import TrainState
-from eqssl_jax.training.workdir import claim, locked, read_config, write_json
+from eqssl_jax.training.workdir import LOCK, claim, locked, read_config, write_json
 
 
 class Round(NamedTuple):
@@ -116,18 +116,20 @@ def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
     return run, loaded
 
 
-def read_evidence(path: Path) -> Evidence:
-    """What a round measured from one seed.
+def read_evidence(
+    path: Path, tables: Sequence[Candidate] = (), metric: str = "label_free"
+) -> Evidence:
+    """What a round measured from one seed: of these candidates, the base first, this metric, too.
 
     Raises:
       ValueError: naming the file, if it is damaged.
     """
+    changed = {table.name: (table.changed[0],) for table in tables if table.changed}
+    wanted = {table.name: [part for (part,) in changed.values()] for table in tables[:1]}
+    metrics = {"info_nce", "natural", metric} - {"label_free"}
     try:
         evidence = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(evidence, dict) or not all(
-            isinstance(v, dict) for v in evidence.values()
-        ):
-            raise ValueError("not a table of candidates")
+        check_evidence(evidence, {**wanted, **changed}, sorted(metrics))
     except ValueError as error:
         raise ValueError(
             f"{path} is damaged ({error}): remove it and start the same command again; only "
@@ -157,7 +159,7 @@ def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence
             states = _train(run, now, all_, seed, folder)
             start = pick(all_.init(seed), 0)
             write_json(path, _measure(run, now, states, start, from_))
-        results.append(read_evidence(path))
+        results.append(read_evidence(path, now.tables, decided_by(run)))
     return results
 
 

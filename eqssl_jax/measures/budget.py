@@ -68,7 +68,7 @@ def settings(
     """
     if preset not in PRESETS:
         raise ValueError(
-            f"There is no evaluation preset {shown(preset)}: choose one of {list(PRESETS)}."
+            f"config.evaluation.preset is {shown(preset)}: choose one of {list(PRESETS)}."
         )
     schemas = schema(cards)
     chosen = defaults(schemas)
@@ -79,7 +79,7 @@ def settings(
     unknown = sorted(set(options) - set(schemas))
     if unknown:
         raise ValueError(
-            f"The evaluation has no budget named {unknown}: choose from {list(schemas)}."
+            f"config.evaluation.options has no budget {unknown}: choose from {list(schemas)}."
         )
     values = check(chosen | options, schemas, "config.evaluation.options")
     return _record(tuple(values))(**values)

@@ -33,9 +33,10 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
     for name, splits, images in compared_groups(config, built):
         if images > batch or images % splits or images // splits < 2:
             raise ValueError(
-                f"{name} compares {images} of {batch} images in config.objectives.{name}.splits = "
-                f"{splits} equal groups of two or more: use a batch (and {name}.images, if set) "
-                f"that is a multiple of the splits, e.g. {_near(batch, splits)}."
+                f"config.train.batch_size is {batch}: {name} compares {images} of {batch} images "
+                f"in config.objectives.{name}.splits = {splits} equal groups of two or more: use a "
+                f"batch (and {name}.images, if set) that is a multiple of the splits, e.g. "
+                f"{_near(batch, splits)}."
             )
     for name, spec in built.views.items():
         if (spec.images or 0) > batch:
