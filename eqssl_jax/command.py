@@ -129,6 +129,8 @@ def parsed(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]
     """
     entries = [argument for argument in argv if overrides.is_entry(argument)]
     argv = [argument for argument in argv if argument not in entries]
+    if wrong := overrides.no_list(argv):
+        raise ValueError(wrong)
     given, sys.argv = sys.argv, argv  # where ml_collections looks for settings
     try:
         left = values(argv)

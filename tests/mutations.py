@@ -23,7 +23,7 @@ from eqssl_jax.training.setup import setup
 
 NAN, INF = math.nan, math.inf
 ESCAPES = "\x1b[31mred\nline"
-EVERYWHERE = (None, {"a": 1}, {}, {"a": {"b": [1]}}, [[1]], object())
+EVERYWHERE = (None, {"a": 1}, {}, {"a": {"b": [1]}}, [[1]], [10**5000], b"abc", {1, 2}, object())
 NONSENSE = {
     bool: (2, -1, NAN, "abc", "", [], 1.5, *EVERYWHERE),
     int: (NAN, INF, -1, -(10**30), 2**31, 10**9, 10**30, 1.5, "", "abc", "3", [], True, ESCAPES,
@@ -41,7 +41,7 @@ MEANINGFUL = (
     (r"directory$|recipe$|init_from$", lambda v: v == ""),
     (r"directory$|init_from$", lambda v: v in ("abc", "[bold]x[/none]")),
     (
-        r"(step_epochs|byol\.hidden|prediction\.hidden|advice\.parts|evaluation\.measures|train\.monitors)$",
+        r"(^log|step_epochs|byol\.hidden|prediction\.hidden|advice\.parts|evaluation\.measures|train\.monitors)$",
         lambda v: v == [],
     ),
     (r"blur_sigma$|solarize$", lambda v: v == []),
@@ -146,7 +146,7 @@ def as_text(value: object) -> str | None:
     """A value as a user would write it on a command line; None for what has no such form."""
     if isinstance(value, list):
         value = tuple(value)
-    if type(value) is object or len(str(value)) > 5000:
+    if type(value) is object or value == (10**5000,) or len(str(value)) > 5000:
         return None
     return str(value)
 

@@ -4,6 +4,7 @@ import importlib
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +19,7 @@ from eqssl_jax.advice.prepare import decided_by, roles_text
 from eqssl_jax.config import checked
 from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
-from eqssl_jax.training.ownership import LOCK
-from eqssl_jax.training.workdir import locked
+from eqssl_jax.training.workdir import LOCK, locked
 
 # The package's name `run` is this file's module, not a function of it.
 run_file = importlib.import_module("eqssl_jax.advice.run")
@@ -123,7 +123,11 @@ def test_a_damaged_file_is_named_and_measured_anew_once_it_is_removed(whole, tmp
     folder = shutil.copytree(whole[0], tmp_path / "copy")
     path = folder / "seed_1/round_1/evidence.json"
     text = path.read_text()
-    for damaged in (text[:-40], "[1]", '{"base": 3}'):
+    lacking, wrong = json.loads(text), json.loads(text)
+    del lacking["shift_off"]["shift"]["probe_top1"]
+    wrong["random"]["shift"] = 3
+    for damaged in (text[:-40], "[1]", '{"base": 3}', "{}", '{"a": {"b": "x"}}', lacking, wrong):
+        damaged = damaged if isinstance(damaged, str) else json.dumps(damaged)
         path.write_text(damaged)
         with pytest.raises(ValueError, match=rf"{path} is damaged .*remove it"):
             start(folder)
@@ -147,13 +151,14 @@ def damaged_evidence(good):
 def test_every_damage_of_evidence_is_named_with_its_file(whole, tmp_path):
     path = tmp_path / "evidence.json"
     good = json.loads((whole[0] / "seed_0/round_1/evidence.json").read_text())
-    wanted = {name: list(parts) for name, parts in good.items()}
+    changes = {"base": None, "shift_off": ("shift", "off"), "scale_off": ("scale", "off")}
+    wanted = [SimpleNamespace(name=name, changed=changed) for name, changed in changes.items()]
     path.write_text(json.dumps(good))
-    assert run_file.read_evidence(path, wanted) == good
+    assert run_file.read_evidence(path, wanted, "knn") == good
     for damaged in damaged_evidence(good):
         path.write_text(json.dumps(damaged))
         with pytest.raises(ValueError, match=rf"{path} is damaged .*remove it") as raised:
-            run_file.read_evidence(path, wanted)
+            run_file.read_evidence(path, wanted, "knn")
         assert "\n" not in str(raised.value)
     path.write_text("[" * 100_000)
     with pytest.raises(ValueError, match="is damaged"):

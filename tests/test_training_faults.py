@@ -1,5 +1,8 @@
 """What happens to a run from outside, and what it says of itself: folders, signals, warnings."""
 
+import contextlib
+import functools
+import json
 import os
 import shutil
 import signal
@@ -12,13 +15,14 @@ import pytest
 from test_training_loop import equal, small
 
 from eqssl_jax.objectives import Objective, info_nce, unit
-from eqssl_jax.training import checkpoint, kept, loop
+from eqssl_jax.training import checkpoint, kept, loop, ownership
 from eqssl_jax.training.alarms import Alarms
 from eqssl_jax.training.interruption import listening
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.step import embedding_spread
+from eqssl_jax.training.workdir import LOCK, locked
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -84,7 +88,7 @@ def test_metadata_of_a_wrong_type_costs_no_more_than_its_checkpoint(
     assert "checkpoint of step 12" in shown.err and "is damaged" in shown.err
 
 
-@pytest.mark.parametrize("text", ["", "[]", "7", '{"train": 3}', '{"seed": "x"}', None])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "7", '{"train": 3}', '{"seed": "x"}', None])
 def test_a_config_that_is_none_is_named(workdir, text):
     path = workdir / "config.json"
     path.unlink()
@@ -212,6 +216,21 @@ def test_a_finished_run_is_made_longer_and_says_what_follows(workdir, finished, 
         train(shorter, workdir)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '[{"steps": "x"}]', None])
+def test_a_run_is_made_longer_also_when_its_environment_is_damaged(workdir, text, capsys):
+    path = workdir / "environment.json"
+    path.unlink() if text is None else path.write_text(text)
+    values = json.loads((workdir / "config.json").read_text())
+    values["train"]["steps"] = 12
+    (workdir / "config.json").write_text(json.dumps(values))
+    longer = small(steps=16)
+    with longer.config.unlocked():
+        longer.config.train.steps = 16
+    with contextlib.ExitStack() as held:
+        ownership.take(longer, workdir, held)
+    assert ("environment.json is damaged" in capsys.readouterr().err) is (text is not None)
+
+
 def test_checkpoints_are_listed_again_when_training_has_removed_one(workdir, monkeypatch, capsys):
     from eqssl_jax.experiment import assess
 
@@ -238,8 +257,20 @@ def test_checkpoints_are_listed_again_when_training_has_removed_one(workdir, mon
     assert "Step 12 of" in capsys.readouterr().out
 
 
+def test_half_of_a_checkpoint_that_training_removes_is_not_damaged(workdir, monkeypatch):
+    """A process that holds the lock has begun to remove step 12 and is gone with it soon."""
+    (workdir / "checkpoints/12/default/_METADATA").unlink()
+    monkeypatch.setattr(kept, "MOMENT", 0.0)
+    with pytest.raises(OSError, match=r"step 12 .* is damaged"):
+        kept.read(workdir, small().init(), "latest")  # nobody trains there
+    gone = functools.partial(shutil.rmtree, workdir / "checkpoints/12", ignore_errors=True)
+    monkeypatch.setattr(kept.time, "sleep", lambda _: gone())
+    with locked(workdir, LOCK):
+        assert int(kept.read(workdir, small().init(), "latest").step) == 8
+
+
 RESULT = {
-    "settings": {"ladder_images": 0, "batch": 8},
+    "settings": {"ladder_images": 0, "batch": 12},
     "encoders": {"trained": {"knn": {"value": 0.5, "sd": None, "n": 3}}},
 }
 

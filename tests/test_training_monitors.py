@@ -62,6 +62,8 @@ def test_the_interval_keeps_monitors_within_two_percent(tmp_path):
     epochs = -(-(30 + 12) // (0.02 * 32 * 4))
     assert monitor.epochs_between(found, run.method, run.config, 4) == epochs == 17
     assert run.knn_every == run.save_every == 4 * 17 and "every 17 epochs" in run.notes[-1]
+    probed = setup(config(tmp_path / "a.npz", train__monitors=("knn", "probe"), knn__bank=30))
+    assert probed.knn_every == 4 * -(-(30 + 30 + 12) // (0.02 * 32 * 4))
     assert setup(config(tmp_path / "a.npz", train__monitors=())).knn_every == 4
     with pytest.raises(ValueError, match=r"config\.train\.monitors is 'rank', and there is no mon"):
         setup(config(tmp_path / "a.npz", train__monitors=("rank",)))

@@ -28,10 +28,9 @@ from eqssl_jax.training.interruption import listening
 from eqssl_jax.training.kept import best_step, kept_steps
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import batched, make_mesh
-from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.processes import LostError
 from eqssl_jax.training.records import Records, read_records
-from eqssl_jax.training.workdir import WriteError, claim, locked, read_config
+from eqssl_jax.training.workdir import LOCK, WriteError, claim, locked, read_config, write_json
 
 # Reading that orbax gives up on the way leaves coroutines behind, of which Python then complains.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -376,6 +375,13 @@ def test_a_disk_of_which_nothing_is_left(mounted):
     )
     assert other.returncode == 0
     assert int(train(small(network=linear_network(features=1000)), workdir).step) == 12
+
+
+def test_a_file_for_which_no_space_is_left_is_named(mounted):
+    disk = mounted("size=64k")
+    with pytest.raises(OSError, match=r"12\.json cannot be written .*free space"):
+        write_json(disk / "12.json", list(range(100_000)))
+    assert not list(disk.iterdir())
 
 
 def test_a_disk_that_cannot_be_written(mounted):

@@ -66,8 +66,10 @@ _ALWAYS = ("info_nce", "natural")  # those that need no labels and no ladder
 _MEANS = ("probe_top1", "knn", *_ALWAYS)  # over images
 
 
-def check_evidence(evidence: Any, wanted: Mapping[str, Sequence[str]]) -> None:
-    """Whether it is what `gather` gives for the encoders and parts that are wanted.
+def check_evidence(
+    evidence: Any, wanted: Mapping[str, Sequence[str]], metrics: Sequence[str] = ()
+) -> None:
+    """Whether it is what `gather` gives for the encoders, parts and metrics that are wanted.
 
     Raises:
       ValueError: for the first number or table that is not.
@@ -80,6 +82,9 @@ def check_evidence(evidence: Any, wanted: Mapping[str, Sequence[str]]) -> None:
             raise ValueError(f"nothing is there of the candidate {name}")
         for part in dict.fromkeys((*measured, *parts)):
             _check_numbers(measured.get(part), f"{name}, {part}")
+    for name, parts in wanted.items():
+        if lacking := [m for m in metrics for part in parts if m not in evidence[name][part]]:
+            raise ValueError(f"{lacking[0]} of {name} is missing")
     cells = [cell for parts in evidence.values() for cell in parts.values()]
     for metric in _MEANS:
         rows = [cell.get(IMAGES, {}).get(metric, "") for cell in cells]

@@ -26,11 +26,11 @@ from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.alarms import Alarms
 from eqssl_jax.training.loop import check_finite
-from eqssl_jax.training.ownership import LOCK, pin
+from eqssl_jax.training.ownership import pin
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.state import TrainState
-from eqssl_jax.training.workdir import claim, locked, read_config, write_json
+from eqssl_jax.training.workdir import LOCK, claim, locked, read_config, write_json
 
 
 class Round(NamedTuple):
@@ -119,19 +119,20 @@ def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
     return run, loaded
 
 
-def read_evidence(path: Path, wanted: Mapping[str, Sequence[str]] = {}) -> Evidence:
-    """What a round measured from one seed.
-
-    Args:
-      path: the file.
-      wanted: the parts that must be there for each candidate.
+def read_evidence(
+    path: Path, tables: Sequence[Candidate] = (), metric: str = "label_free"
+) -> Evidence:
+    """What a round measured from one seed: of these candidates, the base first, this metric, too.
 
     Raises:
       ValueError: naming the file, if it is damaged.
     """
+    changed = {table.name: (table.changed[0],) for table in tables if table.changed}
+    wanted = {table.name: [part for (part,) in changed.values()] for table in tables[:1]}
+    metrics = {"info_nce", "natural", metric} - {"label_free"}
     try:
         evidence = json.loads(path.read_text(encoding="utf-8"))
-        check_evidence(evidence, wanted)
+        check_evidence(evidence, {**wanted, **changed}, sorted(metrics))
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged ({error}): remove it and start the same command again; only "
@@ -161,7 +162,7 @@ def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence
             states = _train(run, now, all_, seed, folder)
             start = pick(all_.init(seed), 0)
             write_json(path, _measure(run, now, states, start, from_))
-        results.append(read_evidence(path, _wanted(now)))
+        results.append(read_evidence(path, now.tables, decided_by(run)))
     return results
 
 
@@ -216,14 +217,10 @@ def _earlier(run: Setup, now: Round, seed: int, folder: Path) -> TrainState:
 def _measure(
     run: Setup, now: Round, states: TrainState, start: TrainState, from_: Bench
 ) -> Evidence:
+    parts = list(dict.fromkeys(c.changed[0] for c in now.tables if c.changed))
     encoders: dict[str, Partial] = {"random": run.encoder(start)}
+    wanted = {"random": parts}
     for k, candidate in enumerate(now.tables):
         encoders[candidate.name] = run.encoder(pick(states, k))
-    return gather(encoders, _wanted(now), from_)
-
-
-def _wanted(now: Round) -> dict[str, list[str]]:
-    """The parts that each encoder of a round is measured for."""
-    parts = list(dict.fromkeys(c.changed[0] for c in now.tables if c.changed))
-    changed = {c.name: [c.changed[0]] if c.changed else parts for c in now.tables}
-    return {"random": parts, **changed}
+        wanted[candidate.name] = [candidate.changed[0]] if candidate.changed else parts
+    return gather(encoders, wanted, from_)

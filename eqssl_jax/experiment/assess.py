@@ -1,7 +1,6 @@
 """Evaluate the checkpoints of a run from its workdir alone: numbers, then figures."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,6 @@ from eqssl_jax.training.workdir import write_json
 from eqssl_jax.transforms.base import Transform
 
 Result = dict[str, Any]
-LISTINGS = 10  # looks for a checkpoint while training removes them
 
 
 def assess(
@@ -73,8 +71,11 @@ def _wanted(workdir: Path, step: str) -> list[int | str]:
     steps = kept.kept_steps(workdir)
     if step == "all" and steps:
         return list(reversed(steps))  # training removes the oldest first
-    with opened(workdir) as manager:
+    manager = checkpoint.open_checkpoints(workdir, read_only=True)
+    try:
         number = kept.find_step(manager, step)  # a mistake shows before the data are read
+    finally:
+        manager.close()
     return [number if step.isdigit() else step]
 
 
@@ -120,24 +121,8 @@ def assess_step(
 
 
 def restored(run: Setup, workdir: Path, wanted: int | str) -> TrainState:
-    """The state of a step: a number, "latest" or "best".
-
-    Training that goes on beside this removes checkpoints; then the kept ones are listed again.
-
-    Raises:
-      FileNotFoundError: if there is no checkpoint, or that of a number is removed meanwhile.
-      NotKeptError: for a step that is not kept.
-    """
-    like = run.init()
-    for _ in range(LISTINGS):
-        try:
-            with opened(workdir) as manager:
-                return kept.restore(manager, like, wanted)
-        except (FileNotFoundError, kept.NotKeptError) as error:
-            if wanted not in ("latest", "best") or not kept.kept_steps(workdir):
-                raise
-            gone = error
-    raise gone
+    """The state of a step: a number, "latest" or "best". See `kept.read`."""
+    return kept.read(workdir, run.init(), wanted)
 
 
 def listed(run: Setup, workdir: Path, step: int | str) -> TrainState | None:
@@ -149,16 +134,6 @@ def listed(run: Setup, workdir: Path, step: int | str) -> TrainState | None:
     except (FileNotFoundError, kept.NotKeptError):
         print(f"Step {step} of {workdir} is passed over: training has removed it.", flush=True)
         return None
-
-
-@contextlib.contextmanager
-def opened(workdir: Path) -> Iterator[checkpoint.Manager]:
-    """The checkpoints of a run, to be read."""
-    manager = checkpoint.open_checkpoints(workdir, read_only=True)
-    try:
-        yield manager
-    finally:
-        manager.close()
 
 
 def measure_state(

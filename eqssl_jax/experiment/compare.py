@@ -22,6 +22,7 @@ ASKED = {
     "off": "off: never seen",
 }
 VERBS = {"rotate": "turning"}
+SHOWN = 6  # numbers of the picture; all are in the table
 FEW = 12  # metrics of a short table where none is a headline
 
 
@@ -105,7 +106,9 @@ def _picture(
     walks |= {name: arrays["walk/trained"] for name, arrays in walked.items()}
     way = figures.Way(first["walk_images"], first["walk_value"], part)
     judged = [name for name in metrics if describe(name).better] or metrics
-    figures.lead(columns, walks, way, path, metrics=judged, notes={"untrained": " ", **asked})
+    figures.lead(
+        columns, walks, way, path, metrics=judged[:SHOWN], notes={"untrained": " ", **asked}
+    )
 
 
 def _arrays(workdir: Path, run: str, results: Mapping[str, Any]) -> Stored:

@@ -15,9 +15,8 @@ from eqssl_jax.experiment.assess import (
 )
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.training import kept
-from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.setup import Setup
-from eqssl_jax.training.workdir import is_locked
+from eqssl_jax.training.workdir import LOCK, is_locked
 
 PATIENCE = 120.0  # seconds without training after which it has ended
 

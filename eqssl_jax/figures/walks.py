@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Walk = Float[np.ndarray, "v n d"]  # the clean image, then one draw of all other parts each
 
+PANELS = 3  # beside each other: titles are long
+
 SENTENCES = {  # what a number of the short table is, by the start of its name
     "knn": "near images show the same class",
     "probe_top1": "a linear map names the class",
@@ -82,9 +84,9 @@ def lead(
             f"Walks must be [V, 1 + S, D] with the {len(way.value)} rungs of the way, found "
             f"{lengths}."
         )
-    rows = -(-len(metrics) // 4)
+    rows = -(-len(metrics) // PANELS)
     below = (1.1 + 0.26 * len(results)) * rows + 0.3
-    figure = new_figure(2.45 * max(len(walks), 4), 5.6 + below)
+    figure = new_figure(2.65 * max(len(walks), 4), 5.6 + below)
     parts: Any = figure.subfigures(2, 1, height_ratios=(5.6, below))
     top, bottom = parts
     _draw_walks(top, walks, way, notes)

@@ -79,7 +79,7 @@ def budgets(
     """
     if preset not in PRESETS:
         raise ValueError(
-            f"There is no evaluation preset {shown(preset)}: choose one of {list(PRESETS)}."
+            f"config.evaluation.preset is {shown(preset)}: choose one of {list(PRESETS)}."
         )
     schemas = schema(cards)
     values = defaults(schemas)
@@ -90,8 +90,8 @@ def budgets(
     unknown = sorted(set(options) - set(schemas))
     if unknown:
         raise ValueError(
-            f"config.evaluation.options (--option) has no budget named {unknown}: choose from "
-            f"{list(schemas)}; the preset is config.evaluation.preset, or --option=preset=quick."
+            f"config.evaluation.options has no budget {unknown}: choose from {list(schemas)}; the "
+            f"preset is config.evaluation.preset, or --option=preset=quick."
         )
     values = check(values | {**options}, schemas, "config.evaluation.options")
     return _record(tuple(values))(**values)

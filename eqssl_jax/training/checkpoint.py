@@ -30,7 +30,6 @@ from eqssl_jax.training.integrity import (
     checksum,
     shapes,
     undescribed,
-    vanishes,
 )
 from eqssl_jax.training.mesh import local
 from eqssl_jax.training.processes import LostError, first, gathered, of_a_collective
@@ -221,6 +220,8 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
     wanted = {**like._asdict(), CHECKSUM: expected}
     with _reading(manager, step):
         stored = shapes(manager.item_metadata(step))
+        if not stored:  # not "of another model": its description is gone, or half of it is removed
+            raise ValueError("nothing describes its arrays")
     check_shapes(stored, shapes(wanted), f"The checkpoint of step {step} in {manager.directory}")
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
     with _reading(manager, step):
@@ -258,7 +259,7 @@ def _reading(manager: Manager, step: int) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in _NOT_THE_FILE:
             raise
         folder = Path(manager.directory) / str(step)
-        if vanishes(folder):
+        if not folder.exists():
             raise FileNotFoundError(
                 f"The checkpoint of step {step} in {manager.directory} was removed meanwhile."
             ) from error

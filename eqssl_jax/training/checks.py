@@ -33,17 +33,16 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
     for name, splits, images in compared_groups(config, built):
         if images > batch or images % splits or images // splits < 2:
             raise ValueError(
-                f"{name} compares {images} of config.train.batch_size = {batch} images in "
-                f"config.objectives.{name}.splits = {splits} equal groups of two or more: use a "
-                f"batch (and {name}.images, if set) that is a multiple of the "
-                f"splits, e.g. {_near(batch, splits)}."
+                f"config.train.batch_size is {batch}: {name} compares {images} of {batch} images "
+                f"in config.objectives.{name}.splits = {splits} equal groups of two or more: use a "
+                f"batch (and {name}.images, if set) that is a multiple of the splits, e.g. "
+                f"{_near(batch, splits)}."
             )
     for name, spec in built.views.items():
         if (spec.images or 0) > batch:
             raise ValueError(
-                f"The view set {name} is of {spec.images} images, but a batch has "
-                f"config.train.batch_size = {batch}: set `images` of its entry in "
-                f"config.objectives to at most that, or to 0 for all."
+                f"The view set {name} is of {spec.images} images, but a batch has {batch}: set "
+                f"`images` of its entry in config.objectives to at most that, or to 0 for all."
             )
 
 

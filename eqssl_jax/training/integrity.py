@@ -1,7 +1,6 @@
 """Whether what is read from a checkpoint is what was written, and of this model."""
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,12 +109,3 @@ def undescribed(folder: Path) -> dict[int, str]:
                 f"The checkpoint of step {step} in {folder} is damaged: {path.name}: {error}"
             )
     return shapes_of
-
-
-def vanishes(folder: Path) -> bool:
-    """Whether a folder is gone, or goes within half a second: its files are removed before it."""
-    for _ in range(10):
-        if not folder.exists():
-            return True
-        time.sleep(0.05)
-    return False

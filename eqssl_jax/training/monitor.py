@@ -105,15 +105,17 @@ def epochs_between(monitors: Watched | None, method: Method, config: ConfigDict,
     """How many epochs of `steps` lie between monitors, so that they cost 2 % of training or less.
 
     Counted in forwards of an image: of the bank, of the queries, and of what the settings of cards
-    say they augment.
+    say they augment. Fitting the probe counts as the bank again.
     """
     if monitors is None or config.train.knn_every:
         return 1
     splits, settings = monitors.conditions.splits, monitors.conditions.settings
     held = splits["validation"].size
     cost = min(settings.validation_images, held)
-    if {card.name for card in monitors.cards} != {"classifier"}:
-        cost += min(settings.train_images, splits["train"].size)
+    names = {card.name for card in monitors.cards}
+    if names != {"classifier"}:
+        fits = PROBE.name in names and splits["validation"].labels is not None
+        cost += (1 + fits) * min(settings.train_images, splits["train"].size)
     budgets = {name for card in monitors.cards for name in card.settings}
     if "own_views" in budgets:
         cost += settings.own_views * min(settings.own_images, held)

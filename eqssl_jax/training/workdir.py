@@ -24,6 +24,9 @@ FREE = (
 )
 
 
+LOCK = ".training"  # held by the process that writes to a workdir
+
+
 class WriteError(OSError):
     """What a run writes down could not be written."""
 
@@ -31,6 +34,9 @@ class WriteError(OSError):
 class GoneError(OSError):
     """What a run has written is no longer there."""
 
+
+# Groups that every config.json has, with settings in them.
+WHOLE = ("data", "model", "recipe", "objectives", "optimizer", "train", "knn", "evaluation")
 
 # The length of a run, which may grow.
 LENGTH = ("train.epochs", "train.steps")
@@ -155,31 +161,32 @@ def read_config(workdir: Path) -> ConfigDict:
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        _check_groups(values)
-        return load(converted(values))
+        config = load(converted(values))
+        # Single settings may be newer than a stored config; whole groups are lost.
+        if lacking := [key for key in WHOLE if not values.get(key)]:
+            raise ValueError(f"it lacks {', '.join(f'config.{key}' for key in lacking)}")
+        return config
     except (ValueError, RecursionError) as error:  # no JSON, no text, or no config
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or train in another --workdir."
         ) from None
 
 
-# Groups that stored configs of every version have, each with settings in it.
-_GROUPS = ("data", "model", "recipe", "objectives", "optimizer", "train", "knn", "evaluation")
-
-
-def _check_groups(values: Any) -> None:
-    """Single settings may be newer than a stored config; whole groups are missing by accident."""
-    if not isinstance(values, dict):
-        raise ValueError("it is no JSON object")
-    if lacking := [name for name in _GROUPS if name not in values or values[name] == {}]:
-        raise ValueError(f"it lacks the settings of config.{', config.'.join(lacking)}")
-
-
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader never sees half of it."""
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(value, indent=2, default=_number) + "\n")
-    os.replace(unfinished, path)
+    """Write JSON so that a reader never sees half of it.
+
+    Raises:
+      OSError: naming the file, if it cannot be written.
+    """
+    text, unfinished = json.dumps(value, indent=2, default=_number), path.with_suffix(".tmp")
+    try:
+        unfinished.write_text(text + "\n")
+        os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OSError(
+            f"{path} cannot be written ({error}): check the free space and permissions of its disk."
+        ) from error
 
 
 def _number(value: Any) -> Any:

@@ -6,7 +6,7 @@ No recipe normalises: the network does, so that training and evaluation cannot d
 from collections.abc import Callable, Mapping, Sequence
 from math import pi
 
-from eqssl_jax.settings import Setting, accept, flag
+from eqssl_jax.settings import Setting, accept, also, flag
 from eqssl_jax.transforms import checks, color, filter
 from eqssl_jax.transforms.base import Transform, chain, maybe
 from eqssl_jax.transforms.color import color_jitter, grayscale
@@ -42,9 +42,9 @@ OPTIONS: Mapping[str, Setting] = {
     "light": checks.HUE,
     "gray": checks.PROBABILITY,
     "blur_kernel": checks.KERNEL,
-    "blur_sigma": checks.SIGMA,
+    "blur_sigma": also(checks.SIGMA, (), "no blur, where a recipe can do without"),
     "blur_probability": checks.PROBABILITY,
-    "solarize": checks.THRESHOLDS,
+    "solarize": also(checks.THRESHOLDS, (), "no inversion"),
 }
 
 

@@ -14,6 +14,9 @@ from eqssl_jax.settings import number
 
 WEIGHTS = 45  # from 1e-6 to 1e5, as Kornblith et al. 2019 have it
 ITERATIONS = 100  # of each weight; the next one goes on from there
+MONITORED = (
+    50  # of the probe in training, which costs as much as 10,000 forwards of a small encoder
+)
 
 
 class LbfgsProbe(NamedTuple):
@@ -136,6 +139,7 @@ def _measure(seen: Seen) -> dict[str, Number]:
         seen.labels("train"),
         classes=len(seen.dataset.classes),
         weights=[seen.settings.monitor_weight],
+        iterations=MONITORED,
     )
     labels = seen.labels(seen.held_out)
     return {"probe": Number(top_k(model, (held - mean) / std, labels, 1), n=len(labels))}
