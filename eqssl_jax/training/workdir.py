@@ -163,7 +163,8 @@ def read_config(workdir: Path) -> ConfigDict:
         values = json.loads(path.read_text(encoding="utf-8"))
         config = load(converted(values))
         # Single settings may be newer than a stored config; whole groups are lost.
-        if lacking := [key for key in WHOLE if not values.get(key)]:
+        emptied = {key for key in WHOLE if key != "objectives" and not values.get(key)}
+        if lacking := [key for key in WHOLE if key not in values or key in emptied]:
             raise ValueError(f"it lacks {', '.join(f'config.{key}' for key in lacking)}")
         return config
     except (ValueError, RecursionError) as error:  # no JSON, no text, or no config
