@@ -77,7 +77,7 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         (["a.pth", colours], {"encoder_options": {"width": 3}}, "no file of weights a.pth"),
         (colours, {"encoder_options": {"source": 3}}, "--encoder_option=source is no option"),
         (colours, {"encoder_options": {"name": 3}}, "--encoder_option=name is no option"),
-        (colours, {"cards": 3}, r"no budget named \['cards'\]"),
+        (colours, {"cards": 3}, r"no budget \['cards'\]"),
         (colours, {"data_options": {"name": 3}}, "data_options: name is no option"),
     ],
 )
