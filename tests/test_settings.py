@@ -219,7 +219,6 @@ reads_files = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarnin
             "evaluation.options.preset=quick",
             r"config\.evaluation\.options .*evaluation.preset",
         ),
-        ("evaluation.options.no_such=1", r"config\.evaluation\.options has no budget"),
     ],
 )
 def test_command_lines(argument, message):
