@@ -1,5 +1,6 @@
 """Monitors, trackers and learning from labels: what is measured and written while a run goes on."""
 
+import copy
 import json
 import sys
 import types
@@ -238,6 +239,25 @@ def test_a_tracker_that_fails_is_said_once_and_the_others_go_on(
     told = capsys.readouterr().err
     assert told.count("Warning: the tracker wandb failed (") == 1 and "WANDB_MODE=offline" in told
     assert len(other.logged) == len(read_records(tmp_path)) == 3
+
+
+def test_a_tracker_that_changes_what_it_gets_changes_no_others(tmp_path, monkeypatch):
+    got = []
+
+    def clears(workdir, config, step):
+        got.append(copy.deepcopy(config))
+        config["nested"].clear()
+        return trackers.Tracker(
+            lambda step, values: (got.append(dict(values)), values.clear()), int
+        )
+
+    monkeypatch.setattr(trackers, "TRACKERS", {"first": clears, "second": clears})
+    values, config = {"loss": 1.0}, {"nested": {"seed": 1}}
+    records = Records(tmp_path, log=("first", "second"), config=config)
+    records.write(1, values)
+    records.close()
+    assert got == [config, config, values, values] and values == {"loss": 1.0}
+    assert config == {"nested": {"seed": 1}}
 
 
 def test_a_tracker_of_ones_own_that_is_none_is_left_out(tmp_path, monkeypatch, capsys):
