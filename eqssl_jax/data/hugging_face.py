@@ -47,8 +47,8 @@ def read_hugging_face(
 
     Raises:
       FileNotFoundError: if there is no parquet file for training.
-      ValueError: without a name or the packages, for several configurations, a column that is not there or not of images, or labels
-        that are no integers.
+      ValueError: without a name or the packages, for several configurations, a column that is not
+        there or not of images, or labels that are no integers.
       OSError: if the Hub cannot be reached.
     """
     place = name.removeprefix(PREFIX)

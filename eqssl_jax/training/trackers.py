@@ -120,7 +120,7 @@ class Trackers:
                 self.open[name] = tracker
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Hand numbers to all trackers, a copy to each: what one does to them changes no other's."""
+        """Hand numbers to all trackers, to each a copy that is its own to change."""
         for name, tracker in list(self.open.items()):
             self._safely(name, tracker.write, step, dict(values))
 
