@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from tiny_run import tiny_run
@@ -81,7 +82,9 @@ def test_numbers_of_transfer_are_those_by_hand():
         rows = images.reshape(len(images), -1)
         return {"features": rows, "embedding": rows}
 
-    found = _measured(Encoder("pixels", "", forward), data, (), 1, (1e-3, 1e-1, 10.0), None)
+    found = _measured(
+        Encoder("pixels", "", Partial(forward)), data, (), 1, (1e-3, 1e-1, 10.0), None
+    )
     x, y = {}, {}
     for name, (images, labels) in parts.items():
         x[name], y[name] = images.reshape(len(images), -1) / 255, labels

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 import toys
+from jax.tree_util import Partial
 from test_training_loop import equal
 from test_training_stored import arrays, config
 from tiny_run import tiny_run
@@ -68,9 +69,12 @@ def test_monitors_see_validation_and_never_test_images(tmp_path, monkeypatch):
         for name, value in {"train": 51, "validation": 102, "test": 255}.items()
     }
     run = setup(made)
-    run = run._replace(
+    pixels = Partial(lambda images: (images.reshape(len(images), -1),) * 2)
+    run = SimpleNamespace(
+        config=run.config,
+        recipe=run.recipe,
         dataset=run.dataset._replace(splits=splits),
-        encoder=lambda state: lambda images: (images.reshape(len(images), -1),) * 2,
+        encoder=lambda state: pixels,
         classifier=lambda state: None,
     )
     assert monitor.make_monitor(run)(None).values == pytest.approx(
