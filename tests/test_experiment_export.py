@@ -48,6 +48,10 @@ def test_the_program_gives_what_the_run_gives(exported):
     np.testing.assert_array_equal(weights["conv1.weight"], trained.transpose(3, 2, 0, 1))
 
 
+def test_all_may_read_all_files(exported):
+    assert len({path.stat().st_mode for path in exported.iterdir()}) == 1
+
+
 def test_the_card_says_what_it_is(exported, monkeypatch):
     card = (exported / "README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])

@@ -25,7 +25,8 @@ class Hub(BaseHTTPRequestHandler):
         elif path == "/api/repos/create":
             asked = json.loads(content)
             name = f"{asked.get('organization') or 'me'}/{asked['name']}"
-            repositories.setdefault(name, {"private": asked.get("private"), "files": {}})
+            private = asked.get("private") or asked.get("visibility") == "private"
+            repositories.setdefault(name, {"private": private, "files": {}})
             self.answer(200, {"url": f"{self.server.address}/{name}", "id": name, "name": name})
         elif path.endswith("/preupload/main"):
             files = [
@@ -89,6 +90,7 @@ def folder(tmp_path):
 def test_every_file_is_pushed(server, folder):
     assert hub.push(folder, "me/care", private=True) == f"{server.address}/me/care"
     pushed = server.repositories["me/care"]
+    assert pushed["private"]
     assert pushed["files"] == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

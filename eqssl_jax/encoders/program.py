@@ -138,6 +138,8 @@ def write_onnx(
       ValueError: if jax2onnx is not installed, does not know an operation of the encoder, or
         writes a file that computes something else.
     """
+    for name in ("onnx_ir", "jax2onnx"):  # of values left out, and plugins that nobody asked for
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         import jax2onnx
     except ImportError as error:
@@ -145,7 +147,6 @@ def write_onnx(
             f"--onnx needs jax2onnx, which cannot be imported ({error}): pip install "
             f"eqssl_jax[onnx], or leave --onnx out; the other files need nothing."
         ) from None
-    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of values that it leaves out
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
             jax2onnx.to_onnx(

@@ -103,6 +103,8 @@ def _write(
     if onnx:
         program.write_onnx(folder / ONNX, encode, about.input_shape)
         files[ONNX] = "the same for ONNX Runtime"
+        if (folder / (ONNX + ".data")).exists():  # where it is large
+            files[ONNX + ".data"] = f"the weights of {ONNX}, to be kept beside it"
     files[program.DESCRIPTION] = "sizes, mean, std, classes, and every setting of the training"
     described = _description(run, name, encode)
     (folder / program.DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
@@ -118,6 +120,8 @@ def _write(
         )
     card = model_card(run, workdir, name=name, licence=licence, files=files, torch_code=code)
     (folder / CARD).write_text(card, encoding="utf-8")
+    for path in folder.iterdir():  # some libraries write for the owner alone
+        path.chmod((folder / CARD).stat().st_mode)
 
 
 def _description(
