@@ -1,6 +1,7 @@
 """What `--data` names: a source by its name, or the place of images."""
 
 from pathlib import Path
+from typing import Any
 
 from eqssl_jax.data import hugging_face, sources
 from eqssl_jax.names import user_path
@@ -8,7 +9,22 @@ from eqssl_jax.names import user_path
 SUFFIXES = {".npz": "arrays", ".zip": "folder"}
 
 
-def named(data: str, directory: str = "") -> tuple[str, str | None]:
+def check_text(data: Any) -> None:
+    """Refuse what is neither a name nor a place, such as the images themselves.
+
+    Raises:
+      ValueError: with what was found.
+    """
+    if not isinstance(data, str | Path):
+        shape = f" of shape {tuple(data.shape)}" if hasattr(data, "shape") else ""
+        raise ValueError(
+            f"The data are a {type(data).__name__}{shape}, where a folder, a .zip, an .npz or the "
+            f"name of a data set is taken. Write arrays with np.savez('set.npz', images=…, "
+            f"labels=…), uint8 [N, H, W, C], and give that file."
+        )
+
+
+def named(data: str | Path, directory: str = "") -> tuple[str, str | None]:
     """The name and directory for `sources.load` of what a command was given.
 
     | data                              | name            | directory       |
@@ -25,8 +41,10 @@ def named(data: str, directory: str = "") -> tuple[str, str | None]:
 
     Raises:
       FileNotFoundError: for a path where nothing is.
-      ValueError: for a file that is neither, or a directory beside a path.
+      ValueError: for a file that is neither, a directory beside a path, and what is no text.
     """
+    check_text(data)
+    data = str(data)
     if not data:
         raise ValueError("--data is empty: give a folder, a .zip, an .npz, or a data set's name.")
     path = user_path(data)

@@ -33,7 +33,7 @@ DIMENSION = 64  # of the embeddings of the floors
 
 def measure(
     encoders: Source | Sequence[Source] | Mapping[str, Source],
-    data: str | Path | Dataset,
+    data: str | Path | Dataset | np.ndarray | tuple[np.ndarray, np.ndarray],
     *,
     recipe: str | Transform = "factors",
     out: str | Path | None = None,
@@ -54,7 +54,9 @@ def measure(
 
     Args:
       encoders: whatever `load` opens, or functions of NumPy images, one or several, or by name.
-      data: a source by name, a TFDS name, a folder, a .zip, an .npz; or a data set.
+      data: a source by name, a TFDS name, a folder, a .zip, an .npz; a data set; or an array of
+        images [N, H, W, C], uint8 or floating point in [0, 1] (stored in steps of 1/255), or a pair
+        (images, labels).
       recipe: whose effect is measured: a name, `module:attribute`, or a `Transform`; of point
         clouds "rotation3d" stands in for "factors".
       out: a folder for the numbers, tables, figures and the page, of which earlier ones of the same
@@ -72,6 +74,7 @@ def measure(
     Raises:
       ValueError, OSError: as `load`, `data.load`, `build_recipe` and `measures.evaluate`.
     """
+    data = _in_memory(data)
     out = None if out is None else writable_folder(out)
     opened = _opened(encoders, encoder_options)
     cards = _chosen(measures.cards(own, setting="--measure"), only)
@@ -199,6 +202,8 @@ def _by_shape(
 def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
     """By name; of several encoders each is given the options of its kind."""
     titles: Sequence[str] = list(encoders) if isinstance(encoders, Mapping) else ()
+    for title in titles:
+        _check_name(title)
     sources = list(encoders.values()) if titles else encoders
     sources = list(sources) if isinstance(sources, list | tuple) else [sources]
     chosen = [dict(options)] if len(sources) == 1 else [given_to(s, options) for s in sources]
@@ -212,14 +217,51 @@ def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
         name, again = encoder.name if titles else encoder.name.replace("/", "_"), 2
         while name in opened:
             name, again = f"{encoder.name}_{again}", again + 1
+        _check_name(name)
         opened[name] = encoder
     return opened
+
+
+def _check_name(name: Any) -> None:
+    """An encoder's name is that of its folder below `out`, beside the files of all."""
+    text = name if isinstance(name, str) else ""
+    foreign = set(text) & set('/\\:*?"<>|') or not text.isprintable() or text in (".", "..")
+    shared = text.lower().startswith(("comparison.", "page.", "spectrum_"))
+    if not text.strip() or foreign or shared or len(text.encode()) > 200:
+        raise ValueError(
+            f"An encoder is called {str(name)[:60]!r} ({type(name).__name__}); its name is that of "
+            f"the folder of its results: text without slashes and the like, of at most 200 bytes, "
+            f"and not that of the comparison or page."
+        )
+
+
+def _in_memory(data: Any) -> str | Path | Dataset:
+    """A data set of arrays; whatever else may be given as it is."""
+    if isinstance(data, str | Path | Dataset):
+        return data
+    pair = data if isinstance(data, tuple | list) and len(data) == 2 else (data, None)
+    images, labels = (None if part is None else np.asarray(part) for part in pair)
+    if images is None or not hasattr(pair[0], "__array__") or images.ndim != 4:
+        what = f"an array of shape {images.shape}" if hasattr(data, "__array__") else type(data)
+        raise ValueError(
+            f"data is {what}; it must be a folder, a .zip, an .npz, the name of a data set, an "
+            f"array of images [N, H, W, C], or a pair (images, labels)."
+        )
+    if images.dtype.kind == "f":
+        low, high = (float(bound(images)) for bound in (np.min, np.max)) if images.size else (0, 0)
+        if not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"data has values from {low:.3g} to {high:.3g}; images in floating point have "
+                f"values in [0, 1], and bytes are uint8: undo any normalisation."
+            )
+        images = np.rint(255 * images.astype(np.float32)).astype(np.uint8)
+    return sources.from_arrays(images, labels)
 
 
 def _read(
     name: str | Path, directory: str, shape: tuple[int, ...] | None, options: Mapping[str, Any]
 ) -> Dataset:
-    source, place = named(str(name), directory)
+    source, place = named(name, directory)
     side = shape[0] if shape and shape[0] == shape[1] else None
     return sources.load(name=source, directory=place, size=side, **options)
 
