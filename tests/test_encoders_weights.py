@@ -78,9 +78,14 @@ def test_out_and_in_again_is_the_same_network(saved, kind):
     assert info.image_shape == ((16, 16, 3) if "vit" in kind else (224, 224, 3))
 
 
-def test_names_and_shapes_are_torchvisions():
+@cache
+def resnet18():
     built = encoders.build(encoder="resnet18", stem="imagenet", projector=(), **PLAIN)
-    shapes = jax.eval_shape(lambda key: built.init(key, (64, 64, 3)), jax.random.key(0))
+    return built, jax.eval_shape(lambda key: built.init(key, (32, 32, 3)), jax.random.key(0))
+
+
+def test_names_and_shapes_are_torchvisions():
+    _, shapes = resnet18()
     zeros = jax.tree.map(lambda s: np.broadcast_to(np.float32(0), s.shape), shapes)
     state = to_torch_names(of_encoder(zeros))
     assert state["layer2.0.downsample.0.weight"].shape == (128, 64, 1, 1)
@@ -141,22 +146,35 @@ def torch_resnet18(torch):
     return nn.Sequential(OrderedDict(**stem, maxpool=nn.MaxPool2d(3, 2, 1), **stages, **end))
 
 
-def test_a_resnet18_loads_strictly_in_torch_and_gives_the_same_features():
+@cache
+def resnet18_in_torch():
     torch = pytest.importorskip("torch")
-    built = encoders.build(encoder="resnet18", stem="imagenet", projector=(), **PLAIN)
-    shapes = jax.eval_shape(lambda key: built.init(key, (32, 32, 3)), jax.random.key(0))
+    _, shapes = resnet18()
     draw = np.random.default_rng(0).uniform
     params = jax.tree.map(lambda s: draw(-0.05, 0.06, s.shape).astype("f"), shapes["params"])
     stats = jax.tree.map(lambda s: draw(0.5, 1, s.shape).astype("f"), shapes["batch_stats"])
     state = to_torch_names(of_encoder({"params": params, "batch_stats": stats}), steps=7)
     model = torch_resnet18(torch).eval()
     model.load_state_dict({name: torch.tensor(v) for name, v in state.items()}, strict=True)
+    return torch, model, params, stats
+
+
+def test_a_resnet18_loads_strictly_in_torch():
+    _, model, params, _ = resnet18_in_torch()
+    kernel = params["encoder"]["layer4_0"]["downsample_conv"]["kernel"]
+    loaded = model.layer4[0].downsample[0].weight.detach().numpy()
+    np.testing.assert_array_equal(loaded, kernel.transpose(3, 2, 0, 1))
+
+
+@pytest.mark.slow
+def test_a_resnet18_gives_the_same_features_in_torch():
+    torch, model, params, stats = resnet18_in_torch()
     images = np.random.default_rng(1).random((2, 32, 32, 3), np.float32)
     with torch.no_grad():
-        found = model(torch.tensor(images.transpose(0, 3, 1, 2))).numpy()
-    expected = np.asarray(jax.jit(built.encode)(params, stats, images)[0])
-    assert found.std(1).min() > 1e-4
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+        features = model(torch.tensor(images.transpose(0, 3, 1, 2))).numpy()
+    expected = np.asarray(jax.jit(resnet18()[0].encode)(params, stats, images)[0])
+    assert features.std(1).min() > 1e-4
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(

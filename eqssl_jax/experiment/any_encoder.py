@@ -225,12 +225,12 @@ def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
 def _check_name(name: Any) -> None:
     """An encoder's name is that of its folder below `out`, beside the files of all."""
     text = name if isinstance(name, str) else ""
-    foreign = set(text) & set('/\\:*?"<>|') or not text.isprintable() or text in (".", "..")
+    foreign = set(text) & set("/\\") or not text.isprintable() or text in (".", "..")
     shared = text.lower().startswith(("comparison.", "page.", "spectrum_"))
     if not text.strip() or foreign or shared or len(text.encode()) > 200:
         raise ValueError(
             f"An encoder is called {str(name)[:60]!r} ({type(name).__name__}); its name is that of "
-            f"the folder of its results: text without slashes and the like, of at most 200 bytes, "
+            f"the folder of its results: text without slashes, of at most 200 bytes, "
             f"and not that of the comparison or page."
         )
 
