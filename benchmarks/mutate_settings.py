@@ -111,6 +111,12 @@ def mutate(
         for textual in (False, True)
         if dataset is None or not name.startswith("data.")
     ]
+    tries += [
+        (name, value, textual)
+        for name, value in mutations.additions()
+        for textual in (False, True)
+        if dataset is None or not name.startswith("data.")
+    ]
     random.Random(seed).shuffle(tries)
     lines = []
     for name, value, textual in tries[:most]:

@@ -3,6 +3,8 @@
 Each runs in a folder of its own, which is removed; no output holds a path of this machine.
 """
 
+import itertools
+import re
 import resource
 import sys
 import tempfile
@@ -27,6 +29,23 @@ def without_paths(value: object, folder: str) -> object:
     return value
 
 
+def plain_streams(outputs: list) -> list:
+    """Outputs whose neighbouring streams are one, as a terminal shows them at the end."""
+    kept: list = []
+    for output in outputs:
+        if output["output_type"] == "stream" and kept and kept[-1]["output_type"] == "stream":
+            kept[-1]["text"] += output["text"]
+        else:
+            kept.append(output)
+    for output in kept:
+        if output["output_type"] == "stream":
+            text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output["text"]).replace("\r\n", "\n")
+            rows = [line.split("\r")[-1].rstrip() for line in text.split("\n")]
+            last = [row for row, after in itertools.pairwise([*rows, None]) if row != after]
+            output["text"] = "\n".join(last).strip("\n") + "\n"
+    return [each for each in kept if each["output_type"] != "stream" or each["text"].strip()]
+
+
 def run(path: Path) -> None:
     """Run one notebook and write it back with its outputs."""
     book = nbformat.read(path, as_version=4)
@@ -36,7 +55,8 @@ def run(path: Path) -> None:
     for cell in book.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [without_paths(output, folder) for output in cell.outputs]
+            outputs = [without_paths(output, folder) for output in cell.outputs]
+            cell.outputs = plain_streams(outputs)
     nbformat.write(book, path)
 
 

@@ -1,7 +1,6 @@
 """How a binary ends: one paragraph for a mistake of the user, a traceback for one of ours."""
 
 import functools
-import os
 import sys
 import textwrap
 from collections.abc import Callable
@@ -13,14 +12,29 @@ from ml_collections import ConfigDict, config_flags
 
 from eqssl_jax import overrides, shipped
 from eqssl_jax.config import ADDITIONS, DATASETS, VALUES
+from eqssl_jax.names import user_path
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resumes it.")
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
 def workdir() -> str:
-    """The folder of --workdir, with ~ for the user's own folder; "" without the flag."""
-    return os.path.expanduser(WORKDIR.value or "")
+    """The folder of --workdir as `folder` reads it; "" without the flag."""
+    return "" if WORKDIR.value is None else str(folder("--workdir", WORKDIR.value))
+
+
+def folder(flag: str, given: str) -> Path:
+    """The folder that a flag names, with ~ for the user's own.
+
+    Raises:
+      ValueError: if the flag is empty, or names the folder of an unknown user.
+    """
+    if not given.strip():
+        raise ValueError(
+            f"{flag} is {given!r}: name a folder, e.g. {flag}=runs/care ({flag}=. is the current "
+            f"folder)."
+        )
+    return user_path(given)
 
 
 @functools.cache
@@ -78,10 +92,11 @@ def run_config(
         raise app.UsageError("--workdir is needed: the folder that will hold the run.")
 
     def action() -> None:
+        place = workdir()
         if dry_run.value:
             plan(config.value)
         else:
-            run(config.value, workdir())
+            run(config.value, place)
 
     run_command(action, argv)
 
@@ -114,6 +129,8 @@ def parsed(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]
     """
     entries = [argument for argument in argv if overrides.is_entry(argument)]
     argv = [argument for argument in argv if argument not in entries]
+    if wrong := overrides.no_list(argv):
+        raise ValueError(wrong)
     given, sys.argv = sys.argv, argv  # where ml_collections looks for settings
     try:
         left = values(argv)

@@ -33,20 +33,23 @@ flags.adopt_module_key_flags(command)  # --help shows them too
 def run() -> None:
     # Imported late: --help and a mistyped flag answer at once.
     from eqssl_jax.experiment.embed import embed
+    from eqssl_jax.experiment.load import check_options
     from eqssl_jax.overrides import parse_options
 
+    options = parse_options(OPTIONS.value)
+    check_options(options, embed, start="--option=")
     count = embed(
         ENCODER.value or command.workdir(),
         user_path(OUT.value or ""),
         step=STEP.value,
         **{name: flag.value for name, flag in KEYWORDS.items()},
-        **parse_options(OPTIONS.value),
+        **options,
     )
     print(f"Features of {count} images: {OUT.value}", flush=True)
 
 
 def main(argv: list[str]) -> None:
-    if bool(command.WORKDIR.value) == bool(ENCODER.value):
+    if (command.WORKDIR.value is None) == (not ENCODER.value):
         raise app.UsageError("Give --workdir, the folder of a run, or --encoder, and not both.")
     if not OUT.value:
         raise app.UsageError("--out is needed: the .npz or .parquet file to write.")

@@ -7,6 +7,8 @@ The folder holds `.safetensors` under torchvision's or timm's names, a program o
 cpu, cuda and tpu, and a model card. Nothing that exists is replaced.
 """
 
+from pathlib import Path
+
 from absl import app, flags
 
 from eqssl_jax import command
@@ -33,7 +35,7 @@ def main(argv: list[str]) -> None:
             hub.check(PUSH.value)
         out = user_path(OUT.value or "")
         files = export(
-            user_path(WORKDIR.value or ""),
+            Path(command.workdir()),
             out,
             step=STEP.value,
             name=NAME.value,

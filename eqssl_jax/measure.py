@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import app, flags
 
-from eqssl_jax import command
+from eqssl_jax import command, names
 
 
 @functools.cache
@@ -40,13 +40,19 @@ def measure(encoders: Any, data: Any, **options: Any) -> dict[str, dict[str, Any
 
 
 def run() -> None:
+    from eqssl_jax.experiment import any_encoder
     from eqssl_jax.overrides import parse_options
 
+    given = {name: flag.value for name, flag in keywords().items()}
+    options = parse_options(flags.FLAGS.option)
+    given["preset"] = options.pop("preset", given["preset"])  # as eval takes it
+    advice = "budgets of the evaluation are options, and this is a flag, if it is anything"
+    names.check_free(options, any_encoder.measure, start="--option=", advice=advice)
     measure(
         list(flags.FLAGS.encoder),
-        **{name: flag.value for name, flag in keywords().items()},
+        **given,
         encoder_options=parse_options(flags.FLAGS.encoder_option, "--encoder_option"),
-        **parse_options(flags.FLAGS.option),
+        **options,
     )
 
 

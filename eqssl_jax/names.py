@@ -5,7 +5,7 @@ import inspect
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,9 @@ def is_outside(name: str) -> bool:
     return bool(colon) and all(part.isidentifier() for part in parts)
 
 
-def check_call(function: Any, name: str, expected: str, *arguments: Any, **keywords: Any) -> None:
+def check_call(
+    function: Any, name: str, expected: str, /, *arguments: Any, **keywords: Any
+) -> None:
     """Refuse what is not callable with these arguments, before it is called.
 
     Raises:
@@ -81,6 +83,27 @@ def check_call(function: Any, name: str, expected: str, *arguments: Any, **keywo
         raise ValueError(
             f"{name} takes {signature}, but it must be {expected}; called so, {error}."
         ) from None
+
+
+def check_free(
+    options: Mapping[str, Any], *functions: Callable[..., Any], start: str, advice: str
+) -> None:
+    """Refuse options that are named as parameters of the functions they are handed on to.
+
+    Args:
+      options: what a user gives by name, beside what these functions are given otherwise.
+      functions: those with parameters of their own and `**options`.
+      start: what stands before the name of an option, for errors: "--option=".
+      advice: which options there are, and where the parameters are given.
+
+    Raises:
+      ValueError: for the first of them.
+    """
+    for function in functions:
+        parameters = inspect.signature(function).parameters
+        for name in options:
+            if name in parameters and parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
+                raise ValueError(f"{start}{name} is no option ({_short(options[name])}): {advice}.")
 
 
 def _imported(module: str, subject: str) -> Any:
@@ -155,9 +178,22 @@ def start_unfinished(part: Path) -> None:
 
 
 def user_path(text: str | Path) -> Path:
-    """A path as people write it: ~ is their own folder, and ~name that of name, if there is one.
+    """A path as people write it: ~ is their own folder, and ~name that of the user of that name.
 
-    >>> user_path("~nobody-of-this-name/data").as_posix()
-    '~nobody-of-this-name/data'
+    >>> user_path("~nobody-of-this-name/data")
+    Traceback (most recent call last):
+        ...
+    ValueError: The path '~nobody-of-this-name/data' begins with ~, and there is no user \
+'nobody-of-this-name' here: write ~/… for your own folder, or ./~… for a folder of that name.
+
+    Raises:
+      ValueError: where there is no such user.
     """
-    return Path(os.path.expanduser(text))
+    path = os.path.expanduser(text)
+    if str(path).startswith("~"):
+        user = str(path).partition("/")[0][1:]
+        raise ValueError(
+            f"The path {_short(str(path))} begins with ~, and there is no user {_short(user)} "
+            f"here: write ~/… for your own folder, or ./~… for a folder of that name."
+        )
+    return Path(path)

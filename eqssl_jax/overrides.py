@@ -87,6 +87,23 @@ def value_of(text: str) -> Any:
         return text
 
 
+def no_list(argv: Sequence[str]) -> str | None:
+    """What is wrong with the first list in `argv` that is given as a set, a mapping or bytes.
+
+    ml_collections would make a tuple of any of them: the letters of bytes, the keys of a mapping.
+    """
+    for path, text in overrides(argv):
+        try:
+            entry = find(SCHEMA, path)
+        except ValueError:
+            continue  # said by whatever looks it up
+        if isinstance(entry, Setting) and isinstance(entry.default, tuple):
+            value = value_of(text)
+            if isinstance(value, set | dict | bytes):
+                return f"config.{'.'.join(path)} is {shown(value)}; it must be {entry.allowed}."
+    return None
+
+
 def mistake(argv: Sequence[str]) -> str | None:
     """What is wrong with the first of the settings in `argv` that does not exist or fit."""
     for path, text in overrides(argv):

@@ -12,7 +12,6 @@ preparation: config.data.name=hf:NAME.
 from absl import app, flags
 
 from eqssl_jax import command
-from eqssl_jax.names import user_path
 
 OUT = flags.DEFINE_string("out", None, "The folder to write to.")
 MIRROR = flags.DEFINE_string("mirror", "", "An address with files of the same names.")
@@ -23,7 +22,7 @@ def main(argv: list[str]) -> None:
     def run() -> None:
         from eqssl_jax.data.publishers import prepare
 
-        place = prepare(argv[1], user_path(OUT.value or ""), mirror=MIRROR.value)
+        place = prepare(argv[1], command.folder("--out", OUT.value or ""), mirror=MIRROR.value)
         name = "arrays" if place.suffix == ".npz" else "folder"
         print(f"Written: --config.data.name={name} --config.data.directory={place}", flush=True)
 

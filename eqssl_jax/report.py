@@ -4,12 +4,11 @@ python -m eqssl_jax.report --workdir=runs/care                          # runs/c
 python -m eqssl_jax.report --workdir=runs/care --workdir=runs/simclr --out=report.html
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from eqssl_jax import command
 from eqssl_jax.command import run_command, start
+from eqssl_jax.names import user_path
 
 # The flag of `command` holds one folder; this binary compares several.
 WORKDIRS = flags.DEFINE_multi_string(
@@ -29,8 +28,8 @@ def main(argv: list[str]) -> None:
     def run() -> None:
         from eqssl_jax.experiment.page import write_page
 
-        workdirs = [Path(folder) for folder in WORKDIRS.value or ()]
-        out = Path(OUT.value) if OUT.value else workdirs[0] / "report.html"
+        workdirs = [command.folder("--workdir", folder) for folder in WORKDIRS.value or ()]
+        out = user_path(OUT.value) if OUT.value else workdirs[0] / "report.html"
         path = write_page(workdirs, out)
         print(f"The page: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser.")
 

@@ -45,7 +45,8 @@ def run() -> None:
         overview.show_studies(studies.STUDIES)
         return
     scale = "paper" if SCALE.value == "full" else SCALE.value
-    study, directory = studies.find(TABLE.value), Path(RUNS.value or "")
+    study = studies.find(TABLE.value)
+    directory = Path() if RUNS.value is None else command.folder("--runs", RUNS.value)
     data = studies.parse_data(DATA.value)
     choice = folders.choose(study, scale, data, seeds=SEEDS.value, only=ONLY.value)
     if PLAN.value:

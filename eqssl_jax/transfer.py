@@ -30,9 +30,12 @@ flags.adopt_module_key_flags(command)  # --help shows them too
 
 def main(argv: list[str]) -> None:
     def run() -> None:
+        from eqssl_jax.experiment.load import check_options
         from eqssl_jax.experiment.transfer import transfer
         from eqssl_jax.overrides import parse_options
 
+        options = parse_options(OPTIONS.value, "--encoder_option")
+        check_options(options, transfer, start="--encoder_option=")
         if wrong := [shot for shot in SHOTS.value if not shot.isdigit()]:
             raise ValueError(f"--shots takes whole numbers, found {wrong[0]!r}.")
         transfer(
@@ -46,7 +49,7 @@ def main(argv: list[str]) -> None:
             images=IMAGES.value,
             untrained=UNTRAINED.value,
             size=SIZE.value,
-            **parse_options(OPTIONS.value),
+            **options,
         )
 
     if not (ENCODER.value and DATA.value and OUT.value):

@@ -23,7 +23,7 @@ from eqssl_jax.training.setup import setup
 
 NAN, INF = math.nan, math.inf
 ESCAPES = "\x1b[31mred\nline"
-EVERYWHERE = (None, {"a": 1}, {}, {"a": {"b": [1]}}, [[1]], object())
+EVERYWHERE = (None, {"a": 1}, {}, {"a": {"b": [1]}}, [[1]], [10**5000], b"abc", {1, 2}, object())
 NONSENSE = {
     bool: (2, -1, NAN, "abc", "", [], 1.5, *EVERYWHERE),
     int: (NAN, INF, -1, -(10**30), 2**31, 10**9, 10**30, 1.5, "", "abc", "3", [], True, ESCAPES,
@@ -41,7 +41,7 @@ MEANINGFUL = (
     (r"directory$|recipe$|init_from$", lambda v: v == ""),
     (r"directory$|init_from$", lambda v: v in ("abc", "[bold]x[/none]")),
     (
-        r"(step_epochs|byol\.hidden|prediction\.hidden|advice\.parts|evaluation\.measures|train\.monitors)$",
+        r"(^log|step_epochs|byol\.hidden|prediction\.hidden|advice\.parts|evaluation\.measures|train\.monitors)$",
         lambda v: v == [],
     ),
     (r"blur_sigma$|solarize$", lambda v: v == []),
@@ -84,6 +84,28 @@ def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]
             yield from leaves(value, f"{prefix}{name}.")
 
 
+# Names that functions behind free groups have for other things; no option is called so.
+COLLIDING = {
+    "data.options": ("size", "name", "directory", "seed", "views", "fit", "validation",
+                     "on_device", "corrupt", "source"),
+    "evaluation.options": ("preset", "cards", "options", "self"),
+    "recipe.options": ("name", "setting", "group", "function", "expected", "options"),
+}  # fmt: skip
+UNKNOWN = ("no_such", "kwargs")
+ADDED = (3, 0.5, "abc", (3,), True, None, {"a": 1})
+LIMITS = ("abc", (3,), 1.5, True, 0, -1, {"a": 1})  # limit is an option of every source
+
+
+def additions() -> Iterator[tuple[str, object]]:
+    """Entries that free groups do not have, by dotted name, with a value."""
+    for group, colliding in COLLIDING.items():
+        for name in (*colliding, *UNKNOWN):
+            for value in ADDED:
+                yield f"{group}.{name}", value
+    for value in LIMITS:
+        yield "data.options.limit", value
+
+
 def nonsense(value: object) -> tuple[object, ...]:
     """What is tried in place of a value."""
     return NONSENSE.get(type(value), NONSENSE[float])
@@ -106,7 +128,8 @@ def mutated(config: ConfigDict, name: str, value: object) -> ConfigDict:
     holder = copy
     for group in groups:
         holder = holder[group]
-    del holder[last]  # a ConfigDict would bring the new value to the type of the old one
+    if last in holder:  # a ConfigDict would bring the new value to the type of the old one
+        del holder[last]
     holder[last] = value
     return copy.lock()
 
@@ -123,7 +146,7 @@ def as_text(value: object) -> str | None:
     """A value as a user would write it on a command line; None for what has no such form."""
     if isinstance(value, list):
         value = tuple(value)
-    if type(value) is object or len(str(value)) > 5000:
+    if type(value) is object or value == (10**5000,) or len(str(value)) > 5000:
         return None
     return str(value)
 

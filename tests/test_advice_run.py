@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +19,7 @@ from eqssl_jax.advice.prepare import decided_by, roles_text
 from eqssl_jax.config import checked
 from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
-from eqssl_jax.training.ownership import LOCK
-from eqssl_jax.training.workdir import locked
+from eqssl_jax.training.workdir import LOCK, locked
 
 # The package's name `run` is this file's module, not a function of it.
 run_file = importlib.import_module("eqssl_jax.advice.run")
@@ -122,12 +123,46 @@ def test_a_damaged_file_is_named_and_measured_anew_once_it_is_removed(whole, tmp
     folder = shutil.copytree(whole[0], tmp_path / "copy")
     path = folder / "seed_1/round_1/evidence.json"
     text = path.read_text()
-    for damaged in (text[:-40], "[1]", '{"base": 3}'):
+    lacking, wrong = json.loads(text), json.loads(text)
+    del lacking["shift_off"]["shift"]["probe_top1"]
+    wrong["random"]["shift"] = 3
+    for damaged in (text[:-40], "[1]", '{"base": 3}', "{}", '{"a": {"b": "x"}}', lacking, wrong):
+        damaged = damaged if isinstance(damaged, str) else json.dumps(damaged)
         path.write_text(damaged)
         with pytest.raises(ValueError, match=rf"{path} is damaged .*remove it"):
             start(folder)
     path.unlink()
     assert start(folder) == whole[1] and path.read_text() == text
+
+
+def damaged_evidence(good):
+    """Ways in which a file of evidence may be wrong."""
+    cell = good["base"]["shift"]
+    short = {"images": {**cell["images"], "knn": cell["images"]["knn"][2:]}}
+    yield from ({}, None, "text", [], {"base": {}}, {**good, "base": {}}, {**good, "base": None})
+    yield {name: parts for name, parts in good.items() if name != "shift_off"}
+    yield {**good, "base": {"shift": cell}}
+    for change in ({"knn": math.nan}, {"knn": 7.0}, {"knn": "0.5"}, {"info_nce": None}, short,
+                   {"images": []}, {"images": {}}, {"images": {**cell["images"], "knn": "a b"}},
+                   {"magnitude_r2": math.inf}):  # fmt: skip
+        yield {**good, "base": {**good["base"], "shift": {**cell, **change}}}
+
+
+def test_every_damage_of_evidence_is_named_with_its_file(whole, tmp_path):
+    path = tmp_path / "evidence.json"
+    good = json.loads((whole[0] / "seed_0/round_1/evidence.json").read_text())
+    changes = {"base": None, "shift_off": ("shift", "off"), "scale_off": ("scale", "off")}
+    wanted = [SimpleNamespace(name=name, changed=changed) for name, changed in changes.items()]
+    path.write_text(json.dumps(good))
+    assert run_file.read_evidence(path, wanted, "knn") == good
+    for damaged in damaged_evidence(good):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(ValueError, match=rf"{path} is damaged .*remove it") as raised:
+            run_file.read_evidence(path, wanted, "knn")
+        assert "\n" not in str(raised.value)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is damaged"):
+        run_file.read_evidence(path)
 
 
 def test_a_second_process_in_the_workdir_is_refused(tmp_path):

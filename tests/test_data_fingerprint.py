@@ -8,6 +8,7 @@ from PIL import Image
 
 from eqssl_jax import data
 from eqssl_jax.data import description, fingerprint
+from eqssl_jax.training.provenance import provenance, seen_in_training
 
 
 def folder(root, count=12):
@@ -89,6 +90,22 @@ def test_test_images_that_were_trained_on_are_counted():
     trained = np.asarray(data.from_arrays(images).splits["train"].pool)
     expected = sum(any(np.array_equal(image, one) for one in trained) for image in images[:7])
     assert fingerprint.trained_on(first, fingerprint.fingerprint(other)) == expected > 4
+
+
+def test_images_of_all_data_that_were_trained_on_count_and_unknown_ones_are_said():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3), np.uint8)
+    a, b = pixels[:20], pixels[20:]
+    test = np.concatenate([a[:10], b[:10], pixels[:3] // 2])
+    kept, earlier, present = (
+        provenance(data.from_arrays(*given, validation=0.0), (4, 4, 3))
+        for given in ((b,), (a,), (b, None, test))
+    )
+    kept = kept._replace(earlier=(earlier.fingerprint,))
+    assert "training images: 20." in seen_in_training(kept, present)
+    assert seen_in_training(kept, kept) == ""
+    unknown = {"train": {**earlier.splits["train"], "examples": None}}
+    kept = kept._replace(earlier=({**earlier.fingerprint, "splits": unknown},))
+    assert "at least 10; of 1 of the 2 data sets" in seen_in_training(kept, present)
 
 
 def test_rendered_sets_and_clouds_have_fingerprints():

@@ -1,6 +1,8 @@
 """Any function of images is measured as a run is: numbers, tables, figures and one page."""
 
+import importlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from eqssl_jax import load
 from eqssl_jax.experiment.embed import embed
 from eqssl_jax.experiment.transfer import transfer
 from eqssl_jax.measure import measure
+
+program = importlib.import_module("eqssl_jax.measure")
 
 TINY = dict(
     train_images=40, validation_images=10, test_images=40, knn_neighbours=5, probe_steps=5,
@@ -81,11 +85,35 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         ([colours, colours], {"encoder_options": {"heads": 3}}, "heads.* is of none of the"),
         ([colours, "a.pth"], {"encoder_options": {"heads": 3}}, "no file of weights a.pth"),
         (["a.pth", colours], {"encoder_options": {"width": 3}}, "no file of weights a.pth"),
+        (colours, {"encoder_options": {"source": 3}}, "--encoder_option=source is no option"),
+        (colours, {"encoder_options": {"name": 3}}, "--encoder_option=name is no option"),
+        (colours, {"cards": 3}, r"no budget \['cards'\]"),
+        (colours, {"data_options": {"name": 3}}, "data_options: name is no option"),
     ],
 )
 def test_faults_are_one_paragraph(encoders, options, message):
     with pytest.raises((ValueError, OSError), match=message):
-        measure(encoders, "shapes", data_options=DATA, **{**TINY, **options})
+        measure(encoders, "shapes", **{"data_options": DATA, **TINY, **options})
+
+
+def options_of(monkeypatch, options=(), encoder=()):
+    """What `measure` is given for these --option and --encoder_option of its command."""
+    given = SimpleNamespace(encoder=["a:b"], option=list(options), encoder_option=list(encoder))
+    monkeypatch.setattr(program.flags, "FLAGS", given)
+    preset = SimpleNamespace(value="full")
+    monkeypatch.setattr(program, "keywords", lambda: {"preset": preset})
+    calls = []
+    monkeypatch.setattr(program, "measure", lambda *_, **keywords: calls.append(keywords))
+    program.run()
+    return calls[0]
+
+
+def test_options_of_the_command_that_collide_are_refused_and_a_preset_is_taken(monkeypatch):
+    assert options_of(monkeypatch, ["preset=quick", "seeds=(0,)"])["preset"] == "quick"
+    assert options_of(monkeypatch)["preset"] == "full"
+    for name in ("data", "only", "encoders", "recipe", "out", "encoder_options"):
+        with pytest.raises(ValueError, match=f"--option={name} is no option"):
+            options_of(monkeypatch, [f"{name}=3"])
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3)).astype(np.uint8)

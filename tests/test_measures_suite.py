@@ -378,7 +378,7 @@ def test_bad_input_is_named(dataset):
     ("preset", "options", "message"),
     [
         ("fast", {}, "'fast'"),
-        ("quick", {"augmentation": 5}, "no budget named"),
+        ("quick", {"augmentation": 5}, "config.evaluation.options has no budget"),
         ("quick", {"augmentations": "5"}, "augmentations is '5'; it must be a whole number"),
         ("quick", {"augmentations": None}, "augmentations is None"),
         ("quick", {"queries": -1}, "queries is -1"),

@@ -1,8 +1,10 @@
 """Names from a config: built-in ones, ones from outside, and everything that can be wrong."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from eqssl_jax import names
+from eqssl_jax import command, names
 
 
 @pytest.fixture
@@ -52,3 +54,16 @@ def test_a_call_that_cannot_work_is_refused_before_it_is_made():
         names.check_call(lambda images, labels: None, "a:b", "f(images)", 1)
     with pytest.raises(ValueError, match=r"a:b is 3, but it must be f\(images\)"):
         names.check_call(3, "a:b", "f(images)", 1)
+    with pytest.raises(ValueError, match="unexpected keyword argument 'name'"):
+        names.check_call(lambda images: None, "a:b", "f(images)", 1, name=3)
+
+
+def test_a_folder_of_an_unknown_user_is_refused_and_so_is_an_empty_workdir(monkeypatch):
+    for place in ("~nobody_of_this_name/run", "~nobody_of_this_name"):
+        with pytest.raises(ValueError, match=r"no user 'nobody_of_this_name' here: write ~/"):
+            names.user_path(place)
+    assert names.user_path("./~x/run").name == "run"
+    for given, message in (("", "--workdir is ''"), (" ", "--workdir"), ("~no_body/x", "no user")):
+        monkeypatch.setattr(command, "WORKDIR", SimpleNamespace(value=given))
+        with pytest.raises(ValueError, match=message):
+            command.workdir()

@@ -1,6 +1,7 @@
 """Settings: ranges of every kind, and no nonsense accepted anywhere in a config."""
 
 import importlib.util
+import json
 import math
 from pathlib import Path
 
@@ -30,7 +31,9 @@ from eqssl_jax.settings import (
     whole,
     wholes,
 )
-from eqssl_jax.training.checks import check_measurements
+from eqssl_jax.training.checks import check_batch, check_measurements
+from eqssl_jax.training.datasets import load_dataset
+from eqssl_jax.training.workdir import read_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,6 +98,13 @@ def test_free_groups():
                   {"roles": ["crop"]}, {"options": {"a": {"b": 2**40}}}):  # fmt: skip
         with pytest.raises(ValueError, match=r"config\."):
             check(wrong, schema, partial=True)
+    deep = [1]
+    for _ in range(5000):
+        deep = [deep]
+    for wrong in ({"options": {"a": deep}}, {"roles": {"crop": deep}}, {"options": {"a": [deep]}}):
+        with pytest.raises(ValueError, match=r"^config\.\S+ is .*nested") as raised:
+            check(wrong, schema, partial=True)
+        assert len(str(raised.value)) < 400
     assert find(SCHEMA, ("roles", "crop")).default == "invariant"
     assert find(SCHEMA, ("recipe", "options", "size")) is None
 
@@ -151,6 +161,34 @@ def test_nonsense_is_refused_with_the_name_of_its_setting(case):
     assert not tally.faults
 
 
+def test_refusals_of_checks_that_look_at_several_settings_name_one():
+    for setting, value in (("evaluation.options", {"no such": 1}), ("train.batch_size", 3)):
+        config = mutations.mutated(CONFIGS["care_order.py:shapes"], setting, value)
+        with pytest.raises(ValueError, match=rf"config\.{setting}"):
+            before_reading(config)
+            own = next(iter(expand(config).values()))
+            check_batch(own, methods.build(own), 1)
+
+
+CALLED = st.sampled_from(list(mutations.additions()))
+
+
+@seed(0)
+@settings(max_examples=60, deadline=None, database=None)
+@given(CALLED)
+def test_options_that_collide_with_parameters_are_refused_by_name(case):
+    setting, value = case
+    changed = mutations.mutated(CONFIGS["advise.py:shapes"], setting, value)
+    tally = mutations.Tally()
+
+    def reading() -> None:
+        before_reading(changed)
+        load_dataset(next(iter(expand(changed).values())))
+
+    tally.add("advise", setting, value, mutations.outcome(reading, setting))
+    assert not tally.faults
+
+
 # ml_collections loads files by a method that Python will drop.
 reads_files = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarning")
 
@@ -163,15 +201,24 @@ reads_files = pytest.mark.filterwarnings("ignore:.*load_module:DeprecationWarnin
         ("train.batch_sise=8", "config.train has no setting 'batch_sise': did you mean"),
         ("model.projector=abc", "config.model.projector is .*abc"),
         ("model.projector=(10**9,)", "config.model.projector is"),
+        ("model.projector=b'x'", "config.model.projector is b'x'; it must be"),
+        ("model.projector={64, 32}", r"config.model.projector is \{.*; it must be"),
+        ("model.projector={64: 1}", r"config.model.projector is \{64: 1\}"),
         ("model.projector=()", r"config.model.projector is \(\)"),
         ("optimizer.learning_rate=nan", "config.optimizer.learning_rate is nan"),
         ("optimizer.step_epochs=(-1,)", r"config.optimizer.step_epochs is \(-1,\)"),
         ("roles=abc", "config.roles is 'abc'; it is a group"),
         ("roles.crop=3", "config.roles.crop is 3"),
         ("roles.flp=off", "config.roles names 'flp', which is not a part"),
+        ("evaluation.options.no=3", r"config.evaluation.options has no budget \['no'\]"),
+        ("evaluation.preset=abc", "config.evaluation.preset is 'abc'"),
         ("recipe.options.flip=2", "config.recipe.options.flip is 2"),
         ("objectives.info_nce.temperature=0", "config.objectives.info_nce.temperature is 0"),
         ("data.name.x=3", "config.data.name has no settings below it"),
+        (
+            "evaluation.options.preset=quick",
+            r"config\.evaluation\.options .*evaluation.preset",
+        ),
     ],
 )
 def test_command_lines(argument, message):
@@ -187,3 +234,27 @@ def test_entries_of_free_groups_need_not_be_in_the_file():
     config = mutations.parsed([*line, *[f"--config.{entry}" for entry in entries]])
     assert (config.data.options.outlines, config.roles.crop) == (4, "off")
     assert expand(config)[""].objectives.vicreg.variance == 3.0
+
+
+def test_a_stored_config_without_a_group_is_damaged_and_one_without_a_setting_is_older(tmp_path):
+    stored, path = plain(base()), tmp_path / "config.json"
+    stored["objectives"] = {"info_nce": {"method": "simclr"}}
+    del stored["model"]["joint_views"], stored["monitor"]  # as versions before them wrote it
+    path.write_text(json.dumps(stored))
+    assert read_config(tmp_path).model.joint_views is False
+    for name in ("data", "model", "recipe", "objectives", "optimizer", "train", "evaluation"):
+        emptied = {**stored, name: {}} if name != "objectives" else {}
+        for damaged in (emptied, {k: v for k, v in stored.items() if k != name}):
+            path.write_text(json.dumps(damaged))
+            with pytest.raises(ValueError, match=rf"{path} is damaged .*config\.{name}"):
+                read_config(tmp_path)
+    for damaged in ("{}", "null", "[" * 100_000):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match=f"{path} is damaged"):
+            read_config(tmp_path)
+
+
+def test_what_a_recipe_cannot_do_without_is_named():
+    with pytest.raises(ValueError, match=r"config\.recipe\.options\.blur_sigma is \(\), which the"):
+        methods.build_recipe("simclr_cifar", {"size": 32, "blur_sigma": ()})
+    assert "blur" not in methods.build_recipe("factors", {"size": 32, "blur_sigma": ()}).identity

@@ -49,6 +49,7 @@ def test_a_run_is_loaded_from_its_workdir_alone(trained, images):
         encoder = eqssl_jax.load(workdir, batch=4)
     finally:
         hidden.rename(file)
+    assert repr(encoder) == f'Encoder("{workdir.name}": {encoder.origin}, images [N, 8, 8, 3])'
     features, embeddings = jax.jit(run.encoder(state))(images)
     same(encoder(images), features)
     same(encoder.embeddings(images), embeddings)

@@ -1,5 +1,8 @@
 """What happens to a run from outside, and what it says of itself: folders, signals, warnings."""
 
+import contextlib
+import functools
+import json
 import os
 import shutil
 import signal
@@ -12,13 +15,14 @@ import pytest
 from test_training_loop import equal, small
 
 from eqssl_jax.objectives import Objective, info_nce, unit
-from eqssl_jax.training import checkpoint, kept, loop
+from eqssl_jax.training import checkpoint, kept, loop, ownership
 from eqssl_jax.training.alarms import Alarms
 from eqssl_jax.training.interruption import listening
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.step import embedding_spread
+from eqssl_jax.training.workdir import LOCK, locked
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -84,7 +88,7 @@ def test_metadata_of_a_wrong_type_costs_no_more_than_its_checkpoint(
     assert "checkpoint of step 12" in shown.err and "is damaged" in shown.err
 
 
-@pytest.mark.parametrize("text", ["", "[]", "7", '{"train": 3}', '{"seed": "x"}', None])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "7", '{"train": 3}', '{"seed": "x"}', None])
 def test_a_config_that_is_none_is_named(workdir, text):
     path = workdir / "config.json"
     path.unlink()
@@ -173,6 +177,23 @@ def test_a_loss_that_grew_is_warned_of_once():
     assert "from 2 at step 0 to 250 at step 2" in told[2][0]
 
 
+@pytest.mark.parametrize(
+    ("losses", "warns"),
+    [
+        ([5.0, 0.01, 400.0], True),
+        ([5.0, 0.01, 2.0], True),  # two orders above the least
+        ([5.0, 0.01, 0.5], False),  # noise of a small batch
+        ([5.0, 1e-6, 0.3], False),  # as good as 0 before
+        ([3.0, 0.01, -2.0, 3.0], False),  # a loss that may be negative
+        ([-2.0, -5.0, 3.0, 900.0], True),
+    ],
+)
+def test_growth_is_seen_from_the_least_loss_so_far(losses, warns):
+    alarms = Alarms()
+    told = [alarms.look(step, {"loss": loss}) for step, loss in enumerate(losses)]
+    assert any(told) == warns and not any(told[:-1])
+
+
 def test_monitors_that_take_more_than_their_share_are_warned_of_once():
     alarms = Alarms()
     assert alarms.look_at_monitors(100, 0.0, 30.0) == []  # the first time they compile
@@ -195,27 +216,61 @@ def test_a_finished_run_is_made_longer_and_says_what_follows(workdir, finished, 
         train(shorter, workdir)
 
 
-def test_ten_listings_follow_checkpoints_that_rotate(workdir, monkeypatch):
+@pytest.mark.parametrize("text", ["{", "[]", '[{"steps": "x"}]', None])
+def test_a_run_is_made_longer_also_when_its_environment_is_damaged(workdir, text, capsys):
+    path = workdir / "environment.json"
+    path.unlink() if text is None else path.write_text(text)
+    values = json.loads((workdir / "config.json").read_text())
+    values["train"]["steps"] = 12
+    (workdir / "config.json").write_text(json.dumps(values))
+    longer = small(steps=16)
+    with longer.config.unlocked():
+        longer.config.train.steps = 16
+    with contextlib.ExitStack() as held:
+        ownership.take(longer, workdir, held)
+    assert ("environment.json is damaged" in capsys.readouterr().err) is (text is not None)
+
+
+def test_checkpoints_are_listed_again_when_training_has_removed_one(workdir, monkeypatch, capsys):
     from eqssl_jax.experiment import assess
 
-    restore, looks = checkpoint.restore, []
+    find, folder, run = kept.find_step, workdir / "checkpoints", small()
 
-    def rotating(manager, like, step):
-        looks.append(step)
-        if len(looks) < 3:
-            raise FileNotFoundError("removed meanwhile")
-        return restore(manager, like, step)
+    def removed_once_listed(manager, wanted):
+        step = find(manager, wanted)
+        if step == 12:
+            shutil.rmtree(folder / "12")
+        return step
 
-    monkeypatch.setattr(assess.checkpoint, "restore", rotating)
-    assert int(assess.restored(small(), workdir, "latest").step) == 12
-    assert looks == [12, 12, 12]
-    looks.clear()
-    with pytest.raises(FileNotFoundError, match="removed meanwhile"):
-        assess.restored(small(), workdir, 12)
+    monkeypatch.setattr(kept, "find_step", removed_once_listed)
+    assert int(assess.restored(run, workdir, "latest").step) == 8
+    with pytest.raises(ValueError, match=r"step 12 .*is not kept"):  # a step that was named
+        assess.restored(run, workdir, 12)
+    assert assess.listed(run, workdir, 12) is None
+    assert "Step 12 of" in (told := capsys.readouterr().out) and "passed over" in told
+    monkeypatch.setattr(assess, "stored_setup", lambda *arguments: run)
+    monkeypatch.setattr(kept, "kept_steps", lambda folder: [8, 12])
+    monkeypatch.setattr(assess, "evaluate", Measured.evaluate)
+    monkeypatch.setattr(assess, "embedding_map", lambda *arguments: {})
+    monkeypatch.setattr(assess, "draw", lambda *arguments: None)
+    assert [path.stem for path in assess.assess(workdir, "all")] == ["8"]
+    assert "Step 12 of" in capsys.readouterr().out
+
+
+def test_half_of_a_checkpoint_that_training_removes_is_not_damaged(workdir, monkeypatch):
+    """A process that holds the lock has begun to remove step 12 and is gone with it soon."""
+    (workdir / "checkpoints/12/default/_METADATA").unlink()
+    monkeypatch.setattr(kept, "MOMENT", 0.0)
+    with pytest.raises(OSError, match=r"step 12 .* is damaged"):
+        kept.read(workdir, small().init(), "latest")  # nobody trains there
+    gone = functools.partial(shutil.rmtree, workdir / "checkpoints/12", ignore_errors=True)
+    monkeypatch.setattr(kept.time, "sleep", lambda _: gone())
+    with locked(workdir, LOCK):
+        assert int(kept.read(workdir, small().init(), "latest").step) == 8
 
 
 RESULT = {
-    "settings": {"ladder_images": 0},
+    "settings": {"ladder_images": 0, "batch": 12},
     "encoders": {"trained": {"knn": {"value": 0.5, "sd": None, "n": 3}}},
 }
 
@@ -237,6 +292,7 @@ def test_figures_that_fail_lose_no_numbers(workdir, monkeypatch):
         raise RuntimeError("no font")
 
     monkeypatch.setattr(assess, "evaluate", Measured.evaluate)
+    monkeypatch.setattr(assess, "embedding_map", lambda *arguments: {})
     monkeypatch.setattr(assess.pictures, "draw_all", fails)
     with pytest.raises(assess.FiguresError, match=r"no font.*numbers are written.*12\.json"):
         assess.assess_step(small(), workdir, 12, options={})
@@ -247,6 +303,7 @@ def watched(workdir: Path, monkeypatch, steps: int, **options) -> None:
     from eqssl_jax.experiment import assess, watch
 
     monkeypatch.setattr(assess, "evaluate", Measured.evaluate)
+    monkeypatch.setattr(assess, "embedding_map", lambda *arguments: {})
     monkeypatch.setattr(watch, "draw", lambda *arguments: None)
     monkeypatch.setattr(watch, "stored_setup", lambda folder, overrides: small(steps=steps))
     watch.watch(workdir, poll=0.01, **options)
@@ -260,3 +317,15 @@ def test_watching_ends_with_the_run_and_says_what_it_waits_for(workdir, monkeypa
     shown = capsys.readouterr().out
     assert "Waiting for a checkpoint after that at step 12 of 20" in shown
     assert "Training has ended at step 12 of 20" in shown
+
+
+def test_watching_passes_over_a_step_that_is_gone_and_takes_the_newest_first(
+    workdir, monkeypatch, capsys
+):
+    from eqssl_jax.experiment import watch
+
+    monkeypatch.setattr(watch.kept, "kept_steps", lambda folder: [4, 8, 12])
+    order = []
+    watched(workdir, monkeypatch, steps=12, show=lambda run, found: order.append(found.path.stem))
+    assert order == ["12", "8"]
+    assert capsys.readouterr().out.count("Step 4 of") == 1

@@ -256,9 +256,10 @@ def test_a_config_of_an_older_version_gets_the_defaults(tmp_path):
     del values["data"]["seed"]
     (tmp_path / "config.json").write_text(json.dumps(values))
     assert read_config(tmp_path).data.seed == 0
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="is damaged"):
-        read_config(tmp_path)
+    for text in ("{", "{}", '{"seed": 1}'):  # all of it is no older version
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(ValueError, match="is damaged"):
+            read_config(tmp_path)
 
 
 def test_parameters_that_overflow_are_not_saved(tmp_path):

@@ -21,16 +21,16 @@ from test_training_loop import Killed, equal, killed_at, small
 from test_training_processes import free_port, started, together
 from toys import linear_network
 
+from eqssl_jax.experiment import assess
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.integrity import DamagedError, IncompatibleError, checksum
 from eqssl_jax.training.interruption import listening
-from eqssl_jax.training.kept import best_step
+from eqssl_jax.training.kept import best_step, kept_steps
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import batched, make_mesh
-from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.processes import LostError
 from eqssl_jax.training.records import Records, read_records
-from eqssl_jax.training.workdir import WriteError, claim, locked, read_config
+from eqssl_jax.training.workdir import LOCK, WriteError, claim, locked, read_config, write_json
 
 # Reading that orbax gives up on the way leaves coroutines behind, of which Python then complains.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -331,16 +331,13 @@ def test_evaluation_reads_while_training_writes(tmp_path):
     process = started([PROGRAM, tmp_path, 100_000], devices=8)
     try:
         until(lambda: steps_in(tmp_path))
-        like, read = small().init(), []
+        run, read = small(), []
         while len(set(read)) < 4:
-            manager = checkpoint.open_checkpoints(tmp_path, read_only=True)
-            try:
-                read.append(int(checkpoint.restore(manager, like).step))
-            except FileNotFoundError:
-                pass  # removed between listing and reading: the next look finds a newer one
-            finally:
-                manager.close()
+            read.append(int(assess.restored(run, tmp_path, "latest").step))
         assert read == sorted(read)
+        while process.poll() is None:  # the oldest is removed next
+            if assess.listed(run, tmp_path, min(kept_steps(tmp_path))) is None:
+                break
         assert process.poll() is None
     finally:
         process.kill()
@@ -378,6 +375,13 @@ def test_a_disk_of_which_nothing_is_left(mounted):
     )
     assert other.returncode == 0
     assert int(train(small(network=linear_network(features=1000)), workdir).step) == 12
+
+
+def test_a_file_for_which_no_space_is_left_is_named(mounted):
+    disk = mounted("size=64k")
+    with pytest.raises(OSError, match=r"12\.json cannot be written .*free space"):
+        write_json(disk / "12.json", list(range(100_000)))
+    assert not list(disk.iterdir())
 
 
 def test_a_disk_that_cannot_be_written(mounted):

@@ -22,6 +22,7 @@ from eqssl_jax.measures import extract, ladder_study, ridge
 from eqssl_jax.measures.classes.knn import knn_classes
 from eqssl_jax.measures.features import Features
 from eqssl_jax.objectives import info_nce, unit
+from eqssl_jax.settings import shown
 
 Numbers = dict[str, Any]  # metric: value; and the tables IMAGES and VARIANCE
 IMAGES = "images"
@@ -58,6 +59,67 @@ def gather(
             }
             evidence[name][part] = _joined(evidence[name][part], _with_images(means))
     return evidence
+
+
+_SHARES = ("probe_top1", "knn", "order_accuracy_amid", "natural")  # in [0, 1]
+_ALWAYS = ("info_nce", "natural")  # those that need no labels and no ladder
+_MEANS = ("probe_top1", "knn", *_ALWAYS)  # over images
+
+
+def check_evidence(
+    evidence: Any, wanted: Mapping[str, Sequence[str]], metrics: Sequence[str] = ()
+) -> None:
+    """Whether it is what `gather` gives for the encoders, parts and metrics that are wanted.
+
+    Raises:
+      ValueError: for the first number or table that is not.
+    """
+    if not isinstance(evidence, dict) or not evidence:
+        raise ValueError("not a table of candidates")
+    for name, parts in {**dict.fromkeys(evidence, ()), **wanted}.items():
+        measured = evidence.get(name)
+        if not isinstance(measured, dict) or not measured:
+            raise ValueError(f"nothing is there of the candidate {name}")
+        for part in dict.fromkeys((*measured, *parts)):
+            _check_numbers(measured.get(part), f"{name}, {part}")
+    for name, parts in wanted.items():
+        if lacking := [m for m in metrics for part in parts if m not in evidence[name][part]]:
+            raise ValueError(f"{lacking[0]} of {name} is missing")
+    cells = [cell for parts in evidence.values() for cell in parts.values()]
+    for metric in _MEANS:
+        rows = [cell.get(IMAGES, {}).get(metric, "") for cell in cells]
+        counts = {len(row.split()) for row in rows}
+        if len(counts) > 1 or (metric in _ALWAYS and 0 in counts):
+            raise ValueError(f"{metric} is there for {sorted(counts)} images of the candidates")
+
+
+def _check_numbers(numbers: Any, where: str) -> None:
+    if not isinstance(numbers, dict) or not numbers:
+        raise ValueError(f"there are no numbers of {where}")
+    tables = {kind: numbers.get(kind, {}) for kind in (IMAGES, VARIANCE)}
+    if not all(isinstance(table, dict) for table in tables.values()):
+        raise ValueError(f"the tables of {where} are none")
+    for metric, value in numbers.items():
+        if metric in tables:
+            continue
+        if not _is_finite(value) or (metric in _SHARES and not 0 <= value <= 1):
+            raise ValueError(f"{metric} of {where} is {shown(value)}")
+        if metric in tables[IMAGES] and not _is_mean(value, tables[IMAGES][metric]):
+            raise ValueError(f"{metric} of {where} is not the mean over its images")
+        if metric in tables[VARIANCE] and not _is_finite(tables[VARIANCE][metric]):
+            raise ValueError(f"the variance of {metric} of {where} is no number")
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and bool(np.isfinite(value))
+
+
+def _is_mean(value: float, listed: Any) -> bool:
+    """Whether `value` is the mean of numbers that are written with six digits."""
+    if not isinstance(listed, str):
+        return False
+    row = np.asarray(listed.split(), np.float64)
+    return len(row) > 0 and bool(np.isclose(row.mean(), value, rtol=1e-4, atol=1e-6))
 
 
 def _with_images(values: Mapping[str, np.ndarray]) -> Numbers:

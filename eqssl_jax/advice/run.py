@@ -6,28 +6,31 @@ to paste into a config. Started again, it goes on where it was.
 """
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from eqssl_jax.advice.bench import Bench, bench
 from eqssl_jax.advice.candidates import Candidate, candidates
-from eqssl_jax.advice.evidence import gather
+from eqssl_jax.advice.evidence import check_evidence, gather
 from eqssl_jax.advice.fleet import Fleet, dropped, fleet, keep, merge, pick, stops, survivors
 from eqssl_jax.advice.prepare import decided_by, prepare, write
 from eqssl_jax.advice.verdict import Evidence, verdicts
 from eqssl_jax.data import batch_indices
 from eqssl_jax.training import checkpoint
+from eqssl_jax.training.alarms import Alarms
 from eqssl_jax.training.loop import check_finite
-from eqssl_jax.training.ownership import LOCK, pin
+from eqssl_jax.training.ownership import pin
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.state import TrainState
-from eqssl_jax.training.workdir import claim, locked, read_config, write_json
+from eqssl_jax.training.workdir import LOCK, claim, locked, read_config, write_json
 
 
 class Round(NamedTuple):
@@ -116,19 +119,21 @@ def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
     return run, loaded
 
 
-def read_evidence(path: Path) -> Evidence:
-    """What a round measured from one seed.
+def read_evidence(
+    path: Path, tables: Sequence[Candidate] = (), metric: str = "label_free"
+) -> Evidence:
+    """What a round measured from one seed: of these candidates, the base first, this metric, too.
 
     Raises:
       ValueError: naming the file, if it is damaged.
     """
+    changed = {table.name: (table.changed[0],) for table in tables if table.changed}
+    wanted = {table.name: [part for (part,) in changed.values()] for table in tables[:1]}
+    metrics = {"info_nce", "natural", metric} - {"label_free"}
     try:
         evidence = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(evidence, dict) or not all(
-            isinstance(v, dict) for v in evidence.values()
-        ):
-            raise ValueError("not a table of candidates")
-    except ValueError as error:
+        check_evidence(evidence, {**wanted, **changed}, sorted(metrics))
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged ({error}): remove it and start the same command again; only "
             f"what it held is measured anew."
@@ -157,7 +162,7 @@ def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence
             states = _train(run, now, all_, seed, folder)
             start = pick(all_.init(seed), 0)
             write_json(path, _measure(run, now, states, start, from_))
-        results.append(read_evidence(path))
+        results.append(read_evidence(path, now.tables, decided_by(run)))
     return results
 
 
@@ -173,13 +178,16 @@ def _train(run: Setup, now: Round, all_: Fleet, seed: int, folder: Path) -> Trai
             states = _earlier(run, now, seed, folder)
         start = int(states.step[0])
         label, batch = f"round {now.number}, seed {seed}  ", run.config.train.batch_size
+        alarms = {candidate.name: Alarms() for candidate in now.tables}
         with Progress(label, now.until, batch * len(now.tables), start=start) as progress:
             for step in range(start, now.until):
                 rows = batch_indices(seed, step, run.split.size, batch)
                 states, metrics = all_.advance(states, rows, seed)
                 done = step + 1
                 if done % run.log_every == 0 or done == now.until:
-                    mean = {n: float(v.mean()) for n, v in jax.device_get(metrics).items()}
+                    values = jax.device_get(metrics)
+                    mean = {n: float(v.mean()) for n, v in values.items()}
+                    _warn(alarms, done, values)
                     progress.tick(done)
                     progress.report(done, {"loss": mean["loss"]})
                 if done % run.save_every == 0 or done == now.until:
@@ -189,6 +197,13 @@ def _train(run: Setup, now: Round, all_: Fleet, seed: int, folder: Path) -> Trai
     finally:
         manager.close()
     return states
+
+
+def _warn(alarms: Mapping[str, Alarms], step: int, values: Mapping[str, np.ndarray]) -> None:
+    """Print what is alarming in the numbers [K] of a step, with the candidate it is of."""
+    for k, (name, alarm) in enumerate(alarms.items()):
+        for warning in alarm.look(step, {key: float(row[k]) for key, row in values.items()}):
+            print(f"Warning: {name}: {warning}", file=sys.stderr, flush=True)
 
 
 def _earlier(run: Setup, now: Round, seed: int, folder: Path) -> TrainState:

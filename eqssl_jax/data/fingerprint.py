@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,15 +94,18 @@ def _same_pixels(before: Examples, after: Examples) -> tuple[list[tuple[bytes, b
     return pairs, len(new) - len(pairs), len(before.keys() - after.keys()) - len(pairs)
 
 
-def trained_on(stored: Fingerprint, present: Fingerprint, split: str = "test") -> int | None:
+def trained_on(
+    stored: Fingerprint | Sequence[Fingerprint], present: Fingerprint, split: str = "test"
+) -> int | None:
     """How many examples of a split have the pixels of a stored "train" or "unlabeled" example.
 
-    None where it cannot be told: rendered examples, and sets whose pixels were not read.
+    Of several stored sets, of any of them, an example that is in two counting once. None where it
+    cannot be told: rendered examples, and sets whose pixels were not read.
     """
     trained: set[bytes] = set()
-    for name in ("train", "unlabeled"):
-        if name in stored["splits"]:
-            contents = _parts(stored["splits"][name])[2]
+    for whole in [stored] if isinstance(stored, dict) else stored:
+        for name in whole["splits"].keys() & {"train", "unlabeled"}:
+            contents = _parts(whole["splits"][name])[2]
             if contents is None:
                 return None
             trained |= set(contents)

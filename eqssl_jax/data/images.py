@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import re
 import threading
 from collections.abc import Callable
 
@@ -48,6 +49,11 @@ def _formats() -> tuple[str, ...]:
     return tuple(form for form in _FORMATS if form in Image.OPEN)
 
 
+def _reason(error: Exception) -> str:
+    """What Pillow says, without the address of the object that it read."""
+    return re.sub(r" <_io\.BytesIO object at 0x\w+>", "", str(error))
+
+
 def decode(
     read: Callable[[], bytes], where: str, size: int | None = None, *, framed: bool = False
 ) -> UInt8[np.ndarray, "h w c"]:
@@ -74,8 +80,8 @@ def decode(
         ) from error
     except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, zlib.error, …
         raise ValueError(
-            f"{printable(where)} is corrupt, truncated or not an image ({error}): repair or delete "
-            f"it, or {_SKIP}."
+            f"{printable(where)} is corrupt, truncated or not an image ({_reason(error)}): repair "
+            f"or delete it, or {_SKIP}."
         ) from error
 
 

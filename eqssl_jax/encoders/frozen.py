@@ -51,6 +51,11 @@ class Encoder:
     compiled: bool = True
     untrained: Callable[[], Forward] | None = None
 
+    def __repr__(self) -> str:
+        """Without the weights: `Encoder("care": step 200 of runs/care, images [N, 32, 32, 3])`."""
+        shape = ", ".join(map(str, self.image_shape)) if self.image_shape else "any size"
+        return f'Encoder("{self.name}": {self.origin}, images [N, {shape}])'
+
     def __call__(self, images: Float[Images, "n h w c"]) -> Float[Images, "n f"]:
         """The features, before the projector."""
         return self.features(images)

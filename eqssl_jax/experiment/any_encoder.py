@@ -20,9 +20,10 @@ from eqssl_jax.encoders.frozen import Encoder
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.experiment.embed import at_shape
-from eqssl_jax.experiment.load import given_to, load
+from eqssl_jax.experiment.load import check_options, given_to, load
 from eqssl_jax.experiment.stored import stored, writable_folder, write_arrays
 from eqssl_jax.methods import build_recipe
+from eqssl_jax.names import check_free
 from eqssl_jax.training.workdir import write_json
 from eqssl_jax.transforms import Transform
 
@@ -78,7 +79,7 @@ def measure(
     out = None if out is None else writable_folder(out)
     opened = _opened(encoders, encoder_options)
     cards = _chosen(measures.cards(own, setting="--measure"), only)
-    budget = measures.settings(preset, cards=cards, **options)
+    budget = measures.budgets(options, preset, cards=cards)
     if isinstance(recipe, str):
         build_recipe(recipe, {}, "--recipe")  # a mistake shows before the data are read
     results: dict[str, Result] = {}
@@ -201,6 +202,7 @@ def _by_shape(
 
 def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
     """By name; of several encoders each is given the options of its kind."""
+    check_options(options, start="--encoder_option=")
     titles: Sequence[str] = list(encoders) if isinstance(encoders, Mapping) else ()
     for title in titles:
         _check_name(title)
@@ -262,6 +264,8 @@ def _read(
     name: str | Path, directory: str, shape: tuple[int, ...] | None, options: Mapping[str, Any]
 ) -> Dataset:
     source, place = named(name, directory)
+    advice = "the data set, its directory and its size are arguments of their own"
+    check_free(options, sources.load, start="data_options: ", advice=advice)
     side = shape[0] if shape and shape[0] == shape[1] else None
     return sources.load(name=source, directory=place, size=side, **options)
 

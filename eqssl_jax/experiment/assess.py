@@ -1,7 +1,6 @@
 """Evaluate the checkpoints of a run from its workdir alone: numbers, then figures."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,6 @@ from eqssl_jax.training.workdir import write_json
 from eqssl_jax.transforms.base import Transform
 
 Result = dict[str, Any]
-LISTINGS = 10  # looks for a checkpoint while training removes them
 
 
 def assess(
@@ -58,12 +56,9 @@ def assess(
         if missing_only:
             wanted = [one for one in wanted if not (folder / "eval" / f"{one}.json").exists()]
         for one in wanted:
-            try:
-                state = restored(run, folder, one)
-            except FileNotFoundError:
-                if step != "all":
-                    raise
-                continue  # training has removed it since it was listed
+            state = listed(run, folder, one) if step == "all" else restored(run, folder, one)
+            if state is None:
+                continue
             measured = measure_state(run, folder, state, options=options or {})
             show(run, measured)
             draw(run, folder, measured)
@@ -75,9 +70,12 @@ def _wanted(workdir: Path, step: str) -> list[int | str]:
     """The steps to evaluate; "latest" and "best" are looked up when they are read."""
     steps = kept.kept_steps(workdir)
     if step == "all" and steps:
-        return list(steps)
-    with opened(workdir) as manager:
+        return list(reversed(steps))  # training removes the oldest first
+    manager = checkpoint.open_checkpoints(workdir, read_only=True)
+    try:
         number = kept.find_step(manager, step)  # a mistake shows before the data are read
+    finally:
+        manager.close()
     return [number if step.isdigit() else step]
 
 
@@ -123,34 +121,19 @@ def assess_step(
 
 
 def restored(run: Setup, workdir: Path, wanted: int | str) -> TrainState:
-    """The state of a step: a number, "latest" or "best".
+    """The state of a step: a number, "latest" or "best". See `kept.read`."""
+    return kept.read(workdir, run.init(), wanted)
 
-    Training that goes on beside this removes checkpoints; then the kept ones are listed again.
 
-    Raises:
-      FileNotFoundError: if there is no checkpoint, or that of a number is gone.
-      ValueError: for a step that is not kept.
+def listed(run: Setup, workdir: Path, step: int | str) -> TrainState | None:
+    """The state of a step that nobody named, only a list of those kept; None, with a line that
+    says so, if training has removed it since.
     """
-    like = run.init()
-    for _ in range(LISTINGS):
-        try:
-            with opened(workdir) as manager:
-                return kept.restore(manager, like, wanted)
-        except FileNotFoundError as error:
-            if wanted not in ("latest", "best") or not kept.kept_steps(workdir):
-                raise
-            gone = error
-    raise gone
-
-
-@contextlib.contextmanager
-def opened(workdir: Path) -> Iterator[checkpoint.Manager]:
-    """The checkpoints of a run, to be read."""
-    manager = checkpoint.open_checkpoints(workdir, read_only=True)
     try:
-        yield manager
-    finally:
-        manager.close()
+        return restored(run, workdir, step)
+    except (FileNotFoundError, kept.NotKeptError):
+        print(f"Step {step} of {workdir} is passed over: training has removed it.", flush=True)
+        return None
 
 
 def measure_state(
@@ -220,7 +203,7 @@ def evaluate(
     budgets = {**evaluation["options"], **options}
     preset = budgets.pop("preset", evaluation["preset"])
     cards = measures.cards(evaluation["measures"])
-    settings = measures.settings(preset, cards=cards, **budgets)
+    settings = measures.budgets(budgets, preset, cards=cards)
     # CARE's own recipe, where it has one, is of what is measured; a probe sees the views of all,
     # or a recipe of its own.
     views = methods.build_recipe(config.recipe.name, config.recipe.options)

@@ -86,6 +86,20 @@ def _open(source: Any, step: int | str, batch: int, options: dict[str, Any]) -> 
     return _of_run(folder, step)
 
 
+def check_options(options: Mapping[str, Any], *functions: Callable[..., Any], start: str) -> None:
+    """Refuse options of an encoder that `load`, or `functions` that hand them on, take otherwise.
+
+    Raises:
+      ValueError: as `names.check_free`.
+    """
+    of_weights = [name for name in inspect.signature(from_weights).parameters if name != "path"]
+    advice = (
+        f"encoders take {', '.join(of_weights)}, image_shape and the arguments of your own "
+        f"function; the encoder itself and all else are flags, such as --encoder and --data"
+    )
+    names.check_free(options, *functions, load, start=start, advice=advice)
+
+
 def given_to(source: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """Of options that several encoders share those of this one.
 

@@ -43,7 +43,7 @@ def stored_setup(workdir: Path, overrides: Mapping[str, Any] | None = None) -> S
         if differing:
             print(f"Evaluating on other data than {workdir} was trained on: {differing}.")
         if seen := seen_in_training(kept, present):
-            print(f"Test images that were training images: {seen:,}.", flush=True)
+            print(seen, flush=True)
     return run
 
 

@@ -10,14 +10,13 @@ from eqssl_jax.experiment.assess import (
     Assessment,
     FiguresError,
     draw,
+    listed,
     measure_state,
-    restored,
 )
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.training import kept
-from eqssl_jax.training.ownership import LOCK
 from eqssl_jax.training.setup import Setup
-from eqssl_jax.training.workdir import is_locked
+from eqssl_jax.training.workdir import LOCK, is_locked
 
 PATIENCE = 120.0  # seconds without training after which it has ended
 
@@ -31,7 +30,7 @@ def watch(
     patience: float = PATIENCE,
     show: Callable[[Setup, Assessment], None] = lambda run, measured: None,
 ) -> None:
-    """Evaluate every checkpoint as it appears, until training has ended.
+    """Evaluate every checkpoint as it appears, the newest first, until training has ended.
 
     That is when its last step is evaluated, or when for `patience` seconds no process has trained
     in the workdir and nothing was written there. Steps that training removes before their turn are
@@ -42,12 +41,18 @@ def watch(
     """
     runs = {folder: stored_setup(folder, overrides) for folder in run_folders(workdir)}
     seen, told = dict.fromkeys(runs, time.monotonic()), dict[Path, str]()
+    passed = set[tuple[Path, int]]()
     while runs:
         for folder, run in list(runs.items()):
             steps = kept.kept_steps(folder)
-            waiting = [step for step in steps if not (folder / "eval" / f"{step}.json").exists()]
+            waiting = [
+                step
+                for step in steps
+                if (folder, step) not in passed and not (folder / "eval" / f"{step}.json").exists()
+            ]
             if waiting:
-                _evaluate(run, folder, waiting[0], options or {}, show)
+                if not _evaluate(run, folder, waiting[-1], options or {}, show):
+                    passed.add((folder, waiting[-1]))
                 continue
             if _at_work(folder, poll):
                 seen[folder] = time.monotonic()
@@ -68,17 +73,17 @@ def _evaluate(
     step: int,
     options: Mapping[str, Any],
     show: Callable[[Setup, Assessment], None],
-) -> None:
-    try:
-        state = restored(run, folder, step)
-    except FileNotFoundError:
-        return  # removed since it was listed
+) -> bool:
+    """Whether there was still such a checkpoint."""
+    if (state := listed(run, folder, step)) is None:
+        return False
     measured = measure_state(run, folder, state, options=options)
     show(run, measured)
     try:
         draw(run, folder, measured)
     except FiguresError as error:
         print(error, file=sys.stderr, flush=True)
+    return True
 
 
 def _at_work(folder: Path, poll: float) -> bool:

@@ -1,6 +1,6 @@
 """What did it learn? Measurements of frozen encoders."""
 
-from eqssl_jax.measures.budget import PRESETS, settings
+from eqssl_jax.measures.budget import PRESETS, budgets, settings
 from eqssl_jax.measures.cards import (
     HIGHER,
     LOWER,

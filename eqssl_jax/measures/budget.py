@@ -64,24 +64,36 @@ def settings(
     5
 
     Raises:
+      ValueError: as `budgets`.
+    """
+    return budgets(options, preset, cards=cards)
+
+
+def budgets(
+    options: Mapping[str, Any], preset: str = "full", *, cards: Sequence[Card] | None = None
+) -> Settings:
+    """As `settings`, of options that users name, which may be anything.
+
+    Raises:
       ValueError: for an unknown preset or budget, or a value out of its range.
     """
     if preset not in PRESETS:
         raise ValueError(
-            f"There is no evaluation preset {shown(preset)}: choose one of {list(PRESETS)}."
+            f"config.evaluation.preset is {shown(preset)}: choose one of {list(PRESETS)}."
         )
     schemas = schema(cards)
-    chosen = defaults(schemas)
+    values = defaults(schemas)
     if preset == "quick":
-        chosen |= _QUICK
+        values |= _QUICK
         for card in built_in() if cards is None else cards:
-            chosen |= card.quick
+            values |= card.quick
     unknown = sorted(set(options) - set(schemas))
     if unknown:
         raise ValueError(
-            f"The evaluation has no budget named {unknown}: choose from {list(schemas)}."
+            f"config.evaluation.options has no budget {unknown}: choose from {list(schemas)}; the "
+            f"preset is config.evaluation.preset, or --option=preset=quick."
         )
-    values = check(chosen | options, schemas, "config.evaluation.options")
+    values = check(values | {**options}, schemas, "config.evaluation.options")
     return _record(tuple(values))(**values)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from eqssl_jax import names, transforms
-from eqssl_jax.settings import check
+from eqssl_jax.settings import check, shown
 from eqssl_jax.transforms.base import Transform
 
 
@@ -32,6 +32,12 @@ def build_recipe(
         parameters = inspect.signature(function).parameters
         schema = {option: transforms.recipes.OPTIONS[option] for option in parameters}
         options = check(dict(options), schema, group, partial=True)
+        for option, value in options.items():
+            if value == () and parameters[option].default != ():
+                raise ValueError(
+                    f"{group}.{option} is (), which the recipe {name} cannot do without; give it "
+                    f"numbers, e.g. {shown(parameters[option].default)}."
+                )
     else:
         expected = f"a function of {group} that returns a Transform"
         names.check_call(function, f"{setting} = {name}", expected, **options)

@@ -102,7 +102,10 @@ def _checked(value: Any, entry: Any, name: str, *, partial: bool) -> Any:
     return check(value, entry, name, partial=partial)
 
 
-def _freely(values: Any, entry: Free, name: str) -> dict[str, Any]:
+_DEEPEST = 16  # lists and groups within one another, in a value of the user's
+
+
+def _freely(values: Any, entry: Free, name: str, depth: int = 0) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise ValueError(f"{name} is {shown(values)}; it must be a group: {entry.doc}.")
     for key in values:
@@ -114,15 +117,20 @@ def _freely(values: Any, entry: Free, name: str) -> dict[str, Any]:
     each = entry.each
     if each is not None:
         return {k: _checked(v, each, f"{name}.{k}", partial=True) for k, v in values.items()}
-    return {key: _plain(value, f"{name}.{key}") for key, value in values.items()}
+    return {key: _plain(value, f"{name}.{key}", depth) for key, value in values.items()}
 
 
-def _plain(value: Any, name: str) -> Any:
+def _plain(value: Any, name: str, depth: int) -> Any:
     """Any value that JSON can hold and a program can use: finite numbers, words, lists, groups."""
+    if depth > _DEEPEST:
+        raise ValueError(
+            f"{name} is nested more than {_DEEPEST} deep in lists and groups: nothing reads a "
+            f"value so deep; give a flat one."
+        )
     if isinstance(value, Mapping):
-        return _freely(value, Free("of plain values"), name)
+        return _freely(value, Free("of plain values"), name, depth + 1)
     if isinstance(value, list | tuple):
-        return tuple(_plain(item, f"{name}[{i}]") for i, item in enumerate(value))
+        return tuple(_plain(item, f"{name}[{i}]", depth + 1) for i, item in enumerate(value))
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

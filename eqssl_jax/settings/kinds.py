@@ -44,7 +44,13 @@ def shown(value: Any) -> str:
     """
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**18:
         return f"a whole number of {value.bit_length():,} bits"
-    words = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in repr(value))
+    try:
+        written = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} that is nested a thousand deep or more"
+    except ValueError:  # Python writes out no number of more than 4,300 digits, in a list neither
+        return f"a {type(value).__name__} of very long numbers"
+    words = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in written)
     return words if len(words) <= _SHOWN else words[: _SHOWN - 3] + "..."
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from eqssl_jax.training.monitor import SHARE
 
 COLLAPSED = 1e-4  # spread of unit embeddings over a batch; 0: all are equal
-GROWN = 100.0  # times the first loss that was logged
+GROWN = 100.0  # times the first loss that was logged, or the least since
 SPREAD = "embedding_spread"
 
 
@@ -19,6 +19,7 @@ class Alarms:
 
     def __init__(self, silent: Collection[str] = ()) -> None:
         self.first: tuple[int, float] | None = None
+        self.least: tuple[int, float] | None = None
         self.warned = set(silent)
         self.monitored: tuple[int, float] | None = None  # step and end of the last monitors
 
@@ -64,11 +65,16 @@ class Alarms:
         )
 
     def _growth(self, step: int, numbers: Mapping[str, float]) -> str:
-        loss = abs(numbers.get("loss", 0.0))
-        if self.first is None:
-            self.first = (step, loss)
-        start, before = self.first
-        if loss <= GROWN * max(before, 1e-3):
+        loss = numbers.get("loss", 0.0)
+        if self.first is None or self.least is None:
+            self.first = self.least = (step, loss)
+        if loss < self.least[1]:
+            self.least = (step, loss)
+        # Of a loss that has been below 0 the least says nothing of its scale, and beside the first
+        # one a thousandth is as good as 0, where the batches' noise is large in proportion.
+        start, before = self.least if self.least[1] > 0 else (self.first[0], abs(self.first[1]))
+        loss = abs(loss)
+        if loss <= GROWN * max(before, 1e-3 * max(1, abs(self.first[1]))):
             return ""
         return (
             f"The loss has grown from {before:.3g} at step {start} to {loss:.3g} at step {step}: "

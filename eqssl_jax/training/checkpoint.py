@@ -220,6 +220,8 @@ def restore(manager: Manager, like: Any, step: int | None = None) -> Any:
     wanted = {**like._asdict(), CHECKSUM: expected}
     with _reading(manager, step):
         stored = shapes(manager.item_metadata(step))
+        if not stored:  # not "of another model": its description is gone, or half of it is removed
+            raise ValueError("nothing describes its arrays")
     check_shapes(stored, shapes(wanted), f"The checkpoint of step {step} in {manager.directory}")
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
     with _reading(manager, step):

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.frame import is_frame
-from eqssl_jax.measures import cards, settings
+from eqssl_jax.measures import budgets, cards
 from eqssl_jax.methods import Method, build_recipe, find
 from eqssl_jax.methods.card import LABELS
 from eqssl_jax.names import is_outside
@@ -33,9 +33,10 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
     for name, splits, images in compared_groups(config, built):
         if images > batch or images % splits or images // splits < 2:
             raise ValueError(
-                f"{name} compares {images} of {batch} images in config.objectives.{name}.splits = "
-                f"{splits} equal groups of two or more: use a batch (and {name}.images, if set) "
-                f"that is a multiple of the splits, e.g. {_near(batch, splits)}."
+                f"config.train.batch_size is {batch}: {name} compares {images} of {batch} images "
+                f"in config.objectives.{name}.splits = {splits} equal groups of two or more: use a "
+                f"batch (and {name}.images, if set) that is a multiple of the splits, e.g. "
+                f"{_near(batch, splits)}."
             )
     for name, spec in built.views.items():
         if (spec.images or 0) > batch:
@@ -145,7 +146,7 @@ def check_measurements(config: ConfigDict) -> None:
     evaluation = plain(config)["evaluation"]
     try:
         measured = cards(evaluation["measures"])
-        chosen = settings(evaluation["preset"], cards=measured, **evaluation["options"])
+        chosen = budgets(evaluation["options"], evaluation["preset"], cards=measured)
     except ValueError as error:
         raise ValueError(f"config.evaluation does not fit: {error}") from None
     parts = (*build_recipe(config.recipe.name, config.recipe.options).identity, "all")

@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 from eqssl_jax import data, methods
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.names import user_path
+from eqssl_jax.data.options import RANGES
+from eqssl_jax.names import check_free, user_path
+from eqssl_jax.settings import accept, also, whole
 from eqssl_jax.training import initial
 from eqssl_jax.training.checks import check_crops
 from eqssl_jax.transforms import Transform
@@ -38,8 +40,24 @@ def load_dataset(config: ConfigDict) -> Dataset:
     """The data set of config.data; runs that share it share the arrays."""
     settings = plain(config)["data"]
     settings = {key: settings[key] for key in settings if key not in _READING}
+    _check_options(settings["options"])
     settings["views"] = _view_side(config)
     return _dataset(json.dumps(settings, sort_keys=True))
+
+
+_LIMIT = also(whole(None, "images of each split at most", low=1), None, "all")
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Options are of the source; what all sources take alike are settings of their own."""
+    named = {key: value for key, value in options.items() if key != "limit"}
+    advice = (
+        f"options of sources are limit, {', '.join(RANGES)}, each of some; what all sources have "
+        f"in common is set as config.data.NAME"
+    )
+    check_free(named, data.load, start="config.data.options.", advice=advice)
+    if "limit" in options:
+        accept("config.data.options.limit", options["limit"], _LIMIT)
 
 
 def _view_side(config: ConfigDict) -> int | None:

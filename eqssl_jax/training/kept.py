@@ -1,6 +1,8 @@
 """Which of the checkpoints that a run has kept is meant."""
 
 import math
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,14 @@ from jaxtyping import PyTree
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.checkpoint import Manager, score_of
 from eqssl_jax.training.integrity import DamagedError
+from eqssl_jax.training.workdir import LOCK, is_locked
+
+LISTINGS = 10  # looks for a checkpoint while training removes them
+MOMENT = 0.5  # seconds in which it has removed one that it was removing
+
+
+class NotKeptError(ValueError):
+    """A step of which there is no checkpoint, or no longer one."""
 
 
 def best_step(manager: Manager) -> int | None:
@@ -42,7 +52,7 @@ def find_step(manager: Manager, wanted: int | str) -> int:
             )
         return best
     if str(wanted) not in map(str, steps):
-        raise ValueError(
+        raise NotKeptError(
             f"The step {wanted!r} of {workdir} is not kept; choose latest, best, or one of {steps}."
         )
     return int(wanted)
@@ -63,6 +73,44 @@ def restore(manager: Manager, like: Any, wanted: int | str) -> Any:
         raise DamagedError(
             f"{error}. {f'Choose another step, of {others}' if others else 'There is no other'}."
         ) from error
+
+
+def read(workdir: Path, like: Any, wanted: int | str) -> Any:
+    """`restore` from the checkpoints of a run, which may be training.
+
+    Training that goes on beside this removes checkpoints, and half of one looks damaged: then the
+    kept ones are listed again.
+
+    Raises:
+      FileNotFoundError: if there is no checkpoint, or that of a number is gone.
+      ValueError: for a step that is not kept.
+      DamagedError: as `restore`.
+    """
+    for _ in range(LISTINGS):
+        listed = kept_steps(workdir)
+        try:
+            manager = checkpoint.open_checkpoints(workdir, read_only=True)
+            try:
+                return restore(manager, like, wanted)
+            finally:
+                manager.close()
+        except (FileNotFoundError, DamagedError) as error:
+            if isinstance(error, DamagedError) and not _removing(workdir, listed):
+                raise
+            gone = FileNotFoundError(f"Training has removed what was read: {error}")
+            if isinstance(error, FileNotFoundError):
+                gone = error
+            if wanted not in ("latest", "best") or not kept_steps(workdir):
+                raise gone from None
+    raise gone
+
+
+def _removing(workdir: Path, listed: Sequence[int]) -> bool:
+    """Whether a process trains there and has removed one of the checkpoints since."""
+    if not is_locked(workdir, LOCK):
+        return False
+    time.sleep(MOMENT)
+    return not set(listed) <= set(kept_steps(workdir))
 
 
 def kept_steps(workdir: Path) -> list[int]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from eqssl_jax.config import plain
 from eqssl_jax.training import processes
-from eqssl_jax.training.environment import planned_steps
+from eqssl_jax.training.environment import FILE, planned_steps
 from eqssl_jax.training.provenance import (
     changes,
     kept_provenance,
@@ -20,9 +21,15 @@ from eqssl_jax.training.provenance import (
     write_provenance,
 )
 from eqssl_jax.training.setup import Setup
-from eqssl_jax.training.workdir import claim, has_checkpoints, has_trained, locked
+from eqssl_jax.training.workdir import (
+    LOCK,
+    claim,
+    has_checkpoints,
+    has_trained,
+    locked,
+    read_config,
+)
 
-LOCK = ".training"  # held by the process that writes to a workdir
 MARK = ".processes"  # by which the others see that it is the same folder
 
 
@@ -55,9 +62,24 @@ def take(run: Setup, workdir: Path, held: contextlib.ExitStack) -> None:
             f"Another run is training in {workdir}: wait for its end, stop it, or use another "
             f"--workdir."
         )
-    before = planned_steps(workdir) if has_checkpoints(workdir) else None
+    before = _goal(run, workdir) if has_checkpoints(workdir) else None
     claim(workdir, run.config, longer=before is not None and run.steps > before)
     pin(run, workdir)
+
+
+def _goal(run: Setup, workdir: Path) -> int | None:
+    """How many steps a run was to have; by its config.json if environment.json is of no use."""
+    if (goal := planned_steps(workdir)) is not None or not (workdir / "config.json").exists():
+        return goal
+    if (workdir / FILE).exists():
+        print(
+            f"{workdir / FILE} is damaged: what versions, device and commit this run had before is "
+            f"lost, and the file begins anew. The length of the run is read from config.json.",
+            file=sys.stderr,
+            flush=True,
+        )
+    train = read_config(workdir).train
+    return train.steps or round(train.epochs * run.steps_per_epoch)
 
 
 def pin(run: Setup, workdir: Path) -> None:
@@ -85,7 +107,7 @@ def pin(run: Setup, workdir: Path) -> None:
             kept = kept._replace(splits=present.splits, earlier=(*kept.earlier, kept.fingerprint))
     write_provenance(workdir, kept)
     if seen := seen_in_training(kept, present):
-        print(f"Test images that are training images, too: {seen:,}.", flush=True)
+        print(seen, flush=True)
 
 
 def check_shared(workdir: Path) -> None:

@@ -104,22 +104,33 @@ def changes(kept: Provenance, present: Provenance) -> str:
         ) from None
 
 
-def seen_in_training(kept: Provenance, present: Provenance) -> int:
-    """How many test images have the pixels of an image that the run was trained on; 0 if unknown.
+def seen_in_training(kept: Provenance, present: Provenance) -> str:
+    """What to say of test images with the pixels of an image that the run was trained on.
+
+    Those of all data it was trained on, now and earlier, count; where some of these cannot be told
+    apart, the others give a least number. "" if there are none, and where nothing can be told of
+    the only data there ever were (rendered, or of more than 2 GiB).
 
     Raises:
       ValueError: as `changes`.
     """
+    if "test" not in present.splits:
+        return ""
+    present_data, stored = present.fingerprint, (kept.fingerprint, *kept.earlier)
     try:
-        counts = [
-            fingerprint.trained_on(before, present.fingerprint) or 0
-            for before in (kept.fingerprint, *kept.earlier)
-        ]
+        told = [one for one in stored if fingerprint.trained_on(one, present_data) is not None]
+        count = fingerprint.trained_on(told, present_data) or 0
     except _UNREADABLE as error:
         raise ValueError(
             f"{FILE} of the run is damaged: its fingerprints cannot be read ({error!r})."
         ) from None
-    return max(counts)
+    unknown = len(stored) - len(told)
+    if unknown and (kept.earlier or kept.fingerprint != present_data):
+        return (
+            f"Test images that were training images: at least {count:,}; of {unknown} of the "
+            f"{len(stored)} data sets of training it cannot be told (rendered, or not read)."
+        )
+    return f"Test images that were training images: {count:,}." if count else ""
 
 
 _UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, IndexError, zlib.error)
@@ -155,7 +166,7 @@ def read_provenance(workdir: Path) -> Provenance | None:
         return None
     try:
         return _parsed(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged ({error}): restore it from a copy. It holds the mean and standard "
             f"deviation that the network of this run normalises by, without which its checkpoints "

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import methods
 from eqssl_jax.encoders import Network
-from eqssl_jax.training import checkpoint, kept
+from eqssl_jax.training import kept
 from eqssl_jax.training.model import build_network
 from eqssl_jax.training.optimizer import optimizer
 from eqssl_jax.training.provenance import FILE, Provenance, read_provenance
@@ -71,11 +71,7 @@ def open_run(workdir: Path, step: int | str = "latest") -> StoredRun:
         )
     network = build_network(config, trained_on.mean, trained_on.std)
     like = _abstract_state(config, network, trained_on)
-    manager = checkpoint.open_checkpoints(workdir, read_only=True)
-    try:
-        state = kept.restore(manager, like, step)
-    finally:
-        manager.close()
+    state = kept.read(workdir, like, step)
     return StoredRun(config, network, state, trained_on)
 
 

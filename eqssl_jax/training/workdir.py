@@ -24,6 +24,9 @@ FREE = (
 )
 
 
+LOCK = ".training"  # held by the process that writes to a workdir
+
+
 class WriteError(OSError):
     """What a run writes down could not be written."""
 
@@ -31,6 +34,9 @@ class WriteError(OSError):
 class GoneError(OSError):
     """What a run has written is no longer there."""
 
+
+# Groups that every config.json has, with settings in them.
+WHOLE = ("data", "model", "recipe", "objectives", "optimizer", "train", "knn", "evaluation")
 
 # The length of a run, which may grow.
 LENGTH = ("train.epochs", "train.steps")
@@ -154,18 +160,34 @@ def read_config(workdir: Path) -> ConfigDict:
             f"training was started with."
         )
     try:
-        return load(converted(json.loads(path.read_text(encoding="utf-8"))))
-    except ValueError as error:  # no JSON, no text, or no config
+        values = json.loads(path.read_text(encoding="utf-8"))
+        config = load(converted(values))
+        # Single settings may be newer than a stored config; whole groups are lost.
+        emptied = {key for key in WHOLE if key != "objectives" and not values.get(key)}
+        if lacking := [key for key in WHOLE if key not in values or key in emptied]:
+            raise ValueError(f"it lacks {', '.join(f'config.{key}' for key in lacking)}")
+        return config
+    except (ValueError, RecursionError) as error:  # no JSON, no text, or no config
         raise ValueError(
             f"{path} is damaged ({error}): restore it, or train in another --workdir."
         ) from None
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader never sees half of it."""
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(value, indent=2, default=_number) + "\n")
-    os.replace(unfinished, path)
+    """Write JSON so that a reader never sees half of it.
+
+    Raises:
+      OSError: naming the file, if it cannot be written.
+    """
+    text, unfinished = json.dumps(value, indent=2, default=_number), path.with_suffix(".tmp")
+    try:
+        unfinished.write_text(text + "\n")
+        os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OSError(
+            f"{path} cannot be written ({error}): check the free space and permissions of its disk."
+        ) from error
 
 
 def _number(value: Any) -> Any:
