@@ -177,6 +177,23 @@ def start_unfinished(part: Path) -> None:
     (part / MARK).touch()
 
 
+def check_folder_name(name: Any) -> None:
+    """Refuse the name of an encoder that cannot be its folder's, beside the files of all.
+
+    Raises:
+      ValueError: with the name.
+    """
+    text = name if isinstance(name, str) else ""
+    foreign = set(text) & set("/\\") or not text.isprintable() or text in (".", "..")
+    shared = text.lower().startswith(("comparison.", "page.", "spectrum_"))
+    if not text.strip() or foreign or shared or len(text.encode()) > 200:
+        raise ValueError(
+            f"An encoder is called {str(name)[:60]!r} ({type(name).__name__}); its name is that of "
+            f"the folder of its results: text without slashes, of at most 200 bytes, "
+            f"and not that of the comparison or page."
+        )
+
+
 def user_path(text: str | Path) -> Path:
     """A path as people write it: ~ is their own folder, and ~name that of the user of that name.
 

@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eqssl_jax.data import hugging_face, sources
+from eqssl_jax.data.base import Dataset
 from eqssl_jax.names import user_path
 
 SUFFIXES = {".npz": "arrays", ".zip": "folder"}
@@ -73,3 +76,30 @@ def named(data: str | Path, directory: str = "") -> tuple[str, str | None]:
             f"arrays, found a file ending in {path.suffix or 'nothing'}."
         )
     return SUFFIXES[path.suffix], str(path)
+
+
+def in_memory(data: Any) -> str | Path | Dataset:
+    """A data set of an array of images, or of (images, labels); names and data sets as they are.
+
+    Raises:
+      ValueError: for whatever else, values outside [0, 1], and as `sources.from_arrays`.
+    """
+    if isinstance(data, str | Path | Dataset):
+        return data
+    pair = data if isinstance(data, tuple | list) and len(data) == 2 else (data, None)
+    images, labels = (None if part is None else np.asarray(part) for part in pair)
+    if images is None or not hasattr(pair[0], "__array__") or images.ndim != 4:
+        what = f"an array of shape {images.shape}" if hasattr(data, "__array__") else type(data)
+        raise ValueError(
+            f"data is {what}; it must be a folder, a .zip, an .npz, the name of a data set, an "
+            f"array of images [N, H, W, C], or a pair (images, labels)."
+        )
+    if images.dtype.kind == "f":
+        low, high = (float(bound(images)) for bound in (np.min, np.max)) if images.size else (0, 0)
+        if not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"data has values from {low:.3g} to {high:.3g}; images in floating point have "
+                f"values in [0, 1], and bytes are uint8: undo any normalisation."
+            )
+        images = np.rint(255 * images.astype(np.float32)).astype(np.uint8)
+    return sources.from_arrays(images, labels)

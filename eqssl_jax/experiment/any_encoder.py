@@ -15,7 +15,7 @@ from eqssl_jax import data as sources
 from eqssl_jax import encoders as networks
 from eqssl_jax import figures, measures, page, transforms
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.data.named import named
+from eqssl_jax.data.named import in_memory, named
 from eqssl_jax.encoders.frozen import Encoder
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.compare import compare
@@ -23,7 +23,7 @@ from eqssl_jax.experiment.embed import at_shape
 from eqssl_jax.experiment.load import check_options, given_to, load
 from eqssl_jax.experiment.stored import stored, writable_folder, write_arrays
 from eqssl_jax.methods import build_recipe
-from eqssl_jax.names import check_free
+from eqssl_jax.names import check_folder_name, check_free
 from eqssl_jax.training.workdir import write_json
 from eqssl_jax.transforms import Transform
 
@@ -75,7 +75,7 @@ def measure(
     Raises:
       ValueError, OSError: as `load`, `data.load`, `build_recipe` and `measures.evaluate`.
     """
-    data = _in_memory(data)
+    data = in_memory(data)
     out = None if out is None else writable_folder(out)
     opened = _opened(encoders, encoder_options)
     cards = _chosen(measures.cards(own, setting="--measure"), only)
@@ -205,7 +205,7 @@ def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
     check_options(options, start="--encoder_option=")
     titles: Sequence[str] = list(encoders) if isinstance(encoders, Mapping) else ()
     for title in titles:
-        _check_name(title)
+        check_folder_name(title)
     sources = list(encoders.values()) if titles else encoders
     sources = list(sources) if isinstance(sources, list | tuple) else [sources]
     chosen = [dict(options)] if len(sources) == 1 else [given_to(s, options) for s in sources]
@@ -219,45 +219,9 @@ def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
         name, again = encoder.name if titles else encoder.name.replace("/", "_"), 2
         while name in opened:
             name, again = f"{encoder.name}_{again}", again + 1
-        _check_name(name)
+        check_folder_name(name)
         opened[name] = encoder
     return opened
-
-
-def _check_name(name: Any) -> None:
-    """An encoder's name is that of its folder below `out`, beside the files of all."""
-    text = name if isinstance(name, str) else ""
-    foreign = set(text) & set("/\\") or not text.isprintable() or text in (".", "..")
-    shared = text.lower().startswith(("comparison.", "page.", "spectrum_"))
-    if not text.strip() or foreign or shared or len(text.encode()) > 200:
-        raise ValueError(
-            f"An encoder is called {str(name)[:60]!r} ({type(name).__name__}); its name is that of "
-            f"the folder of its results: text without slashes, of at most 200 bytes, "
-            f"and not that of the comparison or page."
-        )
-
-
-def _in_memory(data: Any) -> str | Path | Dataset:
-    """A data set of arrays; whatever else may be given as it is."""
-    if isinstance(data, str | Path | Dataset):
-        return data
-    pair = data if isinstance(data, tuple | list) and len(data) == 2 else (data, None)
-    images, labels = (None if part is None else np.asarray(part) for part in pair)
-    if images is None or not hasattr(pair[0], "__array__") or images.ndim != 4:
-        what = f"an array of shape {images.shape}" if hasattr(data, "__array__") else type(data)
-        raise ValueError(
-            f"data is {what}; it must be a folder, a .zip, an .npz, the name of a data set, an "
-            f"array of images [N, H, W, C], or a pair (images, labels)."
-        )
-    if images.dtype.kind == "f":
-        low, high = (float(bound(images)) for bound in (np.min, np.max)) if images.size else (0, 0)
-        if not 0 <= low <= high <= 1:
-            raise ValueError(
-                f"data has values from {low:.3g} to {high:.3g}; images in floating point have "
-                f"values in [0, 1], and bytes are uint8: undo any normalisation."
-            )
-        images = np.rint(255 * images.astype(np.float32)).astype(np.uint8)
-    return sources.from_arrays(images, labels)
 
 
 def _read(
