@@ -86,14 +86,16 @@ def in_memory(data: Any) -> str | Path | Dataset:
     """
     if isinstance(data, str | Path | Dataset):
         return data
-    pair = data if isinstance(data, tuple | list) and len(data) == 2 else (data, None)
-    images, labels = (None if part is None else np.asarray(part) for part in pair)
-    if images is None or not hasattr(pair[0], "__array__") or images.ndim != 4:
-        what = f"an array of shape {images.shape}" if hasattr(data, "__array__") else type(data)
+    pair = isinstance(data, tuple | list) and len(data) == 2
+    images, labels = data if pair else (data, None)
+    if not hasattr(images, "__array__") or np.ndim(images) != 4:
+        shape = f" of shape {np.shape(images)}" if hasattr(images, "__array__") else ""
         raise ValueError(
-            f"data is {what}; it must be a folder, a .zip, an .npz, the name of a data set, an "
-            f"array of images [N, H, W, C], or a pair (images, labels)."
+            f"data is {'a pair with ' * pair}{type(images).__name__}{shape}; it must be a folder, "
+            f"a .zip, an .npz, the name of a data set, an array of images [N, H, W, C], or a pair "
+            f"(images, labels)."
         )
+    images = np.asarray(images)
     if images.dtype.kind == "f":
         low, high = (float(bound(images)) for bound in (np.min, np.max)) if images.size else (0, 0)
         if not 0 <= low <= high <= 1:

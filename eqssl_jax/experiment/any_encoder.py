@@ -55,9 +55,8 @@ def measure(
 
     Args:
       encoders: whatever `load` opens, or functions of NumPy images, one or several, or by name.
-      data: a source by name, a TFDS name, a folder, a .zip, an .npz; a data set; or an array of
-        images [N, H, W, C], uint8 or floating point in [0, 1] (stored in steps of 1/255), or a pair
-        (images, labels).
+      data: a source by name, a TFDS name, a folder, a .zip, an .npz; a data set; or images
+        [N, H, W, C], uint8 or in [0, 1] (kept in steps of 1/255), or a pair (images, labels).
       recipe: whose effect is measured: a name, `module:attribute`, or a `Transform`; of point
         clouds "rotation3d" stands in for "factors".
       out: a folder for the numbers, tables, figures and the page, of which earlier ones of the same
@@ -85,10 +84,8 @@ def measure(
     results: dict[str, Result] = {}
 
     def read(shape: tuple[int, ...] | None) -> Dataset:
-        if isinstance(data, Dataset):
-            return at_shape(data, shape and (*shape, data.image_shape[-1]))
-        found = _read(data, directory, shape, data_options)
-        return at_shape(found, shape and (*shape, found.image_shape[-1]))
+        whole = data if isinstance(data, Dataset) else _read(data, directory, shape, data_options)
+        return at_shape(whole, shape and (*shape, whole.image_shape[-1]))
 
     for dataset, group in _by_shape(opened, size, read):
         transform = recipe if isinstance(recipe, Transform) else _recipe(recipe, dataset)
@@ -105,9 +102,9 @@ def measure(
             cards=cards,
         )
         for name, (result, arrays) in measured.items():
-            about: Result = {"origin": group[name].origin, "untrained": notes[name]}
-            about |= {"image_shape": list(dataset.image_shape)}
-            results[name] = {"step": 0, "dataset": dataset.name, **about, **result}
+            about: Result = {"step": 0, "dataset": dataset.name, "origin": group[name].origin}
+            about |= {"untrained": notes[name], "image_shape": list(dataset.image_shape)}
+            results[name] = about | result
             if out is not None:
                 _write(out / name, results[name], arrays, dataset, transform)
     results = {name: results[name] for name in opened}
