@@ -13,14 +13,15 @@ import pytest
 from PIL import Image
 
 from eqssl_jax import data
-from eqssl_jax.data import publishers
+from eqssl_jax.data import download, publishers
 from eqssl_jax.data.download import Published, fetch
 from eqssl_jax.data.named import named
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
     """Files by name; what was asked for; and after how many bytes an answer breaks off."""
+    monkeypatch.setattr(download, "PAUSE", 0.0)
     seen = SimpleNamespace(files={}, asked=[], breaks=None, ranges=True)
 
     class Handler(BaseHTTPRequestHandler):
@@ -35,7 +36,8 @@ def server():
             self.send_response(206 if wanted else 200)
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
-            self.wfile.write(content[start:][: seen.breaks])
+            breaks = seen.breaks(len(seen.asked)) if callable(seen.breaks) else seen.breaks
+            self.wfile.write(content[start:][:breaks])
 
         def log_message(self, *args):
             pass
@@ -89,6 +91,29 @@ def test_a_wrong_checksum_and_no_answer_are_one_paragraph(server, tmp_path):
         fetch(closed, tmp_path)
 
 
+def test_a_server_that_always_begins_anew_and_breaks_off_is_given_up(server, tmp_path, monkeypatch):
+    """What is there never shrinks, so that breaking off now here, now there is no progress."""
+    pauses = []
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
+    content = bytes(range(256)) * 40
+    server.ranges, server.breaks = False, lambda count: 3000 + 1000 * (count % 2)
+    with pytest.raises(OSError, match=r"could not be downloaded .*; 4,000 of 10,240 bytes are"):
+        fetch(published(server, "a.bin", content), tmp_path)
+    assert len(server.asked) == 1 + download.ATTEMPTS == 1 + len(pauses)
+    server.breaks = lambda count: 5000 * count
+    server.asked.clear()
+    assert fetch(published(server, "a.bin", content), tmp_path).read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "mirror", ["foo", "http://[", "http://", "ftp://a/b", "http://a:b", "h ://"]
+)
+def test_a_mirror_that_is_no_address_is_named(mirror, tmp_path):
+    with pytest.raises(ValueError, match=r"--mirror=.* is no address of files: give one that"):
+        publishers.prepare("cifar10", tmp_path / "out", mirror=mirror)
+    assert not (tmp_path / "out").exists()
+
+
 def archive(files):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
@@ -127,6 +152,13 @@ def test_cifar_becomes_arrays(server, tmp_path):
     asked = len(server.asked)
     assert publishers.prepare("cifar10", tmp_path, sets=sets) == place
     assert len(server.asked) == asked
+    place.write_bytes(b"")  # of a disk that was full: nothing is finished
+    np.testing.assert_array_equal(
+        np.load(publishers.prepare("cifar10", tmp_path, sets=sets))["test_labels"], labels[20:]
+    )
+    place.write_bytes(place.read_bytes()[:3000])
+    with pytest.raises(ValueError, match=r"cifar10\.npz is in the way: an \.npz file is written"):
+        publishers.prepare("cifar10", tmp_path, sets=sets)
     fine = np.concatenate([np.full((25, 1), 7, np.uint8), records], axis=1)  # coarse label first
     parts = {"train.bin": fine[:20].tobytes(), "test.bin": fine[20:].tobytes(),
              "fine_label_names.txt": b"a\nb\nc"}  # fmt: skip
@@ -174,14 +206,20 @@ def test_flowers_become_a_folder(server, tmp_path):
         contents[name] = buffer.getvalue()
     pictures = {f"jpg/image_{i + 1:05d}.jpg": jpeg(x) for i, x in enumerate(pixels(8, 9))}
     contents["102flowers.tgz"] = archive(pictures)
-    place = publishers.prepare(
-        "flowers102", tmp_path, sets=stand_in(server, "flowers102", contents)
-    )
+    sets = stand_in(server, "flowers102", contents)
+    (tmp_path / "flowers102").mkdir()  # an empty folder is not the set
+    place = publishers.prepare("flowers102", tmp_path, sets=sets)
     found = data.load(name="folder", directory=place, validation=0.0)
     assert found.classes == ("001", "002") and found.splits["train"].size == 4
     assert sorted(path.name for path in place.glob("test/001/*")) == [
         "image_00005.jpg", "image_00007.jpg",
     ]  # fmt: skip
+    assert publishers.prepare("flowers102", tmp_path, sets=sets) == place
+    (tmp_path / "other" / "flowers102" / "train").mkdir(parents=True)
+    with pytest.raises(
+        ValueError, match=r"flowers102 is in the way: a folder of images is written"
+    ):
+        publishers.prepare("flowers102", tmp_path / "other", sets=sets)
 
 
 def table(path, rows, image="image", label="label", names=("cat", "dog")):
@@ -217,6 +255,25 @@ def test_parquet_of_hugging_face_is_read(tmp_path, monkeypatch):
     assert called["a"] == ("owner/name",) and called["repo_type"] == "dataset"
     assert named("hf:owner/name") == ("hf:owner/name", None)
     assert named("fruits360@~/fruits") == ("fruits360", "~/fruits")
+
+
+def test_configurations_of_a_set_are_not_mixed(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    for name in ("full", "small/train"):  # the split is in the file's name, or its folder's
+        table(tmp_path / name / ("0.parquet" if "/" in name else "train-0.parquet"), 4)
+    with pytest.raises(ValueError, match=r"configurations with a split train: full, small\. Name"):
+        data.load(name=f"hf:{tmp_path}")
+    assert data.load(name=f"hf:{tmp_path}/small", validation=0.0).splits["train"].size == 4
+    called = {}
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda *a, **k: called.update(a=a, **k) or tmp_path
+    )
+    assert data.load(name="hf:owner/name/full", validation=0.0).splits["train"].size == 4
+    assert called["a"] == ("owner/name",) and called["allow_patterns"] == "full/*.parquet"
+    for empty in ("hf:", "hf: ", "hf:/"):
+        with pytest.raises(ValueError, match=r"names no set: give hf:OWNER/NAME"):
+            data.load(name=empty)
 
 
 def test_parquet_without_images_and_a_hub_that_cannot_be_reached(tmp_path, monkeypatch):

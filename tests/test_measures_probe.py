@@ -9,6 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.measures.classes import lbfgs
 from eqssl_jax.measures.classes.care_probe import _OPTIMIZERS, _dropped, _start, _train, care_probe
 from eqssl_jax.measures.classes.linear_probe import Linear, cross_entropy, linear_probe, top_k
 from eqssl_jax.transforms.base import Transform
@@ -250,3 +251,35 @@ def test_care_protocol_names_bad_input(dataset):
     )
     with pytest.raises(ValueError, match="labelled 'train' split; toy has"):
         care_probe(flatten, unlabeled, BRIGHTEN)
+
+
+def test_lbfgs_chooses_on_validation_and_refits_on_both_from_what_was_chosen(monkeypatch):
+    x, y = make(150, 1)
+    held, calls = make(90, 2)[0], []
+    scaled = [(rows - x.mean(0)) / x.std(0) for rows in (x, held)]
+    weights = (1e-4, 1e-2, 3.0)
+    models = lbfgs.fit(scaled[0], y, classes=CLASSES, weights=weights)
+    small, _, large = (np.argmax(scaled[1] @ m.weight + m.bias, axis=1) for m in models)
+    assert np.any(small != large)
+    fit = lbfgs.fit
+
+    def recorded(*arguments, **settings):
+        calls.append((arguments, settings))
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr(lbfgs, "fit", recorded)
+    first = lbfgs.lbfgs_probe(
+        (x, y), (held, small), (held, large), classes=CLASSES, weights=weights
+    )
+    other = lbfgs.lbfgs_probe(
+        (x, y), (held, large), (held, small), classes=CLASSES, weights=weights
+    )
+    assert (first.weight, other.weight) == (1e-4, 3.0)  # each is best on its validation
+    assert first.validation[1e-4] == other.validation[3.0] == 1.0
+    (rows, labels), settings = calls[1]
+    np.testing.assert_array_equal(labels, np.concatenate([y, small]))
+    both = np.concatenate([x, held])
+    np.testing.assert_allclose(rows, (both - both.mean(0)) / both.std(0), rtol=1e-3, atol=1e-3)
+    begin = rows @ settings["begin"].weight + settings["begin"].bias  # the model that was chosen
+    wanted = ((both - x.mean(0)) / x.std(0)) @ models[0].weight + models[0].bias
+    assert np.abs(begin - wanted).max() < 0.02 * np.abs(wanted).max()

@@ -1,12 +1,17 @@
 """Monitors, trackers and learning from labels: what is measured and written while a run goes on."""
 
+import copy
 import json
 import sys
+import time
 import types
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+import toys
+from jax.tree_util import Partial
 from test_training_loop import equal
 from test_training_stored import arrays, config
 from tiny_run import tiny_run
@@ -14,11 +19,14 @@ from tiny_run import tiny_run
 from eqssl_jax.data import from_arrays
 from eqssl_jax.data.labelled import labelled
 from eqssl_jax.experiment.assess import subject
-from eqssl_jax.measures import cards
+from eqssl_jax.measures import Card, Output, cards
+from eqssl_jax.measures.spread.directions import own_draws
+from eqssl_jax.measures.subjects import Conditions, Seen, Subject
 from eqssl_jax.methods import entry
 from eqssl_jax.methods.classify import cross_entropy
 from eqssl_jax.objectives.base import Views
-from eqssl_jax.training import monitor, trackers
+from eqssl_jax.training import loop, monitor, trackers
+from eqssl_jax.training.alarms import Alarms
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.records import Records, read_records
 from eqssl_jax.training.setup import setup
@@ -42,17 +50,82 @@ def test_all_monitors_on_labelled_and_unlabelled_data(tmp_path, capsys):
     measure, state = monitor.make_monitor(run), run.init()
     for _ in range(2):
         assert set(measure(state).values) == names and measure(state).score is None
-    said = capsys.readouterr().err
-    assert said.count("The monitor knn has no number: arrays has no labels.") == 1
+    assert "knn, probe (measured by labels, and arrays has none)" in run.notes[-1]
 
 
-def test_monitors_never_see_test_images(tmp_path):
-    images, labels = np.zeros((40, 8, 8, 3), np.uint8), np.arange(40) % 2
-    data = from_arrays(images, labels, images, labels, validation=0.25)
-    run = setup(config(arrays(tmp_path / "a.npz")))
-    found = monitor.watched(run.config, data, run.recipe)
-    assert set(found.conditions.splits) == {"train", "validation"}
-    assert found.conditions.held_out == "validation"
+def test_monitors_see_validation_and_never_test_images(tmp_path, monkeypatch):
+    """Every split has a brightness of its own, which the features are."""
+    card_of_ones_own(
+        tmp_path,
+        monkeypatch,
+        "{n: float(seen.features(s).max()) for n, s in "
+        "(('bank', 'train'), ('held', seen.held_out))} | {'splits': len(seen.splits)}",
+    )
+    made = config(arrays(tmp_path / "a.npz"), train__monitors=("my_monitor:CARD",))
+    splits = {
+        name: from_arrays(
+            np.full((40, 8, 8, 3), value, np.uint8), np.arange(40) % 2, validation=0.0
+        ).splits["train"]
+        for name, value in {"train": 51, "validation": 102, "test": 255}.items()
+    }
+    run = setup(made)
+    pixels = Partial(lambda images: (images.reshape(len(images), -1),) * 2)
+    run = SimpleNamespace(
+        config=run.config,
+        recipe=run.recipe,
+        dataset=run.dataset._replace(splits=splits),
+        encoder=lambda state: pixels,
+        classifier=lambda state: None,
+    )
+    assert monitor.make_monitor(run)(None).values == pytest.approx(
+        {"monitor_bank": 0.2, "monitor_held": 0.4, "monitor_splits": 2}
+    )
+
+
+def test_monitors_without_a_number_are_named_before_the_run(tmp_path, capsys):
+    """Every card of the package gives a number, or its reason at the start or while it runs."""
+    names = (*(card.name for card in cards()), "probe")
+    run = setup(config(arrays(tmp_path / "a.npz"), train__monitors=names, **SMALL))
+    assert (
+        "classifier (of a classifier, and none is trained); linear_probe, care_probe, "
+        in (run.notes[-1])
+    )
+    found = monitor.watched(run.config, run.dataset, run.recipe)
+    assert {card.name for card in found.cards} | set(found.left_out) == set(names)
+    assert not {"steering", "factors", "trajectories"} - set(found.left_out)
+    assert {"composition", "gram", "ladders", "probe"} <= {card.name for card in found.cards}
+    assert found.conditions.settings.pairs  # which composition needs
+    empty = Card("empty", lambda seen: {}, (Output("a", "A"),))
+    seen = Seen(
+        "trained", Conditions({"trained": Subject(None)}, run.dataset, run.recipe, None, None)
+    )
+    assert monitor._numbers(empty, seen, print) == {}
+    assert "The monitor empty has no number: it gave none." in capsys.readouterr().out
+    run = setup(config(tmp_path / "a.npz", train__monitors=("knn",), data__validation=0.0))
+    assert run.notes[-1].endswith("validation images: set config.data.validation above 0).")
+    assert monitor.make_monitor(run) is None
+
+
+def test_views_of_lidar_and_alignment_are_different_draws(tmp_path):
+    data = from_arrays(np.zeros((9, 8, 8, 3), np.uint8), validation=0.4)
+    settings = SimpleNamespace(own_images=3, own_views=4)
+    _, drawn = own_draws(Conditions({}, data, toys.recipe(), jax.random.key(0), settings))
+    assert [np.unique(leaf).size for leaf in jax.tree.leaves(drawn)] == [12, 12]
+
+
+def test_the_loop_looks_at_what_monitors_take(capsys):
+    """The first call compiles; the second takes all the time since."""
+    alarms, quiet = Alarms(), SimpleNamespace(report=print, pause=lambda: None)
+    records = SimpleNamespace(write=lambda step, values: None)
+    due = loop._Due(score=True, save=False, stop=False)
+
+    def measure(state):
+        time.sleep(0.02)
+        return monitor.Scores({"monitor_rankme": 1.0}, None)
+
+    for step in (1, 2):
+        loop._pause(None, step, due, measure, None, records, quiet, alarms)
+    assert capsys.readouterr().err.count("Warning: Monitors took 0.0 s at step 2") == 1
 
 
 def test_the_interval_keeps_monitors_within_two_percent(tmp_path):
@@ -69,19 +142,25 @@ def test_the_interval_keeps_monitors_within_two_percent(tmp_path):
         setup(config(tmp_path / "a.npz", train__monitors=("rank",)))
 
 
-def test_a_failing_monitor_is_said_once_and_training_goes_on(tmp_path, monkeypatch, capsys):
-    (tmp_path / "my_monitor.py").write_text(
-        "from eqssl_jax.measures import Card, Output\n"
-        "def fails(seen):\n"
-        "    raise RuntimeError('no such thing')\n"
-        "CARD = Card('mine', fails, (Output('mine', 'Mine'),))\n"
+def card_of_ones_own(folder, monkeypatch, measure):
+    (folder / "my_monitor.py").write_text(
+        "import sys\nfrom eqssl_jax.measures import Card, Output\n"
+        f"CARD = Card('mine', lambda seen: {measure}, ())\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "my_monitor", raising=False)
+
+
+@pytest.mark.parametrize("measure", ["int('no such')", "sys.exit('no such')", "sys.exit()"])
+def test_a_failing_monitor_is_said_once_and_training_goes_on(
+    measure, tmp_path, monkeypatch, capsys
+):
+    card_of_ones_own(tmp_path, monkeypatch, measure)
     made = config(arrays(tmp_path / "a.npz"), train__monitors=("my_monitor:CARD", "knn"))
     run = setup(made)
     measure, state = monitor.make_monitor(run), run.init()
     assert list(measure(state).values) == list(measure(state).values) == ["validation_knn"]
-    assert capsys.readouterr().err.count("the monitor mine failed (RuntimeError: no such") == 1
+    assert capsys.readouterr().err.count("the monitor mine failed (") == 1
 
 
 def test_labels_travel_with_their_images():
@@ -238,6 +317,25 @@ def test_a_tracker_that_fails_is_said_once_and_the_others_go_on(
     told = capsys.readouterr().err
     assert told.count("Warning: the tracker wandb failed (") == 1 and "WANDB_MODE=offline" in told
     assert len(other.logged) == len(read_records(tmp_path)) == 3
+
+
+def test_a_tracker_that_changes_what_it_gets_changes_no_others(tmp_path, monkeypatch):
+    got = []
+
+    def clears(workdir, config, step):
+        got.append(copy.deepcopy(config))
+        config["nested"].clear()
+        return trackers.Tracker(
+            lambda step, values: (got.append(dict(values)), values.clear()), int
+        )
+
+    monkeypatch.setattr(trackers, "TRACKERS", {"first": clears, "second": clears})
+    values, config = {"loss": 1.0}, {"nested": {"seed": 1}}
+    records = Records(tmp_path, log=("first", "second"), config=config)
+    records.write(1, values)
+    records.close()
+    assert got == [config, config, values, values] and values == {"loss": 1.0}
+    assert config == {"nested": {"seed": 1}}
 
 
 def test_a_tracker_of_ones_own_that_is_none_is_left_out(tmp_path, monkeypatch, capsys):

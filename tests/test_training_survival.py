@@ -21,11 +21,10 @@ from test_training_loop import Killed, equal, killed_at, small
 from test_training_processes import free_port, started, together
 from toys import linear_network
 
-from eqssl_jax.experiment import assess
-from eqssl_jax.training import checkpoint
+from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.integrity import DamagedError, IncompatibleError, checksum
 from eqssl_jax.training.interruption import listening
-from eqssl_jax.training.kept import best_step, kept_steps
+from eqssl_jax.training.kept import best_step
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.mesh import batched, make_mesh
 from eqssl_jax.training.processes import LostError
@@ -331,13 +330,10 @@ def test_evaluation_reads_while_training_writes(tmp_path):
     process = started([PROGRAM, tmp_path, 100_000], devices=8)
     try:
         until(lambda: steps_in(tmp_path))
-        run, read = small(), []
+        like, read = small().init(), []
         while len(set(read)) < 4:
-            read.append(int(assess.restored(run, tmp_path, "latest").step))
+            read.append(int(kept.read(tmp_path, like, "latest").step))
         assert read == sorted(read)
-        while process.poll() is None:  # the oldest is removed next
-            if assess.listed(run, tmp_path, min(kept_steps(tmp_path))) is None:
-                break
         assert process.poll() is None
     finally:
         process.kill()

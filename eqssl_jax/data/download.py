@@ -4,14 +4,18 @@ import errno
 import hashlib
 import http.client
 import os
+import re
 import sys
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
 TIMEOUT = 60.0  # seconds without an answer
 ATTEMPTS = 5  # in a row that bring nothing
+PAUSE = 1.0  # seconds between attempts
 _PIECE = 2**20
 _OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EISDIR, errno.EFBIG}
 
@@ -29,6 +33,26 @@ class Published(NamedTuple):
         return self.url.rpartition("/")[2]
 
 
+def check_mirror(mirror: str) -> None:
+    """An empty mirror, or an address of the web that names a server.
+
+    Raises:
+      ValueError: for any other.
+    """
+    try:
+        address = urllib.parse.urlsplit(mirror)
+        right = address.scheme in ("http", "https") and bool(address.hostname)
+        right = right and (address.port or 1) > 0 and not re.search(r"[^!-~]", mirror)
+    except ValueError:
+        right = False
+    if mirror and not right:
+        raise ValueError(
+            f"--mirror={mirror} is no address of files: give one that begins with http:// or "
+            f"https:// and a server, such as https://mirror.example.org/files, or leave it out to "
+            f"ask the publisher."
+        )
+
+
 def fetch(file: Published, folder: Path, *, mirror: str = "") -> Path:
     """The file in a folder, downloaded if it is not there yet.
 
@@ -40,9 +64,10 @@ def fetch(file: Published, folder: Path, *, mirror: str = "") -> Path:
       mirror: an address that has files of the same names, asked in place of the publisher.
 
     Raises:
-      ValueError: if the content is not what was published.
+      ValueError: if the content is not what was published, or the mirror is no address.
       OSError: if the address cannot be reached, or the disk not written.
     """
+    check_mirror(mirror)
     url = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
     place, part = folder / file.name, folder / f"{file.name}.part"
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +107,8 @@ def _complete(url: str, part: Path, file: Published) -> None:
                 f"{url} could not be downloaded ({why}); {now:,} of {file.size:,} bytes are there: "
                 f"{_advice(part)}"
             )
+        if now < file.size:
+            time.sleep(PAUSE)
 
 
 def _advice(part: Path) -> str:
@@ -92,10 +119,11 @@ def _advice(part: Path) -> str:
 
 
 def _append(url: str, part: Path, have: int) -> None:
-    """Read from byte `have` on; a server that begins anew is read from its beginning."""
+    """Read from byte `have` on; who begins anew repeats what is there, and only more is new."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        mode = "ab" if answer.status == http.client.PARTIAL_CONTENT else "wb"
+        goes_on = answer.status == http.client.PARTIAL_CONTENT or not have
+        mode = "ab" if goes_on else "r+b"  # never shorter than it was
         with part.open(mode) as file:
             while piece := answer.read1(_PIECE):
                 file.write(piece)

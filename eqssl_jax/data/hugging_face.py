@@ -1,6 +1,7 @@
 """Image sets of the Hugging Face Hub, or of a folder of theirs on this disk: parquet files."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ def read_hugging_face(
     the field bytes, or binary). Encoded images lie in memory.
 
     Args:
-      name: "hf:OWNER/NAME", or "hf:PATH" of a folder or a file of parquet.
+      name: "hf:OWNER/NAME", of a set with several configurations "hf:OWNER/NAME/CONFIGURATION"
+        (its folder), or "hf:PATH" of a folder or a file of parquet.
       directory: where the Hub's files are kept; None: the Hub's own cache.
       size, corrupt, views, framed: see `data.load`.
       image, label: columns; "": the first column of images, and label, fine_label or labels, if
@@ -45,11 +47,16 @@ def read_hugging_face(
 
     Raises:
       FileNotFoundError: if there is no parquet file for training.
-      ValueError: without the packages, for a column that is not there or not of images, or labels
-        that are no integers.
+      ValueError: without a name or the packages, for several configurations, a column that is not
+        there or not of images, or labels that are no integers.
       OSError: if the Hub cannot be reached.
     """
     place = name.removeprefix(PREFIX)
+    if not place.strip(" /"):
+        raise ValueError(
+            f"{name!r} names no set: give {PREFIX}OWNER/NAME of the Hugging Face Hub, or "
+            f"{PREFIX}PATH of a folder with parquet files."
+        )
     root = user_path(place)
     files = _files(root if root.exists() else _download(place, directory), place)
     parts: dict[str, Encoded] = {}
@@ -75,9 +82,14 @@ def _download(place: str, directory: str | Path | None) -> Path:
             f"{PREFIX}{place} is no folder of this disk, and to download it the package "
             f"huggingface_hub is needed: pip install 'eqssl_jax[hf]'."
         ) from error
+    parts = place.split("/")
+    repository, configuration = "/".join(parts[:2]), "/".join(parts[2:])
     try:
         folder = huggingface_hub.snapshot_download(
-            place, repo_type="dataset", allow_patterns="*.parquet", local_dir=directory
+            repository,
+            repo_type="dataset",
+            allow_patterns=f"{configuration}/*.parquet" if configuration else "*.parquet",
+            local_dir=directory,
         )
     except Exception as error:  # of the network, the login or the name: many kinds
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -86,23 +98,28 @@ def _download(place: str, directory: str | Path | None) -> Path:
             f"huggingface.co/datasets, the network, and for a private set the login (hf auth "
             f"login); or give the path of a folder with its parquet files, {PREFIX}PATH."
         ) from error
-    return Path(folder)
+    return Path(folder) / configuration
 
 
 def _files(root: Path, place: str) -> dict[str, list[Path]]:
     """The parquet files of each split."""
     every = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
     by_word: dict[str, list[Path]] = {}
+    configurations: dict[str, set[str]] = {}  # of each split: the folders that its files lie in
     for path in every:
         word = re.split(r"[-.]", path.name)[0].lower()
+        folder = path.parent
         if root.is_dir() and word not in (*_TRAIN, *_TEST, *_UNLABELED):
-            word = path.parent.name.lower()
-        by_word.setdefault("train" if root.is_file() else word, []).append(path)
+            word, folder = folder.name.lower(), folder.parent
+        word = "train" if root.is_file() else word
+        by_word.setdefault(word, []).append(path)
+        configurations.setdefault(word, set()).add(os.path.relpath(folder, root))
     chosen = {}
     for split, words in {"train": _TRAIN, "test": _TEST, "unlabeled": _UNLABELED}.items():
         for word in words:
             if word in by_word and split not in chosen:
                 chosen[split] = by_word[word]
+                _check_one(place, split, configurations[word])
     if "train" not in chosen:
         raise FileNotFoundError(
             f"{PREFIX}{place} has no parquet file of a split train: found "
@@ -110,6 +127,16 @@ def _files(root: Path, place: str) -> dict[str, list[Path]]:
             f"in another format can be converted with datasets.load_dataset(...).to_parquet(...)."
         )
     return chosen
+
+
+def _check_one(place: str, split: str, configurations: set[str]) -> None:
+    """The files of a split lie in one folder; those of several may be the same images twice."""
+    if len(configurations) > 1:
+        names = sorted(configurations)
+        raise ValueError(
+            f"{PREFIX}{place} has several configurations with a split {split}: "
+            f"{', '.join(names)}. Name one, such as {PREFIX}{place.rstrip('/')}/{names[-1]}."
+        )
 
 
 def _encoded(

@@ -4,13 +4,14 @@ import io
 import os
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from eqssl_jax.data.download import Published, fetch
+from eqssl_jax.data.download import Published, check_mirror, fetch
 from eqssl_jax.names import make_folder
 
 Files = Mapping[str, Path]
@@ -42,7 +43,8 @@ def prepare(name: str, out: Path, *, mirror: str = "", sets: Mapping[str, Prepar
       sets: in place of `SETS`.
 
     Raises:
-      ValueError: for an unknown set, or a file that is not what was published.
+      ValueError: for an unknown set, a mirror that is no address, a file that is not what was
+        published, or something else in the place of what is written.
       OSError: as `download.fetch`.
     """
     available = sets or SETS
@@ -53,7 +55,8 @@ def prepare(name: str, out: Path, *, mirror: str = "", sets: Mapping[str, Prepar
         )
     wanted = available[name]
     place = out / wanted.name
-    if place.exists():
+    check_mirror(mirror)
+    if _finished(place):
         return place
     make_folder(out, "--out")
     files = {file.name: fetch(file, out / "downloads", mirror=mirror) for file in wanted.files}
@@ -66,6 +69,29 @@ def prepare(name: str, out: Path, *, mirror: str = "", sets: Mapping[str, Prepar
         raise ValueError(f"The files of {name} do not hold what they should: {error}.") from error
     os.replace(unfinished, place)
     return place
+
+
+def _finished(place: Path) -> bool:
+    """Whether it is written already; what is empty there is removed.
+
+    Raises:
+      ValueError: for anything else.
+    """
+    folder, arrays = place.is_dir(), place.suffix == ".npz"
+    if folder and not any(place.iterdir()):
+        place.rmdir()
+    elif place.is_file() and not place.stat().st_size:
+        place.unlink()
+    if not place.exists():
+        return False
+    images = folder and any(path.is_file() for path in place.glob("*/*/*"))
+    if not (zipfile.is_zipfile(place) if arrays and not folder else images and not arrays):
+        raise ValueError(
+            f"{place} is in the way: {'an .npz file' if arrays else 'a folder of images'} is "
+            f"written there, and it is something else or broken. Move it away, or give another "
+            f"--out."
+        )
+    return True
 
 
 def _members(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:

@@ -179,11 +179,15 @@ def _measured(
     k = min(NEIGHBOURS, len(train[1]))
     knn = knn_accuracy(*train, *test, k=k, temperature=TEMPERATURE, classes=classes)
     numbers = {"linear probe": Number(probe.top1, n=count), "kNN": Number(knn, n=count)}
+    undrawn = {}
     for shot in shots:
-        if np.bincount(train[1], minlength=classes).min() >= shot:
+        try:
             numbers[f"{shot}-shot"] = few_shot(train, test, shot, classes=classes, draws=draws)
+        except TooFew as error:
+            undrawn[f"{shot}-shot"] = str(error)
     frequent = float(np.bincount(test[1]).max() / count)
-    facts = {"weight": probe.weight, "most_frequent_class": frequent, "classes": classes,
+    facts = {"weight": probe.weight, "not_drawn": undrawn,
+             "most_frequent_class": frequent, "classes": classes,
              "images": {name: len(labels) for name, (_, labels) in parts.items()}}  # fmt: skip
     return Transferred(encoder.name, dataset.name, numbers, facts)
 
@@ -225,6 +229,12 @@ def _write(out: Path, measured: Sequence[Transferred], refused: Sequence[str]) -
     notes = [
         "Accuracy on test in %. Frozen features; one training behind each encoder, if any. k-shot: "
         "mean ± one standard deviation over draws of the k images a class, not over trainings.",
+        "Of weights of the probe that are equally good on validation the largest is taken.",
+        *dict.fromkeys(
+            f"No {name} on {row.data}: {why}."
+            for row in measured
+            for name, why in row.facts["not_drawn"].items()
+        ),
         *(f"Left out: {text}" for text in refused),
     ]
     sheet = tabular.Sheet(

@@ -163,8 +163,10 @@ def _rows(conditions: Conditions, name: str, split: str) -> Features:
 
 def _labelled(seen: Seen) -> str:
     splits = ("train", seen.held_out)
-    if any(seen.conditions.labels(split) is None for split in splits):
-        return f"{seen.dataset.name} has no labels"
+    lacking = [split for split in splits if seen.conditions.labels(split) is None]
+    if lacking:
+        where = "" if len(lacking) == len(splits) else f" of its {lacking[0]} split"
+        return f"{seen.dataset.name} has no labels{where}"
     labels = np.concatenate([seen.labels(split) for split in splits])
     return "" if len(np.unique(labels)) > 1 else "all images are of one class"
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # What tells which checkpoint is best: the first that there is. None of them goes without labels.
 SCORES = ("classifier_top1", "knn", "probe")
 SHARE = 0.02  # of training that monitors may cost where no interval is set
+TESTED = {"test", "labels to test", "labels to choose by"}  # needs that no monitor can have
 # Training an image in one view costs so many forwards of monitors, with all else that these
 # compute: 2.2 was measured on two CPU cores (docs/results/transfer).
 TRAINED = 2
@@ -47,10 +48,17 @@ Monitor = Callable[[TrainState], Scores]
 
 
 class Watched(NamedTuple):
-    """Monitors on their data, without an encoder yet."""
+    """Monitors on their data, without an encoder yet.
+
+    Attributes:
+      cards: those that can give a number.
+      conditions: what they see.
+      left_out: why the others cannot, by name.
+    """
 
     cards: tuple[Card, ...]
     conditions: Conditions
+    left_out: dict[str, str]
 
 
 def chosen(config: ConfigDict) -> tuple[Card, ...]:
@@ -70,9 +78,36 @@ def chosen(config: ConfigDict) -> tuple[Card, ...]:
                 f"an eqssl_jax.measures.Card, one of {sorted(by_name)}, or all."
             )
         cards[card.name] = card
-    if any(LABELS in find(values.method).needs for values in config.objectives.values()):
+    if _supervised(config):
         cards = {"classifier": by_name["classifier"]} | cards
     return tuple(cards.values())
+
+
+def _supervised(config: ConfigDict) -> bool:
+    return any(LABELS in find(values.method).needs for values in config.objectives.values())
+
+
+def _why_not(card: Card, config: ConfigDict, dataset: Dataset) -> str:
+    """Why a card gives no number in a run, as far as that is known before it; "" if it may."""
+    needs = set(card.needs)
+    if needs & TESTED:
+        return "measured on test images, which no monitor sees"
+    if "clouds" in needs and not dataset.clouds:
+        return "of point clouds, and these are images"
+    if "images" in needs and dataset.clouds:
+        return "of images, and these are point clouds"
+    if "classifier" in needs and not _supervised(config):
+        return "of a classifier, and none is trained"
+    if card.name == "steering":
+        return "fitted for minutes, which only an evaluation does"
+    if "labels" not in needs:
+        return ""
+    train, validation = (dataset.splits.get(name) for name in ("train", "validation"))
+    if not dataset.classes or train is None or train.labels is None:
+        return f"measured by labels, and {dataset.name} has none"
+    if validation is None:
+        return "measured by labels of validation images: set config.data.validation above 0"
+    return "" if validation.labels is not None else "measured by labels, and validation has none"
 
 
 def watched(config: ConfigDict, dataset: Dataset, transform: Transform) -> Watched | None:
@@ -85,20 +120,25 @@ def watched(config: ConfigDict, dataset: Dataset, transform: Transform) -> Watch
     train = dataset.splits.get("train")
     if not cards or train is None:
         return None
+    left_out = {card.name: why for card in cards if (why := _why_not(card, config, dataset))}
     held = dataset.splits.get("validation", train._replace(labels=None))
     knn, fixed, bank = config.knn, config.monitor, min(config.knn.bank, train.size)
     wanted = dict(
         batch=128, seeds=(0,), train_images=bank, validation_images=knn.queries,
         knn_neighbours=min(knn.neighbours, bank), knn_temperature=knn.temperature,
-        rotation_images=fixed.images, pair_images=fixed.images, augmentations=fixed.draws, pairs=0,
+        rotation_images=fixed.images, pair_images=fixed.images, augmentations=fixed.draws,
         own_images=fixed.images, own_views=fixed.views,
     )  # fmt: skip
+    if "composition" not in {card.name for card in cards}:
+        wanted["pairs"] = 0
     schema = budget.schema(cards)
     settings = budget.settings(
         "quick", cards=cards, **{name: value for name, value in wanted.items() if name in schema}
     )
     seen = dataset._replace(splits={"train": train, "validation": held})
-    return Watched(cards, Conditions({}, seen, transform, jax.random.key(2), settings))
+    conditions = Conditions({}, seen, transform, jax.random.key(2), settings)
+    cards = tuple(card for card in cards if card.name not in left_out)
+    return Watched(cards, conditions, left_out)
 
 
 def epochs_between(monitors: Watched | None, method: Method, config: ConfigDict, steps: int) -> int:
@@ -107,7 +147,7 @@ def epochs_between(monitors: Watched | None, method: Method, config: ConfigDict,
     Counted in forwards of an image: of the bank, of the queries, and of what the settings of cards
     say they augment. Fitting the probe counts as the bank again.
     """
-    if monitors is None or config.train.knn_every:
+    if monitors is None or not monitors.cards or config.train.knn_every:
         return 1
     splits, settings = monitors.conditions.splits, monitors.conditions.settings
     held = splits["validation"].size
@@ -133,7 +173,7 @@ def epochs_between(monitors: Watched | None, method: Method, config: ConfigDict,
 def make_monitor(run: "Setup") -> Monitor | None:
     """Every monitor of a run; a failing one is said once and never ends the run."""
     monitors = watched(run.config, run.dataset, run.recipe)
-    if monitors is None:
+    if monitors is None or not monitors.cards:
         return None
     told: set[str] = set()
 
@@ -163,15 +203,17 @@ def _numbers(card: Card, seen: Seen, tell: Callable[[str], None]) -> dict[str, f
     """The headlines of a card, or all its numbers where it has none."""
     try:
         measured = suite.measure(card, seen)
-    except Exception as error:  # whatever a card of one's own raises
+    except (Exception, SystemExit) as error:  # whatever a card of one's own raises
         tell(f"Warning: the monitor {card.name} failed ({type(error).__name__}: {error}); training "
              f"goes on without its numbers.")  # fmt: skip
         return {}
     shown = {output.name for output in card.outputs if output.headline}
     shown = shown or {output.name for output in card.outputs} | set(measured.numbers)
-    for why in dict.fromkeys(why for name, why in measured.missing.items() if name in shown):
+    values = {name: _value(number) for name, number in measured.numbers.items() if name in shown}
+    missing = {name: why for name, why in measured.missing.items() if name in shown or not values}
+    for why in dict.fromkeys(missing.values()) if missing or values else ("it gave none",):
         tell(f"The monitor {card.name} has no number: {why}.")
-    return {name: _value(number) for name, number in measured.numbers.items() if name in shown}
+    return values
 
 
 def _value(number: Number | float) -> float:

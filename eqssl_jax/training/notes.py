@@ -1,5 +1,7 @@
 """What the settings of a run have come to, where a reader of the config would not expect it."""
 
+from collections.abc import Mapping
+
 from ml_collections import ConfigDict
 
 from eqssl_jax.data.base import Dataset
@@ -19,6 +21,7 @@ def notes(
     steps_per_epoch: int,
     steps: int,
     apart: int = 1,
+    left_out: Mapping[str, str] = {},
 ) -> tuple[str, ...]:
     """One sentence each, shown by --dry_run and at the start of a run."""
     every = (
@@ -26,7 +29,8 @@ def notes(
         _warmup(config, steps_per_epoch, steps),
         _groups(config, built),
         _monitor(config, dataset),
-        _seldom(config, apart),
+        _seldom(config, apart, left_out),
+        _left_out(left_out),
     )
     return tuple(note for note in every if note)
 
@@ -85,10 +89,19 @@ def _monitor(config: ConfigDict, dataset: Dataset) -> str:
     )
 
 
-def _seldom(config: ConfigDict, apart: int) -> str:
+def _left_out(left_out: Mapping[str, str]) -> str:
+    """Monitors that give no number in this run, in one line."""
+    names: dict[str, list[str]] = {}
+    for name, why in left_out.items():
+        names.setdefault(why, []).append(name)
+    reasons = "; ".join(f"{', '.join(cards)} ({why})" for why, cards in names.items())
+    return f"Monitors without a number in this run: {reasons}." if reasons else ""
+
+
+def _seldom(config: ConfigDict, apart: int, left_out: Mapping[str, str]) -> str:
     if apart == 1 or config.train.knn_every:
         return ""
-    names = ", ".join(card.name for card in monitor.chosen(config))
+    names = ", ".join(card.name for card in monitor.chosen(config) if card.name not in left_out)
     return (
         f"The monitors ({names}) measure every {apart} epochs, so that they cost at most 2 % of "
         f"training by our count; config.train.knn_every sets the steps."

@@ -168,7 +168,9 @@ def setup(
     if dataset.show is not None:
         network = showing(network, dataset.show)
     schedule = learning_rate(config.optimizer, steps_per_epoch, steps)
-    apart = epochs_between(watched(config, dataset, recipe), built, config, steps_per_epoch)
+    monitors = watched(config, dataset, recipe)
+    left_out = monitors.left_out if monitors else {}
+    apart = epochs_between(monitors, built, config, steps_per_epoch)
     train, resident, cpu = config.train, split.load is None, mesh.devices.flat[0].platform == "cpu"
     return Setup(
         config=config,
@@ -189,7 +191,7 @@ def setup(
         log_every=train.log_every,
         knn_every=train.knn_every or apart * steps_per_epoch,
         save_every=train.save_every or apart * steps_per_epoch,
-        notes=notes(config, built, dataset, steps_per_epoch, steps, apart),
+        notes=notes(config, built, dataset, steps_per_epoch, steps, apart, left_out),
     )
 
 

@@ -4,6 +4,7 @@ A tracker is `open(workdir, config, step)`, which returns `write(step, values)` 
 one raises is said once and never ends a run: metrics.jsonl has every number.
 """
 
+import copy
 import os
 import sys
 import time
@@ -114,14 +115,14 @@ class Trackers:
     def __init__(self, names: Sequence[str], workdir: Path, config: Any, step: int) -> None:
         self.open: dict[str, Tracker] = {}
         for name, opener in find(names).items():
-            tracker = self._safely(name, _opened, opener, workdir, config, step)
+            tracker = self._safely(name, _opened, opener, workdir, copy.deepcopy(config), step)
             if tracker is not None:
                 self.open[name] = tracker
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Hand numbers to all trackers."""
+        """Hand numbers to all trackers, to each a copy that is its own to change."""
         for name, tracker in list(self.open.items()):
-            self._safely(name, tracker.write, step, values)
+            self._safely(name, tracker.write, step, dict(values))
 
     def close(self) -> None:
         """Close all trackers."""

@@ -24,7 +24,8 @@ class LbfgsProbe(NamedTuple):
 
     Attributes:
       top1: share of test images whose class is named, in [0, 1].
-      weight: the λ that was best on validation; of equals the largest.
+      weight: the λ that was best on validation; of equals the largest, which is the simplest
+        model (the published protocol leaves ties open).
       validation: top-1 on validation by λ.
     """
 
@@ -43,11 +44,18 @@ def grid(count: int = WEIGHTS) -> tuple[float, ...]:
 
 
 def fit(
-    x: Rows, y: Labels, *, classes: int, weights: Sequence[float], iterations: int = ITERATIONS
+    x: Rows,
+    y: Labels,
+    *,
+    classes: int,
+    weights: Sequence[float],
+    iterations: int = ITERATIONS,
+    begin: Linear | None = None,
 ) -> list[Linear]:
     """Softmax regressions that minimise mean cross-entropy + λ/2 ‖W‖², one for each λ.
 
-    Each starts from the one with the next larger λ, whose minimum is near.
+    Each starts from the one with the next larger λ, whose minimum is near; the first from `begin`,
+    or 0.
 
     Raises:
       ValueError: for features that are not [N, H] and finite, or labels out of range; `TooFew` if
@@ -69,6 +77,8 @@ def fit(
         )
     target = np.eye(classes, dtype=np.float32)[labels]
     start = np.zeros((x32.shape[1] + 1, classes))
+    if begin is not None:
+        start = np.vstack([begin.weight, begin.bias]).astype(np.float64)
     found: dict[float, Linear] = {}
     for weight in sorted(set(weights), reverse=True):
         result = minimize(
@@ -105,6 +115,9 @@ def lbfgs_probe(
 ) -> LbfgsProbe:
     """Standardised features; λ chosen on validation, refitted on both, tested once.
 
+    The refit goes on from the model that validation chose: its iterations are counted along the
+    whole path of λ, and as many from 0 alone may be too few for a small λ.
+
     Args:
       train, validation, test: features [N, H] and labels [N].
       classes: how many there are.
@@ -122,13 +135,23 @@ def lbfgs_probe(
     models = fit((train[0] - mean) / std, train[1], classes=classes, weights=weights)
     held = (np.asarray(validation[0]) - mean) / std
     scores = [top_k(model, held, validation[1], 1) for model in models]
-    chosen = max(zip(scores, weights, strict=True))[1]
+    _, chosen, best = max(zip(scores, weights, models, strict=True), key=lambda each: each[:2])
     both = np.concatenate([train[0], validation[0]])
-    mean, std = standard(both)
+    before, (mean, std) = (mean, std), standard(both)
     labels = np.concatenate([train[1], validation[1]])
-    (model,) = fit((both - mean) / std, labels, classes=classes, weights=[chosen])
+    begin = _moved(best, before, (mean, std))
+    (model,) = fit((both - mean) / std, labels, classes=classes, weights=[chosen], begin=begin)
     top1 = top_k(model, (np.asarray(test[0]) - mean) / std, test[1], 1)
     return LbfgsProbe(top1, chosen, dict(zip(map(float, weights), scores, strict=True)))
+
+
+def _moved(model: Linear, before: tuple[Rows, Rows], after: tuple[Rows, Rows]) -> Linear:
+    """The same model of features that are standardised by another mean and deviation."""
+    raw = np.asarray(model.weight) / np.asarray(before[1])[:, None]
+    moves = np.isfinite(after[1])  # ∞: see `standard`
+    weight = raw * np.where(moves, after[1], 0)[:, None]
+    shift = np.where(moves, np.asarray(after[0]) - np.asarray(before[0]), 0)
+    return Linear(weight, model.bias + shift @ raw)
 
 
 def _measure(seen: Seen) -> dict[str, Number]:
