@@ -3,10 +3,13 @@
 import importlib
 import inspect
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+MARK = ".eqssl_jax"  # a file in folders that may be removed
 
 
 def resolve(name: str, kind: str, builtin: Mapping[str, Any], *, setting: str = "") -> Any:
@@ -145,6 +148,50 @@ def make_folder(path: Path, flag: str) -> None:
             raise PermissionError(f"no permission to write to {path}")
     except OSError as error:
         raise OSError(f"{flag}={path} cannot be written to ({error}): give a folder.") from None
+
+
+def unfinished(out: Path) -> Path:
+    """The folder beside `out` in which it is written until it is whole; see `start_unfinished`.
+
+    Raises:
+      ValueError: if --out has no name, or there is such a folder that was not made here.
+    """
+    if out.name in ("", ".."):
+        raise ValueError(
+            f"--out={out} names no folder or file of its own: give a new name in it, e.g. "
+            f"--out={out / 'exported'}."
+        )
+    part = out.with_name(out.name + ".unfinished")
+    if os.path.lexists(part) and (part.is_symlink() or not (part / MARK).is_file()):
+        raise ValueError(
+            f"--out={out} is written in {part} until it is whole, and something lies there that "
+            f"was not made here: move it away, or give another --out."
+        )
+    return part
+
+
+def start_unfinished(part: Path) -> None:
+    """Make the folder `unfinished` anew, marked as made here."""
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    (part / MARK).touch()
+
+
+def check_folder_name(name: Any) -> None:
+    """Refuse the name of an encoder that cannot be its folder's, beside the files of all.
+
+    Raises:
+      ValueError: with the name.
+    """
+    text = name if isinstance(name, str) else ""
+    foreign = set(text) & set("/\\") or not text.isprintable() or text in (".", "..")
+    shared = text.lower().startswith(("comparison.", "page.", "spectrum_"))
+    if not text.strip() or foreign or shared or len(text.encode()) > 200:
+        raise ValueError(
+            f"An encoder is called {str(name)[:60]!r} ({type(name).__name__}); its name is that of "
+            f"the folder of its results: text without slashes, of at most 200 bytes, "
+            f"and not that of the comparison or page."
+        )
 
 
 def user_path(text: str | Path) -> Path:

@@ -116,6 +116,23 @@ def of_batch(images):
     return (features - features.mean(0)) / (features.std(0) + 1)
 
 
+def beside(offset):
+    """Normalised over the batch, and hidden by an offset, or by a dimension that is constant."""
+    return lambda images: (h := on_host(images), (h - h.mean(0)) / (h.std(0) + 0.01) + offset)[1]
+
+
+def with_constant(images):
+    return np.concatenate([beside(0)(images), np.full((len(images), 1), 200.0)], 1)
+
+
+def with_a_large_one(images):
+    return np.concatenate([beside(0)(images), 1e3 * on_host(images)], 1)
+
+
+def of_large_batches(images):
+    return on_host(images) if len(images) <= 8 else beside(30)(images)
+
+
 def random(images):
     return on_host(images) * (np.random.random((len(images), 7)) > 0.5)
 
@@ -134,7 +151,7 @@ def later(bad):
 
     def function(images):
         calls.append(0)
-        return on_host(images) if len(calls) < 5 else bad(on_host(images))
+        return on_host(images) if len(calls) < 7 else bad(on_host(images))
 
     return function
 
@@ -149,6 +166,11 @@ def later(bad):
         (later(lambda h: h[1:]), "15 rows"),
         (changing, "changes its features with the batch"),
         (of_batch, "depends on the batch"),
+        (beside(60), "depends on the batch"),
+        (beside(1e3), "depends on the batch"),
+        (with_constant, "depends on the batch"),
+        (with_a_large_one, "depends on the batch"),
+        (of_large_batches, "depends on the batch: .* of 16 images"),
         (random, "depends on the batch"),
         (lambda x: on_host(x)[::-1] * 0 + np.arange(len(x))[:, None], "depends on the batch"),
         (lambda x: on_host(x)[:1], "gave 1 rows"),
@@ -171,6 +193,14 @@ def test_faults_of_a_function_are_found(function, message):
         frozen(IMAGES)
     assert "'mine'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_half_precision_beside_an_offset_is_accepted():
+    def half(images):
+        rows = np.asarray(jnp.asarray(on_host(images) * 0.1 + 20, jnp.bfloat16), np.float32)
+        return np.concatenate([rows, np.zeros((len(rows), 1)), np.full((len(rows), 1), 1e4)], 1)
+
+    assert host_encoder(half, name="half", batch=16)(IMAGES).shape == (41, 9)
 
 
 def test_what_cannot_be_called_is_refused():

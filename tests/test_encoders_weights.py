@@ -1,5 +1,7 @@
 """Files of weights: read, told apart, refused, written under others' names and read again."""
 
+import warnings
+from collections import OrderedDict
 from functools import cache
 
 import jax
@@ -76,15 +78,103 @@ def test_out_and_in_again_is_the_same_network(saved, kind):
     assert info.image_shape == ((16, 16, 3) if "vit" in kind else (224, 224, 3))
 
 
-def test_names_and_shapes_are_torchvisions():
+@cache
+def resnet18():
     built = encoders.build(encoder="resnet18", stem="imagenet", projector=(), **PLAIN)
-    shapes = jax.eval_shape(lambda key: built.init(key, (64, 64, 3)), jax.random.key(0))
+    return built, jax.eval_shape(lambda key: built.init(key, (32, 32, 3)), jax.random.key(0))
+
+
+def test_names_and_shapes_are_torchvisions():
+    _, shapes = resnet18()
     zeros = jax.tree.map(lambda s: np.broadcast_to(np.float32(0), s.shape), shapes)
     state = to_torch_names(of_encoder(zeros))
     assert state["layer2.0.downsample.0.weight"].shape == (128, 64, 1, 1)
     assert state["layer2.0.downsample.1.running_var"].shape == (128,)
     assert state["bn1.num_batches_tracked"].dtype == np.int64
     assert len(state) == 120  # torchvision's 122 less the classifier's
+    assert {name: value.shape for name, value in state.items()} == torchvision_resnet18()
+
+
+def torchvision_resnet18():
+    """Names and shapes of torchvision.models.resnet18 without fc, by the rule of its modules."""
+    shapes = {}
+
+    def layer(conv, norm, out, inner, side):
+        shapes[f"{conv}.weight"] = (out, inner, side, side)
+        vectors = ("weight", "bias", "running_mean", "running_var")
+        shapes.update({f"{norm}.{name}": (out,) for name in vectors})
+        shapes[f"{norm}.num_batches_tracked"] = ()
+
+    layer("conv1", "bn1", 64, 3, 7)
+    for stage, (inner, out) in enumerate([(64, 64), (64, 128), (128, 256), (256, 512)], start=1):
+        for block in range(2):
+            at = f"layer{stage}.{block}"
+            layer(f"{at}.conv1", f"{at}.bn1", out, out if block else inner, 3)
+            layer(f"{at}.conv2", f"{at}.bn2", out, out, 3)
+            if inner != out and not block:
+                layer(f"{at}.downsample.0", f"{at}.downsample.1", out, inner, 1)
+    return shapes
+
+
+def torch_resnet18(torch):
+    """The topology of He et al. 2015, under the names of its layers in torchvision."""
+    nn = torch.nn
+
+    def conv(inner, out, side, stride):
+        return nn.Conv2d(inner, out, side, stride, side // 2, bias=False)
+
+    class Block(nn.Module):
+        def __init__(self, inner, out, stride):
+            super().__init__()
+            self.conv1, self.bn1 = conv(inner, out, 3, stride), nn.BatchNorm2d(out)
+            self.conv2, self.bn2 = conv(out, out, 3, 1), nn.BatchNorm2d(out)
+            self.downsample = nn.Sequential()
+            if stride > 1:
+                self.downsample = nn.Sequential(conv(inner, out, 1, stride), nn.BatchNorm2d(out))
+
+        def forward(self, x):
+            y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
+            return (y + self.downsample(x)).relu()
+
+    sizes = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
+    stages = {
+        f"layer{i}": nn.Sequential(Block(inner, out, stride), Block(out, out, 1))
+        for i, (inner, out, stride) in enumerate(sizes, start=1)
+    }
+    stem = dict(conv1=conv(3, 64, 7, 2), bn1=nn.BatchNorm2d(64), relu=nn.ReLU())
+    end = dict(avgpool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten())
+    return nn.Sequential(OrderedDict(**stem, maxpool=nn.MaxPool2d(3, 2, 1), **stages, **end))
+
+
+@cache
+def resnet18_in_torch():
+    torch = pytest.importorskip("torch")
+    _, shapes = resnet18()
+    draw = np.random.default_rng(0).uniform
+    params = jax.tree.map(lambda s: draw(-0.05, 0.06, s.shape).astype("f"), shapes["params"])
+    stats = jax.tree.map(lambda s: draw(0.5, 1, s.shape).astype("f"), shapes["batch_stats"])
+    state = to_torch_names(of_encoder({"params": params, "batch_stats": stats}), steps=7)
+    model = torch_resnet18(torch).eval()
+    model.load_state_dict({name: torch.tensor(v) for name, v in state.items()}, strict=True)
+    return torch, model, params, stats
+
+
+def test_a_resnet18_loads_strictly_in_torch():
+    _, model, params, _ = resnet18_in_torch()
+    kernel = params["encoder"]["layer4_0"]["downsample_conv"]["kernel"]
+    loaded = model.layer4[0].downsample[0].weight.detach().numpy()
+    np.testing.assert_array_equal(loaded, kernel.transpose(3, 2, 0, 1))
+
+
+@pytest.mark.slow
+def test_a_resnet18_gives_the_same_features_in_torch():
+    torch, model, params, stats = resnet18_in_torch()
+    images = np.random.default_rng(1).random((2, 32, 32, 3), np.float32)
+    with torch.no_grad():
+        features = model(torch.tensor(images.transpose(0, 3, 1, 2))).numpy()
+    expected = np.asarray(jax.jit(resnet18()[0].encode)(params, stats, images)[0])
+    assert features.std(1).min() > 1e-4
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(
@@ -137,6 +227,9 @@ def put(name, value):
         ),
         ("basic", drop("conv1.weight"), "conv1.weight.*is missing.*another architecture"),
         ("vit", drop("blocks.1.attn.qkv.bias"), r"blocks.1.attn.qkv.bias \[48\] is missing"),
+        ("vit", put("dist_token", np.zeros((1, 1, 16), np.float32)), "dist_token.*distilled DeiT"),
+        ("basic", put("conv1.weight", np.ones((4, 3, 3, 3), np.int8)), "conv1.weight.*int8"),
+        ("basic", put("layer1.0.bn1.bias", np.ones(4, np.int64)), "layer1.0.bn1.bias.*int64"),
         ("vit", drop("cls_token"), "cls_token.*is missing.*another architecture"),
         ("vit", put("pos_embed", np.zeros((1, 8, 16), np.float32)), "8 entries.*no square"),
         (
@@ -217,6 +310,36 @@ def test_pickles_give_tensors_and_never_code(tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ValueError, match="damaged or cut short"):
         encoders.read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("sparse", "sparse_coo"),
+        ("quantised", "qint8"),
+        ("meta", "meta"),
+        ("bool", "dtype bool"),
+        ("complex", "dtype complex64"),
+        ("whole", "dtype int32"),
+    ],
+)
+def test_tensors_that_are_no_plain_numbers_are_named(tmp_path, kind, words):
+    torch = pytest.importorskip("torch", reason="pickles are read with torch")
+    make = {
+        "sparse": lambda x: x.to_sparse(),
+        "quantised": lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
+        "meta": lambda x: x.to("meta"),
+        "bool": lambda x: x > 0,
+        "complex": lambda x: x + 1j,
+        "whole": lambda x: x.int(),
+    }[kind]
+    tensors = {name: torch.tensor(value) for name, value in arrays("basic").items()}
+    with warnings.catch_warnings(action="ignore"):  # torch's own, of quantised tensors
+        tensors["conv1.weight"] = make(tensors["conv1.weight"])
+        torch.save(tensors, tmp_path / "file.pth")
+        with pytest.raises(ValueError, match=rf"file.pth: conv1.weight is .*{words}") as error:
+            encoders.from_weights(tmp_path / "file.pth", **PLAIN)
+    assert "\n" not in str(error.value)
 
 
 def test_half_precisions_are_widened(tmp_path):

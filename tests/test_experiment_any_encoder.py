@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from eqssl_jax import load
+from eqssl_jax.experiment.embed import embed
+from eqssl_jax.experiment.transfer import transfer
 from eqssl_jax.measure import measure
 
 program = importlib.import_module("eqssl_jax.measure")
@@ -57,7 +59,7 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
     assert one["knn"] == two["knn"] and "order_accuracy_amid_rotate" in one
     assert one["gamma"]["value"] == pytest.approx(two["gamma"]["value"], rel=1e-4)
     page = (tmp_path / "page.html").read_text()
-    assert ("colours" in page and "half" in page and "<svg" in page) or "<img" in page
+    assert all(f">{name}" in page for name in encoders) and "data:image/png" in page
     assert "Order amid other changes" in (tmp_path / "comparison.md").read_text()
     assert "page.html" in capsys.readouterr().out
 
@@ -68,6 +70,14 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         ([], {}, "no encoder"),
         (lambda x: np.full((len(x), 2), np.nan), {}, "gave NaN"),
         (lambda x: x - x.mean(0), {}, "features are"),
+        (lambda x: colours(x) - colours(x).mean(0), {}, "depends on the batch"),
+        ({"../x": colours}, {}, "called '../x'"),
+        ({"/tmp/x": colours}, {}, "called '/tmp/x'"),
+        ({"ok": colours, 3: colours}, {}, r"called '3' \(int\)"),
+        ({"..": colours}, {}, "name is that of the folder"),
+        ({"page.html": colours}, {}, "not that of the comparison or page"),
+        ({"": colours}, {}, "called ''"),
+        (load(colours, name="a\\b"), {}, "without slashes"),
         (colours, {"recipe": "no_such"}, "--recipe is 'no_such'"),
         (colours, {"own": ["nothing:here"]}, "--measure"),
         (colours, {"queries": -1}, "queries is -1"),
@@ -104,6 +114,48 @@ def test_options_of_the_command_that_collide_are_refused_and_a_preset_is_taken(m
     for name in ("data", "only", "encoders", "recipe", "out", "encoder_options"):
         with pytest.raises(ValueError, match=f"--option={name} is no option"):
             options_of(monkeypatch, [f"{name}=3"])
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3)).astype(np.uint8)
+
+
+def test_arrays_are_data():
+    small = {key: TINY[key] for key in ("train_images", "test_images", "validation_images")}
+    options = dict(only=["knn"], knn_neighbours=5, batch=16, **small)
+    pair = (IMAGES, np.arange(60) % 2)
+    whole = measure(colours, pair, **options)["colours"]["encoders"]["trained"]
+    floats = measure(colours, (IMAGES / 255, pair[1]), **options)["colours"]
+    assert floats["encoders"]["trained"] == whole
+    assert floats["image_shape"] == [8, 8, 3] and 0 <= whole["knn"]["value"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (IMAGES[0], r"ndarray of shape \(8, 8, 3\)"),
+        (IMAGES / 128.0, "values from 0 to 1.99"),
+        (IMAGES / 255 * np.nan, "values from nan"),
+        (IMAGES.astype(np.int64), "uint8"),
+        ((IMAGES, np.arange(3)), "60"),
+        ({"images": IMAGES}, "data is dict"),
+        (None, "data is NoneType"),
+    ],
+)
+def test_what_is_no_data_is_one_paragraph(data, message):
+    with pytest.raises(ValueError, match=message) as error:
+        measure(colours, data)
+    assert len(str(error.value)) < 500 and "\n" not in str(error.value)
+
+
+def test_commands_on_files_take_no_arrays(tmp_path):
+    for call in (
+        lambda: transfer(["no_such"], [IMAGES], tmp_path / "out"),
+        lambda: transfer(["no_such"], IMAGES, tmp_path / "out"),
+        lambda: embed(colours, tmp_path / "out.npz", data=IMAGES),
+    ):
+        with pytest.raises(ValueError, match=r"ndarray of shape .*np.savez"):
+            call()
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path):

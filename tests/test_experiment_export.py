@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,6 +18,8 @@ from eqssl_jax.encoders import program
 from eqssl_jax.encoders.naming import torch_code
 from eqssl_jax.encoders.vit import ViTSettings
 from eqssl_jax.experiment.export import export
+from eqssl_jax.experiment.feature_files import check_path
+from eqssl_jax.names import start_unfinished, unfinished
 
 IMAGES = np.random.default_rng(3).random((5, 8, 8, 3), np.float32)
 
@@ -50,6 +53,7 @@ def test_the_program_gives_what_the_run_gives(exported):
 
 def test_all_may_read_all_files(exported):
     assert len({path.stat().st_mode for path in exported.iterdir()}) == 1
+    assert not [*exported.glob(".*")]
 
 
 def test_the_card_says_what_it_is(exported, monkeypatch):
@@ -77,8 +81,30 @@ def test_nothing_is_replaced_and_failures_leave_nothing(exported, tmp_path, monk
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_folder_of_others_beside_it_stays(tmp_path, monkeypatch):
+    for name in ("out.unfinished", "out.npz.unfinished"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.txt").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    for call in (
+        lambda: export(tiny_run()[0], tmp_path / "out"),
+        lambda: check_path(tmp_path / "out.npz"),
+    ):
+        with pytest.raises(ValueError, match=r"--out=.*unfinished .*not made here"):
+            call()
+    assert len([*tmp_path.glob("*/mine.txt")]) == 2
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(ValueError, match=r"--out=\. names no folder"):
+        export(tiny_run()[0], Path("."))
+    left = unfinished(tmp_path / "other.npz")  # by a process that was killed
+    start_unfinished(left)
+    (left / "half").touch()
+    check_path(tmp_path / "other.npz")
+    assert not left.exists()
+
+
 def test_an_onnx_program_that_differs_is_not_kept(tmp_path, monkeypatch):
-    pytest.importorskip("jax2onnx")
+    jax2onnx = pytest.importorskip("jax2onnx")
     pytest.importorskip("onnxruntime")
     weights = np.ones((12, 3), np.float32)
 
@@ -87,7 +113,12 @@ def test_an_onnx_program_that_differs_is_not_kept(tmp_path, monkeypatch):
         return features, features
 
     program.write_onnx(tmp_path / "same.onnx", encode, (2, 2, 3))
-    monkeypatch.setattr(program, "TOLERANCE", -1.0)
+    converted = jax2onnx.to_onnx
+
+    def wrong(encode, **options):
+        converted(lambda images: [1.01 * y for y in encode(images)], **options)
+
+    monkeypatch.setattr(jax2onnx, "to_onnx", wrong)
     with pytest.raises(ValueError, match="other numbers"):
         program.write_onnx(tmp_path / "other.onnx", encode, (2, 2, 3))
 

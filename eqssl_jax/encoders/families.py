@@ -18,6 +18,7 @@ RESNETS: dict[tuple[bool, tuple[int, ...]], str] = {
     (True, (3, 4, 6, 3)): "resnet50",
     (True, (3, 4, 23, 3)): "resnet101",
 }
+COUNTER = "num_batches_tracked"  # of BatchNorm: the whole numbers that a network has
 HEADS = {"resnet": "fc", "vit": "head"}
 HEAD_WIDTH = 64  # channels of a head where nothing says how many heads there are
 
@@ -60,6 +61,19 @@ def detect(arrays: Mapping[str, np.ndarray], where: str, *, part: str = "") -> F
         the family that the names are of.
     """
     unwrapped, kind, left_out = _unwrapped(arrays, where, part)
+    for name, value in unwrapped.items():
+        if value.dtype.kind != "f" and not name.endswith(COUNTER):
+            raise ValueError(
+                f"{where}: {name} is of dtype {value.dtype}, and weights are floating point: whole "
+                f"numbers of a quantised network mean nothing without their scales. Save the "
+                f"network before it was quantised."
+            )
+    if "dist_token" in unwrapped:
+        raise ValueError(
+            f"{where} has dist_token: it is a distilled DeiT, whose blocks attend to a second "
+            f"token, which is not supported here. Take the DeiT of the same size that was not "
+            f"distilled."
+        )
     family = _resnet(unwrapped, where) if kind == "resnet" else _vit(unwrapped, where)
     return family._replace(left_out=(*family.left_out, *left_out))
 

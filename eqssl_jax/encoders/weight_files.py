@@ -18,7 +18,7 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Every array of a file by name, floating point ones as float32.
+    """Every array of a file by name, floating point ones as float32, others as they are.
 
     Pickles are read as PyTorch reads them with `weights_only=True`: tensors, never code. Groups
     inside them are joined to names by dots ("state_dict.conv1.weight"), and what is no tensor
@@ -110,11 +110,19 @@ def _flat(
         if isinstance(value, Mapping):
             arrays |= _flat(value, is_tensor, path, f"{prefix}{key}.")
         elif is_tensor(value):
-            value = value.detach()
-            if value.is_floating_point():
-                value = value.float()
-            arrays[f"{prefix}{key}"] = value.numpy()
+            arrays[f"{prefix}{key}"] = _plain(value, f"{path}: {prefix}{key}")
     return arrays
+
+
+def _plain(tensor: Any, where: str) -> np.ndarray:
+    try:
+        return (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
+    except Exception as error:  # sparse, quantised, without values, nested, …
+        kind = " ".join(map(str, (tensor.dtype, tensor.layout, "on", tensor.device)))
+        raise ValueError(
+            f"{where} is a tensor without plain values ({kind}; {_line(error)}): save dense "
+            f"tensors in floating point, .to_dense() of sparse and .dequantize() of quantised ones."
+        ) from error
 
 
 def _widened(value: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from eqssl_jax import data as sources
 from eqssl_jax import encoders as networks
 from eqssl_jax import figures, measures, page, transforms
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.data.named import named
+from eqssl_jax.data.named import in_memory, named
 from eqssl_jax.encoders.frozen import Encoder
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.compare import compare
@@ -23,7 +23,7 @@ from eqssl_jax.experiment.embed import at_shape
 from eqssl_jax.experiment.load import check_options, given_to, load
 from eqssl_jax.experiment.stored import stored, writable_folder, write_arrays
 from eqssl_jax.methods import build_recipe
-from eqssl_jax.names import check_free
+from eqssl_jax.names import check_folder_name, check_free
 from eqssl_jax.training.workdir import write_json
 from eqssl_jax.transforms import Transform
 
@@ -34,7 +34,7 @@ DIMENSION = 64  # of the embeddings of the floors
 
 def measure(
     encoders: Source | Sequence[Source] | Mapping[str, Source],
-    data: str | Path | Dataset,
+    data: str | Path | Dataset | np.ndarray | tuple[np.ndarray, np.ndarray],
     *,
     recipe: str | Transform = "factors",
     out: str | Path | None = None,
@@ -55,7 +55,8 @@ def measure(
 
     Args:
       encoders: whatever `load` opens, or functions of NumPy images, one or several, or by name.
-      data: a source by name, a TFDS name, a folder, a .zip, an .npz; or a data set.
+      data: a source by name, a TFDS name, a folder, a .zip, an .npz; a data set; or images
+        [N, H, W, C], uint8 or in [0, 1] (kept in steps of 1/255), or a pair (images, labels).
       recipe: whose effect is measured: a name, `module:attribute`, or a `Transform`; of point
         clouds "rotation3d" stands in for "factors".
       out: a folder for the numbers, tables, figures and the page, of which earlier ones of the same
@@ -73,6 +74,7 @@ def measure(
     Raises:
       ValueError, OSError: as `load`, `data.load`, `build_recipe` and `measures.evaluate`.
     """
+    data = in_memory(data)
     out = None if out is None else writable_folder(out)
     opened = _opened(encoders, encoder_options)
     cards = _chosen(measures.cards(own, setting="--measure"), only)
@@ -82,10 +84,8 @@ def measure(
     results: dict[str, Result] = {}
 
     def read(shape: tuple[int, ...] | None) -> Dataset:
-        if isinstance(data, Dataset):
-            return at_shape(data, shape and (*shape, data.image_shape[-1]))
-        found = _read(data, directory, shape, data_options)
-        return at_shape(found, shape and (*shape, found.image_shape[-1]))
+        whole = data if isinstance(data, Dataset) else _read(data, directory, shape, data_options)
+        return at_shape(whole, shape and (*shape, whole.image_shape[-1]))
 
     for dataset, group in _by_shape(opened, size, read):
         transform = recipe if isinstance(recipe, Transform) else _recipe(recipe, dataset)
@@ -102,9 +102,9 @@ def measure(
             cards=cards,
         )
         for name, (result, arrays) in measured.items():
-            about: Result = {"origin": group[name].origin, "untrained": notes[name]}
-            about |= {"image_shape": list(dataset.image_shape)}
-            results[name] = {"step": 0, "dataset": dataset.name, **about, **result}
+            about: Result = {"step": 0, "dataset": dataset.name, "origin": group[name].origin}
+            about |= {"untrained": notes[name], "image_shape": list(dataset.image_shape)}
+            results[name] = about | result
             if out is not None:
                 _write(out / name, results[name], arrays, dataset, transform)
     results = {name: results[name] for name in opened}
@@ -201,6 +201,8 @@ def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
     """By name; of several encoders each is given the options of its kind."""
     check_options(options, start="--encoder_option=")
     titles: Sequence[str] = list(encoders) if isinstance(encoders, Mapping) else ()
+    for title in titles:
+        check_folder_name(title)
     sources = list(encoders.values()) if titles else encoders
     sources = list(sources) if isinstance(sources, list | tuple) else [sources]
     chosen = [dict(options)] if len(sources) == 1 else [given_to(s, options) for s in sources]
@@ -214,6 +216,7 @@ def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
         name, again = encoder.name if titles else encoder.name.replace("/", "_"), 2
         while name in opened:
             name, again = f"{encoder.name}_{again}", again + 1
+        check_folder_name(name)
         opened[name] = encoder
     return opened
 
@@ -221,7 +224,7 @@ def _opened(encoders: Any, options: Mapping[str, Any]) -> dict[str, Encoder]:
 def _read(
     name: str | Path, directory: str, shape: tuple[int, ...] | None, options: Mapping[str, Any]
 ) -> Dataset:
-    source, place = named(str(name), directory)
+    source, place = named(name, directory)
     advice = "the data set, its directory and its size are arguments of their own"
     check_free(options, sources.load, start="data_options: ", advice=advice)
     side = shape[0] if shape and shape[0] == shape[1] else None

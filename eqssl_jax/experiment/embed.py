@@ -52,6 +52,7 @@ def embed(
     Raises:
       ValueError, OSError: as `load`, `data.load` and `feature_files.feature_file`.
     """
+    named.check_text(data)
     check_path(out)
     encoder = load(source, step, batch=batch, **options)
     folder, _ = run_folder(source, step)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
-from eqssl_jax import __version__
+from eqssl_jax import __version__, names
 from eqssl_jax.config import plain
 from eqssl_jax.encoders import program, to_torch_names
 from eqssl_jax.encoders.naming import torch_code
@@ -51,13 +51,14 @@ def export(
       OSError: as `open_run`, and if the folder cannot be written.
     """
     check_folder(out)
+    names.unfinished(out)
     run = open_run(workdir, step)
     name = name or workdir.resolve().name
-    unfinished = out.with_name(out.name + ".unfinished")
+    unfinished = names.unfinished(out)
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        names.start_unfinished(unfinished)
         _write(run, workdir, unfinished, name, licence, onnx)
+        (unfinished / names.MARK).unlink()
         if out.exists():
             out.rmdir()  # empty, or somebody wrote there meanwhile
         os.replace(unfinished, out)

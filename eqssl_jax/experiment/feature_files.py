@@ -11,6 +11,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from eqssl_jax.names import start_unfinished, unfinished
+
 SUFFIXES = (".npz", ".parquet")
 
 
@@ -31,7 +33,8 @@ def check_path(path: Path) -> None:
     """Refuse a file that cannot be written, before anything is computed.
 
     Raises:
-      ValueError: for another ending than .npz or .parquet, and for .parquet without pyarrow.
+      ValueError: for another ending than .npz or .parquet, for .parquet without pyarrow, and as
+        `names.unfinished`.
       OSError: if its folder cannot be made or written.
     """
     if path.suffix not in SUFFIXES:
@@ -40,9 +43,10 @@ def check_path(path: Path) -> None:
         raise ValueError(f"--out is {path}, which is a folder: give a file in it.")
     if path.suffix == ".parquet":
         _pyarrow()
+    part = unfinished(path)
     with _writing(path):
-        _part(path).mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(_part(path))
+        start_unfinished(part)
+        shutil.rmtree(part)
 
 
 @contextlib.contextmanager
@@ -68,12 +72,11 @@ def feature_file(
     Raises:
       OSError: if the disk is full or cannot be written.
     """
-    part = _part(path)
+    part = unfinished(path)
     make = _npz if path.suffix == ".npz" else _parquet
     try:
         with _writing(path):
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
+            start_unfinished(part)
         with make(part, count, classes, {"encoder": encoder, "data": data}) as write:
 
             def checked(rows: Rows) -> None:
@@ -85,10 +88,6 @@ def feature_file(
             os.replace(part / "whole", path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + ".unfinished")
 
 
 @contextlib.contextmanager

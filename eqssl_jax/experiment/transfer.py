@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from eqssl_jax import data as sources
 from eqssl_jax import tabular
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.data.named import named
+from eqssl_jax.data.named import check_text, named
 from eqssl_jax.encoders.frozen import Encoder
 from eqssl_jax.experiment.load import load
 from eqssl_jax.measures.cards import Number, TooFew
@@ -136,7 +136,9 @@ def _before(encoder: Encoder) -> Encoder | None:
 def _check(
     encoders: Sequence[str], data: Sequence[str], shots: Sequence[int], counts: Sequence[int]
 ) -> None:
-    if not encoders or not data:
+    for name in [data] if isinstance(data, str) else data:
+        check_text(name)
+    if not encoders or not len(data):
         raise ValueError("transfer needs at least one --encoder and one --data.")
     for flag, given in (("--encoder", encoders), ("--data", data)):
         if twice := [name for name, count in Counter(given).items() if count > 1]:
