@@ -195,4 +195,6 @@ def run_command(action: Callable[[], None], argv: list[str]) -> None:
 
 
 def _complain(text: str) -> None:
+    """One paragraph, without what would steer the terminal: an escape in a name is spelled."""
+    text = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
     print("\n" + textwrap.fill(f"Error: {text}", width=100), file=sys.stderr)

@@ -353,6 +353,7 @@ def test_arrays_may_lack_labels_and_name_classes_in_bytes(tmp_path):
     ("text", "message"),
     [
         ("path,angle\ncat/00.png,1e39\n", "finite number.*'1e39' for cat/00.png"),
+        ("path,angle\ncat/00.png,1e-50\n", "finite number.*'1e-50' for cat/00.png"),
         ("path,angle\ncat/00.png,1_0\n", "'1_0' for cat/00.png"),
         ("path,angle,angle\ncat/00.png,1,2\n", r"more than one column called \['angle'\]"),
         ("path,path,angle\ncat/00.png,x,2\n", r"more than one column called \['path'\]"),

@@ -128,3 +128,8 @@ def test_a_wheel_holds_configs_and_launchers_and_runs_from_anywhere(tmp_path):
         env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert "--workdir is needed" in ended.stdout + ended.stderr, ended.stderr
+
+
+def test_an_error_does_not_steer_the_terminal(capsys):
+    command._complain("there is no \x1b[31mred\x07 folder\nhere")
+    assert capsys.readouterr().err == "\nError: there is no \\x1b[31mred\\x07 folder here\n"

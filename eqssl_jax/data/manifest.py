@@ -12,6 +12,7 @@ from jaxtyping import Float
 Rows = Mapping[str, Mapping[str, str]]  # path of an image → column → text
 
 _LARGEST = float(np.finfo(np.float32).max)
+_SMALLEST = float(np.finfo(np.float32).smallest_subnormal)  # what is less would become 0
 _NAMED = 3  # offenders named in an error
 
 
@@ -118,7 +119,8 @@ def numbers(rows: Rows, column: str, file: Path) -> dict[str, float]:
             values[path] = math.nan if "_" in row[column] else float(row[column])
         except ValueError:
             values[path] = math.nan
-        if not abs(values[path]) <= _LARGEST:
+        magnitude = abs(values[path])
+        if magnitude and not _SMALLEST <= magnitude <= _LARGEST:
             wrong.append(f"{row[column]!r} for {path}")
     if wrong:
         raise ValueError(
