@@ -92,15 +92,9 @@ def measure(
         _check_size(transform, dataset)
         subjects, columns, notes = _beside_floors(group, dataset)
         print(f"Measuring {', '.join(group)} on {dataset.name} ...", flush=True)
-        measured = measures.evaluate_each(
-            subjects,
-            columns,
-            dataset,
-            transform,
-            jax.random.key(2),  # as in an evaluation of a run
-            settings=budget,
-            cards=cards,
-        )
+        key = jax.random.key(2)  # as in an evaluation of a run
+        arguments = subjects, columns, dataset, transform, key
+        measured = measures.evaluate_each(*arguments, settings=budget, cards=cards)
         for name, (result, arrays) in measured.items():
             about: Result = {"step": 0, "dataset": dataset.name, "origin": group[name].origin}
             about |= {"untrained": notes[name], "image_shape": list(dataset.image_shape)}
