@@ -93,8 +93,13 @@ def test_a_wrong_checksum_and_no_answer_are_one_paragraph(server, tmp_path):
 
 def test_a_server_that_always_begins_anew_and_breaks_off_is_given_up(server, tmp_path, monkeypatch):
     """What is there never shrinks, so that breaking off now here, now there is no progress."""
-    pauses = []
-    monkeypatch.setattr(download.time, "sleep", pauses.append)
+    pauses: list[float] = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        assert len(pauses) < 50, "it never gives up"
+
+    monkeypatch.setattr(download.time, "sleep", pause)
     content = bytes(range(256)) * 40
     server.ranges, server.breaks = False, lambda count: 3000 + 1000 * (count % 2)
     with pytest.raises(OSError, match=r"could not be downloaded .*; 4,000 of 10,240 bytes are"):
