@@ -27,12 +27,17 @@ def folder(flag: str, given: str) -> Path:
     """The folder that a flag names, with ~ for the user's own.
 
     Raises:
-      ValueError: if the flag is empty, or names the folder of an unknown user.
+      ValueError: if the flag is empty, an address, or names the folder of an unknown user.
     """
     if not given.strip():
         raise ValueError(
             f"{flag} is {given!r}: name a folder, e.g. {flag}=runs/care ({flag}=. is the current "
             f"folder)."
+        )
+    if "://" in given:
+        raise ValueError(
+            f"{flag} is {given!r}, an address; give a folder. A bucket can be mounted as one, "
+            "at the same path on every machine of a run."
         )
     return user_path(given)
 

@@ -35,11 +35,6 @@ flags.adopt_module_key_flags(command)  # --help shows them too
 
 # Imported late: --help and a mistyped flag answer at once.
 def run(config: Any, workdir: str) -> None:
-    if "://" in workdir:
-        raise ValueError(
-            f"--workdir is {workdir!r}, an address; give a folder. A bucket can be mounted as one, "
-            f"at the same path on every machine of the run."
-        )
     from eqssl_jax.training import processes
 
     processes.join(
