@@ -3,7 +3,7 @@
 import functools
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict
 
@@ -42,7 +42,7 @@ def build_recipe(
         expected = f"a function of {group} that returns a Transform"
         names.check_call(function, f"{setting} = {name}", expected, **options)
     try:
-        made = _recipe(name, json.dumps(dict(options), sort_keys=True, default=dict), setting)
+        made = _recipe(function, json.dumps(dict(options), sort_keys=True, default=dict))
     except ValueError as error:
         raise ValueError(f"{group} does not fit the recipe {name}: {error}") from None
     if not isinstance(made, Transform):
@@ -61,8 +61,8 @@ def at_same_size(name: str, options: Mapping[str, object], config: ConfigDict) -
     return {**({"size": shared} if sized and shared else {}), **options}
 
 
-# Cached, so that equal recipes are the same functions and compiled code is found again.
+# Cached, so that equal recipes are the same functions and compiled code is found again, whatever
+# setting named them.
 @functools.cache
-def _recipe(name: str, options: str, setting: str) -> object:
-    function = names.resolve(name, "recipe", transforms.recipes.RECIPES, setting=setting)
+def _recipe(function: Callable[..., object], options: str) -> object:
     return function(**json.loads(options))
