@@ -82,3 +82,7 @@ def test_spectra_now_and_over_the_steps_that_were_evaluated(tmp_path):
     pictures.draw_spectra(arrays, tmp_path, 20)
     over = {p.name for p in tmp_path.iterdir() if "over_training" in p.name}
     assert over == {f"20_spectrum_{metric}_over_training.png" for metric in pictures.SPECTRA}
+    # An earlier step that is evaluated later draws the same figure anew.
+    (tmp_path / "20.json").write_text(json.dumps({"spectrum": {"trained": plain}}))
+    pictures.draw_spectra(arrays, tmp_path, 10)
+    assert over == {p.name for p in tmp_path.iterdir() if "over_training" in p.name}

@@ -95,7 +95,8 @@ def draw_spectra(arrays: Arrays, folder: Path, step: int) -> None:
     for metric in SPECTRA:
         figures.spectrum(arrays.spectrum, folder / f"{step}_spectrum_{metric}.png", metric=metric)
         if len(by_step) > 1:
-            path = folder / f"{step}_spectrum_{metric}_over_training.png"
+            # Steps are evaluated in any order; the figure of all belongs to the last of them.
+            path = folder / f"{max(by_step)}_spectrum_{metric}_over_training.png"
             figures.spectrum_over_training(by_step, path, metric=metric)
 
 
