@@ -6,9 +6,9 @@
     python benchmarks/agree.py --work=agree --summary
 
 SimCLR and CARE, both trained by the package and by `benchmarks/reference` (plain PyTorch, which
-imports nothing of the package) with the same recipe on the same images. Neither shares a random
-number with the other: initial weights, order of images and augmentations are drawn by each from the
-same laws. The weights of all trainings, PyTorch's renamed, are then measured by the same code of the
+imports nothing of the package) with the same recipe on the same images. They share no random
+number: each draws initial weights, order of images and augmentations for itself, from the same
+laws. The weights of all trainings, PyTorch's renamed, are then measured by the same code of the
 package, under the same augmentations of the same test images.
 
 A training that has left its weights in the folder is not done again, nor is a measurement: all
@@ -35,17 +35,18 @@ METRICS = {
 }  # fmt: skip
 CARDS = ("knn", "linear_probe", "gamma", "wahba", "gram", "invariance", "effective_rank")
 BATCH, GROUPS, RATE, DECAY, TEMPERATURE, WEIGHT = 128, 16, 2e-3, 1e-6, 0.5, 0.1
-PROJECTOR = (256, 64)
+PROJECTOR, SIZE = (256, 64), 16  # pixels of a view
 
 
 def setup(arguments: argparse.Namespace, method: str = "care") -> Any:
-    """The package's run: conv_tiny, views of the CARE paper, Adam with a cosine, CARE's λ 0.1."""
+    """The package's run: conv_tiny, views as in the CARE paper, at half their size, Adam, λ 0.1."""
     from eqssl_jax import presets
     from eqssl_jax.training.setup import setup
 
     config = presets.contrastive("arrays")
     config = presets.with_care(config) if method == "care" else config
     config.data.directory, config.data.size = arguments.data, 0
+    config.recipe.options.size = SIZE
     config.model.encoder, config.model.projector = "conv_tiny", PROJECTOR
     config.objectives.info_nce.temperature = TEMPERATURE
     config.objectives.equivariance.weight = WEIGHT
@@ -82,6 +83,7 @@ def train_jax(arguments: argparse.Namespace, method: str, seed: int) -> tuple[di
         state, metrics = step(state, run.split.pool, chosen)
         if done % 20 == 19:
             history.append({"step": done + 1, **{k: float(v) for k, v in metrics.items()}})
+            print(done + 1, history[-1]["loss"], round(time.process_time(), 1), flush=True)
     weights = {"params": state.params["network"], "batch_stats": state.batch_stats}
     leaves = jax.tree_util.tree_leaves_with_path(weights)
     return {"/".join(k.key for k in path): np.asarray(leaf) for path, leaf in leaves}, history
@@ -95,7 +97,7 @@ def train_torch(arguments: argparse.Namespace, method: str, seed: int) -> tuple[
     images = np.asarray(run.split.pool[: arguments.images])
     recipe = Recipe(
         batch=BATCH, steps=steps(arguments), rate=RATE, decay=DECAY, temperature=TEMPERATURE,
-        weight=WEIGHT if method == "care" else 0.0, groups=GROUPS, projector=PROJECTOR,
+        weight=WEIGHT if method == "care" else 0.0, groups=GROUPS, projector=PROJECTOR, size=SIZE,
         mean=run.dataset.mean, std=run.dataset.std,
     )  # fmt: skip
     network, history = train(images, recipe, seed)
