@@ -80,8 +80,8 @@ def _weights(start: Tensor, length: Tensor, pixels: int, size: int) -> Tensor:
     """
     begin, extent = (start * pixels)[:, None, None], (length * pixels)[:, None, None]
     step = extent / size
-    centre = begin + (torch.arange(size)[None, :, None] + 0.5) * step
-    pixel = torch.arange(pixels)[None, None, :]
+    centre = begin + (torch.arange(size, device=start.device)[None, :, None] + 0.5) * step
+    pixel = torch.arange(pixels, device=start.device)[None, None, :]
     near = (1 - (pixel + 0.5 - centre).abs() / step.clamp(min=1)).clamp(min=0)
     inside = torch.minimum(pixel + 1, begin + extent) - torch.maximum(pixel, begin)
     weights = near * inside.clamp(0, 1)
@@ -91,7 +91,7 @@ def _weights(start: Tensor, length: Tensor, pixels: int, size: int) -> Tensor:
 def jitter(drawn: Draw, x: Tensor) -> Tensor:
     """Brightness, contrast, saturation and hue (0, 1, 2, 3), in the drawn order of each image."""
     changes = (
-        lambda x, f: _blend(x, torch.zeros(()), f),
+        lambda x, f: _blend(x, torch.zeros_like(x[:1]), f),
         lambda x, f: _blend(x, grayscale(x).mean(dim=(1, 2, 3), keepdim=True), f),
         lambda x, f: _blend(x, grayscale(x), f),
         shift_hue,
@@ -113,7 +113,7 @@ def _blend(x: Tensor, base: Tensor, factor: Tensor) -> Tensor:
 
 def grayscale(x: Tensor) -> Tensor:
     """0.2989 R + 0.587 G + 0.114 B, [N, 1, H, W]."""
-    return (x * torch.tensor(GRAY).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return (x * x.new_tensor(GRAY).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
         torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
     hue = hue + 6 * turns.view(-1, 1, 1)
-    k = (torch.tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1) + hue[:, None]) % 6
+    k = (x.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1) + hue[:, None]) % 6
     return value[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
 
 

@@ -92,8 +92,10 @@ def info_nce(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """−log( e^{s⁺/τ} / Σ_{j ≠ i} e^{s_j/τ} ), the mean over the 2N anchors; z of length 1."""
     z = torch.cat([z1, z2])
     count = len(z)
-    logits = (z @ z.T / temperature).masked_fill(torch.eye(count, dtype=torch.bool), -torch.inf)
-    partner = (torch.arange(count) + count // 2) % count
+    logits = (z @ z.T / temperature).masked_fill(
+        torch.eye(count, dtype=torch.bool, device=z.device), -torch.inf
+    )
+    partner = (torch.arange(count, device=z.device) + count // 2) % count
     return F.cross_entropy(logits, partner)
 
 
@@ -119,5 +121,5 @@ def care(network: nn.Module, views: Sequence[Tensor], settings: tuple) -> tuple[
     parts = {"info_nce": info_nce(z[0], z[1], temperature)}
     if len(z) == 4:
         parts["equivariance"] = equivariance(z[2], z[3], groups)
-    total = parts["info_nce"] + weight * parts.get("equivariance", torch.zeros(()))
+    total = parts["info_nce"] + weight * parts.get("equivariance", 0.0)
     return total, {"loss": total, **parts}

@@ -29,7 +29,7 @@ METRICS = (
     "r2_light_hue", "predicted_mrr", "predicted_h1", "predicted_h5", "predicted_mrr_with_own",
     "predicted_pre", "displacement_gain", "r2_hue", "r2_angle", "gamma", "effective_rank",
 )  # fmt: skip
-_STEPS = {"small": 400, "smoke": 6}
+_STEPS = {"reduced": 4_000, "small": 400, "smoke": 6}
 
 
 def _runs(scale: str, data: DataChoice) -> Runs:
