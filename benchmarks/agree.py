@@ -1,7 +1,7 @@
 """Do the package and an independent implementation in PyTorch end at the same place?
 
-    python benchmarks/agree.py --data=cifar10.npz --work=agree --train=jax
-    python benchmarks/agree.py --data=cifar10.npz --work=agree --train=torch
+    python benchmarks/agree.py --data=cifar10.npz --lockstep=50
+    python benchmarks/agree.py --data=cifar10.npz --work=agree --train jax torch
     python benchmarks/agree.py --data=cifar10.npz --work=agree --measure
     python benchmarks/agree.py --work=agree --summary
 
@@ -11,15 +11,20 @@ number: each draws initial weights, order of images and augmentations for itself
 laws. The weights of all trainings, PyTorch's renamed, are then measured by the same code of the
 package, under the same augmentations of the same test images.
 
+--lockstep is the sharper question: both start from the same weights and are given the same draws;
+how far are their losses and weights apart after as many steps?
+
 A training that has left its weights in the folder is not done again, nor is a measurement: all
 parts can be stopped and called again. One line of JSON for each training in runs.jsonl.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -57,6 +62,73 @@ def setup(arguments: argparse.Namespace, method: str = "care") -> Any:
     return setup(config.lock())
 
 
+def recipe(run: Any, arguments: argparse.Namespace, method: str = "care") -> Any:
+    """The same for the reference, which normalises by the same statistics."""
+    from reference.train import Recipe
+
+    return Recipe(
+        batch=BATCH, steps=steps(arguments), rate=RATE, decay=DECAY, temperature=TEMPERATURE,
+        weight=WEIGHT if method == "care" else 0.0, groups=GROUPS, projector=PROJECTOR, size=SIZE,
+        mean=run.dataset.mean, std=run.dataset.std,
+    )  # fmt: skip
+
+
+def lockstep(arguments: argparse.Namespace, count: int) -> Iterator[dict[str, Any]]:
+    """CARE by both, from equal weights and draws; after each step the largest differences.
+
+    "views": of any pixel; "losses": (name: ours, theirs); "weights": of any array, as a share of
+    its root mean square.
+    """
+    import jax
+    import torch
+    from flax.traverse_util import flatten_dict
+    from reference import augment, train
+    from reference.models import Network
+
+    from eqssl_jax.data import batch_indices
+    from eqssl_jax.training.forward import draw_views
+    from eqssl_jax.training.step import make_step
+
+    run, root = setup(arguments), jax.random.key(3)
+    same, state = recipe(run, arguments), run.init()
+    theirs = Network(same.mean, same.std, projector=PROJECTOR).train()
+    theirs.from_flax(_named(state))
+    adam = train.optimizer(theirs, same)
+    step = jax.jit(make_step(run.network, run.method, run.optimizer, run.split.read, root))
+    draw = jax.jit(lambda key, x: draw_views(run.method, key, x))
+    for done in range(count):
+        chosen = batch_indices(0, done, arguments.images, BATCH)
+        images = run.split.read(run.split.pool, chosen)
+        pixels = torch.tensor(np.asarray(images)).movedim(-1, 1)
+        drawn, examples = draw(jax.random.fold_in(root, done), images)
+        views, apart = [], []
+        for name, v in itertools.product(("contrast", "equivariance"), range(2)):
+            parts = flatten_dict(jax.tree.map(lambda x, v=v: np.array(x[v]), drawn[name].params))
+            params = {path[-1]: torch.tensor(x) for path, x in parts.items()}
+            views.append(augment.apply(params, pixels, SIZE))
+            gap = views[-1].movedim(1, -1).numpy() - np.asarray(examples[name][v])
+            apart.append(float(np.abs(gap).max()))
+        state, metrics = step(state, run.split.pool, chosen)
+        losses = train.update(theirs, adam, views, same, done)
+        ours, other = _named(state), theirs.to_flax()
+        yield {
+            "step": done + 1, "views": max(apart),
+            "losses": {name: (float(metrics[name]), value) for name, value in losses.items()},
+            "weights": {
+                name: float(np.abs(other[name] - x).max() / np.sqrt(np.mean(x**2) + 1e-12))
+                for name, x in ours.items()
+            },
+        }  # fmt: skip
+
+
+def _named(state: Any) -> dict[str, np.ndarray]:
+    """Weights and running averages of the network of a state, by name."""
+    from flax.traverse_util import flatten_dict
+
+    tree = {"params": state.params["network"], "batch_stats": state.batch_stats}
+    return {name: np.array(leaf) for name, leaf in flatten_dict(tree, sep="/").items()}
+
+
 def steps(arguments: argparse.Namespace) -> int:
     return arguments.epochs * (arguments.images // BATCH)
 
@@ -84,40 +156,32 @@ def train_jax(arguments: argparse.Namespace, method: str, seed: int) -> tuple[di
         if done % 20 == 19:
             history.append({"step": done + 1, **{k: float(v) for k, v in metrics.items()}})
             print(done + 1, history[-1]["loss"], round(time.process_time(), 1), flush=True)
-    weights = {"params": state.params["network"], "batch_stats": state.batch_stats}
-    leaves = jax.tree_util.tree_leaves_with_path(weights)
-    return {"/".join(k.key for k in path): np.asarray(leaf) for path, leaf in leaves}, history
+    return _named(state), history
 
 
 def train_torch(arguments: argparse.Namespace, method: str, seed: int) -> tuple[dict, list[dict]]:
     """The same by the reference, on the same images normalised by the same statistics."""
-    from reference.train import Recipe, train
+    from reference.train import train
 
     run = setup(arguments)
     images = np.asarray(run.split.pool[: arguments.images])
-    recipe = Recipe(
-        batch=BATCH, steps=steps(arguments), rate=RATE, decay=DECAY, temperature=TEMPERATURE,
-        weight=WEIGHT if method == "care" else 0.0, groups=GROUPS, projector=PROJECTOR, size=SIZE,
-        mean=run.dataset.mean, std=run.dataset.std,
-    )  # fmt: skip
-    network, history = train(images, recipe, seed)
+    network, history = train(images, recipe(run, arguments, method), seed)
     return network.to_flax(), history
 
 
 def train_all(arguments: argparse.Namespace) -> None:
-    """All trainings of one implementation that are not in the folder yet, seed by seed."""
+    """All trainings that are not in the folder yet: method by method, seed by seed."""
     work = Path(arguments.work)
     work.mkdir(parents=True, exist_ok=True)
-    train = {"jax": train_jax, "torch": train_torch}[arguments.train]
-    for seed in arguments.seeds:
-        for method in METHODS:
-            path = work / f"{arguments.train}_{method}_{seed}.npz"
-            if path.exists():
-                continue
+    train = {"jax": train_jax, "torch": train_torch}
+    cells = itertools.product(arguments.methods, arguments.seeds, arguments.train)
+    for method, seed, implementation in cells:
+        path = work / f"{implementation}_{method}_{seed}.npz"
+        if not path.exists():
             wall, cpu = time.perf_counter(), time.process_time()
-            weights, history = train(arguments, method, seed)
+            weights, history = train[implementation](arguments, method, seed)
             spent = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-            facts = {**spent, **where(arguments.train), "steps": steps(arguments)}
+            facts = {**spent, **where(implementation), "steps": steps(arguments)}
             path.with_suffix(".json").write_text(json.dumps({**facts, "history": history}))
             partial = path.with_suffix(".partial.npz")
             np.savez(partial, **weights)
@@ -198,6 +262,8 @@ def summary(arguments: argparse.Namespace) -> str:
                 [x[metric] for x in lines if (x["implementation"], x["method"]) == (name, method)]
                 for name in ("jax", "torch")
             )
+            if min(len(ours), len(theirs)) < 2:
+                continue
             gap, half = difference(ours, theirs)
             rows.append(
                 f"| {method} | {title} | {interval(ours)} | {interval(theirs)} | "
@@ -224,13 +290,19 @@ if __name__ == "__main__":
     )
     parser.add_argument("--data", default="cifar10.npz")
     parser.add_argument("--work", default="agree")
-    parser.add_argument("--train", choices=("jax", "torch"))
+    parser.add_argument("--train", nargs="+", choices=("jax", "torch"))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--lockstep", type=int, default=0, help="steps")
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--images", type=int, default=10_240)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
+    if given.lockstep:
+        for line in lockstep(given, given.lockstep):
+            worst = max(line["weights"], key=line["weights"].get)
+            print({**line, "weights": {worst: line["weights"][worst]}}, flush=True)
     if given.train:
         train_all(given)
     if given.measure:

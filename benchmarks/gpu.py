@@ -108,14 +108,14 @@ def table(args: argparse.Namespace) -> str:
         )
     lines += [
         "", f"Trainings of at most {args.epochs} epochs, one each, so nothing ranks them:", "",
-        "| | steps | validation kNN | loss | images/s |", "|---|---|---|---|---|",
+        "| | steps | validation kNN | loss |", "|---|---|---|---|",
     ]  # fmt: skip
     for name in trainings(args):
         path = out / name / "metrics.jsonl"
         last: dict[str, float] = {}
         for line in path.read_text().splitlines() if path.exists() else ():
             last |= json.loads(line)
-        values = [last.get(key) for key in ("step", "validation_knn", "loss", "images_per_second")]
+        values = [last.get(key) for key in ("step", "validation_knn", "loss")]
         lines.append(
             f"| {name} | " + " | ".join("—" if x is None else f"{x:,.4g}" for x in values) + " |"
         )

@@ -12,7 +12,6 @@ from eqssl_jax import encoders
 torch = pytest.importorskip("torch")
 models = pytest.importorskip("reference.models")
 augment = pytest.importorskip("reference.augment")
-reference = pytest.importorskip("reference.train")
 
 STATISTICS = dict(mean=(0.49, 0.48, 0.44), std=(0.2, 0.19, 0.21))
 NAMES = ("brightness", "contrast", "saturation", "hue")
@@ -114,50 +113,15 @@ def test_the_start_has_the_package_s_laws_and_a_forward_pass_its_values():
 @pytest.mark.slow
 def test_three_steps_of_care_are_the_package_s(tmp_path):
     """Equal weights and draws: views, losses, running averages and weights stay equal."""
-    import agree
-
-    from eqssl_jax.training.forward import draw_views
-    from eqssl_jax.training.step import make_step
-
+    agree = pytest.importorskip("agree")
     images = np.random.default_rng(0).integers(0, 256, (192, 32, 32, 3), np.uint8)
-    labels = np.arange(192) % 4
+    split = {"images": images, "labels": np.arange(192) % 4}
     file = tmp_path / "tiny.npz"
-    np.savez(file, train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    np.savez(file, **{f"{name}_{k}": x for name in ("train", "test") for k, x in split.items()})
     arguments = argparse.Namespace(data=str(file), images=128, epochs=3)
-    run, root = agree.setup(arguments), jax.random.key(3)
-    recipe = reference.Recipe(
-        batch=128, steps=3, rate=agree.RATE, decay=agree.DECAY, temperature=agree.TEMPERATURE,
-        weight=agree.WEIGHT, groups=agree.GROUPS, projector=agree.PROJECTOR, size=agree.SIZE,
-        mean=run.dataset.mean, std=run.dataset.std,
-    )  # fmt: skip
-    state = run.init()
-    tree = {"params": state.params["network"], "batch_stats": state.batch_stats}
-    theirs = models.Network(run.dataset.mean, run.dataset.std).train()
-    theirs.from_flax({k: np.array(x) for k, x in flatten_dict(tree, sep="/").items()})
-    adam = reference.optimizer(theirs, recipe)
-    step = jax.jit(make_step(run.network, run.method, run.optimizer, run.split.read, root))
-    draw = jax.jit(lambda key, x: draw_views(run.method, key, x))
-    batch = np.arange(128)
-    pool = run.split.read(run.split.pool, batch)
-    for done in range(3):
-        drawn, examples = draw(jax.random.fold_in(root, done), pool)
-        views = []
-        for name in ("contrast", "equivariance"):
-            for v in range(2):
-                params = jax.tree.map(
-                    lambda x, v=v: torch.tensor(np.asarray(x[v])), dict(drawn[name].params)
-                )
-                flat = {k: x for part in params.values() for k, x in part.items()}
-                views.append(augment.apply(flat, channels_first(pool), agree.SIZE))
-                np.testing.assert_allclose(
-                    channels_last(views[-1]), examples[name][v], atol=2e-5, err_msg=name
-                )
-        state, metrics = step(state, run.split.pool, batch)
-        losses = reference.update(theirs, adam, views, recipe, done)
-        for name, value in losses.items():
-            assert value == pytest.approx(float(metrics[name]), rel=2e-5), (done, name)
-    ours = {"params": state.params["network"], "batch_stats": state.batch_stats}
-    for name, wanted in flatten_dict(ours, sep="/").items():
-        np.testing.assert_allclose(
-            theirs.to_flax()[name], wanted, rtol=2e-3, atol=2e-4, err_msg=name
-        )
+    for line in agree.lockstep(arguments, 3):
+        assert line["views"] < 2e-5
+        assert set(line["losses"]) == {"loss", "info_nce", "equivariance"}
+        for ours, theirs in line["losses"].values():
+            assert theirs == pytest.approx(ours, rel=2e-5)
+        assert max(line["weights"].values()) < 5e-3, line
