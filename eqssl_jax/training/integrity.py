@@ -27,7 +27,7 @@ def checksum(state: PyTree) -> UInt32[Array, "2"]:
     A program for each shape, not one for all arrays, which took 41 CPU seconds to compile for a
     ViT-Ti and its optimiser.
     """
-    total = np.zeros(2, np.uint32)
+    total: Any = np.zeros(2, np.uint32)
     for leaf in jax.tree.leaves(state):
         total = _with_sums(total, leaf)
     return total
