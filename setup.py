@@ -45,6 +45,7 @@ EXTRAS = {
     "onnx": ["jax2onnx>=0.12.5,<0.13", "onnxruntime>=1.20"],
     "hf": ["pyarrow>=15", "huggingface_hub>=0.30"],  # data sets of Hugging Face
     "hub": ["huggingface_hub>=0.30"],  # exported encoders on the Hugging Face Hub
+    "umap": ["umap-learn>=0.5.7"],  # maps of embeddings on the page
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],
     "wandb": ["wandb>=0.19"],

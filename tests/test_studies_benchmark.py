@@ -5,6 +5,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods, studies
+from eqssl_jax.data import solids
 from eqssl_jax.presets.benchmark import METHODS, benchmark
 from eqssl_jax.studies import benchmark as study
 from eqssl_jax.studies.base import DataChoice, Outcome
@@ -13,7 +14,7 @@ from eqssl_jax.studies.base import DataChoice, Outcome
 def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_encodes_more():
     runs = studies.find("benchmark").runs("small", DataChoice())
     assert {f"{m}@{d}" for m in METHODS for d in ("solids", "cifar10")} <= set(runs)
-    assert runs["care@solids:compute"].train.steps == 200 == runs["care@solids"].train.steps // 2
+    assert runs["care@solids:compute"].train.steps == 100 == runs["care@solids"].train.steps // 2
     assert "simclr@solids:compute" not in runs
     for config in runs.values():
         methods.resolved(config)
@@ -21,6 +22,17 @@ def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_e
     assert one["sie@cifar10"].data.directory == "some.npz" and "sie@solids" not in one
     with pytest.raises(ValueError, match="the methods supervised, simclr"):
         benchmark("solids", "nothing")
+
+
+def test_the_smallest_scale_asks_for_no_more_images_than_its_data_have():
+    """A batch, a probe or a measure of more would stop it before the first step."""
+    runs = studies.find("benchmark").runs("smoke", DataChoice())
+    for name in ("care@solids", "order@solids", "stl@solids"):
+        config = methods.resolved(runs[name])
+        data = solids.load(**config.data.options.to_dict())
+        assert config.train.batch_size <= data.splits["objects"].size, name
+        assert config.evaluation.options.relative_objects <= data.splits["objects"].size
+        methods.build(config)  # groups divide the batch
 
 
 def outcome(seed, top1, r2):

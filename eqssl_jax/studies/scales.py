@@ -40,7 +40,7 @@ SMOKE = Budget("conv_tiny", (32, 16), 32, 4, 6, saves=2, warmup=0.0)
 _BUDGETS = {"reduced": REDUCED, "small": SMALL, "smoke": SMOKE}
 
 # The same for the runs of a scale, so that studies share them. Ladders (order) are not CARE's.
-_EVALUATION: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+EVALUATION: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "paper": (  # all images: W_f is of the whole test set, the probe of all that is labelled
         "full",
         {
@@ -170,7 +170,7 @@ def config(
     if data.name:
         made.data.name, made.data.directory, made.data.split = *data, "train"
         made.data.fit = made.data.fit if data.name == "folder" else "center"
-    preset, options = _EVALUATION[scale]
+    preset, options = EVALUATION[scale]
     if scale == "paper" and dataset == "imagenet100":
         options = {**options, **presets.IMAGENET_PROBE}
     made.evaluation.preset, made.evaluation.options = preset, ConfigDict(dict(options))
