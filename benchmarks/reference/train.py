@@ -64,7 +64,7 @@ def train(images: np.ndarray, recipe: Recipe, seed: int) -> tuple[Network, list[
     generator = torch.Generator().manual_seed(seed + 1_000_000)
     network = Network(recipe.mean, recipe.std, projector=recipe.projector).train()
     adam = optimizer(network, recipe)
-    pool = torch.from_numpy(images).permute(0, 3, 1, 2)
+    pool = torch.tensor(images).permute(0, 3, 1, 2)
     each = len(pool) // recipe.batch  # steps of an epoch; what is left over is dropped
     history = []
     for step in range(recipe.steps):

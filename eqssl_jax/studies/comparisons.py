@@ -31,6 +31,10 @@ def _care(base: Change) -> Change:
     return lambda config: presets.with_care(base(config))
 
 
+def _shared(care: Change) -> Change:
+    return lambda config: presets.two_views(care(config))
+
+
 # Names of rows, and of the base methods in `presets`.
 BASES: Mapping[str, str] = {
     "SimCLR": "simclr",
@@ -207,7 +211,7 @@ def _reduced(scale: str, data: DataChoice) -> Runs:
     for title, name in BASES.items():
         changes[name] = METHODS[title]
         changes[f"{name}_care"] = care = METHODS[f"CARE-{title}"]
-        changes[f"{name}_two_views"] = lambda config, care=care: presets.two_views(care(config))
+        changes[f"{name}_two_views"] = _shared(care)
         if title == "SimCLR":
             changes["supervised"] = _supervised
         if f"EquiMod-{title}" in METHODS:
