@@ -1,7 +1,6 @@
 """From workdirs to the page: whatever lies there is collected, whatever is missing is left out."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eqssl_jax import page
+from eqssl_jax import page, storage
 from eqssl_jax.config import plain
 from eqssl_jax.experiment.reopen import run_folders
 from eqssl_jax.experiment.stored import read_arrays
@@ -35,11 +34,9 @@ def write_page(workdirs: Sequence[Path], out: Path) -> Path:
     named = names(list({folder.resolve(): folder for folder in folders}.values()))
     runs = [collect(folder, name) for folder, name in named.items()]
     text = page.html_page(runs, shared=shared_figures(workdirs))
-    unfinished = out.with_name(out.name + ".tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, out)
+        storage.write(out, text)
     except OSError as error:
         raise OSError(
             f"The page cannot be written to {out} ({error}): check the path, its permissions and "
@@ -142,7 +139,7 @@ def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     if not path.exists():
         return [], ["no metrics.jsonl: nothing has been trained"]
     records, damaged = [], 0
-    for line in path.read_bytes().splitlines():
+    for line in storage.read_log(path).splitlines():
         row = _parsed(line)
         if isinstance(row, dict) and type(row.get("step")) is int:
             records.append(row)
