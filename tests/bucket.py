@@ -6,6 +6,7 @@ The bucket "forbidden" answers 403. `Storage.faults` are statuses for the next r
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest import mock
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 ROUTES = re.compile(
@@ -38,7 +40,7 @@ class Storage(ThreadingHTTPServer):
         """Clients drop requests that another has answered for them."""
 
     def put(self, bucket: str, name: str, content: bytes) -> dict:
-        self.generation += 1
+        self.generation = max(self.generation + 1, time.time_ns() // 1000)
         self.buckets[bucket][name] = (self.generation, content)
         return self.described(bucket, name)
 
@@ -198,6 +200,21 @@ def variables(url: str) -> dict[str, str]:
         "TENSORSTORE_GCS_HTTP_URL": url,
         "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",
     }
+
+
+@contextlib.contextmanager
+def serving(*buckets: str):
+    """A storage that this process, and those it starts, take for Google's."""
+    from eqssl_jax import buckets as known
+
+    storage = Storage(*buckets)
+    threading.Thread(target=storage.serve_forever, daemon=True).start()
+    with mock.patch.dict(os.environ, variables(storage.url)):
+        known.files.cache_clear()
+        known._check_bucket.cache_clear()
+        yield storage
+    storage.shutdown()
+    storage.server_close()
 
 
 def main(port: str, *buckets: str) -> None:

@@ -8,11 +8,11 @@ import time
 
 import numpy as np
 import pytest
-from bucket import Storage, variables
+from bucket import serving
 
 pytest.importorskip("gcsfs", reason="extra: cloud")
 
-from eqssl_jax import buckets, command, data, leases, names, storage
+from eqssl_jax import command, data, leases, names, storage
 from eqssl_jax.training.environment import record_environment
 from eqssl_jax.training.records import Records, read_records
 from eqssl_jax.training.workdir import is_locked, locked, write_json
@@ -23,16 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @pytest.fixture(scope="module")
 def server():
-    storage = Storage("bucket")
-    threading.Thread(target=storage.serve_forever, daemon=True).start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables(storage.url).items():
-            patch.setenv(name, value)
-        buckets.files.cache_clear()
-        buckets._check_bucket.cache_clear()
+    with serving("bucket") as storage:
         yield storage
-    storage.shutdown()
-    storage.server_close()
 
 
 @pytest.fixture
