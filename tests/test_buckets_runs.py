@@ -18,7 +18,7 @@ from bucket import serving
 from test_training_loop import equal, small
 from test_training_processes import started
 from test_training_stored import config
-from test_training_survival import GRACE, PROGRAM, until
+from test_training_survival import PROGRAM, until
 
 pytest.importorskip("gcsfs", reason="extra: cloud")
 
@@ -38,6 +38,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 ROOT = Path(__file__).parent.parent
+GRACE = 400  # seconds on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def steps_in(server, run: str) -> list[int]:
 def test_killed_in_a_bucket_it_goes_on_bit_for_bit_and_a_second_run_is_refused(server, tmp_path):
     process = started([PROGRAM, "gs://bucket/one", 10_000], devices=8)
     try:
-        until(lambda: steps_in(server, "one") or process.poll() is not None)
+        until(lambda: steps_in(server, "one") or process.poll() is not None, GRACE)
         second = started([PROGRAM, "gs://bucket/one", 10_000], devices=8)
         output = " ".join(second.communicate(timeout=GRACE)[0].split())
         assert second.returncode == 1 and "Another run is training in gs://bucket/one" in output
@@ -117,7 +118,7 @@ def test_a_pod_of_four_processes_with_a_bucket_as_its_only_disk(server, tmp_path
         )  # fmt: skip
 
     running = pod(10_000)
-    until(lambda: steps_in(server, "pod") or running.poll() is not None)
+    until(lambda: steps_in(server, "pod") or running.poll() is not None, GRACE)
     os.kill(host(2), signal.SIGTERM)
     output, _ = running.communicate(timeout=GRACE)
     assert running.returncode == 75, output
@@ -125,7 +126,7 @@ def test_a_pod_of_four_processes_with_a_bucket_as_its_only_disk(server, tmp_path
     assert "Traceback" not in output and 0 < reached < 10_000
     steps = reached + 20
     running = pod(steps)
-    output, _ = running.communicate(timeout=300)
+    output, _ = running.communicate(timeout=GRACE)
     assert running.returncode == 0, output
     place = storage.path("gs://bucket/pod")
     manager = checkpoint.open_checkpoints(place, read_only=True)
