@@ -5,6 +5,7 @@ file that is replaced as a whole, moved folders, finished checkpoints and data, 
 """
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -121,6 +122,25 @@ def read_log(log: Path) -> bytes:
 
         return joined(log)
     return log.read_bytes()
+
+
+# As gcsfs and aiohttp, and as tensorstore say it.
+_AWAY = re.compile(
+    r"Forbidden|Cannot connect|UNAVAILABLE|DEADLINE_EXCEEDED|PERMISSION_DENIED|UNAUTHENTICATED|"
+    r"RESOURCE_EXHAUSTED|HTTP response code: (401|403|408|429|5\d\d)"
+)
+
+
+def does_not_answer(error: Exception) -> bool:
+    """Whether an error is of the way to a bucket, and says nothing of what lies there.
+
+    >>> does_not_answer(ValueError("UNAVAILABLE: HTTP response code: 503"))
+    True
+    >>> does_not_answer(ValueError("DATA_LOSS: wrong checksum")), does_not_answer(KeyError("a"))
+    (False, False)
+    """
+    of_the_way = type(error).__module__.partition(".")[0] in ("gcsfs", "aiohttp", "google")
+    return of_the_way or isinstance(error, PermissionError) or bool(_AWAY.search(str(error)))
 
 
 def fetched(place: Path) -> Path:

@@ -5,6 +5,7 @@ import json
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from bucket import serving
 pytest.importorskip("gcsfs", reason="extra: cloud")
 
 from eqssl_jax import command, data, leases, names, storage
+from eqssl_jax.training import checkpoint
 from eqssl_jax.training.environment import record_environment
+from eqssl_jax.training.integrity import DamagedError
 from eqssl_jax.training.records import Records, read_records
-from eqssl_jax.training.workdir import is_locked, locked, write_json
+from eqssl_jax.training.workdir import WriteError, is_locked, locked, write_json
 
 # What a storage has not answered is collected some time later.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -171,6 +174,24 @@ def test_a_busy_storage_is_asked_again_with_pauses_and_then_it_is_said(
         storage.write(place / "config.json", "{1}")
     assert pauses[-5:] == sorted(pauses[-5:]) and sum(pauses[-5:]) > 30
     server.faults.clear()
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_storage_that_does_not_answer_condemns_no_checkpoint(status):
+    from gcsfs.retry import HttpError
+
+    manager = SimpleNamespace(directory="gs://bucket/run/checkpoints")
+    for error in (
+        HttpError({"code": status, "message": "later"}),
+        ValueError(f"UNAVAILABLE: HTTP response code: {status}"),
+    ):
+        said = r"step 3 in gs://.* cannot be read now"
+        with pytest.raises(OSError, match=said) as raised, checkpoint._reading(manager, 3):
+            raise error
+        assert not isinstance(raised.value, DamagedError)
+        said = "could not be written"
+        with pytest.raises(WriteError, match=said), checkpoint._writing(manager):
+            raise error
 
 
 def test_places_of_this_machine_alone_refuse_an_address():

@@ -147,7 +147,10 @@ def _writing(manager: Manager) -> Iterator[None]:
         yield
     except jax.errors.JaxRuntimeError:
         raise  # not of the disk: another process is lost
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:
+        of_the_disk = isinstance(error, OSError | ValueError | RuntimeError)
+        if not of_the_disk and not storage.is_address(manager.directory):
+            raise
         if jax.process_count() > 1 and (isinstance(error, TimeoutError) or of_a_collective(error)):
             raise LostError(str(error)) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -258,6 +261,12 @@ def _reading(manager: Manager, step: int) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _NOT_THE_FILE:
             raise
+        if storage.is_address(manager.directory) and storage.does_not_answer(error):
+            raise OSError(
+                f"The checkpoint of step {step} in {manager.directory} cannot be read now "
+                f"({' '.join(str(error).split())[:300]}): the storage does not answer, or does not "
+                f"let this machine read. Start the same command again later."
+            ) from error
         folder = storage.path(manager.directory) / str(step)
         if not folder.exists():
             raise FileNotFoundError(
