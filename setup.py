@@ -50,6 +50,7 @@ EXTRAS = {
     "tpu": ["jax[tpu]"],
     "wandb": ["wandb>=0.19"],
     "trackio": ["trackio>=0.20"],
+    "reference": ["torch>=2.4"],  # benchmarks/reference, which checks the package
     "docs": ["sphinx>=8", "furo>=2025.7", "myst-nb>=1.3", "ipykernel>=6"],
 }
 EXTRAS["test"] = [

@@ -39,7 +39,8 @@ def ladders(runs: Sequence[Run]) -> list[Element]:
         "One held-out image along one transformation, and how far its embedding (of length 1) is "
         "from that of the untouched image. The line is the image you see; the band holds the "
         "middle half of 64 draws of everything else, each against a draw at the untouched image. "
-        "What is ordered rises on both sides, and rises out of its band; what is invariant stays."
+        "Where the part is ordered, line and band rise on both sides; where it is invariant, the "
+        "band stays level."
     )
     dash = {"class_": "level", "stroke_dasharray": LEVELS["random encoder"]}
     key = tag("ul", tag("li", swatch(dash), " random encoder"), class_="legend")

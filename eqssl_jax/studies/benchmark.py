@@ -24,7 +24,7 @@ METRICS = (
     "r2_light_hue", "predicted_mrr", "predicted_h1", "predicted_h5", "predicted_mrr_with_own",
     "predicted_pre", "displacement_gain", "r2_hue", "r2_angle", "gamma", "effective_rank",
 )  # fmt: skip
-_STEPS = {"small": 200, "smoke": 6}
+_STEPS = {"reduced": 4_000, "small": 200, "smoke": 6}
 _SMALL = {  # what the measures of classes and of relative rotation read, and little else
     "train_images": 4096, "validation_images": 512, "test_images": 2048,
     "augmentations": 4, "pairs": 0, "rotation_images": 256, "pair_images": 128,
