@@ -11,7 +11,9 @@ from eqssl_jax.studies import standing
 from eqssl_jax.studies.base import DataChoice, Outcome
 
 
-def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_encodes_more():
+def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_encodes_more(
+    tmp_path,
+):
     runs = studies.find("benchmark").runs("small", DataChoice())
     assert {f"{m}@{d}" for m in METHODS for d in ("solids", "cifar10")} <= set(runs)
     assert runs["care@solids:compute"].train.steps == 100 == runs["care@solids"].train.steps // 2
@@ -20,6 +22,10 @@ def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_e
         methods.resolved(config)
     one = studies.find("benchmark").runs("small", DataChoice("arrays", "some.npz"))
     assert one["sie@cifar10"].data.directory == "some.npz" and "sie@solids" not in one
+    (tmp_path / "manifest.csv").write_text("path,split,variety,axis,approx_angle_deg\n")
+    fruits = studies.find("benchmark").runs("small", DataChoice("folder", str(tmp_path)))
+    assert fruits["sie@fruits360"].data.name == "fruits360"
+    assert fruits["sie@fruits360"].data.directory == str(tmp_path)
     with pytest.raises(ValueError, match="the methods supervised, simclr"):
         benchmark("solids", "nothing")
 

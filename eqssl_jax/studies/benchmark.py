@@ -34,15 +34,20 @@ _SMOKE = {"relative_objects": 16, "relative_hidden": 16, "relative_steps": 20}
 
 
 def _runs(scale: str, data: DataChoice) -> Runs:
-    """All methods on solids and CIFAR-10; with --data on that alone (an .npz stands in for it)."""
+    """All methods on solids and CIFAR-10; with --data on that alone.
+
+    An .npz or a folder stands in for CIFAR-10, but for the folder of Fruits-360 with its manifest.
+    """
     names: tuple[str, ...] = ("solids", "cifar10")
+    if data.name == "folder" and (Path(data.directory) / "manifest.csv").is_file():
+        data = DataChoice("fruits360", data.directory)
     if data.name:
         names = (data.name,) if data.name in DATA else ("cifar10",)
     found = {}
     for name in names:
         for method in METHODS:
             config = _scaled(benchmark(name, method), scale)
-            if data.name and data.name not in DATA:
+            if data.directory:
                 config.data.name, config.data.directory = data
             found[f"{method}@{name}"] = config
             if method in VIEWS:

@@ -191,8 +191,8 @@ def _standing(numbers: Mapping[str, Numbers]) -> list[str]:
         if better not in (HIGHER, LOWER) or len(full) < 2:
             continue
         mean, p[metric] = ranks(full, better)
-        order = sorted(mean.items(), key=lambda item: item[1])
-        rows[metric] = leaders(found, better), ", ".join(f"{run} {r:.1f}" for run, r in order)
+        placed = sorted(mean.items(), key=lambda item: item[1])
+        rows[metric] = leaders(found, better), ", ".join(f"{run} {r:.1f}" for run, r in placed)
     adjusted = holm({metric: value for metric, value in p.items() if math.isfinite(value)})
     for metric, (best, order) in rows.items():
         test = f"{adjusted[metric]:.3f} after Holm" if metric in adjusted else ""
