@@ -47,10 +47,12 @@ EXTRAS = {
     "hf": ["pyarrow>=15", "huggingface_hub>=0.30"],  # data sets of Hugging Face
     "hub": ["huggingface_hub>=0.30"],  # exported encoders on the Hugging Face Hub
     "cloud": ["gcsfs>=2025.5"],  # workdirs and data in Google Cloud Storage
+    "umap": ["umap-learn>=0.5.7"],  # maps of embeddings on the page
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],
     "wandb": ["wandb>=0.19"],
     "trackio": ["trackio>=0.20"],
+    "reference": ["torch>=2.4"],  # benchmarks/reference, which checks the package
     "docs": ["sphinx>=8", "furo>=2025.7", "myst-nb>=1.3", "ipykernel>=6"],
 }
 EXTRAS["test"] = [

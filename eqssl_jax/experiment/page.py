@@ -10,18 +10,20 @@ import numpy as np
 
 from eqssl_jax import page, storage
 from eqssl_jax.config import plain
+from eqssl_jax.experiment.maps import umap_plane
 from eqssl_jax.experiment.reopen import run_folders
 from eqssl_jax.experiment.stored import read_arrays
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.workdir import read_config
 
 
-def write_page(workdirs: Sequence[Path], out: Path) -> Path:
+def write_page(workdirs: Sequence[Path], out: Path, *, layout: str = "pca") -> Path:
     """Write the page of all runs in `workdirs` to the file `out`, and say where it is.
 
     Args:
       workdirs: each a run's folder, or one that holds runs up to two levels below.
       out: the HTML file; its folder is made.
+      layout: of maps of embeddings, "pca" or "umap".
 
     Raises:
       FileNotFoundError: for a workdir that is not there or holds no run.
@@ -33,6 +35,8 @@ def write_page(workdirs: Sequence[Path], out: Path) -> Path:
     folders = [folder for workdir in workdirs for folder in find_runs(workdir)]
     named = names(list({folder.resolve(): folder for folder in folders}.values()))
     runs = [collect(folder, name) for folder, name in named.items()]
+    if layout == "umap":
+        runs = [run._replace(arrays=_by_umap(run)) for run in runs]
     text = page.html_page(runs, shared=shared_figures(workdirs))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -118,19 +122,37 @@ def collect(folder: Path, name: str) -> page.Run:
         }
     config = plain(read_config(folder))
     starts = read_environment(folder)
-    arrays = _map_arrays(folder / "eval" / f"{max(evaluations, default=0)}_arrays.npz")
+    arrays = _drawn_arrays(folder / "eval" / f"{max(evaluations, default=0)}_arrays.npz")
     return page.Run(
         name, str(folder), config, records, evaluations, figures, starts, tuple(notes), arrays
     )
 
 
-def _map_arrays(path: Path) -> dict[str, np.ndarray]:
-    """What maps of embeddings need; nothing where the step was evaluated without, or is damaged."""
+def _drawn_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What maps and ladders need; nothing where the step was evaluated without, or is damaged."""
     try:
         stored = read_arrays(path)
     except (ValueError, OSError):
         return {}
-    return {name: array for name, array in stored.items() if name.startswith("map")}
+    return {name: array for name, array in stored.items() if name.startswith(("map", "walk"))}
+
+
+def _by_umap(run: page.Run) -> dict[str, np.ndarray]:
+    """A run's arrays with its map laid out by UMAP; its share of the variance is no longer one.
+
+    Raises:
+      ValueError: if the run has a map but not what was laid out.
+    """
+    arrays = {name: array for name, array in run.arrays.items() if name != "map_share"}
+    if "map" not in arrays:
+        return arrays
+    if "map_unit" not in arrays:
+        raise ValueError(
+            f"{run.folder} was evaluated by an older version, which kept no embeddings for "
+            f"--layout=umap: evaluate it again (eqssl eval --workdir={run.folder}), or leave "
+            f"--layout out."
+        )
+    return arrays | {"map": umap_plane(arrays["map_unit"])}
 
 
 def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:

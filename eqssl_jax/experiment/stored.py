@@ -98,7 +98,11 @@ def retrieved_pictures(
 
 def halved(walk: Mapping[str, np.ndarray]) -> Stored:
     """A walk or a map as it is stored: pictures as uint8, embeddings in half precision."""
-    halves = {name: z.astype(np.float16) for name, z in walk.items() if name.startswith("walk/")}
+    halves = {
+        name: z.astype(np.float16)
+        for name, z in walk.items()
+        if name.startswith(("walk/", "map_unit"))
+    }
     images = {name: _bytes(z) for name, z in walk.items() if name.endswith("_images")}
     return {**walk, **halves, **images}
 
