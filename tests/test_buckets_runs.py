@@ -60,9 +60,8 @@ def test_killed_in_a_bucket_it_goes_on_bit_for_bit_and_a_second_run_is_refused(s
     process = started([PROGRAM, "gs://bucket/one", 10_000], devices=8)
     try:
         until(lambda: steps_in(server, "one") or process.poll() is not None, GRACE)
-        second = started([PROGRAM, "gs://bucket/one", 10_000], devices=8)
-        output = " ".join(second.communicate(timeout=GRACE)[0].split())
-        assert second.returncode == 1 and "Another run is training in gs://bucket/one" in output
+        with pytest.raises(OSError, match="Another run is training in gs://bucket/one"):
+            train(survivor.run(10_000), storage.path("gs://bucket/one"))
     finally:
         process.kill()
         process.communicate()
@@ -105,6 +104,7 @@ def test_advice_in_a_bucket_is_that_in_a_folder(server, tmp_path, monkeypatch):
     assert test_advice_run.start(place, advice__seeds=1) == advised
 
 
+@pytest.mark.skipif("EQSSL_JAX_POD" not in os.environ, reason="two minutes of CPU; set it to run")
 def test_a_pod_of_four_processes_with_a_bucket_as_its_only_disk(server, tmp_path):
     """create, train, SIGTERM of one host, the same command again, and the end of one device."""
     paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
