@@ -60,7 +60,7 @@ class Study(NamedTuple):
       name: what `--table` takes.
       title: what it shows, in a line.
       reproduces: tables and figures of the CARE paper; empty for what goes beyond it.
-      runs: from a scale ("paper", "small", "smoke") and the data, the complete config of each run.
+      runs: from a scale (`scales.SCALES`) and the data, the complete config of each run.
       metrics: of eval/<step>.json, what its table shows, where measured.
       steps: "latest", or "all": every kept checkpoint is evaluated.
       published: the name of a table of `published.json` whose cells it fills; "" for none.
