@@ -14,7 +14,7 @@ from eqssl_jax.experiment import floors, pictures
 from eqssl_jax.experiment.maps import embedding_map
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import halved, retrieved_pictures, stored, write_arrays
-from eqssl_jax.experiment.subjects import input_floor, subject
+from eqssl_jax.experiment.subjects import ceiling, input_floor, subject
 from eqssl_jax.experiment.walks import walk
 from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.setup import Setup
@@ -154,7 +154,7 @@ def measure_state(
     encoders: dict[str, Any] = {"trained": subject(run, state)}
     layers = {}
     if with_floors:
-        encoders |= {"random": run.encoder(untrained), **input_floor(run)}
+        encoders |= {"random": run.encoder(untrained), **input_floor(run), **ceiling(run)}
         layers["random"] = run.layers(untrained)
     names = floors.common(first[0], run, (first[0].init(), untrained)) if first else ()
     encoders = {name: encoder for name, encoder in encoders.items() if name not in names}
