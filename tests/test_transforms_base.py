@@ -147,10 +147,9 @@ def test_views_of_a_recipe_call_the_generator_once():
 
 
 def test_parts_of_a_chain_draw_independently_of_each_other_and_of_other_images():
-    chained = t.chain(
-        a=t.hue(0.5), own=outside(), b=t.hue(0.5), own2=outside(), flip=t.maybe(0.5, outside())
-    )
-    assert list(chained.sample(jax.random.key(0))) == ["a", "own", "b", "own2", "flip"]
+    ours, own = t.hue(0.5), outside()
+    chained = t.chain(a=ours, own=own, b=ours, other=own, rare=t.maybe(0.5, own))
+    assert list(chained.sample(jax.random.key(0))) == ["a", "own", "b", "other", "rare"]
     for transform in (t.chain(a=ours, b=ours), chained):
         drawn = views.independent(2).draw(jax.random.key(3), transform, 2000).params
         columns = [np.asarray(x).reshape(2, -1) for x in jax.tree.leaves(drawn)]  # [V, N] each
