@@ -20,6 +20,9 @@ WORKDIRS = flags.DEFINE_multi_string(
 OUT = flags.DEFINE_string(
     "out", None, "The HTML file to write; report.html in the first workdir if not given."
 )
+LAYOUT = flags.DEFINE_enum(
+    "layout", "pca", ["pca", "umap"], "Of maps of embeddings; umap needs the extra of that name."
+)
 flags.adopt_module_key_flags(command)  # --help shows them too
 
 
@@ -28,9 +31,11 @@ def main(argv: list[str]) -> None:
     def run() -> None:
         from eqssl_jax.experiment.page import write_page
 
-        workdirs = [command.folder("--workdir", folder) for folder in WORKDIRS.value or ()]
+        workdirs = [
+            command.folder("--workdir", folder, bucket=True) for folder in WORKDIRS.value or ()
+        ]
         out = user_path(OUT.value) if OUT.value else workdirs[0] / "report.html"
-        path = write_page(workdirs, out)
+        path = write_page(workdirs, out, layout=LAYOUT.value)
         print(f"The page: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser.")
 
     if not WORKDIRS.value:

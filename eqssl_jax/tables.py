@@ -17,7 +17,9 @@ from eqssl_jax import command
 
 TABLE = flags.DEFINE_string("table", None, "Name of a study; without it, all are listed.")
 SCALE = flags.DEFINE_string(
-    "scale", "small", "paper (or full), small (an hour, two cores) or smoke."
+    "scale",
+    "small",
+    "paper (or full), reduced (hours of two cores), small (an hour, two cores) or smoke.",
 )
 RUNS = flags.DEFINE_string("runs", None, "Folder that holds the runs of studies.")
 DATA = flags.DEFINE_string("data", "", "An .npz, a folder or .zip, a TFDS name, or shapes.")

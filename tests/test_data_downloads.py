@@ -212,6 +212,7 @@ def test_flowers_become_a_folder(server, tmp_path):
     pictures = {f"jpg/image_{i + 1:05d}.jpg": jpeg(x) for i, x in enumerate(pixels(8, 9))}
     contents["102flowers.tgz"] = archive(pictures)
     sets = stand_in(server, "flowers102", contents)
+    sets["flowers102"] = sets["flowers102"]._replace(images=8)
     (tmp_path / "flowers102").mkdir()  # an empty folder is not the set
     place = publishers.prepare("flowers102", tmp_path, sets=sets)
     found = data.load(name="folder", directory=place, validation=0.0)
@@ -221,10 +222,11 @@ def test_flowers_become_a_folder(server, tmp_path):
     ]  # fmt: skip
     assert publishers.prepare("flowers102", tmp_path, sets=sets) == place
     (tmp_path / "other" / "flowers102" / "train").mkdir(parents=True)
-    with pytest.raises(
-        ValueError, match=r"flowers102 is in the way: a folder of images is written"
-    ):
+    with pytest.raises(ValueError, match=r"flowers102 is in the way: a folder of 8 images is"):
         publishers.prepare("flowers102", tmp_path / "other", sets=sets)
+    next(place.glob("train/*/*.jpg")).unlink()  # as a copy that broke off
+    with pytest.raises(ValueError, match=r"something else or broken \(7 images\)"):
+        publishers.prepare("flowers102", tmp_path, sets=sets)
 
 
 def table(path, rows, image="image", label="label", names=("cat", "dog")):

@@ -8,10 +8,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from eqssl_jax import data, scene, transforms
+from eqssl_jax.experiment.subjects import read_scenes, turn_features
 from eqssl_jax.measures import Subject, evaluate, settings
 from eqssl_jax.measures.regression import relative
 from eqssl_jax.measures.retrieval import object_views
-from eqssl_jax.rotations import matrix_from_quaternion
 
 CARDS = (relative.CARD, object_views.CARD)
 BUDGET = {
@@ -25,24 +25,9 @@ def solids():
     return data.load(name="solids", train_objects=320, test_objects=64, views_each=4)
 
 
-def poses(examples):
-    """The true pose as features: nine numbers of a matrix, and the hues."""
-    matrix = matrix_from_quaternion(examples[:, scene.POSE]).reshape(-1, 9)
-    phase = 2 * jnp.pi * examples[:, scene.FLOOR : scene.LIGHT + 1]
-    found = jnp.concatenate([matrix, jnp.cos(phase), jnp.sin(phase)], axis=1)
-    return found, found
-
-
 def nothing(examples):
     found = jnp.stack([examples[:, scene.HEIGHT], examples[:, scene.SIDE]], axis=1)
     return found, found
-
-
-def turned(before, after, draw):
-    """What a perfect predictor says: the draw's rotation applied to the pose."""
-    r = Rotation.from_rotvec(draw["turn"]["rotation"]).as_matrix()
-    predicted = np.einsum("nij,njk->nik", r, before[:, :9].reshape(-1, 3, 3)).reshape(-1, 9)
-    return after[:, :9], predicted, before[:, :9]
 
 
 def still(before, after, draw):
@@ -52,9 +37,9 @@ def still(before, after, draw):
 @functools.cache
 def measured():
     subjects = {
-        "poses": Subject(poses, {"perfect": turned}),
+        "poses": Subject(read_scenes, {"perfect": turn_features}),
         "nothing": Subject(nothing),
-        "still": Subject(poses, {"still": still}),
+        "still": Subject(read_scenes, {"still": still}),
     }
     chosen = settings("quick", cards=CARDS, **BUDGET)
     recipe = transforms.recipes.solids()

@@ -1,10 +1,17 @@
-"""Maps of embeddings: the plane that holds most of the variance, and points with their images."""
+"""What the page draws without scripts: maps of embeddings, ladders with distances, and films."""
+
+import re
+import sys
 
 import numpy as np
-from parsed_page import Page, check
+import pytest
+from parsed_page import Page, check, evaluation
 
 from eqssl_jax import page
-from eqssl_jax.experiment.maps import principal_plane
+from eqssl_jax.experiment.maps import principal_plane, umap_plane
+from eqssl_jax.experiment.page import _by_umap
+from eqssl_jax.page.films import frames
+from eqssl_jax.page.ladders import distances
 from eqssl_jax.page.runs import Run
 
 
@@ -34,8 +41,11 @@ def test_every_point_holds_its_image_and_runs_of_equal_images_share_one_picture(
     check(found)
     assert len(found.all("image")) == 1
     uses = [attributes["href"] for _, attributes, _ in found.all("use")]
-    assert len(uses) == 2 * 2 * 20  # runs, colourings, points
-    assert set(uses) == {"#sheet0"}
+    assert len(uses) == 2 * 20  # runs, points
+    assert set(uses) == {"#map0"}
+    dot = found.all("circle")[4]
+    assert re.fullmatch(r"--f0:#\w{6};--f1:#\w{6}", dot[1]["style"])  # by class, and by hue
+    assert dot[2] == "class 1, hue 0.211"
     seen = [a for _, a, _ in found.all("svg") if a.get("class") == "seen"]
     assert {k.lower(): v for k, v in seen[17].items()}["viewbox"] == "8 8 8 8"  # row 1, column 1
     assert len(text) < 150_000
@@ -43,3 +53,72 @@ def test_every_point_holds_its_image_and_runs_of_equal_images_share_one_picture(
 
 def test_a_run_without_a_map_has_none():
     assert "Embeddings" not in page.html_page([Run("care", config={"seed": 0})])
+
+
+def test_without_umap_the_error_is_one_paragraph(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ImportError, match=r"--layout=umap needs .* pip install") as caught:
+        umap_plane(np.eye(8))
+    assert "\n" not in str(caught.value)
+    older = a_run("care", np.zeros((20, 2)), np.zeros((20, 8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="evaluate it again"):
+        _by_umap(older._replace(folder="runs/care"))
+
+
+def test_distances_are_from_the_untouched_image_and_amid_draws_of_everything_else():
+    value = np.array([-1.0, 0.0, 1.0])
+    z = np.stack([[np.cos(value), np.sin(value)]] * 5, axis=0).transpose(2, 0, 1)  # [V, 1 + S, D]
+    clean, (low, _) = distances(z, value)
+    np.testing.assert_allclose(clean, [2 * np.sin(0.5), 0, 2 * np.sin(0.5)], atol=1e-7)
+    np.testing.assert_allclose(low, clean, atol=1e-7)
+    z[1, 1:] = [[1, 0], [-1, 0], [1, 0], [-1, 0]]  # the others move the untouched image by 2
+    np.testing.assert_allclose(distances(z, value)[1][0][1], 2)
+
+
+def test_a_ladder_stands_below_its_curve():
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    arrays = {
+        "walk_part": np.array("rotate"), "walk_value": np.array([-1.0, 0, 1]),
+        "walk_images": images,
+        "walk/trained": np.ones((3, 5, 2)), "walk/random": np.ones((3, 5, 2)),
+    }  # fmt: skip
+    runs = [Run(name, config={"seed": 0}, arrays=arrays) for name in ("care", "simclr")]
+    found = Page(page.html_page(runs))
+    check(found)
+    assert len(found.all("image")) == 1  # of both runs
+    rungs = [a for _, a, _ in found.all("svg") if a.get("class") == "rung"]
+    assert len(rungs) == 2 * 3
+    assert [float(a["x"]) for a in rungs[:3]] == sorted(float(a["x"]) for a in rungs[:3])
+
+
+def spectrum(value):
+    table = [[value, None], [value / 2, 0.5]]
+    names = {"layers": ["stem", "embedding"], "parts": ["rotate", "crop"]}
+    return {"spectrum": {"trained": {**names, "order_accuracy_amid": table},
+                         "random": {**names, "order_accuracy_amid": [[0.5, 0.5]] * 2}}}  # fmt: skip
+
+
+def test_a_film_has_a_step_a_button_and_starts_untrained():
+    steps = {step: evaluation(step, 0.5) | spectrum(step / 100) for step in (60, 80, 100)}
+    run = Run("care", config={"seed": 0}, evaluations=steps)
+    table, shown = frames(run)
+    assert table == "order_accuracy_amid" and list(shown) == [0, 60, 80, 100]
+    assert shown[0]["order_accuracy_amid"][0][0] == 0.5 and shown[80][table][0][0] == 0.8
+    found = Page(page.html_page([run]))
+    check(found)
+    buttons = found.all("input")
+    assert [a["id"] for _, a, _ in buttons] == [f"film0-{n}" for n in (0, 60, 80, 100, "play")]
+    assert ["checked" in a for _, a, _ in buttons] == [False, False, False, True, False]
+    moves = [a["values"] for _, a, _ in found.all("animate") if a["attributename"] == "fill"]
+    assert len(moves) == 4 and all(len(values.split(";")) == 4 for values in moves)
+    colours = moves[0].split(";")
+    assert len(set(colours)) == 4 and moves[1].split(";")[1] == "#bbbbbb"  # no value
+
+
+def test_one_step_or_other_parts_are_no_film():
+    once = Run("care", config={"seed": 0}, evaluations={60: evaluation(60, 0.5) | spectrum(0.6)})
+    other = evaluation(80, 0.5) | spectrum(0.8)
+    other["spectrum"]["trained"]["parts"] = ["rotate", "hue"]
+    changed = once._replace(evaluations={**once.evaluations, 80: other})
+    assert not frames(once)[1] and not frames(changed)[1]
+    assert "over training" not in page.html_page([once])

@@ -5,22 +5,40 @@ import pytest
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods, studies
+from eqssl_jax.data import solids
 from eqssl_jax.presets.benchmark import METHODS, benchmark
-from eqssl_jax.studies import benchmark as study
+from eqssl_jax.studies import standing
 from eqssl_jax.studies.base import DataChoice, Outcome
 
 
-def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_encodes_more():
+def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_encodes_more(
+    tmp_path,
+):
     runs = studies.find("benchmark").runs("small", DataChoice())
     assert {f"{m}@{d}" for m in METHODS for d in ("solids", "cifar10")} <= set(runs)
-    assert runs["care@solids:compute"].train.steps == 200 == runs["care@solids"].train.steps // 2
+    assert runs["care@solids:compute"].train.steps == 100 == runs["care@solids"].train.steps // 2
     assert "simclr@solids:compute" not in runs
     for config in runs.values():
         methods.resolved(config)
     one = studies.find("benchmark").runs("small", DataChoice("arrays", "some.npz"))
     assert one["sie@cifar10"].data.directory == "some.npz" and "sie@solids" not in one
+    (tmp_path / "manifest.csv").write_text("path,split,variety,axis,approx_angle_deg\n")
+    fruits = studies.find("benchmark").runs("small", DataChoice("folder", str(tmp_path)))
+    assert fruits["sie@fruits360"].data.name == "fruits360"
+    assert fruits["sie@fruits360"].data.directory == str(tmp_path)
     with pytest.raises(ValueError, match="the methods supervised, simclr"):
         benchmark("solids", "nothing")
+
+
+def test_the_smallest_scale_asks_for_no_more_images_than_its_data_have():
+    """A batch, a probe or a measure of more would stop it before the first step."""
+    runs = studies.find("benchmark").runs("smoke", DataChoice())
+    for name in ("care@solids", "order@solids", "stl@solids"):
+        config = methods.resolved(runs[name])
+        data = solids.load(**config.data.options.to_dict())
+        assert config.train.batch_size <= data.splits["objects"].size, name
+        assert config.evaluation.options.relative_objects <= data.splits["objects"].size
+        methods.build(config)  # groups divide the batch
 
 
 def outcome(seed, top1, r2):
@@ -36,24 +54,48 @@ def outcome(seed, top1, r2):
     return Outcome(ConfigDict({"seed": seed}), [], {400: result}, {})
 
 
+def reported(trainings, tmp_path):
+    options = {"metrics": ("probe_top1", "rotation_r2_mlp", "knn"), "reference": "simclr"}
+    axes = ("probe_top1", ("rotation_r2_mlp",))
+    return standing.report(trainings, tmp_path / "benchmark-small", axes=axes, **options)
+
+
 def test_the_report_says_intervals_ties_floors_and_draws_a_picture(tmp_path):
     trainings = {
         "simclr@solids": [outcome(s, 0.7 + 0.01 * s, 0.3) for s in range(3)],
         "sie@solids": [outcome(s, 0.69 + 0.01 * s, 0.5 + 0.001 * s) for s in range(3)],
         "care@solids": [outcome(s, 0.7, 0.3 + 0.02 * (s - 1)) for s in range(3)],
     }
-    table, picture = study.report(trainings, tmp_path / "benchmark-small")
-    text = table.read_text()
-    assert "| sie@solids | 3 | 0.700 ± 0.025 (p" in text and "0.501 ± 0.002 (p 0.00)" in text
-    care = next(line for line in text.splitlines() if line.startswith("| care@solids"))
-    assert "0.300 ± 0.050 (p 1.00)" in care  # a tie
-    assert "0.400" in text.split("pixels")[-1] or "0.400" in text
-    assert "0.250" in text.splitlines()[-1]
+    table, picture = reported(trainings, tmp_path)
+    lines = table.read_text().splitlines()
+    sie = next(line for line in lines if line.startswith("| sie@solids"))
+    assert sie.startswith("| sie@solids | 3 | 0.700 ± 0.025 (worse, p 0.00)"), sie
+    assert "0.501 ± 0.002 (better, p 0.00)" in sie
+    care = next(line for line in lines if line.startswith("| care@solids"))
+    assert "0.300 ± 0.050 (tie, p 1.00)" in care
+    assert "| raw pixels | 3 | 0.400 |" in table.read_text()
+    assert "| constant or chance | 3 |  | 0.250 |" in table.read_text()
+    best = next(line for line in lines if line.startswith("| rotation_r2_mlp"))
+    assert "| sie@solids; tied with it: none | sie@solids 1.0, " in best
+    assert "arXiv:2505.03176" in lines[-1] or "arXiv:2505.03176" in table.read_text()
     assert picture.name == "benchmark-small-solids-pareto.png" and picture.stat().st_size > 5000
 
 
+def test_one_training_of_each_ranks_nobody(tmp_path):
+    trainings = {f"{m}@solids": [outcome(0, 0.7, r2)] for m, r2 in (("simclr", 0.3), ("sie", 0.5))}
+    text = reported(trainings, tmp_path)[0].read_text()
+    assert "| rotation_r2_mlp | one training of each: no ranking |  |  |" in text
+    assert "tie" not in text.split("## solids")[1].split("| measure")[0]
+
+
+def test_ranks_are_over_seeds_with_ties_shared():
+    numbers = {"a": {0: 3.0, 1: 3.0}, "b": {0: 2.0, 1: 2.0}, "c": {0: 2.0, 1: 1.0, 2: 9.0}}
+    assert standing.ranks(numbers, "higher")[0] == {"a": 1.0, "b": 2.25, "c": 2.75}
+    assert standing.ranks(numbers, "lower")[0] == {"a": 3.0, "b": 1.75, "c": 1.25}
+
+
 def test_holm_and_student_against_their_definitions():
-    assert study.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {"a": 0.03, "c": 0.06, "b": 0.06}
-    mean, half = study.interval([1.0, 2.0, 3.0])
+    assert standing.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {"a": 0.03, "c": 0.06, "b": 0.06}
+    mean, half = standing.interval([1.0, 2.0, 3.0])
     assert (mean, half) == (2.0, pytest.approx(4.302653 / np.sqrt(3)))
-    assert np.isnan(study.interval([1.0])[1])
+    assert np.isnan(standing.interval([1.0])[1])

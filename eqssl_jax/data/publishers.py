@@ -24,11 +24,13 @@ class Prepared(NamedTuple):
       files: what is downloaded.
       write: `write(files by name, out)` makes the file or folder `out`.
       name: of what is made, which ends in ".npz" for arrays.
+      images: in the folder that is made; of arrays 0.
     """
 
     files: tuple[Published, ...]
     write: Callable[[Files, Path], None]
     name: str
+    images: int = 0
 
 
 def prepare(name: str, out: Path, *, mirror: str = "", sets: Mapping[str, Prepared] = {}) -> Path:
@@ -56,7 +58,7 @@ def prepare(name: str, out: Path, *, mirror: str = "", sets: Mapping[str, Prepar
     wanted = available[name]
     place = out / wanted.name
     check_mirror(mirror)
-    if _finished(place):
+    if _finished(place, wanted.images):
         return place
     make_folder(out, "--out")
     files = {file.name: fetch(file, out / "downloads", mirror=mirror) for file in wanted.files}
@@ -71,8 +73,8 @@ def prepare(name: str, out: Path, *, mirror: str = "", sets: Mapping[str, Prepar
     return place
 
 
-def _finished(place: Path) -> bool:
-    """Whether it is written already; what is empty there is removed.
+def _finished(place: Path, count: int) -> bool:
+    """Whether it is written already, with all its `count` images; what is empty is removed.
 
     Raises:
       ValueError: for anything else.
@@ -84,12 +86,12 @@ def _finished(place: Path) -> bool:
         place.unlink()
     if not place.exists():
         return False
-    images = folder and any(path.is_file() for path in place.glob("*/*/*"))
-    if not (zipfile.is_zipfile(place) if arrays and not folder else images and not arrays):
+    images = sum(path.is_file() for path in place.glob("*/*/*.jpg")) if folder else 0
+    if not (zipfile.is_zipfile(place) if arrays and not folder else images == count > 0):
+        kind = "an .npz file" if arrays else f"a folder of {count:,} images"
         raise ValueError(
-            f"{place} is in the way: {'an .npz file' if arrays else 'a folder of images'} is "
-            f"written there, and it is something else or broken. Move it away, or give another "
-            f"--out."
+            f"{place} is in the way: {kind} is written there, and it is something else or broken"
+            f"{f' ({images:,} images)' if folder else ''}. Move it away, or give another --out."
         )
     return True
 
@@ -231,5 +233,6 @@ SETS: Mapping[str, Prepared] = {
         ),
         _flowers102,
         "flowers102",
+        8_189,
     ),
 }  # fmt: skip

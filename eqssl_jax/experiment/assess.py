@@ -14,7 +14,7 @@ from eqssl_jax.experiment import floors, pictures
 from eqssl_jax.experiment.maps import embedding_map
 from eqssl_jax.experiment.reopen import run_folders, stored_setup
 from eqssl_jax.experiment.stored import halved, retrieved_pictures, stored, write_arrays
-from eqssl_jax.experiment.subjects import input_floor, subject
+from eqssl_jax.experiment.subjects import ceiling, input_floor, subject
 from eqssl_jax.experiment.walks import walk
 from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.setup import Setup
@@ -32,6 +32,7 @@ def assess(
     options: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
     missing_only: bool = False,
+    with_floors: bool = True,
     show: Callable[[Setup, "Assessment"], None] = lambda run, measured: None,
 ) -> list[Path]:
     """Evaluate one step, or all, of a run (or of every run of a comparison); the files written.
@@ -42,6 +43,7 @@ def assess(
       options: budgets of the evaluation that replace those of the config.
       overrides: settings that replace those of the run, see `stored_setup`.
       missing_only: pass over steps that are evaluated already.
+      with_floors: measure the untrained encoder and the inputs beside the trained encoder.
       show: called with each evaluation when its numbers are written, before its figures are.
 
     Raises:
@@ -59,7 +61,9 @@ def assess(
             state = listed(run, folder, one) if step == "all" else restored(run, folder, one)
             if state is None:
                 continue
-            measured = measure_state(run, folder, state, options=options or {})
+            measured = measure_state(
+                run, folder, state, options=options or {}, with_floors=with_floors
+            )
             show(run, measured)
             draw(run, folder, measured)
             written.append(measured.path)
@@ -143,16 +147,15 @@ def measure_state(
     *,
     options: Mapping[str, Any],
     first: tuple[Setup, Assessment] | None = None,
+    with_floors: bool = True,
 ) -> Assessment:
     """Measure one state beside its floors, and write eval/<step>.json."""
     step, untrained = int(state.step), run.init()
-    encoders: dict[str, Any] = {
-        "trained": run.encoder(state),
-        "random": run.encoder(untrained),
-        **input_floor(run),
-    }
-    layers = {"random": run.layers(untrained)}
-    encoders["trained"] = subject(run, state)
+    encoders: dict[str, Any] = {"trained": subject(run, state)}
+    layers = {}
+    if with_floors:
+        encoders |= {"random": run.encoder(untrained), **input_floor(run), **ceiling(run)}
+        layers["random"] = run.layers(untrained)
     names = floors.common(first[0], run, (first[0].init(), untrained)) if first else ()
     encoders = {name: encoder for name, encoder in encoders.items() if name not in names}
     result, arrays = evaluate(run, encoders, options, layers)

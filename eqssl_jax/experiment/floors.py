@@ -29,7 +29,7 @@ def common(first: Setup, run: Setup, starts: tuple[TrainState, TrainState]) -> t
     ]
     same = len(weights[0]) == len(weights[1]) and all(map(np.array_equal, *weights))
     inputs = "coordinates" if run.dataset.clouds else "pixels"
-    return ("random", inputs) if same else (inputs,)
+    return ("random", inputs, "poses") if same else (inputs, "poses")
 
 
 def _measured(run: Setup) -> list[Any]:

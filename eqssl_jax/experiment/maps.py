@@ -1,4 +1,4 @@
-"""Embeddings of a few held-out images on their two main directions, for the page."""
+"""Embeddings of a few held-out images in two dimensions, for the page."""
 
 from typing import Any
 
@@ -20,8 +20,9 @@ def embedding_map(
     """The first two principal components of unit embeddings, what they show, and their images.
 
     Returns:
-      `map` [n, 2]; `map_share`, the part of the variance on each [2]; `map_images` [n, h, w, c] in
-      [0, 1]; `map_label` [n] where there are labels; and `map_factor/<name>` [n] of each factor.
+      `map` [n, 2]; `map_share`, the part of the variance on each [2]; `map_unit` [n, d], what was
+      laid out; `map_images` [n, h, w, c] in [0, 1]; `map_label` [n] where there are labels; and
+      `map_factor/<name>` [n] of each factor.
       Empty for inputs that are no images.
     """
     held = run.dataset.splits[split]
@@ -31,7 +32,7 @@ def embedding_map(
     z = unit(extract(encode, held, batch=batch, indices=rows).embeddings.astype(np.float64))
     places, share = principal_plane(z)
     images = np.asarray(read(held, rows))
-    found = {"map": places, "map_share": share, "map_images": images}
+    found = {"map": places, "map_share": share, "map_unit": z, "map_images": images}
     if held.labels is not None and run.dataset.classes:
         found["map_label"] = np.asarray(held.labels)[rows]
     single = {name: each for name, each in held.factors.items() if np.ndim(each) == 1}
@@ -52,3 +53,24 @@ def principal_plane(
     places = middle @ (directions * np.where(largest < 0, -1, 1))[:2].T
     total = float((scale**2).sum()) or 1.0
     return places, scale[:2] ** 2 / total
+
+
+def umap_plane(z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
+    """Rows in two dimensions that keep who is near whom, by UMAP with a fixed seed, centred.
+
+    Source: McInnes, Healy, Melville 2018, arXiv:1802.03426.
+
+    Raises:
+      ImportError: without umap-learn, an extra.
+    """
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise ImportError(
+            "--layout=umap needs umap-learn, which is not installed: pip install 'eqssl_jax[umap]' "
+            "(or pip install umap-learn), or leave the flag out for principal components."
+        ) from error
+    neighbours = min(15, len(z) - 1)  # UMAP's usual number
+    layout = UMAP(n_neighbors=neighbours, metric="cosine", init="random", random_state=0, n_jobs=1)
+    places = np.asarray(layout.fit_transform(np.asarray(z, np.float32)))
+    return places - places.mean(axis=0)

@@ -1,7 +1,6 @@
 """From workdirs to the page: whatever lies there is collected, whatever is missing is left out."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,20 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from eqssl_jax import page
+from eqssl_jax import page, storage
 from eqssl_jax.config import plain
+from eqssl_jax.experiment.maps import umap_plane
 from eqssl_jax.experiment.reopen import run_folders
 from eqssl_jax.experiment.stored import read_arrays
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.workdir import read_config
 
 
-def write_page(workdirs: Sequence[Path], out: Path) -> Path:
+def write_page(workdirs: Sequence[Path], out: Path, *, layout: str = "pca") -> Path:
     """Write the page of all runs in `workdirs` to the file `out`, and say where it is.
 
     Args:
       workdirs: each a run's folder, or one that holds runs up to two levels below.
       out: the HTML file; its folder is made.
+      layout: of maps of embeddings, "pca" or "umap".
 
     Raises:
       FileNotFoundError: for a workdir that is not there or holds no run.
@@ -34,12 +35,12 @@ def write_page(workdirs: Sequence[Path], out: Path) -> Path:
     folders = [folder for workdir in workdirs for folder in find_runs(workdir)]
     named = names(list({folder.resolve(): folder for folder in folders}.values()))
     runs = [collect(folder, name) for folder, name in named.items()]
+    if layout == "umap":
+        runs = [run._replace(arrays=_by_umap(run)) for run in runs]
     text = page.html_page(runs, shared=shared_figures(workdirs))
-    unfinished = out.with_name(out.name + ".tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, out)
+        storage.write(out, text)
     except OSError as error:
         raise OSError(
             f"The page cannot be written to {out} ({error}): check the path, its permissions and "
@@ -121,19 +122,37 @@ def collect(folder: Path, name: str) -> page.Run:
         }
     config = plain(read_config(folder))
     starts = read_environment(folder)
-    arrays = _map_arrays(folder / "eval" / f"{max(evaluations, default=0)}_arrays.npz")
+    arrays = _drawn_arrays(folder / "eval" / f"{max(evaluations, default=0)}_arrays.npz")
     return page.Run(
         name, str(folder), config, records, evaluations, figures, starts, tuple(notes), arrays
     )
 
 
-def _map_arrays(path: Path) -> dict[str, np.ndarray]:
-    """What maps of embeddings need; nothing where the step was evaluated without, or is damaged."""
+def _drawn_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What maps and ladders need; nothing where the step was evaluated without, or is damaged."""
     try:
         stored = read_arrays(path)
     except (ValueError, OSError):
         return {}
-    return {name: array for name, array in stored.items() if name.startswith("map")}
+    return {name: array for name, array in stored.items() if name.startswith(("map", "walk"))}
+
+
+def _by_umap(run: page.Run) -> dict[str, np.ndarray]:
+    """A run's arrays with its map laid out by UMAP; its share of the variance is no longer one.
+
+    Raises:
+      ValueError: if the run has a map but not what was laid out.
+    """
+    arrays = {name: array for name, array in run.arrays.items() if name != "map_share"}
+    if "map" not in arrays:
+        return arrays
+    if "map_unit" not in arrays:
+        raise ValueError(
+            f"{run.folder} was evaluated by an older version, which kept no embeddings for "
+            f"--layout=umap: evaluate it again (eqssl eval --workdir={run.folder}), or leave "
+            f"--layout out."
+        )
+    return arrays | {"map": umap_plane(arrays["map_unit"])}
 
 
 def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -142,7 +161,7 @@ def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     if not path.exists():
         return [], ["no metrics.jsonl: nothing has been trained"]
     records, damaged = [], 0
-    for line in path.read_bytes().splitlines():
+    for line in storage.read_log(path).splitlines():
         row = _parsed(line)
         if isinstance(row, dict) and type(row.get("step")) is int:
             records.append(row)

@@ -19,8 +19,8 @@ images, in full precision.
 """
 
 import functools
+import io
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +29,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from eqssl_jax import storage
 from eqssl_jax.data.base import Split
 from eqssl_jax.experiment.pictures import read
 from eqssl_jax.measures import Arrays, subset
@@ -97,17 +98,20 @@ def retrieved_pictures(
 
 def halved(walk: Mapping[str, np.ndarray]) -> Stored:
     """A walk or a map as it is stored: pictures as uint8, embeddings in half precision."""
-    halves = {name: z.astype(np.float16) for name, z in walk.items() if name.startswith("walk/")}
+    halves = {
+        name: z.astype(np.float16)
+        for name, z in walk.items()
+        if name.startswith(("walk/", "map_unit"))
+    }
     images = {name: _bytes(z) for name, z in walk.items() if name.endswith("_images")}
     return {**walk, **halves, **images}
 
 
 def write_arrays(path: Path, arrays: Stored) -> None:
     """Write compressed, so that a reader never sees half of it."""
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    os.replace(unfinished, path)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    storage.write(path, content.getvalue())
 
 
 def read_arrays(path: Path) -> Stored:

@@ -10,7 +10,9 @@ import numpy as np
 from jax.tree_util import Partial
 
 from eqssl_jax import measures
+from eqssl_jax import scene as layout
 from eqssl_jax.objectives.base import Views
+from eqssl_jax.rotations import matrix_from_quaternion, quaternion_from_vector
 from eqssl_jax.training.mesh import local
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
@@ -52,3 +54,30 @@ def input_floor(run: Setup) -> dict[str, measures.Encode]:
 def _of_shown(show: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
     """An encoder of what examples show; the same function for the same `show`."""
     return lambda encode, examples: encode(show(examples))
+
+
+def ceiling(run: Setup) -> dict[str, measures.Subject]:
+    """What an encoder that reads pose and hues without error would give; empty without scenes.
+
+    Features are the rotation matrix and (cos, sin) of both hues [n, 13]; its head turns them.
+    """
+    known = measures.Subject(Partial(read_scenes), {"poses": turn_features})
+    return {} if run.dataset.show is None else {"poses": known}
+
+
+def read_scenes(scenes: Any) -> tuple[Any, Any]:
+    """Pose and hues of scenes [n, 81] as features, and the same as embeddings."""
+    matrices = matrix_from_quaternion(scenes[:, layout.POSE]).reshape(-1, 9)
+    phases = 2 * jnp.pi * scenes[:, jnp.asarray(list(layout.HUES.values()))]
+    features = jnp.concatenate([matrices, jnp.cos(phases), jnp.sin(phases)], axis=1)
+    return features, features
+
+
+def turn_features(before: Any, after: Any, draws: Any) -> tuple[Any, Any, Any]:
+    """Embeddings after, predicted from before, and before; draws as of the recipe "solids"."""
+    turns = matrix_from_quaternion(quaternion_from_vector(jnp.asarray(draws["turn"]["rotation"])))
+    poses = jnp.einsum("nij,njk->nik", turns, before[:, :9].reshape(-1, 3, 3)).reshape(-1, 9)
+    phase = 2 * jnp.pi * jnp.stack([draws[name]["hue"] for name in layout.HUES], axis=1)
+    c, s, co, si = before[:, 9:11], before[:, 11:], jnp.cos(phase), jnp.sin(phase)
+    predicted = jnp.concatenate([poses, c * co - s * si, s * co + c * si], axis=1)
+    return after, np.asarray(predicted), before

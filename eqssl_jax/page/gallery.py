@@ -1,13 +1,13 @@
 """The figures of runs on a page: by kind, the runs beside each other, with a caption a kind.
 
-PNG files become data URIs, made smaller where they are large.
+PNG files become data URIs as WebP without loss, made smaller where they are large.
 """
 
 import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element
 
 from PIL import Image
@@ -106,7 +106,7 @@ STUDY_CAPTIONS: Mapping[str, tuple[str, str]] = {
 }
 _STUDY = re.compile(r"(?P<study>[a-z0-9_]+)-(?P<scale>[a-z]+)_(?P<kind>.+)")
 HIDDEN = ("curves",)  # the page draws them itself, from the same numbers
-BUDGET = 8_000_000  # characters of all images; above it they are written smaller
+BUDGET = 4_000_000  # bytes of all PNG files; above it they are written smaller
 LIMIT = 10_000_000  # characters; what comes after is left out
 LARGE = 250_000  # bytes; a larger PNG is written anew as WebP
 WIDEST = 2400  # pixels
@@ -223,9 +223,8 @@ def _place(figure: str) -> tuple[int, str, int]:
 
 def _pictures(pngs: Sequence[bytes]) -> tuple[dict[bytes, Picture], int]:
     """Images as data URIs within the page's limit, and how many there is no place for."""
-    made = {png: embed(png) for png in pngs}
-    if sum(len(picture.uri) for picture in made.values() if picture) > BUDGET:
-        made = {png: embed(png, tight=True) for png in pngs}
+    tight = sum(map(len, pngs)) > BUDGET
+    made = {png: embed(png, tight=tight) for png in pngs}
     kept, room = {}, LIMIT
     for png, picture in made.items():
         if picture and len(picture.uri) <= room:
@@ -256,34 +255,45 @@ def _figure(picture: Picture, heading: str, owners: Sequence[str], *, alone: boo
 def embed(png: bytes, *, tight: bool = False) -> Picture | None:
     """A PNG as a data URI; None for bytes that are no image.
 
-    Above 250 kB it becomes a WebP of at most 2400 pixels in width, if that is smaller.
+    As WebP without loss, which is half as large; above 250 kB with loss and at most 2400 pixels in
+    width. It stays a PNG where that is smallest.
 
     Args:
       png: the file.
-      tight: every image becomes a WebP of at most 1200 pixels in width.
+      tight: every image is at most 1200 pixels wide, with loss where that is smaller.
     """
     try:
         with Image.open(io.BytesIO(png)) as opened:
-            image = opened.convert("RGB") if tight or len(png) > LARGE else opened
             width, height = opened.size
-            image.load()
+            opened.load()
+            image = opened if opened.mode in ("RGB", "RGBA") else opened.convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None  # PIL raises any of these for damaged files
-    kind, data, changed = "png", png, ""
-    if tight or len(png) > LARGE:
-        smaller = _webp(image, TIGHT if tight else WIDEST, quality=75 if tight else 88)
-        if len(smaller) < len(png):
-            shrunk = f", {TIGHT if tight else WIDEST} pixels wide"
-            kind, data = "webp", smaller
-            changed = "as WebP" + (shrunk if width > (TIGHT if tight else WIDEST) else "")
+    lossy = tight or len(png) > LARGE
+    widest = TIGHT if tight else WIDEST
+    forms = [("png", png, "")]
+    if not lossy:
+        forms.append(("webp", _webp(image, lossless=True, method=1, quality=50), ""))
+    else:
+        image = image.convert("RGB")
+        shrunk = f", {widest} pixels wide" if width > widest else ""
+        data = _webp(_narrowed(image, widest), quality=75 if tight else 88, method=4)
+        forms.append(("webp", data, f"as WebP{shrunk}"))
+    if tight and width <= widest:  # lines and text are smaller without loss
+        forms.append(("webp", _webp(image, lossless=True, method=1, quality=50), ""))
+    kind, data, changed = min(forms, key=lambda form: len(form[1]))
     uri = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     return Picture(uri, width, height, changed)
 
 
-def _webp(image: Image.Image, widest: int, *, quality: int) -> bytes:
-    if image.width > widest:
-        height = max(1, round(image.height * widest / image.width))
-        image = image.resize((widest, height), Image.Resampling.LANCZOS)
+def _narrowed(image: Image.Image, widest: int) -> Image.Image:
+    height = max(1, round(image.height * widest / image.width))
+    if image.width <= widest:
+        return image
+    return image.resize((widest, height), Image.Resampling.LANCZOS)
+
+
+def _webp(image: Image.Image, **options: Any) -> bytes:
     file = io.BytesIO()
-    image.save(file, "webp", quality=quality, method=4)
+    image.save(file, "webp", **options)
     return file.getvalue()

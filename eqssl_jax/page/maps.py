@@ -1,46 +1,44 @@
 """Embeddings of a few images on two directions, by class and by factor, with the image on hover.
 
-Inline SVG without scripts: a point holds its image, which CSS shows while the pointer is on it. All
-images of a run are one picture, which runs of equal images share.
+Inline SVG without scripts: a point holds its image, which CSS shows while the pointer is on it, and
+its colour by each factor, of which a radio button chooses one.
 """
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
 import numpy as np
-from PIL import Image
 
 from eqssl_jax.page.markup import tag
 from eqssl_jax.page.runs import Run
+from eqssl_jax.page.sheet import Sheets, picture
 
 SIDE, MARGIN, SHOWN = 300, 12, 76  # of a map, in units of its view box, and of an image on it
-COLUMNS = 16  # images of a row of the sheet
-MOST = 4  # factors that have a map, beside the class
+PCA = (
+    "the first two principal components",
+    "Two of many directions: what lies apart here is apart, what lies together may not be.",
+)
+UMAP = (
+    "UMAP (McInnes et al. 2018, arXiv:1802.03426)",
+    "It shows who is near whom; the sizes of groups and the distances between them say little.",
+)
+MOST = 4  # factors that colour a map, beside the class
 
 
 def maps(runs: Sequence[Run]) -> list[Element]:
-    """A map of each run and colouring, under a heading; nothing where no run has embeddings."""
+    """A map of each run, under a heading; nothing where no run has embeddings."""
     having = [run for run in runs if {"map", "map_images"} <= set(run.arrays)]
     if not having:
         return []
-    sheets: dict[bytes, str] = {}
-    drawn = []
-    for run in having:
-        name = sheets.setdefault(run.arrays["map_images"].tobytes(), f"sheet{len(sheets)}")
-        drawn += [_map(run, what, values, name) for what, values in _colourings(run.arrays).items()]
-    defined = [
-        _sheet(name, next(r for r in having if r.arrays["map_images"].tobytes() == raw))
-        for raw, name in sheets.items()
-    ]
+    sheets = Sheets("map")
+    drawn = [_map(run, f"map-{n}", sheets) for n, run in enumerate(having)]
+    layout, caution = PCA if "map_share" in having[0].arrays else UMAP
     text = (
-        "Held-out images by the first two principal components of their embeddings of length 1. "
-        "The colour is a class or a factor, from low (dark) to high; the pointer shows the image. "
-        "Two of many directions: what lies apart here is apart, what lies together may not be."
+        f"Held-out images by {layout} of their embeddings of length 1. The colour is a class or a "
+        f"factor, from low (dark) to high; the pointer shows the image. {caution}"
     )
     return [
-        tag("section", tag("h3", "Embeddings"), tag("p", text), defined,
+        tag("section", tag("h3", "Embeddings"), tag("p", text), sheets.defined(),
             tag("div", drawn, class_="panels"))
     ]  # fmt: skip
 
@@ -56,46 +54,32 @@ def _colourings(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return named or {"": np.zeros(len(arrays["map"]))}
 
 
-def _map(run: Run, what: str, values: np.ndarray, sheet: str) -> Element:
-    places, share = np.asarray(run.arrays["map"], float), run.arrays["map_share"]
+def _map(run: Run, key: str, sheets: Sheets) -> Element:
+    """The points of a run, behind a radio button for each of its colourings."""
+    places, share = np.asarray(run.arrays["map"], float), run.arrays.get("map_share")
+    images, colourings = run.arrays["map_images"], _colourings(run.arrays)
     half = float(np.abs(places).max()) or 1.0
     x, y = (SIDE / 2 + (SIDE / 2 - MARGIN) * places * np.array([1, -1]) / half).T
+    sheet, corner = sheets.name(images), SIDE - SHOWN  # images show in the lower right
+    columns = [_colours(what, values) for what, values in colourings.items()]
     points = []
-    for n, colour in enumerate(_colours(what, values)):
-        dot = tag("circle", tag("title", f"{what} {values[n]:.4g}".strip()),
-                  cx=f"{x[n]:.1f}", cy=f"{y[n]:.1f}", r=4.5, fill=colour)  # fmt: skip
-        points.append(tag("g", dot, _picture(sheet, n, run.arrays["map_images"].shape)))
-    title = f"{run.name}: {what}" if what else run.name
-    note = f" {100 * float(share[0]):.0f} % and {100 * float(share[1]):.0f} % of the variance"
-    picture = tag("svg", points, viewBox=f"0 0 {SIDE} {SIDE}", role="img",
-                  aria_label=f"Embeddings of {title}", class_="map")  # fmt: skip
-    return tag("figure", tag("figcaption", title, tag("small", note)), picture, class_="panel")
-
-
-def _picture(sheet: str, index: int, shape: tuple[int, ...]) -> Element:
-    """Image `index` of a sheet, in the lower right corner of the map."""
-    _, height, width, _ = shape
-    left, top = index % COLUMNS * width, index // COLUMNS * height
-    corner = SIDE - SHOWN
-    return tag("svg", tag("use", href=f"#{sheet}"), x=corner, y=corner, width=SHOWN, height=SHOWN,
-               viewBox=f"{left} {top} {width} {height}", class_="seen")  # fmt: skip
-
-
-def _sheet(name: str, run: Run) -> Element:
-    """All images of a run as one picture, defined once and shown nowhere."""
-    images = run.arrays["map_images"]
-    count, height, width, channels = images.shape
-    rows = -(-count // COLUMNS)
-    padded = np.zeros((rows * COLUMNS, height, width, channels), np.uint8)
-    padded[:count] = images
-    grid = padded.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)
-    pixels = grid.reshape(rows * height, COLUMNS * width, channels)
-    stored = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(stored, "WEBP", quality=85)
-    uri = f"data:image/webp;base64,{base64.b64encode(stored.getvalue()).decode()}"
-    size = {"width": COLUMNS * width, "height": rows * height}
-    image = tag("image", id=name, href=uri, **size)
-    return tag("svg", tag("defs", image), width=0, height=0, aria_hidden="true", class_="sheet")
+    for n, colours in enumerate(zip(*columns, strict=True)):
+        fills = ";".join(f"--f{k}:{colour}" for k, colour in enumerate(colours))
+        words = ", ".join(f"{what} {values[n]:.3g}" for what, values in colourings.items() if what)
+        dot = tag("circle", tag("title", words) if words else None, cx=f"{x[n]:.1f}",
+                  cy=f"{y[n]:.1f}", r=4.5, style=fills)  # fmt: skip
+        seen = picture(sheet, n, images.shape, corner, corner, SHOWN, "seen")
+        points.append(tag("g", dot, seen))
+    parts = [] if share is None else [f"{100 * float(part):.0f} %" for part in share]
+    note = f" {' and '.join(parts)} of the variance" if parts else " UMAP"
+    drawn = tag("svg", points, viewBox=f"0 0 {SIDE} {SIDE}", role="img",
+                aria_label=f"Embeddings of {run.name}", class_="map")  # fmt: skip
+    choices: list[Element] = []
+    for k, what in enumerate(colourings):
+        choices.append(tag("input", type="radio", name=key, id=f"{key}-{k}", checked=not k))
+        choices.append(tag("label", what or "points", for_=f"{key}-{k}"))
+    caption = tag("figcaption", run.name, tag("small", note))
+    return tag("figure", caption, tag("div", choices, drawn, class_="choice"), class_="panel")
 
 
 def _colours(what: str, values: np.ndarray) -> list[str]:

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from xml.etree.ElementTree import Element
 
+from eqssl_jax.page.films import films
 from eqssl_jax.page.gallery import figures
+from eqssl_jax.page.ladders import ladders
 from eqssl_jax.page.maps import maps
 from eqssl_jax.page.markup import markup, tag
 from eqssl_jax.page.numbers import number_tables
@@ -20,7 +22,8 @@ def html_page(runs: Sequence[Run], *, shared: Mapping[str, bytes] | None = None)
     """The page of one or several runs; equal input gives an equal page.
 
     What a run lacks (evaluation, labels, records, environment) is said or left out. All text is
-    escaped. Large figures are written smaller, so that the page stays below about 10 MB.
+    escaped. Large figures are written smaller: a page of ten runs has about 3 MB, and
+    none more than about 10.
 
     Args:
       runs: in the order of their colours and columns.
@@ -36,8 +39,13 @@ def html_page(runs: Sequence[Run], *, shared: Mapping[str, bytes] | None = None)
     sections = {
         "Training": training(runs),
         "Numbers": _numbers(runs),
-        "Evaluated over training": over_training(runs),
-        "Figures": [*_figure_steps(runs), *figures(runs, shared or {}), *maps(runs)],
+        "Evaluated over training": [*over_training(runs), *films(runs)],
+        "Figures": [
+            *_figure_steps(runs),
+            *figures(runs, shared or {}),
+            *ladders(runs),
+            *maps(runs),
+        ],
         "Settings": settings(runs),
         "To repeat it": [*environments(runs), *commands(runs)],
     }

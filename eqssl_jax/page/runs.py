@@ -25,7 +25,7 @@ class Run(NamedTuple):
       figures: kind, e.g. "views" -> PNG, of the latest evaluated step.
       starts: the entries of environment.json, oldest first.
       notes: what could not be read.
-      arrays: of the latest evaluated step, what maps of embeddings need (`experiment.stored`).
+      arrays: of the latest evaluated step, what maps and ladders need (`experiment.stored`).
     """
 
     name: str

@@ -180,7 +180,7 @@ def panel(
     bottom, top = _range(heights, log)
     across = Scale(0.0, max(last_step, 1.0), LEFT, WIDTH - RIGHT)
     up = Scale(bottom, top, HEIGHT - BOTTOM, TOP, log)
-    drawn = [_grid(across, up, percent)]
+    drawn = [grid(across, up, percent)]
     drawn += [_level(name, value, up, percent) for name, value in levels.items()]
     shown = [run for run in order if run in series and len(series[run][0])]
     drawn += [_line(run, *series[run], order.index(run), across, up, percent) for run in shown]
@@ -226,7 +226,7 @@ def _within(value: float, scale: Scale) -> bool:
     return bool(scale.low <= value <= scale.high)
 
 
-def _grid(across: Scale, up: Scale, percent: bool) -> Element:
+def grid(across: Scale, up: Scale, percent: bool, *, bottom: float = HEIGHT - 6) -> Element:
     """Horizontal rules with their numbers at the left, and steps below."""
     parts = []
     for tick in _ticks(up, 5):
@@ -236,7 +236,7 @@ def _grid(across: Scale, up: Scale, percent: bool) -> Element:
         parts.append(tag("text", text, x=LEFT - 6, y=y, dy="0.32em", text_anchor="end"))
     for tick in _ticks(across, 4):
         x = f"{across(tick):.1f}"
-        parts.append(tag("text", f"{tick:,.6g}", x=x, y=HEIGHT - 6, text_anchor="middle"))
+        parts.append(tag("text", f"{tick:,.6g}", x=x, y=bottom, text_anchor="middle"))
     return tag("g", parts, class_="grid", aria_hidden="true")
 
 
@@ -260,10 +260,10 @@ def _line(
     """A run's curve with places that say their value; a long one faint, under its running mean."""
     parts = []
     if len(values) > SMOOTH_ABOVE:
-        parts.append(tag("path", d=_path(steps, values, across, up), class_="faint"))
+        parts.append(tag("path", d=path(steps, values, across, up), class_="faint"))
         values = running_mean(values)
     if len(values) > 1:
-        parts.append(tag("path", d=_path(steps, values, across, up)))
+        parts.append(tag("path", d=path(steps, values, across, up)))
     places = np.unique(np.linspace(0, len(values) - 1, HOVERS).round().astype(int))
     for i in places:
         hint = f"{run}, step {steps[i]:,.0f}: {number(values[i], percent)}"
@@ -274,7 +274,7 @@ def _line(
     return tag("g", parts, **{**look, "class_": f"line {look['class_']}{alone}"})
 
 
-def _path(
+def path(
     steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], across: Scale, up: Scale
 ) -> str:
     """The `d` of a path; of a long curve, the least and the largest value of each bin."""

@@ -13,7 +13,7 @@ from eqssl_jax import methods
 from eqssl_jax.config import base
 from eqssl_jax.presets.ours import objectives
 
-DATA = ("solids", "shapes", "cifar10")
+DATA = ("solids", "shapes", "cifar10", "fruits360")
 # Entries of config.objectives by method; widths of heads fit an encoder of 128 features.
 METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "supervised": {"classify": {}},  # the ceiling of class accuracy

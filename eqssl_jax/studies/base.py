@@ -60,12 +60,14 @@ class Study(NamedTuple):
       name: what `--table` takes.
       title: what it shows, in a line.
       reproduces: tables and figures of the CARE paper; empty for what goes beyond it.
-      runs: from a scale ("paper", "small", "smoke") and the data, the complete config of each run.
+      runs: from a scale (`scales.SCALES`) and the data, the complete config of each run.
       metrics: of eval/<step>.json, what its table shows, where measured.
       steps: "latest", or "all": every kept checkpoint is evaluated.
       published: the name of a table of `published.json` whose cells it fills; "" for none.
       cells: (row, column) of that table -> the run that fills it.
       notes: what a reader of its table must know, in paragraphs.
+      floors: the runs beside which the untrained encoder and the inputs are measured, where they
+        are those of all runs; None: every run.
       figure: draws the finished trainings into files whose paths begin with the one given, and
         returns them; None: no figure.
     """
@@ -79,6 +81,7 @@ class Study(NamedTuple):
     published: str = ""
     cells: Mapping[tuple[str, str], str] = {}
     notes: tuple[str, ...] = ()
+    floors: tuple[str, ...] | None = None
     figure: Figure | None = None
 
 

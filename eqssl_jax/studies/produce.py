@@ -138,7 +138,9 @@ def _make(study: Study, chosen: Chosen, place: Path) -> bool:
         run = _set_up(chosen)
         train(run, place, name=f"{chosen.title()}  ")
         all_steps = study.steps == "all"
-        for path in assess(place, "all" if all_steps else str(run.steps), missing_only=True):
+        steps = "all" if all_steps else str(run.steps)
+        with_floors = study.floors is None or chosen.name in study.floors
+        for path in assess(place, steps, missing_only=True, with_floors=with_floors):
             print(f"{chosen.title()}: evaluation in {path}", flush=True)
         evaluated = sorted(
             int(path.stem) for path in (place / "eval").glob("*.json") if path.stem.isdigit()

@@ -1,8 +1,9 @@
-"""One study at three scales: as in the paper, in an hour on two cores, and in a minute or two.
+"""One study at four scales: as in the paper, in hours, in an hour on two cores, and in minutes.
 
 "paper": the recipe of `presets`, ResNet-50 (or 18) and hundreds of epochs. "small": the same views,
 objectives and CARE at the weight of `presets.OWN_WEIGHT`, but a tiny encoder, 400 steps and one
-optimiser for all. "smoke": 6 steps on rendered shapes; shows that everything runs, and no more.
+optimiser for all. "reduced": the same with 60 epochs of all images (docs/results/protocol.md).
+"smoke": 6 steps on rendered shapes; shows that everything runs, and no more.
 """
 
 import math
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import presets
 from eqssl_jax.studies.base import DataChoice
 
-SCALES = ("paper", "small", "smoke")
+SCALES = ("paper", "reduced", "small", "smoke")
 DRAWN = ("shapes", "digits")  # data without files
 Change: TypeAlias = Callable[[ConfigDict], ConfigDict]
 
@@ -27,16 +28,19 @@ class Budget(NamedTuple):
     projector: tuple[int, ...]
     batch: int
     groups: int
-    steps: int
+    steps: int  # 0: `epochs`
     saves: int  # checkpoints in all, every one kept
     warmup: float  # epochs
+    epochs: float = 0.0
 
 
+REDUCED = Budget("conv_tiny", (256, 64), 128, 16, 0, saves=4, warmup=1.0, epochs=60.0)
 SMALL = Budget("resnet_tiny", (256, 64), 128, 16, 400, saves=4, warmup=0.5)
 SMOKE = Budget("conv_tiny", (32, 16), 32, 4, 6, saves=2, warmup=0.0)
+_BUDGETS = {"reduced": REDUCED, "small": SMALL, "smoke": SMOKE}
 
 # The same for the runs of a scale, so that studies share them. Ladders (order) are not CARE's.
-_EVALUATION: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+EVALUATION: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "paper": (  # all images: W_f is of the whole test set, the probe of all that is labelled
         "full",
         {
@@ -44,6 +48,22 @@ _EVALUATION: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "test_images": None,
             "rotation_images": None,
             "ladder_images": 0,
+        },
+    ),
+    "reduced": (
+        "quick",
+        {
+            "train_images": None,
+            "validation_images": None,
+            "test_images": None,
+            "augmentations": 20,
+            "pairs": 10,
+            "rotation_images": 2_048,
+            "pair_images": 1_024,
+            "probe_steps": 2_000,
+            "care_epochs": 10,
+            "ladder_images": 0,
+            "queries": 0,
         },
     ),
     "small": (
@@ -146,11 +166,11 @@ def config(
         if size:
             made.data.size = made.recipe.options.size = size
     else:
-        _shrink(made, SMALL if scale == "small" else SMOKE, scale, start)
+        _shrink(made, _BUDGETS[scale], scale, start)
     if data.name:
         made.data.name, made.data.directory, made.data.split = *data, "train"
         made.data.fit = made.data.fit if data.name == "folder" else "center"
-    preset, options = _EVALUATION[scale]
+    preset, options = EVALUATION[scale]
     if scale == "paper" and dataset == "imagenet100":
         options = {**options, **presets.IMAGENET_PROBE}
     made.evaluation.preset, made.evaluation.options = preset, ConfigDict(dict(options))
@@ -172,9 +192,11 @@ def _shrink(config: ConfigDict, budget: Budget, scale: str, start: str) -> None:
     config.data.size = 32
     config.objectives.equivariance.splits = budget.groups
     train, optimizer = config.train, config.optimizer
-    train.batch_size, train.steps = budget.batch, budget.steps
-    train.save_every = train.knn_every = max(budget.steps // budget.saves, 1)
-    train.keep, train.log_every = budget.saves, max(budget.steps // 20, 1)
+    train.batch_size, train.steps, train.epochs = budget.batch, budget.steps, budget.epochs
+    # An epoch is 45,000 of the 50,000 images of CIFAR-10; other data take other numbers of steps.
+    steps = budget.steps or round(budget.epochs * 45_000 / budget.batch)
+    train.save_every = train.knn_every = max(steps // budget.saves, 1)
+    train.keep, train.log_every = budget.saves, min(max(steps // 20, 1), 100)
     config.knn.bank, config.knn.queries = 2_000, 500  # scored at every checkpoint
     optimizer.name, optimizer.learning_rate, optimizer.weight_decay = "adam", 2e-3, 1e-6
     optimizer.schedule, optimizer.warmup_epochs = "cosine", budget.warmup

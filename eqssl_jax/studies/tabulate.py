@@ -28,16 +28,15 @@ def tabulate(
 ) -> tuple[str, str, str]:
     """The table as text, Markdown and CSV.
 
-    A study with published numbers has them beside ours; any other has its metrics as rows, its runs
-    as columns, and the floors.
+    A study with published numbers has them beside ours; any other, and one whose runs are not its
+    cells, has its metrics as rows, its runs as columns, and the floors.
     """
     by_run: dict[str, list[Any]] = {}
     for chosen, outcome in outcomes:
         by_run.setdefault(chosen.name, []).append(outcome.last())
     results = {name: tabular.merged(outcome) for name, outcome in by_run.items()}
     notes = _notes(study, scale, outcomes)
-    if study.published:
-        cells = _cells(study, shown)
+    if cells := _cells(study, shown):
         compared = compare(study, results, cells, notes)
         return _written(compared.sheet())
     measured = {metric for result in results.values() for metric in result["encoders"]["trained"]}
@@ -100,7 +99,7 @@ def _notes(study: Study, scale: str, outcomes: Outcomes) -> list[str]:
     """Scale, data and seeds of ours, in words; and what they may not be compared with."""
     ours = "; ".join(dict.fromkeys(_setting(outcome) for _, outcome in outcomes))
     notes = [f"Ours, scale {scale}: {ours}."]
-    others = _other_data(study, outcomes)
+    others = _other_data(study, outcomes) if scale == "paper" else ""
     if scale != "paper":
         notes.insert(0, _SMALL)
     elif others:

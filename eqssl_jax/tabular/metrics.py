@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 from eqssl_jax.measures.cards import HIGHER, LOWER, outputs
 
 MISSING = "–"
-# What a trained encoder must beat.
+# What a trained encoder must beat; "poses", of rendered scenes, is what none can.
 FLOORS = {
     "random": "random encoder",
     "pixels": "raw pixels",
     "coordinates": "raw coordinates",
+    "poses": "true poses and hues",
 }
 TITLES = {**FLOORS, "chance": "chance"}
 

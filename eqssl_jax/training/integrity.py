@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree, UInt32
 
 
@@ -18,22 +19,28 @@ class IncompatibleError(ValueError):
     """A checkpoint of another model."""
 
 
-@jax.jit
 def checksum(state: PyTree) -> UInt32[Array, "2"]:
     """Two sums, modulo 2³², over the 32-bit words of all arrays, each mixed with its place.
 
     A single altered word certainly changes both; several, or exchanged ones, go unseen with a
     chance of about 2⁻⁶⁴. The same on any number of devices, as integers are summed in any order.
+    A program for each shape, not one for all arrays, which took 41 CPU seconds to compile for a
+    ViT-Ti and its optimiser.
     """
-    total = jnp.zeros(2, jnp.uint32)
+    total: Any = np.zeros(2, np.uint32)
     for leaf in jax.tree.leaves(state):
-        kind = jnp.dtype(f"uint{8 * leaf.dtype.itemsize}")
-        bits = jax.lax.bitcast_convert_type(leaf, kind).astype(jnp.uint32).ravel()
-        place = jnp.arange(bits.size, dtype=jnp.uint32)
-        sums = [jnp.sum(_mixed(bits, place, seed), dtype=jnp.uint32) for seed in _SEEDS]
-        # In the order of the arrays: two of them exchanged give another total.
-        total = total * jnp.uint32(1_000_003) + jnp.stack(sums)
+        total = _with_sums(total, leaf)
     return total
+
+
+@jax.jit
+def _with_sums(total: UInt32[Array, "2"], leaf: Array) -> UInt32[Array, "2"]:
+    kind = jnp.dtype(f"uint{8 * leaf.dtype.itemsize}")
+    bits = jax.lax.bitcast_convert_type(leaf, kind).astype(jnp.uint32).ravel()
+    place = jnp.arange(bits.size, dtype=jnp.uint32)
+    sums = [jnp.sum(_mixed(bits, place, seed), dtype=jnp.uint32) for seed in _SEEDS]
+    # In the order of the arrays: two of them exchanged give another total.
+    return total * jnp.uint32(1_000_003) + jnp.stack(sums)
 
 
 _SEEDS = (0x9E3779B1, 0x85EBCA77)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
+from sklearn.utils.extmath import randomized_svd
 
 from eqssl_jax.data.base import Split
 from eqssl_jax.measures.cards import HIGHER, LOWER, Card, Measured, Number, Output
@@ -134,21 +135,18 @@ def _fitted(layers: PyTree, x: Array, y: Array, vx: Array, vy: Array, steps: int
     return best
 
 
-def _pair_features(views: Mapping[str, ObjectViews]) -> dict[str, Rows]:
-    """[h_i, h_j] of all pairs, standardised, in at most `_WIDTH` principal axes of train."""
+def _reduced(views: Mapping[str, ObjectViews]) -> dict[str, Rows]:
+    """Features of all views, standardised, in at most `_WIDTH` principal axes of train."""
     train = views["train"].features.astype(np.float64)
     mean = train.mean(axis=0)
+    basis = np.eye(train.shape[1])
     if train.shape[1] > _WIDTH:
-        _, _, axes = np.linalg.svd(train[:2048] - mean, full_matrices=False)
-        basis = axes[:_WIDTH].T
-    else:
-        basis = np.eye(train.shape[1])
+        basis = randomized_svd(train[:2048] - mean, _WIDTH, random_state=0)[2].T
     std = np.maximum(((train - mean) @ basis).std(axis=0), 1e-6)
-    found = {}
-    for name, part in views.items():
-        h = ((part.features - mean) @ basis / std).astype(np.float32)
-        found[name] = np.concatenate([h[part.pairs[:, 0]], h[part.pairs[:, 1]]], axis=1)
-    return found
+    return {
+        name: ((part.features - mean) @ basis / std).astype(np.float32)
+        for name, part in views.items()
+    }
 
 
 def _measure(seen: Seen) -> Measured:
@@ -163,7 +161,11 @@ def _measure(seen: Seen) -> Measured:
         name: relative_targets(_rotations(seen.splits[name], part), part.pairs)
         for name, part in views.items()
     }
-    x = _pair_features(views)
+    h = _reduced(views)
+    x = {
+        name: np.concatenate([h[name][part.pairs[:, side]] for side in (0, 1)], axis=1)
+        for name, part in views.items()
+    }
     y = {
         name: np.concatenate([found[frame] for frame in FRAMES], 1)
         for name, found in targets.items()
@@ -192,14 +194,14 @@ def _measure(seen: Seen) -> Measured:
         unit = read[:, :4] / np.maximum(np.linalg.norm(read[:, :4], axis=1, keepdims=True), 1e-9)
         apart = np.asarray(angle_between(jnp.asarray(unit), jnp.asarray(targets[split][""])))
         numbers[f"rotation_error{end}"] = float(np.degrees(np.median(apart)))
-    return Measured(numbers | _hues(seen, views), chance=chance)
+    return Measured(numbers | _hues(seen, views, h), chance=chance)
 
 
 def _rotations(split: Split, part: ObjectViews) -> Rows:
     return np.asarray(split.factors["rotation"], np.float32)[part.indices]
 
 
-def _hues(seen: Seen, views: Mapping[str, ObjectViews]) -> dict[str, float]:
+def _hues(seen: Seen, views: Mapping[str, ObjectViews], h: Mapping[str, Rows]) -> dict[str, float]:
     """R² of ridge from one view to (cos, sin) of the floor's and the light's hue."""
     found = {}
     for name in ("floor_hue", "light_hue"):
@@ -209,7 +211,6 @@ def _hues(seen: Seen, views: Mapping[str, ObjectViews]) -> dict[str, float]:
         for split in ("train", "validation", "test"):
             hue = np.asarray(seen.splits[split].factors[name], np.float64)[views[split].indices]
             y[split] = np.stack([np.cos(2 * np.pi * hue), np.sin(2 * np.pi * hue)], axis=1)
-        h = {split: views[split].features for split in y}
         fit = ridges(h["train"], y["train"], h["validation"], y["validation"], [2], RIDGES)[0]
         found[f"r2_{name}"] = r2(y["test"], h["test"] @ fit.weight + fit.bias)
     return found

@@ -1,0 +1,236 @@
+"""Who stands where in the benchmark: intervals, ties, ranks over seeds, and published numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from eqssl_jax import tabular
+from eqssl_jax.figures import benchmark as figure
+from eqssl_jax.measures.cards import HIGHER, LOWER
+from eqssl_jax.studies.base import Outcome, Trainings
+from eqssl_jax.tabular import published
+from eqssl_jax.tabular.metrics import describe
+from eqssl_jax.tabular.seeds import over_seeds
+
+LEVEL = 0.05
+ONE_EACH = "one training of each: no ranking"
+_PUBLISHED = ("diebench_rotation", "diebench_top1", "cifar100_parameters", "cifar100_top1")
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half of Student's 95 % interval over trainings; NaN for fewer than two.
+
+    >>> tuple(round(number, 3) for number in interval([1.0, 2.0, 3.0]))
+    (2.0, 2.484)
+    """
+    array = np.asarray(values, float)
+    if len(array) < 2:
+        return float(array.mean()), math.nan
+    error = array.std(ddof=1) / math.sqrt(len(array))
+    return float(array.mean()), float(stats.t.ppf(0.975, len(array) - 1) * error)
+
+
+def holm(values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's adjusted p-values (Holm 1979): the k-th smallest of m times m − k + 1, not falling.
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'c': 0.06, 'b': 0.06}
+    """
+    adjusted, least = {}, 0.0
+    for rank, (name, p) in enumerate(sorted(values.items(), key=lambda item: item[1])):
+        least = max(least, min((len(values) - rank) * p, 1.0))
+        adjusted[name] = least
+    return adjusted
+
+
+def data_of(run: str) -> str:
+    """Of method@data or method@data:compute."""
+    return run.split("@")[1].split(":")[0]
+
+
+def by_seed(outcomes: Sequence[Outcome], metric: str, encoder: str = "trained") -> dict[int, float]:
+    """A number of the last evaluated step by seed, of the trainings that have it."""
+    numbers = {}
+    for outcome in outcomes:
+        number = over_seeds([outcome.last()], encoder, metric)
+        if number.trainings:
+            numbers[int(outcome.config.seed)] = number.value
+    return numbers
+
+
+Numbers = Mapping[str, Mapping[int, float]]  # by run, then by seed
+
+
+def apart(numbers: Numbers, other: str) -> dict[str, float]:
+    """p of each run's difference to another on the same data, paired by seed (t), after Holm.
+
+    A run that shares fewer than two seeds with the other one is left out; p is 1 for equal numbers.
+    """
+    raw = {}
+    for run, values in numbers.items():
+        common = sorted(set(values) & set(numbers[other]))
+        if run != other and len(common) > 1:
+            gaps = np.array([values[seed] - numbers[other][seed] for seed in common])
+            spread = float(gaps.std())
+            raw[run] = (
+                float(stats.ttest_1samp(gaps, 0.0).pvalue) if spread else float(not any(gaps))
+            )
+    return holm(raw)
+
+
+def cells(numbers: Numbers, metric: str, reference: str) -> dict[str, str]:
+    """Of each run on one data set mean ± half interval, and how it stands to the reference."""
+    p = apart(numbers, reference) if reference in numbers else {}
+    better = describe(metric).better
+    shown = {}
+    for run, values in numbers.items():
+        mean, half = interval(list(values.values()))
+        text = f"{mean:.3f} ± {half:.3f}" if math.isfinite(half) else f"{mean:.3f}"
+        if run in p:
+            above = mean > interval(list(numbers[reference].values()))[0]
+            words = ("better" if above == (better == HIGHER) else "worse") if better else (
+                "above" if above else "below"
+            )  # fmt: skip
+            text += f" ({'tie' if p[run] >= LEVEL else words}, p {p[run]:.2f})"
+        shown[run] = text
+    return shown
+
+
+def ranks(numbers: Numbers, better: str) -> tuple[dict[str, float], float]:
+    """Mean rank of each run over the seeds that all have (1: best; ties share theirs), and p.
+
+    p is Friedman's, of all runs being alike; NaN for fewer than three runs or two seeds.
+    """
+    seeds = sorted(set.intersection(*map(set, numbers.values())))
+    if not seeds:
+        return {}, math.nan
+    table = np.array([[numbers[run][seed] for seed in seeds] for run in numbers])  # [runs, seeds]
+    placed = stats.rankdata(-table if better == HIGHER else table, axis=0).mean(axis=1)
+    p = math.nan
+    if len(numbers) > 2 and len(seeds) > 1 and np.ptp(table, axis=0).any():
+        p = float(stats.friedmanchisquare(*table).pvalue)
+    return dict(zip(numbers, map(float, placed), strict=True)), p
+
+
+def leaders(numbers: Numbers, better: str) -> str:
+    """The run with the best mean, and all that no paired test tells from it."""
+    several = {run: values for run, values in numbers.items() if len(values) > 1}
+    if not several:
+        return ONE_EACH
+    sign = 1 if better == HIGHER else -1
+    best = max(several, key=lambda run: sign * interval(list(several[run].values()))[0])
+    tied = [run for run, p in apart(several, best).items() if p >= LEVEL]
+    return f"{best}; tied with it: {', '.join(tied) or 'none'}"
+
+
+def report(
+    trainings: Trainings, stem: Path, *, metrics: Sequence[str], axes: tuple[str, Sequence[str]],
+    reference: str,
+) -> list[Path]:  # fmt: skip
+    """<stem>-intervals.md and, for each data set, <stem>-<data>-pareto.png.
+
+    Args:
+      trainings: named method@data, or method@data:compute.
+      metrics: columns.
+      axes: of the picture: the one of classes, and those of equivariance, the first there is.
+      reference: the method that all others are compared with.
+    """
+    lines, written = [_HEAD.format(reference=reference)], []
+    for data in dict.fromkeys(map(data_of, trainings)):
+        runs = {run: outcomes for run, outcomes in trainings.items() if data_of(run) == data}
+        numbers = {
+            metric: {run: found for run, o in runs.items() if (found := by_seed(o, metric))}
+            for metric in metrics
+        }
+        numbers = {metric: found for metric, found in numbers.items() if found}
+        lines += [f"\n## {data}\n", *_table(runs, numbers, f"{reference}@{data}")]
+        lines += _standing(numbers)
+        written += _pareto(numbers, axes, stem.with_name(f"{stem.name}-{data}-pareto.png"), data)
+    path = stem.with_name(f"{stem.name}-intervals.md")
+    path.write_text("\n".join([*lines, *_beside()]) + "\n", encoding="utf-8")
+    return [path, *written]
+
+
+_HEAD = """Mean ± half of Student's 95 % interval over trainings. (p): of the difference to
+{reference} on the same seeds, paired t, after Holm over all runs on the data; from .05 on a tie.
+Weights are the defaults of the cards unless a run says otherwise."""
+
+
+def _table(
+    runs: Mapping[str, Sequence[Outcome]], numbers: Mapping[str, Numbers], reference: str
+) -> list[str]:
+    lines = [
+        "| run | trainings | " + " | ".join(numbers) + " |",
+        "|---|---|" + "---|" * len(numbers),
+    ]
+    columns = {metric: cells(found, metric, reference) for metric, found in numbers.items()}
+    for run, outcomes in runs.items():
+        shown = (columns[metric].get(run, "") for metric in numbers)
+        lines.append(f"| {run} | {len(outcomes)} | " + " | ".join(shown) + " |")
+    beside = runs.get(reference, ())  # with which floors and ceilings are measured
+    for encoder, title in {**tabular.FLOORS, "chance": "constant or chance"}.items():
+        values = [by_seed(beside, metric, encoder) for metric in numbers]
+        if any(values):
+            shown = (f"{np.mean(list(v.values())):.3f}" if v else "" for v in values)
+            lines.append(f"| {title} | {len(beside)} | " + " | ".join(shown) + " |")
+    return lines
+
+
+def _standing(numbers: Mapping[str, Numbers]) -> list[str]:
+    """For each measure with a direction who leads, who is tied, and mean ranks over seeds."""
+    head = "measure | best, and tied with it | mean rank over seeds (1: best) | p, Friedman"
+    lines = [f"\n| {head} |", "|---|---|---|---|"]
+    rows, p = {}, {}
+    for metric, found in numbers.items():
+        better = describe(metric).better
+        most = max(map(len, found.values()))
+        full = {run: values for run, values in found.items() if len(values) == most}
+        if better not in (HIGHER, LOWER) or len(full) < 2:
+            continue
+        mean, p[metric] = ranks(full, better)
+        placed = sorted(mean.items(), key=lambda item: item[1])
+        rows[metric] = leaders(found, better), ", ".join(f"{run} {r:.1f}" for run, r in placed)
+    adjusted = holm({metric: value for metric, value in p.items() if math.isfinite(value)})
+    for metric, (best, order) in rows.items():
+        test = f"{adjusted[metric]:.3f} after Holm" if metric in adjusted else ""
+        lines.append(
+            f"| {metric} | {best} | {order if 'no ranking' not in best else ''} | {test} |"
+        )
+    return lines if rows else []
+
+
+def _pareto(
+    numbers: Mapping[str, Numbers], axes: tuple[str, Sequence[str]], path: Path, data: str
+) -> list[Path]:
+    metric = next((m for m in axes[1] if m in numbers), "")
+    if not metric or axes[0] not in numbers:
+        return []
+    both = {run: v for run, v in numbers[metric].items() if run in numbers[axes[0]]}
+    points = {
+        run.replace(f"@{data}", ""): (
+            interval(list(values.values())),
+            interval(list(numbers[axes[0]][run].values())),
+        )
+        for run, values in both.items()
+    }
+    return [figure.pareto(points, (metric, axes[0]), path)]
+
+
+def _beside() -> list[str]:
+    """What the methods' papers report on other data, each table with its source."""
+    lines = [
+        "\n## Published, on other data and at another scale: not to be compared with the above"
+    ]
+    for name in _PUBLISHED:
+        table = published.published()[name]
+        columns = dict.fromkeys(column for _, column in table.cells)
+        lines += [f"\n{table.metric}; {table.setting}. {table.cite()}.\n"]
+        lines += ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+        for row in dict.fromkeys(row for row, _ in table.cells):
+            entries = (table.cells.get((row, column)) for column in columns)
+            shown = (f"{e.value:.3f}" if e and e.value is not None else "" for e in entries)
+            lines.append(f"| {row} | " + " | ".join(shown) + " |")
+    return lines

@@ -1,0 +1,53 @@
+"""benchmarks/gpu.py: parts that are there are not run again, time is kept, the table is written."""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+import gpu
+import pytest
+
+ARGUMENTS = dict(
+    data="cifar10.npz", seconds=300.0, share=0.6, encoders=["resnet18"], batch=8, splits=2, size=32,
+    repeats=1, epochs=1, save_every=5,
+)  # fmt: skip
+
+
+def test_a_second_call_goes_on_and_the_table_holds_what_there_is(tmp_path, monkeypatch):
+    args = argparse.Namespace(**ARGUMENTS, out=str(tmp_path))
+    commands = []
+
+    def run(command, log, limit):
+        commands.append((command, limit))
+        words = dict(word[2:].split("=", 1) for word in command if word.startswith("--"))
+        if "json" in words and "torch" not in words["json"]:
+            numbers = dict.fromkeys(gpu.SPEEDS, 1234.0) | dict.fromkeys(gpu.FACTS, "that")
+            with open(words["json"], "w") as file:
+                json.dump(numbers, file)
+        if "workdir" in words:
+            os.makedirs(words["workdir"], exist_ok=True)
+            lines = [{"step": 5, "loss": 4.5}, {"step": 5, "validation_knn": 0.25}]
+            with open(f"{words['workdir']}/metrics.jsonl", "w") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+        return 0
+
+    monkeypatch.setattr(gpu, "run", run)
+    gpu.everything(args)
+    assert len(commands) == 4 + 2 and sum(limit for _, limit in commands[-1:]) <= 300
+    text = (tmp_path / "README.md").read_text()
+    assert "| resnet18_bfloat16_jax | 1,234 | 1,234 | 1,234 | that |" in text
+    assert "| resnet18_float32_torch | not measured |" in text
+    assert "| simclr | 5 | 0.25 | 4.5 |" in text
+    commands.clear()
+    gpu.everything(args)
+    assert len(commands) == 2 + 2  # PyTorch left nothing: measured again
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_part_that_takes_too_long_is_asked_to_stop(tmp_path):
+    saves = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(75)); time.sleep(60)"
+    start = time.monotonic()
+    assert gpu.run([sys.executable, "-c", saves], tmp_path / "log", 1.5) in (75, -15)
+    assert time.monotonic() - start < 30
