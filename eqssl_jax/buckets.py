@@ -229,7 +229,9 @@ class Remote(PosixGPath):
 
     def replace(self, target: Any) -> "Remote":
         """Move an object, or all below a place, one by one."""
-        self.ask("mv", str(self), str(target), recursive=self.is_dir())
+        start = len(str(self).partition("://")[2])
+        sources = self.ask("find", str(self))
+        self.ask("mv", sources, [f"{target}{name[start:]}" for name in sources])
         return type(self)(target)
 
     def resolve(self, strict: bool = False) -> "Remote":

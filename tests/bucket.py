@@ -20,7 +20,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 ROUTES = re.compile(
     r"(?:/download|/upload|/resumable)?/storage/v1/b/(?P<bucket>[^/]+)"
-    r"(?P<objects>/o(?:/(?P<name>[^/]+)(?:/(?:copyTo|rewriteTo)/b/(?P<to>[^/]+)/o/(?P<new>.+))?)?)?"
+    r"(?P<objects>/o(?:/(?P<name>[^/]+)(?:/(?:copyTo/b/|rewriteTo/b/|(?P<moved>moveTo))"
+    r"(?P<to>[^/]*)/o/(?P<new>.+))?)?)?"
 )
 
 
@@ -96,8 +97,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "DELETE":
             del self.server.buckets[bucket][name]
             return self.send(None, 204)
-        if "to" in words:
-            resource = self.server.put(words["to"], words["new"], found[1])
+        if "new" in words:
+            resource = self.server.put(words.get("to", bucket), words["new"], found[1])
+            if "moved" in words:
+                del self.server.buckets[bucket][name]
+                return self.send(resource)
             return self.send(
                 {"kind": "storage#rewriteResponse", "done": True, "resource": resource}
             )

@@ -94,6 +94,7 @@ def test_a_lock_is_one_process_s_and_a_dead_one_s_is_taken_over(place, monkeypat
         with locked(place, ".training") as other:
             assert not other
     assert not is_locked(place, ".training") and not lock.exists()
+    assert "waiting up to 60 seconds for a sign of life" in capsys.readouterr().err
     # Killed on this machine: taken at once. Of another machine, or unreadable: after a while.
     (lock / "1").write_text(DEAD)
     with locked(place, ".training") as mine:

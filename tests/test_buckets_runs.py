@@ -60,9 +60,8 @@ def test_killed_in_a_bucket_it_goes_on_bit_for_bit_and_a_second_run_is_refused(s
     process = started([PROGRAM, "gs://bucket/one", 10_000], devices=8)
     try:
         until(lambda: steps_in(server, "one") or process.poll() is not None, GRACE)
-        second = started([PROGRAM, "gs://bucket/one", 10_000], devices=8)
-        output = " ".join(second.communicate(timeout=GRACE)[0].split())
-        assert second.returncode == 1 and "Another run is training in gs://bucket/one" in output
+        with pytest.raises(OSError, match="Another run is training in gs://bucket/one"):
+            train(survivor.run(10_000), storage.path("gs://bucket/one"))
     finally:
         process.kill()
         process.communicate()
@@ -83,8 +82,8 @@ def test_a_run_and_its_data_in_a_bucket_are_evaluated_shown_and_loaded(server, t
     np.savez(content, images=images, labels=np.arange(48) % 3)
     storage.path("gs://bucket/data.npz").write_bytes(content.getvalue())
     run(config("gs://bucket/data.npz"), place)
-    options = {"preset": "quick", "probe_epochs": 1, "augmentations": 2}
-    [written] = assess(place, "latest", options=options)
+    options = {"preset": "quick", "augmentations": 2, "probe_steps": 5, "care_epochs": 1}
+    [written] = assess(place, "latest", options=options, with_floors=False)
     assert json.loads(written.read_text())["step"] == 2 and str(written).startswith(
         "gs://bucket/two"
     )
@@ -92,19 +91,20 @@ def test_a_run_and_its_data_in_a_bucket_are_evaluated_shown_and_loaded(server, t
     html = write_page([place], tmp_path / "page.html").read_text()
     assert "data:image/png" in html and write_page([place], place / "report.html").is_file()
     encoder = eqssl_jax.load("gs://bucket/two@latest")
-    assert np.isfinite(encoder(images[:4])).all() and encoder.name == "two"
+    assert np.isfinite(encoder(images[:4].astype(np.float32) / 255)).all() and encoder.name == "two"
 
 
 def test_advice_in_a_bucket_is_that_in_a_folder(server, tmp_path, monkeypatch):
     for file in (test_advice_run.run_file, test_advice_run.prepare_file):
         monkeypatch.setattr(file, "setup", test_advice_run.stand_in)
     place = storage.path("gs://bucket/advice")
-    advised = test_advice_run.start(place, advice__seeds=1)
-    assert advised == test_advice_run.start(tmp_path, advice__seeds=1)
+    advised = test_advice_run.start(place)
+    assert advised == test_advice_run.start(tmp_path)
     assert {path.name for path in place.iterdir()} >= test_advice_run.FILES
-    assert test_advice_run.start(place, advice__seeds=1) == advised
+    assert test_advice_run.start(place) == advised
 
 
+@pytest.mark.skipif("EQSSL_JAX_POD" not in os.environ, reason="two minutes of CPU; set it to run")
 def test_a_pod_of_four_processes_with_a_bucket_as_its_only_disk(server, tmp_path):
     """create, train, SIGTERM of one host, the same command again, and the end of one device."""
     paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
