@@ -28,8 +28,8 @@ def keep_programs(environment: Mapping[str, str] = os.environ) -> None:
     """
     import jax
 
-    if jax.config.jax_compilation_cache_dir:
-        _tell_once(Path(jax.config.jax_compilation_cache_dir))
+    if chosen := getattr(jax.config, "jax_compilation_cache_dir", None):
+        _tell_once(Path(chosen))
     elif folder := cache_folder(environment):
         jax.config.update("jax_compilation_cache_dir", str(folder))
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in environment:
