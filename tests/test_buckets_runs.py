@@ -82,8 +82,8 @@ def test_a_run_and_its_data_in_a_bucket_are_evaluated_shown_and_loaded(server, t
     np.savez(content, images=images, labels=np.arange(48) % 3)
     storage.path("gs://bucket/data.npz").write_bytes(content.getvalue())
     run(config("gs://bucket/data.npz"), place)
-    options = {"preset": "quick", "probe_epochs": 1, "augmentations": 2}
-    [written] = assess(place, "latest", options=options)
+    options = {"preset": "quick", "augmentations": 2, "probe_steps": 5, "care_epochs": 1}
+    [written] = assess(place, "latest", options=options, with_floors=False)
     assert json.loads(written.read_text())["step"] == 2 and str(written).startswith(
         "gs://bucket/two"
     )
