@@ -11,6 +11,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from eqssl_jax import overrides, shipped, storage
+from eqssl_jax.compiled import keep_programs
 from eqssl_jax.config import ADDITIONS, DATASETS, VALUES
 from eqssl_jax.names import user_path
 
@@ -186,6 +187,7 @@ def run_command(action: Callable[[], None], argv: list[str]) -> None:
         print(f"Unexpected argument {argv[1]!r}: flags look like --config=FILE.", file=sys.stderr)
         raise SystemExit(2)
     logging.set_verbosity(logging.WARNING)  # jax and orbax report their own set-up at INFO
+    keep_programs()
     try:
         action()
     except (ValueError, OSError, FloatingPointError) as error:

@@ -16,7 +16,7 @@ ORDER = [
     # Named studies know runs, presets and tables; only a binary knows them.
     {"studies"},
     {"command", "presets", "experiment", "advice"},
-    {"overrides"},
+    {"overrides", "compiled"},
     {"training"},
     {"page"},
     {"figures"},
