@@ -173,9 +173,9 @@ def _alone(command: Command, folder: Path) -> int:
 
 def warm() -> None:
     """Import what commands need; the device is touched by them alone."""
-    # Quick rather than good code.
+    # Quick rather than good code, on one device: tests pretend to have eight.
     quick = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    os.environ.setdefault("XLA_FLAGS", quick)
+    os.environ["XLA_FLAGS"] = quick
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     import eqssl_jax.experiment.run
