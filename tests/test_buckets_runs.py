@@ -37,6 +37,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+BY_HAND = pytest.mark.skipif("EQSSL_JAX_POD" not in os.environ, reason="minutes of CPU: set it")
 ROOT = Path(__file__).parent.parent
 GRACE = 400  # seconds on a busy machine
 
@@ -76,6 +77,7 @@ def test_killed_in_a_bucket_it_goes_on_bit_for_bit_and_a_second_run_is_refused(s
     assert kept.kept_steps(place)[-1] == steps and not (place / ".training").exists()
 
 
+@BY_HAND
 def test_a_run_and_its_data_in_a_bucket_are_evaluated_shown_and_loaded(server, tmp_path):
     place, content = storage.path("gs://bucket/two"), io.BytesIO()
     images = np.random.default_rng(0).integers(0, 255, (48, 8, 8, 3)).astype(np.uint8)
@@ -94,6 +96,7 @@ def test_a_run_and_its_data_in_a_bucket_are_evaluated_shown_and_loaded(server, t
     assert np.isfinite(encoder(images[:4].astype(np.float32) / 255)).all() and encoder.name == "two"
 
 
+@BY_HAND
 def test_advice_in_a_bucket_is_that_in_a_folder(server, tmp_path, monkeypatch):
     for file in (test_advice_run.run_file, test_advice_run.prepare_file):
         monkeypatch.setattr(file, "setup", test_advice_run.stand_in)
@@ -104,7 +107,7 @@ def test_advice_in_a_bucket_is_that_in_a_folder(server, tmp_path, monkeypatch):
     assert test_advice_run.start(place) == advised
 
 
-@pytest.mark.skipif("EQSSL_JAX_POD" not in os.environ, reason="two minutes of CPU; set it to run")
+@BY_HAND
 def test_a_pod_of_four_processes_with_a_bucket_as_its_only_disk(server, tmp_path):
     """create, train, SIGTERM of one host, the same command again, and the end of one device."""
     paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
