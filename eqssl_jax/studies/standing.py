@@ -146,7 +146,9 @@ def report(
             for metric in metrics
         }
         numbers = {metric: found for metric, found in numbers.items() if found}
-        lines += [f"\n## {data}\n", *_table(runs, numbers, f"{reference}@{data}")]
+        # Of trials, the one of the reference that was chosen has a suffix.
+        other = next((run for run in runs if run.startswith(f"{reference}@{data}")), "")
+        lines += [f"\n## {data}\n", *_table(runs, numbers, other)]
         lines += _standing(numbers)
         written += _pareto(numbers, axes, stem.with_name(f"{stem.name}-{data}-pareto.png"), data)
     path = stem.with_name(f"{stem.name}-intervals.md")
