@@ -14,6 +14,7 @@ REQUIRES = [
     "absl-py>=2.1",
     "clu>=0.0.12",  # parameter_overview; its writers would import TensorFlow
     "dm-pix>=0.4.4",
+    "etils[epath]>=1.9",  # paths in buckets, as orbax has them; with fsspec
     "flatbuffers>=24",  # programs of jax.export are written with it
     "flax>=0.12,<0.13",
     "grain>=0.2.12,<0.3",
@@ -45,6 +46,7 @@ EXTRAS = {
     "onnx": ["jax2onnx>=0.12.5,<0.13", "onnxruntime>=1.20"],
     "hf": ["pyarrow>=15", "huggingface_hub>=0.30"],  # data sets of Hugging Face
     "hub": ["huggingface_hub>=0.30"],  # exported encoders on the Hugging Face Hub
+    "cloud": ["gcsfs>=2025.5"],  # workdirs and data in Google Cloud Storage
     "umap": ["umap-learn>=0.5.7"],  # maps of embeddings on the page
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],
@@ -54,7 +56,7 @@ EXTRAS = {
     "docs": ["sphinx>=8", "furo>=2025.7", "myst-nb>=1.3", "ipykernel>=6"],
 }
 EXTRAS["test"] = [
-    *(name for extra in ("tfds", "proteins", "parquet", "hub") for name in EXTRAS[extra]),
+    *(name for extra in ("tfds", "proteins", "parquet", "hub", "cloud") for name in EXTRAS[extra]),
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-xdist>=3.6",

@@ -76,14 +76,15 @@ def recipe(run: Any, arguments: argparse.Namespace, method: str = "care") -> Any
 def lockstep(arguments: argparse.Namespace, count: int) -> Iterator[dict[str, Any]]:
     """CARE by both, from equal weights and draws; after each step the largest differences.
 
-    "views": of any pixel; "losses": (name: ours, theirs); "weights": of any array, as a share of
-    its root mean square.
+    "views": of any pixel; "losses": (name: ours, theirs); "gradients" (Adam's first moments) and
+    "weights": of any array, its largest difference as a share of its root mean square.
     """
     import jax
+    import optax
     import torch
     from flax.traverse_util import flatten_dict
     from reference import augment, train
-    from reference.models import Network
+    from reference.models import Network, flax_layout
 
     from eqssl_jax.data import batch_indices
     from eqssl_jax.training.forward import draw_views
@@ -92,7 +93,7 @@ def lockstep(arguments: argparse.Namespace, count: int) -> Iterator[dict[str, An
     run, root = setup(arguments), jax.random.key(3)
     same, state = recipe(run, arguments), run.init()
     theirs = Network(same.mean, same.std, projector=PROJECTOR).train()
-    theirs.from_flax(_named(state))
+    theirs.from_flax(_named(_tree(state)))
     adam = train.optimizer(theirs, same)
     step = jax.jit(make_step(run.network, run.method, run.optimizer, run.split.read, root))
     draw = jax.jit(lambda key, x: draw_views(run.method, key, x))
@@ -110,22 +111,33 @@ def lockstep(arguments: argparse.Namespace, count: int) -> Iterator[dict[str, An
             apart.append(float(np.abs(gap).max()))
         state, metrics = step(state, run.split.pool, chosen)
         losses = train.update(theirs, adam, views, same, done)
-        ours, other = _named(state), theirs.to_flax()
+        moments = optax.tree_utils.tree_get(state.opt_state, "mu")["network"]
+        averages = {name: adam.state[x]["exp_avg"] for name, x in theirs.named_weights().items()}
         yield {
             "step": done + 1, "views": max(apart),
             "losses": {name: (float(metrics[name]), value) for name, value in losses.items()},
-            "weights": {
-                name: float(np.abs(other[name] - x).max() / np.sqrt(np.mean(x**2) + 1e-12))
-                for name, x in ours.items()
-            },
+            "gradients": _apart(_named({"params": moments}), flax_layout(averages)),
+            "weights": _apart(_named(_tree(state)), theirs.to_flax()),
         }  # fmt: skip
 
 
-def _named(state: Any) -> dict[str, np.ndarray]:
-    """Weights and running averages of the network of a state, by name."""
+def _apart(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[str, float]:
+    """Largest difference of each array, as a share of its root mean square."""
+    return {
+        name: float(np.abs(theirs[name] - x).max() / max(np.sqrt(np.mean(x**2)), 1e-12))
+        for name, x in ours.items()
+    }
+
+
+def _tree(state: Any) -> dict[str, Any]:
+    """Weights and running averages of the network of a state."""
+    return {"params": state.params["network"], "batch_stats": state.batch_stats}
+
+
+def _named(tree: Any) -> dict[str, np.ndarray]:
+    """Arrays by the path to them."""
     from flax.traverse_util import flatten_dict
 
-    tree = {"params": state.params["network"], "batch_stats": state.batch_stats}
     return {name: np.array(leaf) for name, leaf in flatten_dict(tree, sep="/").items()}
 
 
@@ -156,7 +168,7 @@ def train_jax(arguments: argparse.Namespace, method: str, seed: int) -> tuple[di
         if done % 20 == 19:
             history.append({"step": done + 1, **{k: float(v) for k, v in metrics.items()}})
             print(done + 1, history[-1]["loss"], round(time.process_time(), 1), flush=True)
-    return _named(state), history
+    return _named(_tree(state)), history
 
 
 def train_torch(arguments: argparse.Namespace, method: str, seed: int) -> tuple[dict, list[dict]]:
@@ -301,8 +313,9 @@ if __name__ == "__main__":
     given = parser.parse_args()
     if given.lockstep:
         for line in lockstep(given, given.lockstep):
-            worst = max(line["weights"], key=line["weights"].get)
-            print({**line, "weights": {worst: line["weights"][worst]}}, flush=True)
+            for part in ("gradients", "weights"):  # the worst array of each
+                line[part] = max((value, name) for name, value in line[part].items())
+            print(json.dumps(line), flush=True)
     if given.train:
         train_all(given)
     if given.measure:

@@ -2,10 +2,14 @@
 
     python benchmarks/step.py --encoder=resnet18 --batch=64 --splits=4
     python benchmarks/step.py --encoder=resnet50 --dtype=bfloat16 --batch=512 --json=step.json
+    python benchmarks/step.py --encoder=conv_tiny --torch [--eager]     beside PyTorch's step
 
 The floor is forward and backward of the network alone on as many distinct views as a step has
-(equal views would be merged by the compiler). Both are timed in turns in one process, so that the
-ratio holds on a noisy machine; the medians are printed.
+(equal views would be merged by the compiler). All are timed in turns in one process, and in CPU
+seconds of all threads beside wall time, so that ratios hold on a noisy machine; the medians are
+printed. The state is donated, as in training. --torch adds the same step in PyTorch
+(`reference/throughput.py`: channels-last, autocast for bfloat16, `torch.compile` unless --eager);
+it needs the extra `reference`.
 """
 
 import argparse
@@ -17,7 +21,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 START = time.perf_counter()
 
@@ -29,7 +33,7 @@ from ml_collections import ConfigDict  # noqa: E402
 from eqssl_jax import presets  # noqa: E402
 from eqssl_jax.training.forward import draw_views  # noqa: E402
 from eqssl_jax.training.setup import Setup, setup  # noqa: E402
-from eqssl_jax.training.step import make_step  # noqa: E402
+from eqssl_jax.training.step import compile_step, make_step  # noqa: E402
 
 
 def build(args: argparse.Namespace) -> Setup:
@@ -46,27 +50,46 @@ def build(args: argparse.Namespace) -> Setup:
     return setup(config.lock())
 
 
-def measure(actions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each action, taken in turns; the first round is not counted."""
-    found: dict[str, list[float]] = {name: [] for name in actions}
-    for round_ in range(repeats + 1):
+class Seconds(NamedTuple):
+    wall: float
+    cpu: float  # of all threads of the process
+
+
+def measure(actions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Seconds]:
+    """Medians of each action, taken in turns; the first round is not counted."""
+    rounds: dict[str, list[Seconds]] = {name: [] for name in actions}
+    for _ in range(repeats + 1):
         for name, action in actions.items():
-            start = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             jax.block_until_ready(action())
-            if round_:
-                found[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in found.items()}
+            rounds[name].append(Seconds(time.perf_counter() - wall, time.process_time() - cpu))
+    return {
+        name: Seconds(*(statistics.median(column) for column in zip(*times[1:], strict=True)))
+        for name, times in rounds.items()
+    }
+
+
+class Stepping:
+    """One step after the other; the state is donated to each."""
+
+    def __init__(self, built: Setup, batch: int):
+        root, read = jax.random.key(1), built.split.read
+        step = make_step(built.network, built.method, built.optimizer, read, root)
+        self.compiled, self.state = compile_step(step, built.mesh), built.init()
+        self.given = built.split.pool, np.arange(batch, dtype=np.int32)
+
+    def __call__(self) -> Any:
+        self.state, metrics = self.compiled(self.state, *self.given)
+        return metrics
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """All numbers of the benchmark by name."""
     built = build(args)
-    state, pool = built.init(), built.split.pool
-    inputs = np.arange(args.batch, dtype=np.int32)
-    root = jax.random.key(1)
-    step = jax.jit(make_step(built.network, built.method, built.optimizer, built.split.read, root))
-    jax.block_until_ready(step(state, pool, inputs))
-    first = time.perf_counter() - START
+    stepping = Stepping(built, args.batch)
+    jax.block_until_ready(stepping())
+    first = Seconds(time.perf_counter() - START, time.process_time())
+    state = built.init()
     views = sum(
         spec.pattern.views * (spec.images or args.batch) for spec in built.method.views.values()
     )
@@ -79,22 +102,31 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return jnp.sum(jnp.square(z))
 
     gradient = jax.jit(jax.grad(loss))
-    originals = built.split.read(pool, inputs)
+    originals = built.split.read(*stepping.given)
     draw = jax.jit(lambda key, x: draw_views(built.method, key, x)[1])
-    seconds = measure(
-        {
-            "step": lambda: step(state, pool, inputs),
-            "forward+backward": lambda: gradient(state.params["network"], images),
-            "views": lambda: draw(root, originals),
-        },
-        args.repeats,
-    )
+    actions = {
+        "step": stepping,
+        "forward+backward": lambda: gradient(state.params["network"], images),
+        "views": lambda: draw(jax.random.key(1), originals),
+    }
+    if args.torch:
+        from reference import throughput
+
+        actions |= {f"PyTorch {name}": each for name, each in throughput.actions(args).items()}
+    seconds = measure(actions, args.repeats)
     return {
-        "step, images/s": args.batch / seconds["step"],
-        "forward+backward alone, images/s": args.batch / seconds["forward+backward"],
-        "step / forward+backward": seconds["step"] / seconds["forward+backward"],
-        "drawing and rendering views, views/s": views / seconds["views"],
-        "start to first step done, s": first,
+        "step, images/s": args.batch / seconds["step"].wall,
+        "forward+backward alone, images/s": args.batch / seconds["forward+backward"].wall,
+        **{f"{name}, CPU s": each.cpu for name, each in seconds.items()},
+        "step / forward+backward": seconds["step"].cpu / seconds["forward+backward"].cpu,
+        **{
+            f"{name} / PyTorch's": seconds[name].cpu / seconds[f"PyTorch {name}"].cpu
+            for name in seconds
+            if f"PyTorch {name}" in seconds
+        },
+        "drawing and rendering views, views/s": views / seconds["views"].wall,
+        "start to first step done, s": first.wall,
+        "start to first step done, CPU s": first.cpu,
         "peak memory, MiB": peak_memory() / 2**20,
     }
 
@@ -129,6 +161,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--splits", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--torch", action="store_true", help="PyTorch's step beside ours")
+    parser.add_argument("--eager", action="store_true", help="PyTorch without torch.compile")
     parser.add_argument("--json", help="also write the numbers to this file")
     args = parser.parse_args()
     numbers = run(args)

@@ -1,9 +1,9 @@
 """SimCLR and CARE with a small encoder on CIFAR-10 or Imagenette, for docs/results/any_encoder.
 
     PYTHONPATH=benchmarks python -m eqssl_jax.main --config=configs/any_encoder.py:cifar10,care \\
-        --config.data.directory=../shared/data/cifar10/cifar10_jpeg.npz --workdir=runs/cifar10_care
+        --config.data.directory=cifar10.npz --workdir=runs/cifar10_care
     python -m eqssl_jax.main --config=configs/any_encoder.py:imagenette,simclr \\
-        --config.data.directory=../shared/data/imagenette/imagenette_full_short64.zip \\
+        --config.data.directory=imagenette.zip \\
         --workdir=runs/imagenette_simclr
 
 The runs of a data set share seed, data order, initial weights and the views of the CARE paper; they

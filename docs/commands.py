@@ -10,11 +10,12 @@ status and CPU seconds of each; the exit status is 1 if one fails.
 import argparse
 import os
 import re
-import resource
+import runpy
 import shlex
-import subprocess
 import sys
 import tempfile
+import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -48,11 +49,11 @@ SMALL = {
     r"^sweep\b": _STEPS,  # its three runs share what is compiled
     r"^transfer\b": "--weights=2 --draws=1 --shots=1",
     r"^tables .*--scale=small|--over .*--over": "--plan",
+    "finetune": "--config.model.encoder=source",  # that of the run it starts from
     r"^launch local_processes": f"{_STEPS} {_GROUPS}",
 }
 LEFT_OUT = {
     r"^prepare\b": "it downloads",
-    r"shared/data|runs/finetuned": "its data are not part of the project",
     r"--config=(configs/)?quickstart": "minutes; `.ci/run` runs it",
     r"^launch (?!local_processes)|^python ": "a cluster, or a benchmark of many minutes",
     r"wandb": "a tracker with an account",
@@ -134,40 +135,80 @@ def needed(command: Command, folder: Path) -> list[Command]:
 
 
 def run(command: Command, folder: Path) -> tuple[int, float, str]:
-    """Exit status, CPU seconds, and output of the small form of a command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ended = subprocess.run(
-        [sys.executable, "-m", "eqssl_jax", *command.words],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=900,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)]),
-             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-             # Quick rather than good code.
-             "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"},
-    )  # fmt: skip
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return ended.returncode, seconds, ended.stdout + ended.stderr
+    """Exit status, CPU seconds, and output of the small form of a command.
+
+    It runs in a fork of this process, which has imported the package: that takes seconds each time.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            os._exit(_alone(command, folder))
+        _, status, used = os.wait4(child, 0)
+        output.seek(0)
+        return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, output.read()
+
+
+def _alone(command: Command, folder: Path) -> int:
+    """Run `eqssl` with these words in the folder, as a process of its own does; its exit status."""
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    sys.argv = ["eqssl", *command.words]
+    try:
+        runpy.run_module("eqssl_jax", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            print(ended.code)
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def warm() -> None:
+    """Import what commands need; the device is touched by them alone."""
+    # Quick rather than good code, on one device: tests pretend to have eight.
+    quick = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = quick
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    import eqssl_jax.experiment.run
+    import eqssl_jax.studies.produce  # noqa: F401
+
+    warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("pages", nargs="*", metavar="PAGE")
     parser.add_argument("--list", action="store_true", help="print the small forms, run nothing")
+    parser.add_argument("--only", nargs="*", metavar="WORDS", help="how they begin, e.g. eval")
     chosen = parser.parse_args()
     failed = 0
+    warm()
     for page in PAGES:
         if not chosen.pages or page.stem in chosen.pages:
             with tempfile.TemporaryDirectory() as name:
-                failed += run_page(page, Path(name), listed=chosen.list)
+                failed += run_page(page, Path(name), listed=chosen.list, only=chosen.only)
     print(f"{failed} failed")
     return min(failed, 1)
 
 
-def run_page(page: Path, folder: Path, *, listed: bool = False) -> int:
-    """Run or list the commands of a page in a folder; how many failed."""
+def run_page(
+    page: Path, folder: Path, *, listed: bool = False, only: Sequence[str] | None = None
+) -> int:
+    """Run or list commands of a page in a folder, all or those that begin so; how many failed."""
     prepare(folder)
     failed = 0
     for named in commands([page]):
+        if only and not " ".join(named.words).startswith(tuple(only)):
+            continue
         if named.why or listed:
             words = shlex.join(named.words)
             print(f"{named.page}: {named.why or words}\n    {named.text}", flush=True)

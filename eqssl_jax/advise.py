@@ -5,12 +5,11 @@
 Budgets are settings: --config.advice.seeds=5 --config.train.steps=400. Started again, it goes on.
 """
 
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from eqssl_jax import command
+from eqssl_jax import command, storage
 
 command.planned()
 flags.adopt_module_key_flags(command)  # --help shows them too
@@ -20,7 +19,7 @@ flags.adopt_module_key_flags(command)  # --help shows them too
 def run(config: Any, workdir: str) -> None:
     from eqssl_jax import advice
 
-    advice.advise(config, Path(workdir))
+    advice.advise(config, storage.path(workdir))
 
 
 def plan(config: Any) -> None:

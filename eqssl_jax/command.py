@@ -10,7 +10,8 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from eqssl_jax import overrides, shipped
+from eqssl_jax import overrides, shipped, storage
+from eqssl_jax.compiled import keep_programs
 from eqssl_jax.config import ADDITIONS, DATASETS, VALUES
 from eqssl_jax.names import user_path
 
@@ -20,26 +21,22 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 def workdir() -> str:
     """The folder of --workdir as `folder` reads it; "" without the flag."""
-    return "" if WORKDIR.value is None else str(folder("--workdir", WORKDIR.value))
+    return "" if WORKDIR.value is None else str(folder("--workdir", WORKDIR.value, bucket=True))
 
 
-def folder(flag: str, given: str) -> Path:
-    """The folder that a flag names, with ~ for the user's own.
+def folder(flag: str, given: str, *, bucket: bool = False) -> Path:
+    """The folder that a flag names, with ~ for the user's own; if `bucket`, or an address in one.
 
     Raises:
       ValueError: if the flag is empty, an address, or names the folder of an unknown user.
+      OSError: as `storage.path`.
     """
     if not given.strip():
         raise ValueError(
             f"{flag} is {given!r}: name a folder, e.g. {flag}=runs/care ({flag}=. is the current "
             f"folder)."
         )
-    if "://" in given:
-        raise ValueError(
-            f"{flag} is {given!r}, an address; give a folder. A bucket can be mounted as one, "
-            "at the same path on every machine of a run."
-        )
-    return user_path(given)
+    return storage.path(given) if bucket else user_path(given)
 
 
 @functools.cache
@@ -190,6 +187,7 @@ def run_command(action: Callable[[], None], argv: list[str]) -> None:
         print(f"Unexpected argument {argv[1]!r}: flags look like --config=FILE.", file=sys.stderr)
         raise SystemExit(2)
     logging.set_verbosity(logging.WARNING)  # jax and orbax report their own set-up at INFO
+    keep_programs()
     try:
         action()
     except (ValueError, OSError, FloatingPointError) as error:

@@ -6,11 +6,9 @@ python -m eqssl_jax.eval --workdir=runs/care --watch        # every new one as i
 python -m eqssl_jax.eval --workdir=runs/care --config.data.directory=PLACE    # the data moved there
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
-from eqssl_jax import command
+from eqssl_jax import command, storage
 
 STEP = flags.DEFINE_string("step", "latest", "latest, best, all, or the number of a step.")
 WATCH = flags.DEFINE_bool("watch", False, "Evaluate new checkpoints until training has ended.")
@@ -47,7 +45,7 @@ def run() -> None:
     from eqssl_jax.experiment.compare import show_assessment
     from eqssl_jax.overrides import parse_options
 
-    workdir, options = Path(command.workdir()), parse_options(OPTIONS.value)
+    workdir, options = storage.path(command.workdir()), parse_options(OPTIONS.value)
     overrides = {name: flag.value for name, flag in OVERRIDES.items() if flag.value is not None}
     if WATCH.value:
         watch.watch(workdir, options=options, overrides=overrides, show=show_assessment)

@@ -7,11 +7,9 @@ The folder holds `.safetensors` under torchvision's or timm's names, a program o
 cpu, cuda and tpu, and a model card. Nothing that exists is replaced.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
-from eqssl_jax import command
+from eqssl_jax import command, storage
 from eqssl_jax.command import WORKDIR, run_command, start
 from eqssl_jax.names import user_path
 
@@ -35,7 +33,7 @@ def main(argv: list[str]) -> None:
             hub.check(PUSH.value)
         out = user_path(OUT.value or "")
         files = export(
-            Path(command.workdir()),
+            storage.path(command.workdir()),
             out,
             step=STEP.value,
             name=NAME.value,

@@ -18,12 +18,11 @@ hosts of a Cloud TPU slice find each other; others are told: --coordinator=HOST:
 terminal) and has saved.
 """
 
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from eqssl_jax import command
+from eqssl_jax import command, storage
 
 COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0 of several.")
 PROCESSES = flags.DEFINE_integer("processes", 0, "How many processes the run has.")
@@ -43,7 +42,7 @@ def run(config: Any, workdir: str) -> None:
     from eqssl_jax.experiment import run as experiment
 
     with processes.leaving():
-        experiment.run(config, Path(workdir), overridden=command.overridden())
+        experiment.run(config, storage.path(workdir), overridden=command.overridden())
 
 
 def plan(config: Any) -> None:

@@ -204,8 +204,13 @@ def user_path(text: str | Path) -> Path:
 'nobody-of-this-name' here: write ~/… for your own folder, or ./~… for a folder of that name.
 
     Raises:
-      ValueError: where there is no such user.
+      ValueError: where there is no such user, and for an address.
     """
+    if "://" in str(text):
+        raise ValueError(
+            f"{_short(str(text))} is an address, and this place must be a folder or file of this "
+            f"machine; --workdir and the data may lie in a bucket (gs://bucket/run)."
+        )
     path = os.path.expanduser(text)
     if str(path).startswith("~"):
         user = str(path).partition("/")[0][1:]

@@ -31,7 +31,9 @@ def main(argv: list[str]) -> None:
     def run() -> None:
         from eqssl_jax.experiment.page import write_page
 
-        workdirs = [command.folder("--workdir", folder) for folder in WORKDIRS.value or ()]
+        workdirs = [
+            command.folder("--workdir", folder, bucket=True) for folder in WORKDIRS.value or ()
+        ]
         out = user_path(OUT.value) if OUT.value else workdirs[0] / "report.html"
         path = write_page(workdirs, out, layout=LAYOUT.value)
         print(f"The page: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser.")

@@ -89,9 +89,10 @@ check_command() {
     local word
     for word in "${COMMAND[@]}"; do
         case $word in
+            --workdir=gs://?*) return ;;
             --workdir=/runs/?*) [[ -n $VOLUME ]] && return ;;&
             --workdir=*) misused "$word is lost with its pod: give a folder on a volume that all pods" \
-                "share (--volume=CLAIM --workdir=/runs/RUN)." ;;
+                "share (--volume=CLAIM --workdir=/runs/RUN), or a bucket (--workdir=gs://BUCKET/RUN)." ;;
         esac
     done
 }

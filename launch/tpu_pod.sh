@@ -21,11 +21,11 @@ launch/tpu_pod.sh ACTION [FLAGS] [-- FLAGS OF eqssl_jax.main]
   watch    resume, again and again until the run has finished; for spot capacity
   delete   the slice, with all that is on its disks
 
-    launch/tpu_pod.sh watch --queued --spot -- --config=configs/care.py:imagenet100 \
-        --workdir=/mnt/runs/care
+    launch/tpu_pod.sh watch --queued --spot --bucket=my-runs -- --config=configs/care.py:imagenet100
 
   --name=, --zone=, --type=, --version=   of the slice; or TPU_NAME, TPU_ZONE, TPU_TYPE (v5litepod-64)
                        and TPU_VERSION (v2-alpha-tpuv5-lite) in the environment
+  --bucket=            or TPU_BUCKET: the run lies in gs://BUCKET/NAME, where no --workdir is given
   --project=           or TPU_PROJECT; without it, the project of gcloud's configuration
   --queued             through queued resources: wait in the queue for capacity
   --spot               capacity that may be taken away
@@ -48,7 +48,7 @@ END
 parse() {
     ACTION=${1:-} NAME=${TPU_NAME:-} ZONE=${TPU_ZONE:-} TYPE=${TPU_TYPE:-} VERSION=${TPU_VERSION:-}
     PROJECT=${TPU_PROJECT:-} QUEUED=false SPOT=false CREATE=() COMMIT=HEAD WORKER=0 LINES_SHOWN=50
-    FOLLOW='' GRACE=300 POLL=30 RETRIES=20 BACKOFF=30 SETTLED=3600 MAIN=()
+    BUCKET=${TPU_BUCKET:-} FOLLOW='' GRACE=300 POLL=30 RETRIES=20 BACKOFF=30 SETTLED=3600 MAIN=()
     (($#)) && shift
     while (($#)); do
         case $1 in
@@ -56,6 +56,7 @@ parse() {
             --zone=*) ZONE=${1#*=} ;;
             --type=*) TYPE=${1#*=} ;;
             --version=*) VERSION=${1#*=} ;;
+            --bucket=*) BUCKET=${1#*=} ;;
             --project=*) PROJECT=${1#*=} ;;
             --queued) QUEUED=true ;;
             --spot) SPOT=true ;;
@@ -106,13 +107,18 @@ check() {
 
 # Every worker must reach the folder of the run; the disk of a worker is not shared, and goes with it.
 check_main() {
-    local flag
-    for flag in "${MAIN[@]}"; do
-        case $flag in --workdir=/*) return ;; esac
+    local flag given=false
+    for flag in ${MAIN[@]+"${MAIN[@]}"}; do
+        case $flag in --workdir=/* | --workdir=gs://?*) return ;; --workdir*) given=true ;; esac
     done
-    misused "$ACTION needs the flags of eqssl_jax.main after --, among them a --workdir that all" \
-        "workers share: the absolute path of a disk that each of them has mounted (--workdir=/mnt/runs/RUN)." \
-        "Found: ${MAIN[*]:-none}"
+    BUCKET=${BUCKET#gs://}
+    if ! $given && ((${#MAIN[@]})) && [[ -n $BUCKET ]]; then
+        MAIN+=("--workdir=gs://${BUCKET%/}/$NAME") && return
+    fi
+    misused "$ACTION needs the flags of eqssl_jax.main after --, and a place for the run that all workers" \
+        "reach: --bucket=BUCKET (or TPU_BUCKET; the run is gs://BUCKET/NAME), or among those flags" \
+        "--workdir=gs://BUCKET/RUN, or the absolute path of a disk that each of them has mounted" \
+        "(--workdir=/mnt/runs/RUN). Found: ${MAIN[*]:-none}"
 }
 
 # --quiet: no question waits for an answer.
@@ -158,7 +164,7 @@ send() {
         execute tar -czf "$1/eqssl_jax.tar.gz" -C "$1" eqssl_jax &&
         tpu tpu-vm scp "$1/eqssl_jax.tar.gz" "$NAME:" --worker=all &&
         remote "set -e; if [ -e eqssl_jax ]; then bash eqssl_jax/launch/worker.sh idle; fi
-rm -rf eqssl_jax; tar -xzf eqssl_jax.tar.gz; bash eqssl_jax/launch/worker.sh install tpu"
+rm -rf eqssl_jax; tar -xzf eqssl_jax.tar.gz; bash eqssl_jax/launch/worker.sh install tpu,cloud"
 }
 
 run() { worker start python -m eqssl_jax.main "${MAIN[@]}"; }

@@ -12,7 +12,7 @@ usage() {
     cat <<'END'
 launch/worker.sh ACTION, on a machine of a TPU pod (launch/tpu_pod.sh calls it there):
 
-  install EXTRA          this checkout with its extra (tpu) into ~/eqssl_jax_venv
+  install EXTRAS         this checkout with its extras (tpu,cloud) into ~/eqssl_jax_venv
   start COMMAND…         detached, with ~/eqssl_jax_venv first in PATH; output to ~/.eqssl_jax/log
   status                 "eqssl_jax: running", "ended STATUS", "lost" (killed, or the machine was
                          started again) or "absent" (never started here)

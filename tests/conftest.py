@@ -12,6 +12,9 @@ os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 {warm.QUICK}"
 )
 
+# Binaries that tests start keep no programs in the home of whoever runs them.
+os.environ.setdefault("EQSSL_COMPILE_CACHE", "off")
+
 import jax
 import numpy as np
 import pytest

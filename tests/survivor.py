@@ -1,14 +1,16 @@
 """A run in miniature that lasts long enough to be killed.
 
 python tests/survivor.py WORKDIR STEPS [HOST:PORT PROCESSES PROCESS]
+
+The last three may be flags, as launch/local_processes.sh appends them.
 """
 
 import sys
 import time
-from pathlib import Path
 
 from test_training_loop import small
 
+from eqssl_jax import storage
 from eqssl_jax.training import loop, processes
 from eqssl_jax.training.mesh import make_mesh, spread
 
@@ -23,6 +25,7 @@ def run(steps: int, **changes):
 def main(workdir: str, steps: str, *cluster: str) -> None:
     changes = {}
     if cluster:
+        cluster = tuple(word.rpartition("=")[2] for word in cluster)[:3]
         processes.join(processes.Cluster(cluster[0], *map(int, cluster[1:]), 60))
         mesh = make_mesh()
         split = small().split
@@ -36,7 +39,7 @@ def main(workdir: str, steps: str, *cluster: str) -> None:
 
     loop.inputs = slow
     with processes.leaving():
-        loop.train(run(int(steps), **changes), Path(workdir))
+        loop.train(run(int(steps), **changes), storage.path(workdir))
 
 
 if __name__ == "__main__":

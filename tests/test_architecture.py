@@ -16,7 +16,7 @@ ORDER = [
     # Named studies know runs, presets and tables; only a binary knows them.
     {"studies"},
     {"command", "presets", "experiment", "advice"},
-    {"overrides"},
+    {"overrides", "compiled"},
     {"training"},
     {"page"},
     {"figures"},
@@ -29,6 +29,9 @@ ORDER = [
     {"transforms"},
     {"data"},
     {"config"},
+    {"storage"},  # folders or buckets: leases and buckets are asked for nowhere else
+    {"leases"},
+    {"buckets"},
     {"settings", "names", "frame", "shipped", "scene", "rotations"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
@@ -41,6 +44,8 @@ HOMES = {
     "grain": ("data/streaming.py",),
     "tensorflow_datasets": ("data/tfds.py",),
     "gemmi": ("data/structures.py",),
+    "fsspec": ("buckets.py",),
+    "etils": ("buckets.py",),
     "clu": ("training/plan.py",),
     "tensorboardX": ("training/trackers.py",),
     "wandb": ("training/trackers.py",),

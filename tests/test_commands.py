@@ -42,7 +42,7 @@ def test_help_imports_nothing_heavy():
 MISTAKES = [
     (["--workdir=x"], "--config is needed"),
     (["--config=configs/quickstart.py"], "--workdir is needed"),
-    (["--config=configs/quickstart.py", "--workdir=gs://bucket/x"], "give a folder"),
+    (["--config=configs/quickstart.py", "--workdir=ftp://bucket/x"], "give a folder"),
     (["--config=configs/nothing.py", "--workdir=x"], "nothing.py"),
     (["--config=configs/care.py:cifar11", "--workdir=x"], "cifar11"),
     (["--config=configs/care.py", "--workdir=x", "--config.optimzer.name=sgd"], "optimzer"),

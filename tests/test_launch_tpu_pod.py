@@ -105,6 +105,23 @@ def test_a_dry_run_prints_the_way_from_nothing_and_calls_nothing(cloud_of):
     assert cloud.calls() == []
 
 
+def test_a_run_lies_in_a_bucket_unless_another_place_is_given(cloud_of):
+    cloud = cloud_of("exit 0")
+    for flags, main, place in (
+        (["--bucket=my-runs"], [], "gs://my-runs/pod"),
+        (["--bucket=gs://my-runs/"], [], "gs://my-runs/pod"),
+        (["--bucket=my-runs"], ["--workdir=gs://b/other"], "gs://b/other"),
+        (["--bucket=my-runs"], ["--workdir=/mnt/x"], "/mnt/x"),
+    ):
+        shown = cloud.pod("run", *SLICE, *flags, "--dry_run", "--", "--config=c.py", *main)
+        assert shown.returncode == 0, shown.stderr
+        assert shown.stdout.count("--workdir=") == 1 and f"--workdir={place}" in shown.stdout
+    environment = {"TPU_BUCKET": "my-runs"}
+    words = ("run", *SLICE, "--dry_run", "--", "--config=c.py")
+    shown = cloud.run("tpu_pod.sh", *words, variables=environment, script_root=cloud.checkout)
+    assert "--workdir=gs://my-runs/pod" in shown.stdout
+
+
 def test_step_by_step(cloud_of, tmp_path):
     """create, setup, run, status, logs, stop, delete: each with the call it promises."""
     cloud = cloud_of(f"trap 'echo saved; exit 75' TERM; {WAIT}")
@@ -122,7 +139,7 @@ def test_step_by_step(cloud_of, tmp_path):
         there = subprocess.run(["git", "-C", sent, "rev-parse", "HEAD"], capture_output=True)
         assert there.stdout == head.stdout  # the run records its commit
         install = [call for call in cloud.calls() if call[:2] == ["uv", "pip"]][i]
-        assert install[-2:] == ["-e", f"{sent}[tpu]"]
+        assert install[-2:] == ["-e", f"{sent}[tpu,cloud]"]
     assert cloud.pod("run", *SLICE, *MAIN).returncode == 0
     assert cloud.pod("status", *SLICE).stdout.splitlines() == ["eqssl_jax: running"] * 2
     again = cloud.pod("run", *SLICE, *MAIN)
@@ -279,6 +296,9 @@ def test_what_the_workers_say_together(said, expected):
         (["create", "--name=a", "--zone=b"], "set the environment variable TPU_TYPE"),
         (["run", "--name=a", "--zone=b", "--", "--config=c.py"], "(--workdir=/mnt/runs/RUN)"),
         (["run", "--name=a", "--zone=b", "--", "--workdir=runs/x"], "Found: --workdir=runs/x"),
+        (["run", *SLICE, "--bucket=b", "--", "--workdir=runs/x"], "Found: --workdir=runs/x"),
+        (["run", *SLICE, "--bucket=b"], "Found: none"),
+        (["run", *SLICE, "--", "--config=c.py", "--workdir=gs://"], "--bucket=BUCKET"),
         (["setup", "--name=a", "--zone=b", "--commit=none"], "--commit=none is no commit"),
         (["watch", "--poll=soon", *SLICE, *MAIN], "--poll=soon is no whole number"),
         (["creat"], "creat is no action"),

@@ -75,6 +75,20 @@ def test_an_entry_is_completed_and_a_role_has_its_usual_one():
     assert "prediction_rotate" not in methods.build(again).objectives
 
 
+@pytest.mark.parametrize("others", ["shared", "independent"])
+def test_along_a_ladder_the_others_are_one_draw_or_one_for_each_rung(others):
+    config = small(order=methods.entry("order", others=others, rungs=3))
+    config.roles.rotate, config.roles.hue = "ordered", "off"
+    found = methods.build(methods.resolved(config)).views["ladder_rotate"]
+    params, magnitude = found.pattern.draw(jax.random.key(0), found.transform, 4)
+    assert (
+        np.all(np.diff(magnitude, axis=0) > 0) and np.ptp(params["rotate"]["angle"], axis=0).all()
+    )
+    varies = np.ptp(params["brightness"]["brightness"], axis=0) > 0
+    assert varies.all() if others == "independent" else not varies.any()
+    assert not np.any(params["hue"]["hue"])
+
+
 def test_another_method_for_a_role_takes_its_settings_along():
     config = small()
     config.roles.crop = "rotational"

@@ -127,3 +127,13 @@ def test_gradients_are_finite_at_coincident_points_and_at_a_low_temperature():
 def test_a_block_holds_at_least_one_image(function):
     with pytest.raises(ValueError, match="at least one image, found block = 0"):
         function(*unit(draw(3, 4)), block=0)
+
+
+def test_when_a_batch_is_cut_without_being_asked_to(monkeypatch):
+    """By what an accelerator has room for, or what stays in the caches of one CPU device."""
+    sizes = (512, 513, 1024, 4096, 4097, 32_768)
+    assert [blocked.block_count(n) for n in sizes] == [1, 1, 1, 1, 2, 64]
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    assert [blocked.block_count(n) for n in sizes] == [1, 3, 4, 32, 33, 256]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert [blocked.block_count(n) for n in sizes] == [1, 1, 1, 1, 2, 64]

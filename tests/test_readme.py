@@ -1,11 +1,13 @@
 """Every command of README and docs names what there is: a binary, flags, a config, its settings.
 
-Nothing is trained: a command that is mistyped or outlived by a change is found without running.
+A command that is mistyped or outlived by a change is found without running; one slow test runs the
+first of README.
 """
 
 import importlib
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,6 +35,18 @@ def test_readme_is_short_narrow_and_its_links_lead_somewhere():
     assert max(map(len, text.splitlines())) <= 100
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_first_commands_of_readme_run():
+    """Made small, in a folder of their own; `python docs/commands.py` runs the others too."""
+    first = ["measure", "train --config=care:folder"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs/commands.py", "README", "--only", *first],
+        capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": ok,") == len(first), done.stdout
 
 
 @pytest.mark.parametrize("line", ALL)

@@ -118,6 +118,20 @@ def test_the_compiled_step_cuts_the_batch_over_the_devices():
     assert f"f32[{BATCH * views},{pixels}]" not in program
 
 
+def test_views_are_traced_for_the_state_only_where_a_head_needs_their_shapes(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("traced")
+
+    monkeypatch.setattr("eqssl_jax.training.state._abstract_views", refuse)
+    key, network, adam = jax.random.key(0), linear_network(), permissive(optax.adam(1e-2))
+    state = init_state(key, network, care(), adam, SHAPE, BATCH)
+    assert state.params["heads"] == state.memory == {"info_nce": (), "equivariance": ()}
+    headed = Objective("contrast", contrast, init=lambda key, seen: jnp.zeros(seen.features.shape))
+    method = care()._replace(objectives={"info_nce": (1.0, headed)})
+    with pytest.raises(AssertionError, match="traced"):
+        init_state(key, network, method, adam, SHAPE, BATCH)
+
+
 def test_loss_is_the_weighted_sum_and_falls():
     _, metrics = run(care())
     total = metrics["info_nce"] + 0.1 * metrics["equivariance"]

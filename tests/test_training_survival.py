@@ -279,7 +279,7 @@ def test_half_a_line_is_an_error_and_a_damaged_one_is_named(tmp_path):
     records = Records(tmp_path)
     records.write(1, {"loss": 2.0})
     kept = records.file
-    records.file = SimpleNamespace(write=lambda line: kept.write(line[:5]), fileno=kept.fileno)
+    records.file = SimpleNamespace(write=lambda line: kept.write(line[:5]), there=kept.there)
     with pytest.raises(WriteError, match=r"metrics.jsonl: only 5 of \d+ bytes"):
         records.write(2, {"loss": 1.0})
     kept.close()

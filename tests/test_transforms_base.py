@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from eqssl_jax import transforms as t
+from eqssl_jax import views
 
 SIZE = 12
 ALL = {
@@ -124,6 +125,38 @@ def test_chain_applies_from_left_to_right_with_independent_draws(images):
     np.testing.assert_array_equal(got, want)
     other = t.rotate().apply(angle, images[0])[:, ::-1]
     assert np.abs(got - other).max() > 0.1
+
+
+def outside():
+    """As users write them: `sample` takes a key, and is no `FromUniform`."""
+    return t.Transform(
+        lambda key: {"shift": jax.random.normal(key)},
+        lambda draw, x: x + draw["shift"],
+        {"shift": np.float32(0)},
+    )
+
+
+def test_views_of_a_recipe_call_the_generator_once():
+    """Each call is long to compile, and so is a sort."""
+    recipe = t.recipes.simclr_cifar(SIZE)
+    program = str(
+        jax.make_jaxpr(lambda key: views.grouped(2).draw(key, recipe, 4).params)(jax.random.key(0))
+    )
+    assert program.count("random_bits[") == 1
+    assert "random_split" not in program and "sort[" not in program
+
+
+def test_parts_of_a_chain_draw_independently_of_each_other_and_of_other_images():
+    ours, own = t.hue(0.5), outside()
+    chained = t.chain(a=ours, own=own, b=ours, other=own, rare=t.maybe(0.5, own))
+    assert list(chained.sample(jax.random.key(0))) == ["a", "own", "b", "other", "rare"]
+    for transform in (t.chain(a=ours, b=ours), chained):
+        drawn = views.independent(2).draw(jax.random.key(3), transform, 2000).params
+        columns = [np.asarray(x).reshape(2, -1) for x in jax.tree.leaves(drawn)]  # [V, N] each
+        every = np.concatenate(columns + [np.roll(c, 1, axis=1) for c in columns])
+        off = np.corrcoef(every) - np.eye(len(every))
+        assert np.abs(off).max() < 0.12  # five standard deviations of 2,000 independent draws
+        assert all(len(np.unique(c)) > 0.45 * c.size for c in columns)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1])

@@ -73,13 +73,22 @@ class Network(nn.Module):
 
         `from_flax` is the way back.
         """
-        return {name: _turned(x.detach().numpy(), (2, 3, 1, 0)) for name, x in self.named().items()}
+        return flax_layout(self.named())
+
+    def named_weights(self) -> dict[str, Tensor]:
+        """Parameters alone, by name."""
+        return {name: x for name, x in self.named().items() if name.startswith("params/")}
 
     def from_flax(self, weights: dict[str, np.ndarray]) -> "Network":
         with torch.no_grad():
             for name, parameter in self.named().items():
                 parameter.copy_(torch.tensor(_turned(weights[name], (3, 2, 0, 1))))
         return self
+
+
+def flax_layout(named: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Tensors in PyTorch's layout as arrays in that of flax."""
+    return {name: _turned(x.detach().numpy(), (2, 3, 1, 0)) for name, x in named.items()}
 
 
 def _turned(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:

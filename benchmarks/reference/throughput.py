@@ -37,8 +37,8 @@ def seconds(action: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times[2:])
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """All numbers by name."""
+def actions(args: argparse.Namespace) -> dict[str, Callable[[], None]]:
+    """A training step, and its forward and backward alone on views that are rendered already."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
@@ -68,12 +68,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         adam.step()
 
     fixed = views()
+    return {"step": step, "forward+backward": lambda: backward(fixed)}
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """All numbers by name."""
+    made = actions(args)
     times = {
-        "step, images/s": seconds(step, args.repeats),
-        "forward+backward alone, images/s": seconds(lambda: backward(fixed), args.repeats),
+        "step, images/s": seconds(made["step"], args.repeats),
+        "forward+backward alone, images/s": seconds(made["forward+backward"], args.repeats),
     }
-    peak = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else float("nan")
-    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    cuda = torch.cuda.is_available()
+    peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else float("nan")
+    name = torch.cuda.get_device_name() if cuda else "cpu"
     facts = {"device": name, "versions": f"torch {torch.__version__}", "peak memory, MiB": peak}
     return {**facts, **{name: args.batch / time for name, time in times.items()}}
 

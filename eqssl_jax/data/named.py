@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from eqssl_jax import storage
 from eqssl_jax.data import hugging_face, sources
 from eqssl_jax.data.base import Dataset
-from eqssl_jax.names import user_path
 
 SUFFIXES = {".npz": "arrays", ".zip": "folder"}
 
@@ -50,7 +50,7 @@ def named(data: str | Path, directory: str = "") -> tuple[str, str | None]:
     data = str(data)
     if not data:
         raise ValueError("--data is empty: give a folder, a .zip, an .npz, or a data set's name.")
-    path = user_path(data)
+    path = storage.fetched(storage.path(data))
     if "@" in data and not path.exists() and not directory:
         data, _, directory = data.partition("@")
         path = Path(data)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eqssl_jax import names
+from eqssl_jax import names, storage
 from eqssl_jax.data import (
     arrays,
     bloodcells,
@@ -136,7 +136,7 @@ def load(
     hub = name.startswith(hugging_face.PREFIX)
     of_files = hub or name in _FRAMABLE or not (name in NAMES or names.is_outside(name))
     checks.fit(name, fit, size, framable=of_files)
-    directory = None if directory is None else names.user_path(directory)
+    directory = None if directory is None else _local(name, directory)
     if name in _RENDERED:
         checks.options(name, options, _RENDERED[name])
         return checks.dataset(
@@ -156,6 +156,17 @@ def load(
         splits={key: _limited(split, limit) for key, split in source.splits.items()}
     )
     return assemble(name=name, source=source, validation=validation, on_device=on_device)
+
+
+def _local(name: str, directory: str | Path) -> Path:
+    """The directory on this machine; of TFDS's data_dir in a bucket only the data set is copied."""
+    place = storage.path(directory)
+    builtin = name in NAMES or names.is_outside(name) or name.startswith(hugging_face.PREFIX)
+    if builtin or not storage.is_remote(place):
+        return storage.fetched(place)
+    from eqssl_jax.data import tfds
+
+    return storage.fetched(place / tfds.folder_of(name)).parent
 
 
 def _rendered(

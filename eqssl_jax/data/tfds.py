@@ -58,7 +58,7 @@ def read_tfds(
         crop_boxes for a set without `bbox`. A box that is empty or leaves its image is named when
         the image is read, or left out with corrupt="skip".
     """
-    builder = _builder("imagenet2012" if name == "imagenet100" else name, directory)
+    builder = _builder(_OF.get(name, name), directory)
     chosen = _choose_splits(name, builder, train_split, test_split)
     classes = _class_names(name, builder)
     parts = {}
@@ -80,6 +80,18 @@ def read_tfds(
         splits["train"], splits["test"] = partition.carve_test(splits["train"], names=classes)
         notes = ("test is 10 % of each class of train, held out by a fixed rule",)
     return Source(splits, classes, notes, left_out, sizes)
+
+
+_OF = {"imagenet100": "imagenet2012"}  # what a data set is cut from
+
+
+def folder_of(name: str) -> str:
+    """The folder of a data set in data_dir.
+
+    >>> folder_of("imagenet100"), folder_of("cifar10:3.0.2")
+    ('imagenet2012', 'cifar10')
+    """
+    return _OF.get(name, name).partition(":")[0].partition("/")[0]
 
 
 def _library(name: str) -> Any:

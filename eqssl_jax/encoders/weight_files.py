@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from eqssl_jax.names import user_path
+from eqssl_jax import storage
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 # Half precisions are widened; all else that a file of weights can hold is float32 or a counter.
@@ -29,7 +29,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
       ValueError: for another kind of file, one that is damaged, holds code or no arrays, and for
         values that are not finite, naming the array.
     """
-    path = user_path(path)
+    path = storage.fetched(storage.path(path))
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"{path} {what}: give the file of weights itself.")

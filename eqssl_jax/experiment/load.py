@@ -3,14 +3,14 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import jax
 import numpy as np
 from jax.tree_util import Partial
 
-from eqssl_jax import names
+from eqssl_jax import names, storage
 from eqssl_jax.encoders import from_weights, frozen, host, program, weight_files
 from eqssl_jax.encoders.frozen import Encoder, compiled_encoder
 from eqssl_jax.training.stored import open_run
@@ -67,16 +67,16 @@ def load(
 def _open(source: Any, step: int | str, batch: int, options: dict[str, Any]) -> Encoder:
     if isinstance(source, Encoder) or callable(source):
         return _of_function(source, getattr(source, "__name__", type(source).__name__), options)
-    if not isinstance(source, str | Path) or not str(source):
+    if not isinstance(source, str | PurePath) or not str(source):
         raise ValueError(f"An encoder is named by {FORMS}; found {source!r}.")
-    path = names.user_path(str(source).removeprefix(WEIGHTS))
+    path = storage.path(str(source).removeprefix(WEIGHTS))
     if _is_weights(source):
-        return _of_weights(path, options)
+        return _of_weights(storage.fetched(path), options)
     if not path.exists() and names.is_outside(str(source)):
         return _of_name(str(source), options)
     if (path / program.FILE).exists() or path.suffix == Path(program.FILE).suffix:
         _no_options(options, f"the program {path}")
-        return _of_program(path)
+        return _of_program(storage.fetched(path))
     folder, step = run_folder(source, step)
     if not folder.exists():
         raise FileNotFoundError(f"There is no {source}: an encoder is named by {FORMS}.")
@@ -109,7 +109,7 @@ def given_to(source: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     if _is_weights(source):
         return {name: value for name, value in options.items() if name in of_weights}
     named = isinstance(source, str) and names.is_outside(source) and not Path(source).exists()
-    if named or not isinstance(source, str | Path):
+    if named or not isinstance(source, str | PurePath):
         return {name: value for name, value in options.items() if name not in of_weights}
     return {}
 
@@ -119,9 +119,9 @@ def _is_weights(source: Any) -> bool:
     return str(source).startswith(WEIGHTS) or Path(str(source)).suffix in suffixes
 
 
-def run_folder(source: str | Path, step: int | str = "latest") -> tuple[Path, int | str]:
+def run_folder(source: str | PurePath, step: int | str = "latest") -> tuple[Path, int | str]:
     """The workdir and the step that "runs/care@200" stands for, or "runs/care" with `step`."""
-    path = names.user_path(source)
+    path = storage.path(source)
     if path.exists() or "@" not in path.name:
         return path, step
     name, _, after = path.name.rpartition("@")

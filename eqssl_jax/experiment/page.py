@@ -1,7 +1,6 @@
 """From workdirs to the page: whatever lies there is collected, whatever is missing is left out."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eqssl_jax import page
+from eqssl_jax import page, storage
 from eqssl_jax.config import plain
 from eqssl_jax.experiment.maps import umap_plane
 from eqssl_jax.experiment.reopen import run_folders
@@ -39,11 +38,9 @@ def write_page(workdirs: Sequence[Path], out: Path, *, layout: str = "pca") -> P
     if layout == "umap":
         runs = [run._replace(arrays=_by_umap(run)) for run in runs]
     text = page.html_page(runs, shared=shared_figures(workdirs))
-    unfinished = out.with_name(out.name + ".tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, out)
+        storage.write(out, text)
     except OSError as error:
         raise OSError(
             f"The page cannot be written to {out} ({error}): check the path, its permissions and "
@@ -164,7 +161,7 @@ def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     if not path.exists():
         return [], ["no metrics.jsonl: nothing has been trained"]
     records, damaged = [], 0
-    for line in path.read_bytes().splitlines():
+    for line in storage.read_log(path).splitlines():
         row = _parsed(line)
         if isinstance(row, dict) and type(row.get("step")) is int:
             records.append(row)

@@ -19,8 +19,8 @@ images, in full precision.
 """
 
 import functools
+import io
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +29,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from eqssl_jax import storage
 from eqssl_jax.data.base import Split
 from eqssl_jax.experiment.pictures import read
 from eqssl_jax.measures import Arrays, subset
@@ -108,10 +109,9 @@ def halved(walk: Mapping[str, np.ndarray]) -> Stored:
 
 def write_arrays(path: Path, arrays: Stored) -> None:
     """Write compressed, so that a reader never sees half of it."""
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    os.replace(unfinished, path)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    storage.write(path, content.getvalue())
 
 
 def read_arrays(path: Path) -> Stored:

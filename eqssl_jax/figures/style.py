@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eqssl_jax import storage
 from eqssl_jax.tabular.seeds import Spread
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def spans_decades(values: Iterable[float], *, decades: float = 2) -> bool:
 
 def save(figure: "Figure", path: str | Path) -> None:
     """Write a PNG, making its directory; without dates or versions: equal figures are equal."""
-    path = Path(path)
+    path = storage.path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+    with path.open("wb") as file:
+        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})

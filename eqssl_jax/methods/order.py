@@ -1,6 +1,6 @@
 """Order: along a ladder from the identity to a draw, embeddings move away step by step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,11 @@ from eqssl_jax.objectives.order import FORMS
 from eqssl_jax.settings import choice, number, whole
 from eqssl_jax.transforms.base import Params, Transform
 from eqssl_jax.views import Draws, Pattern, ViewSpec
+
+_OTHERS: Mapping[str, Callable[[int], Pattern]] = {
+    "shared": views.paired,
+    "independent": views.independent,
+}
 
 
 def order_loss(ladder: str, values: ConfigDict) -> Objective:
@@ -44,7 +49,7 @@ def build(values: ConfigDict, context: Context) -> Addition:
     lines, images = context.lines, values.images or None
     weights = {part: lines[part].weights["ordered"] for part in parts_with(lines, "ordered")}
     if not all(isinstance(weight, float) for weight in weights.values()):
-        pattern = ladders_pattern(lines, values.rungs, values.spacing)
+        pattern = ladders_pattern(lines, values.rungs, values.spacing, values.others)
         total = jnp.sum(jnp.stack(list(weights.values())))
         spec = ViewSpec(context.recipe, pattern, images, joint=True)
         loss = order_loss("ladder", values)
@@ -53,26 +58,31 @@ def build(values: ConfigDict, context: Context) -> Addition:
     for part, weight in weights.items():
         if not is_zero(values.weight * weight):
             name = f"ladder_{part}"
-            pattern = ladder_pattern(part, lines, values.rungs, values.spacing)
+            pattern = ladder_pattern(part, lines, values.rungs, values.spacing, values.others)
             sets[name] = ViewSpec(context.recipe, pattern, images, joint=True)
             loss = order_loss(name, values)
             weighted[f"{context.key}_{part}"] = (values.weight * weight, loss)
     return Addition(sets, weighted)
 
 
-def ladder_pattern(part: str, lines: Mapping[str, Line], rungs: int, spacing: str) -> Pattern:
-    """A ladder of one part; all else is drawn once for each image, so that only the part changes.
+def ladder_pattern(
+    part: str, lines: Mapping[str, Line], rungs: int, spacing: str, others: str = "shared"
+) -> Pattern:
+    """A ladder of one part; what is off stays at the identity.
 
-    What is off stays at the identity.
+    All else is drawn once for each image (`others` is "shared"), so that only the part changes, or
+    for each rung ("independent"), so that the order must hold amid other changes.
     """
     fixed = {other: views.fixed(rungs) for other in parts_with(lines, "off")}
     ladder = views.ladder(rungs, spacing=spacing)
-    return views.mix(views.paired(rungs), **fixed, **{part: ladder})
+    return views.mix(_OTHERS[others](rungs), **fixed, **{part: ladder})
 
 
-def ladders_pattern(lines: Mapping[str, Line], rungs: int, spacing: str) -> Pattern:
+def ladders_pattern(
+    lines: Mapping[str, Line], rungs: int, spacing: str, others: str = "shared"
+) -> Pattern:
     """Ladders of the ordered parts, each image of one of them; what is off stays at identity."""
-    held = _held_pattern(lines, rungs)
+    held = _held_pattern(lines, rungs, others)
     ladder = views.ladder(rungs, spacing=spacing)
     weights = [jnp.asarray(line.weights.get("ordered", 0.0)) for line in lines.values()]
 
@@ -91,13 +101,11 @@ def ladders_pattern(lines: Mapping[str, Line], rungs: int, spacing: str) -> Patt
     return Pattern(rungs, draw)
 
 
-def _held_pattern(lines: Mapping[str, Line], rungs: int) -> Pattern:
-    """One draw for each image along a whole ladder, or none where the part is off."""
-    kinds = views.paired(rungs), views.fixed(rungs)
+def _held_pattern(lines: Mapping[str, Line], rungs: int, others: str) -> Pattern:
+    """One draw for each image along a whole ladder, or for each rung; none where a part is off."""
+    kinds = _OTHERS[others](rungs), views.fixed(rungs)
     off = {part: amount(line.weights.get("off", 0.0)) for part, line in lines.items()}
-    return views.mix(
-        views.paired(rungs), **{part: views.choose(which, *kinds) for part, which in off.items()}
-    )
+    return views.mix(kinds[0], **{part: views.choose(which, *kinds) for part, which in off.items()})
 
 
 def _turns(order: Float[Array, " p"], count: int) -> Bool[Array, "p n"]:
@@ -125,6 +133,12 @@ CARD = Card(
             "random",
             "random: drawn for each image; even: from identity to draw",
             ("random", "even"),
+        ),
+        "others": choice(
+            "shared",
+            "what else varies on a ladder: shared: one draw for all rungs; independent: one for "
+            "each, so that the order must hold amid other changes",
+            ("shared", "independent"),
         ),
         "form": choice("hinge", "of the loss", tuple(FORMS)),
         "margin": number(0.5, "hinge: distance for each unit of magnitude", low=0, high=1e4),

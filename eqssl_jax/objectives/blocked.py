@@ -14,6 +14,9 @@ from eqssl_jax.objectives.geometry import Similarity
 # some three of them at a time, so that a chip of 16 GB keeps nearly all of its memory for the
 # network; and a block of 32,768 images is still 1,024 rows, enough for matrix units to be busy.
 MATRIX_BYTES = 2**28
+# On one CPU device, instead, what stays in its caches: 512 images whole, more of them block by
+# block, in less time and in a fraction of the memory.
+CPU_MATRIX_BYTES = 2**22
 _ENTRIES = 16  # bytes of float32 similarities for each pair of images, two views of either
 
 
@@ -26,17 +29,20 @@ def block_count(images: int, block: int | None = None) -> int:
     Args:
       images: N.
       block: images a block holds at most. None: all N if the similarities of their 2N views fit
-        `MATRIX_BYTES`, else as many as fit with their similarities to all 2N views.
+        `MATRIX_BYTES` (on one CPU device `CPU_MATRIX_BYTES`), else as many as fit with their
+        similarities to all 2N views (there at least 128).
 
     Raises:
       ValueError: if `block` is below 1.
 
-    >>> [block_count(n) for n in (4096, 4097, 32_768)], block_count(12, 5), block_count(13, 5)
-    ([1, 2, 64], 3, 3)
+    >>> block_count(12), block_count(12, 5), block_count(13, 5)
+    (1, 3, 3)
     """
     if block is None:
-        fits = _ENTRIES * images**2 <= MATRIX_BYTES
-        block = images if fits else max(MATRIX_BYTES // (_ENTRIES * images), 1)
+        cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
+        most, least_rows = (CPU_MATRIX_BYTES, 128) if cpu else (MATRIX_BYTES, 1)
+        fits = _ENTRIES * images**2 <= most
+        block = images if fits else max(most // (_ENTRIES * images), least_rows)
     if block < 1:
         raise ValueError(f"A block must hold at least one image, found block = {block}.")
     least = -(-images // block)

@@ -51,7 +51,8 @@ def info_nce(
       temperature: τ > 0.
       similarity: s, symmetric; `inner_product`, or `hyperbolic` (minus the hyperbolic distance).
       block: images whose similarities to all others are held at a time, forward and backward. None:
-        all of them up to N = 4,096 (256 MiB), above it as many as fit that size (`block_count`).
+        all of them up to N = 4,096 (256 MiB; on one CPU device 512, 4 MiB), above it as many as
+        fit that size (`block_count`).
         Value and gradient do not depend on it; forward mode (`jax.jvp`) works for all of them only.
 
     Raises:

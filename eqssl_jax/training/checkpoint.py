@@ -9,7 +9,6 @@ import errno
 import json
 import logging
 import math
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers as policies
 
+from eqssl_jax import storage
 from eqssl_jax.training.integrity import (
     DamagedError,
     IncompatibleError,
@@ -147,7 +147,10 @@ def _writing(manager: Manager) -> Iterator[None]:
         yield
     except jax.errors.JaxRuntimeError:
         raise  # not of the disk: another process is lost
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:
+        of_the_disk = isinstance(error, OSError | ValueError | RuntimeError)
+        if not of_the_disk and not storage.is_address(manager.directory):
+            raise
         if jax.process_count() > 1 and (isinstance(error, TimeoutError) or of_a_collective(error)):
             raise LostError(str(error)) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -176,7 +179,7 @@ def resume(manager: Manager, like: Any) -> Any | None:
             faults[step] = error or DamagedError(others[0])
             continue
         if faults:
-            _set_aside(Path(manager.directory), faults)
+            _set_aside(storage.path(manager.directory), faults)
             manager.reload()
             if first():
                 print(
@@ -187,7 +190,7 @@ def resume(manager: Manager, like: Any) -> Any | None:
         if isinstance(fault, IncompatibleError):
             raise fault
     if faults:
-        raise _none_left(Path(manager.directory), faults)
+        raise _none_left(storage.path(manager.directory), faults)
     return None
 
 
@@ -258,7 +261,13 @@ def _reading(manager: Manager, step: int) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _NOT_THE_FILE:
             raise
-        folder = Path(manager.directory) / str(step)
+        if storage.is_address(manager.directory) and storage.does_not_answer(error):
+            raise OSError(
+                f"The checkpoint of step {step} in {manager.directory} cannot be read now "
+                f"({' '.join(str(error).split())[:300]}): the storage does not answer, or does not "
+                f"let this machine read. Start the same command again later."
+            ) from error
+        folder = storage.path(manager.directory) / str(step)
         if not folder.exists():
             raise FileNotFoundError(
                 f"The checkpoint of step {step} in {manager.directory} was removed meanwhile."
@@ -277,8 +286,7 @@ def _set_aside_undescribed(folder: Path) -> None:
     damaged: dict[int, Exception] = {
         int(step): DamagedError(why) for step, why in json.loads(text).items()
     }
-    steps = {path.name for path in folder.glob("[0-9]*") if path.name.isdigit()}
-    if damaged and steps == {str(step) for step in damaged}:
+    if damaged and set(storage.finished_checkpoints(folder)) == set(damaged):
         raise _none_left(folder, damaged)
     _set_aside(folder, damaged)
 
@@ -289,7 +297,7 @@ def _set_aside(folder: Path, damaged: Mapping[int, Exception]) -> None:
     if damaged and first():
         aside.mkdir(exist_ok=True)
         for step, error in damaged.items():
-            number = sum(path.name.startswith(f"{step}-") for path in aside.iterdir())
-            shutil.move(folder / str(step), aside / f"{step}-{number}")
+            number = len(list(aside.glob(f"{step}-*")))
+            storage.move(folder / str(step), aside / f"{step}-{number}")
             print(f"{error}. It was moved to {aside}.", file=sys.stderr)
     gathered("")  # nobody looks before all are moved

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from eqssl_jax import __version__
+from eqssl_jax import __version__, storage
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 FILE = "environment.json"
@@ -31,10 +31,8 @@ def record_environment(workdir: Path, *, step: int, steps: int) -> None:
     """
     path = workdir / FILE
     earlier = [one for one in read_environment(workdir) if one["from_step"] < step]
-    unfinished = path.with_suffix(".tmp")
     starts = [*earlier, {"from_step": step, "steps": steps, **environment()}]
-    unfinished.write_text(json.dumps(starts, indent=2) + "\n")
-    os.replace(unfinished, path)
+    storage.write(path, json.dumps(starts, indent=2) + "\n")
 
 
 def read_environment(workdir: Path) -> list[dict[str, Any]]:

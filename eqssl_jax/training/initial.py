@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
+from eqssl_jax import storage
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.encoders import Network
 from eqssl_jax.encoders.pretrained import SOURCE, settings_of, start_from
@@ -93,7 +94,7 @@ def _is_file(config: ConfigDict, source: Source) -> bool:
     Raises:
       ValueError: if a projector is wanted, which no such file has.
     """
-    place = Path(source.place)
+    place = storage.path(source.place)
     if place.suffix not in WEIGHTS and not place.is_file():
         return False
     if "projector" in config.train.init_parts:
@@ -217,7 +218,7 @@ def _of_folder(workdir: Path) -> tuple[dict[str, object], int]:
 
 
 def _check_file(source: Source) -> None:
-    if not Path(source.place).is_file():
+    if not storage.path(source.place).is_file():
         raise FileNotFoundError(f"{source}: there is no such file.")
     try:
         read_weights(source.place)
@@ -245,8 +246,8 @@ def _place(text: str) -> tuple[Path, str]:
     """
     folder, at, step = text.rpartition("@")
     if at and (step.isdigit() or step in ("best", "latest")):
-        return Path(folder), step
-    return Path(text), "latest"
+        return storage.path(folder), step
+    return storage.path(text), "latest"
 
 
 def _taken(source: Source, name: str, values: PyTree, like: PyTree) -> PyTree:

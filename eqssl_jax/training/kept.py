@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxtyping import PyTree
 
+from eqssl_jax import storage
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.checkpoint import Manager, score_of
 from eqssl_jax.training.integrity import DamagedError
@@ -38,7 +39,7 @@ def find_step(manager: Manager, wanted: int | str) -> int:
       FileNotFoundError: without any checkpoint.
       ValueError: if there is no such step.
     """
-    steps, workdir = sorted(manager.all_steps()), Path(manager.directory).parent
+    steps, workdir = sorted(manager.all_steps()), storage.path(manager.directory).parent
     if not steps:
         raise FileNotFoundError(f"{workdir} has no finished checkpoint yet; train first.")
     if wanted == "latest":
@@ -115,5 +116,4 @@ def _removing(workdir: Path, listed: Sequence[int]) -> bool:
 
 def kept_steps(workdir: Path) -> list[int]:
     """The steps of which there is a finished checkpoint, without opening any."""
-    folder = workdir / "checkpoints"
-    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
+    return storage.finished_checkpoints(workdir / "checkpoints")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from eqssl_jax.config import plain
@@ -216,8 +215,9 @@ def check_finite(step: int, state: TrainState) -> None:
     Raises:
       FloatingPointError: naming the step.
     """
-    leaves = jax.tree.leaves(local((state.params, state.batch_stats)))
-    if not all(jnp.isfinite(leaf).all() for leaf in leaves):
+    # On the host, which is to write them: on the device each shape would be a program to compile.
+    leaves = jax.tree.leaves(jax.device_get(local((state.params, state.batch_stats))))
+    if not all(np.isfinite(leaf).all() for leaf in leaves):
         raise FloatingPointError(
             f"The parameters became infinite or NaN at step {step}, before any loss did. Training "
             f"has stopped; the checkpoints before it are intact."

@@ -1,11 +1,11 @@
 """What a run writes down: metrics.jsonl always, and whatever trackers it has."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eqssl_jax import storage
 from eqssl_jax.training.trackers import Trackers
 from eqssl_jax.training.workdir import GoneError, WriteError
 
@@ -29,13 +29,10 @@ class Records:
         if workdir is None:
             return
         self.path = workdir / "metrics.jsonl"
+        kept: list[str] | None = None
         if self.path.exists() and not self.path.is_symlink():
             kept = [line for line, values in _lines(self.path) if values["step"] <= resumed_at]
-            replacement = self.path.with_suffix(".tmp")
-            replacement.write_text("".join(line + "\n" for line in kept))
-            os.replace(replacement, self.path)
-        # Unbuffered: a line is on disk or failed, and closing has nothing left to fail on.
-        self.file = self.path.open("ab", buffering=0)
+        self.file = storage.growing(self.path, kept)
         self.trackers = Trackers(log, workdir, config or {}, resumed_at)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
@@ -63,7 +60,7 @@ class Records:
         Raises:
           GoneError: if the file was removed or moved, most likely with its whole workdir.
         """
-        if self.file and (not os.fstat(self.file.fileno()).st_nlink or not self.path.exists()):
+        if self.file and not self.file.there():
             raise GoneError(f"{self.path} was removed or moved")
 
     def close(self) -> None:
@@ -103,4 +100,4 @@ def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def _text(path: Path) -> str:
     """What is no UTF-8 is kept as escapes: its line is damaged, and named."""
-    return path.read_text(encoding="utf-8", errors="backslashreplace")
+    return storage.read_log(path).decode("utf-8", errors="backslashreplace")

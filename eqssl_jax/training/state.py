@@ -9,7 +9,7 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
-from eqssl_jax.objectives.base import Views
+from eqssl_jax.objectives.base import Views, no_head
 from eqssl_jax.training.forward import draw_views, forward, select_views
 
 
@@ -49,13 +49,16 @@ def init_state(
     keys = jax.random.split(key, 1 + 2 * len(method.objectives))[1:]
     variables = network.init(network_key(key, method), image_shape)
     params, batch_stats = variables["params"], variables["batch_stats"]
-    shapes = _abstract_views(network, method, params, batch_stats, (batch_size, *image_shape))
-    if method.labelled:
+    parts = [part for _, o in method.objectives.values() for part in (o.init, o.init_memory)]
+    shapes: dict[str, Views] | None = None
+    if any(part is not no_head for part in parts):  # to trace the views takes a second
+        shapes = _abstract_views(network, method, params, batch_stats, (batch_size, *image_shape))
+    if shapes and method.labelled:
         labels: Any = jax.ShapeDtypeStruct((batch_size, classes), jnp.float32)
         shapes = {name: seen._replace(labels=labels) for name, seen in shapes.items()}
     heads, memory = {}, {}
     for i, (name, (_, objective)) in enumerate(method.objectives.items()):
-        seen = objective.select(shapes)
+        seen = objective.select(shapes) if shapes else ()
         heads[name] = objective.init(keys[2 * i], *seen)
         memory[name] = objective.init_memory(keys[2 * i + 1], *seen)
     trained = {"network": params, "heads": heads}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eqssl_jax import storage
 from eqssl_jax.names import resolve
 
 PROJECT = "eqssl_jax"
@@ -50,12 +51,17 @@ def tensorboard(workdir: Path, config: Mapping[str, Any], step: int) -> Tracker:
     writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{step}")
     start = SessionLog(status=SessionLog.START)
     writer.write_event(Event(step=step + 1, session_log=start, wall_time=time.time()))
+    # In a bucket the whole file is written again, and a single object at most once a second.
+    pause, flushed = (30.0 if storage.is_remote(workdir) else 0.0), 0.0
 
     def write(step: int, values: Mapping[str, float]) -> None:
+        nonlocal flushed
         numbers = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         summary = Summary(value=numbers)
         writer.write_event(Event(step=step, summary=summary, wall_time=time.time()))
-        writer.flush()
+        if time.monotonic() - flushed >= pause:
+            writer.flush()
+            flushed = time.monotonic()
 
     return Tracker(write, writer.close)
 
@@ -67,7 +73,8 @@ def wandb(workdir: Path, config: Mapping[str, Any], step: int) -> Tracker:
 
     run = service.init(
         project=os.environ.get("WANDB_PROJECT", PROJECT), name=workdir.resolve().name,
-        id=_identity(workdir), dir=str(workdir), config=dict(config), resume="allow",
+        id=_identity(workdir), dir=None if storage.is_remote(workdir) else str(workdir),
+        config=dict(config), resume="allow",
     )  # fmt: skip
     return Tracker(lambda step, values: run.log(dict(values), step=step), run.finish)
 

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -11,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from eqssl_jax import __version__
+from eqssl_jax import __version__, storage
 from eqssl_jax.config import load, plain
 from eqssl_jax.methods.stored import converted
 from eqssl_jax.settings import differences
@@ -76,10 +75,7 @@ def claim(workdir: Path, config: ConfigDict, *, longer: bool = False) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         values = plain(config)
         values["data"]["changed"] = "refuse"  # accepted once is not accepted for ever
-        text = json.dumps(values, indent=2, sort_keys=True)
-        unfinished = path.with_suffix(".tmp")
-        unfinished.write_text(text + "\n")
-        unfinished.replace(path)
+        storage.write(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
         (workdir / "version.txt").write_text(f"eqssl_jax {__version__}\n")
     except OSError as error:
         raise _unwritable(workdir, error) from None
@@ -87,7 +83,7 @@ def claim(workdir: Path, config: ConfigDict, *, longer: bool = False) -> None:
 
 def has_checkpoints(workdir: Path) -> bool:
     """Whether something has been trained in `workdir`; also without its config."""
-    return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("[0-9]*"))
+    return bool(storage.finished_checkpoints(workdir / "checkpoints"))
 
 
 def has_trained(workdir: Path) -> bool:
@@ -106,13 +102,19 @@ def _unwritable(workdir: Path, error: OSError) -> OSError:
 def locked(folder: Path, name: str) -> Iterator[bool]:
     """Whether this process alone holds the file `name` of a folder, until it ends, however it does.
 
-    The folder is made if there is none.
+    The folder is made if there is none. In a bucket, a lock whose holder was killed is taken over.
 
     Not on Windows, nor on network disks without locks: there, one process a folder.
 
     Raises:
       OSError: if the folder cannot be written.
     """
+    if storage.is_remote(folder):
+        from eqssl_jax.leases import leased
+
+        with leased(folder / name) as mine:
+            yield mine
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / name).open("w")
@@ -124,6 +126,10 @@ def locked(folder: Path, name: str) -> Iterator[bool]:
 
 def is_locked(folder: Path, name: str) -> bool:
     """Whether a process holds the file `name` of a folder; False where disks have no locks."""
+    if storage.is_remote(folder):
+        from eqssl_jax.leases import is_leased
+
+        return is_leased(folder / name)
     try:
         with (folder / name).open("r") as file:
             return not _lock(file)
@@ -179,12 +185,10 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
       OSError: naming the file, if it cannot be written.
     """
-    text, unfinished = json.dumps(value, indent=2, default=_number), path.with_suffix(".tmp")
+    text = json.dumps(value, indent=2, default=_number)
     try:
-        unfinished.write_text(text + "\n")
-        os.replace(unfinished, path)
+        storage.write(path, text + "\n")
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise OSError(
             f"{path} cannot be written ({error}): check the free space and permissions of its disk."
         ) from error

@@ -1,16 +1,18 @@
 """What a transformation is: one draw, how to apply it, and the draw that does nothing."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from eqssl_jax.settings import accept
 from eqssl_jax.transforms.checks import PROBABILITY
 
 Params = Mapping[str, Any]  # a draw: names to arrays, nested for a chain
+Sample = Callable[[Key[Array, ""]], Params]
 
 
 class Transform(NamedTuple):
@@ -24,9 +26,47 @@ class Transform(NamedTuple):
         dtypes as a draw.
     """
 
-    sample: Callable[[Key[Array, ""]], Params]
+    sample: Sample
     apply: Callable[[Params, Array], Array]
     identity: Params
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FromUniform:
+    """A `sample` that is a function of so many independent numbers, uniform in [0, 1).
+
+    What draws in this form shares one call of the generator with all parts of its chain and all
+    images of its views: XLA takes longer to compile such a call than to compile a transformation.
+
+    Attributes:
+      numbers: how many it takes.
+      read: `read(u)` makes parameters of u [numbers].
+    """
+
+    numbers: int
+    read: Callable[[Float[Array, " n"]], Params]
+
+    def __call__(self, key: Key[Array, ""]) -> Params:
+        return self.read(jax.random.uniform(key, (self.numbers,)))
+
+
+def draw_many(sample: Sample, key: Key[Array, ""], shape: tuple[int, ...]) -> Params:
+    """Independent draws, leaves [*shape, ...]: one call of the generator where `sample` allows."""
+    if isinstance(sample, FromUniform):
+        each, many = sample.read, jax.random.uniform(key, (*shape, sample.numbers))
+    else:
+        each, many = sample, jax.random.split(key, shape)
+    for _ in shape:
+        each = jax.vmap(each)
+    return each(many)
+
+
+def then(sample: Sample, change: Callable[[Params], Params]) -> Sample:
+    """The same draws after `change`."""
+    if isinstance(sample, FromUniform):
+        read = sample.read
+        return FromUniform(sample.numbers, lambda u: change(read(u)))
+    return lambda key: change(sample(key))
 
 
 def chain(**parts: Transform) -> Transform:
@@ -46,16 +86,37 @@ def chain(**parts: Transform) -> Transform:
             "chain() needs at least one named transformation, e.g. chain(flip=horizontal_flip())."
         )
 
-    def sample(key: Key[Array, ""]) -> Params:
-        keys = jax.random.split(key, len(parts))
-        return {name: part.sample(k) for (name, part), k in zip(parts.items(), keys, strict=True)}
-
     def apply(params: Params, x: Array) -> Array:
         for name, part in parts.items():
             x = part.apply(params[name], x)
         return x
 
+    sample = _together({name: part.sample for name, part in parts.items()})
     return Transform(sample, apply, {name: part.identity for name, part in parts.items()})
+
+
+def _together(samples: Mapping[str, Sample]) -> Sample:
+    """One sample for several: a call for all that are `FromUniform`, a key for each other one."""
+    uniform = {name: part for name, part in samples.items() if isinstance(part, FromUniform)}
+
+    def read(u: Float[Array, " n"]) -> Params:
+        drawn, start = dict[str, Any](), 0
+        for name, part in uniform.items():
+            drawn[name] = part.read(u[start : start + part.numbers])
+            start += part.numbers
+        return drawn
+
+    shared = FromUniform(sum(part.numbers for part in uniform.values()), read)
+    if len(uniform) == len(samples):
+        return shared
+
+    def sample(key: Key[Array, ""]) -> Params:
+        keys = dict(zip(samples, jax.random.split(key, len(samples)), strict=True))
+        drawn = shared(keys[next(iter(uniform))]) if uniform else {}
+        others = {name: part(keys[name]) for name, part in samples.items() if name not in uniform}
+        return {name: {**drawn, **others}[name] for name in samples}
+
+    return sample
 
 
 def maybe(probability: float, transform: Transform) -> Transform:
@@ -66,14 +127,15 @@ def maybe(probability: float, transform: Transform) -> Transform:
     """
     probability = accept("The probability of maybe()", probability, PROBABILITY)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        key_use, key_draw = jax.random.split(key)
-        use = jax.random.bernoulli(key_use, probability)
+    use = FromUniform(1, lambda u: {"use": u[0] < probability})
+
+    def choose(both: Params) -> Params:
         # Leaf by leaf rather than lax.cond: under vmap a cond becomes a select anyway.
         return jax.tree.map(
-            lambda drawn, still: jnp.where(use, drawn, still),
-            transform.sample(key_draw),
+            lambda drawn, still: jnp.where(both["use"]["use"], drawn, still),
+            both["draw"],
             transform.identity,
         )
 
+    sample = then(_together({"use": use, "draw": transform.sample}), choose)
     return Transform(sample, transform.apply, transform.identity)

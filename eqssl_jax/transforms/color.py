@@ -4,11 +4,11 @@ import dm_pix
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int
 
 from eqssl_jax.settings import accept
 from eqssl_jax.transforms import checks
-from eqssl_jax.transforms.base import Params, Transform
+from eqssl_jax.transforms.base import FromUniform, Params, Transform
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # the entries of a jitter's `order`
 _KINDS = {"brightness": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION}
@@ -42,17 +42,18 @@ def color_jitter(
     middle = np.array([1, 1, 1, 0], np.float32)
     low = np.maximum(middle - spread, [0, 0, 0, -1]).astype(np.float32)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        # One call for all numbers: each call adds much to what XLA has to compile.
-        u = jax.random.uniform(key, (8,))
+    def read(u: Float[Array, "8"]) -> Params:
         drawn = low + (middle + spread - low) * u[:4]
         names = (*strengths, "hue")
-        order = jnp.argsort(u[4:])  # a uniform permutation, int32
+        # The ranks of four numbers are a uniform permutation; a sort takes longer to compile.
+        k = np.arange(4)
+        below = (u[None, 4:] < u[4:, None]) | ((u[None, 4:] == u[4:, None]) & (k < k[:, None]))
+        order = jnp.sum(below, axis=1, dtype=jnp.int32)
         return {**{name: drawn[k] for k, name in enumerate(names)}, "order": order}
 
     identity = {name: np.float32(1) for name in strengths}
     still = {**identity, "hue": np.float32(0), "order": np.arange(4, dtype=np.int32)}
-    return Transform(sample, _jitter, still)
+    return Transform(FromUniform(8, read), _jitter, still)
 
 
 def brightness(strength: float = 0.4) -> Transform:
@@ -90,8 +91,7 @@ def hue(strength: float = 0.1) -> Transform:
     """
     strength = accept("The strength of hue()", strength, checks.HUE)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        return {"hue": jax.random.uniform(key, minval=-strength, maxval=strength)}
+    sample = FromUniform(1, lambda u: {"hue": strength * (2 * u[0] - 1)})
 
     def apply(params: Params, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
         checks.rgb("hue()", x)
@@ -108,8 +108,7 @@ def grayscale(probability: float = 0.2) -> Transform:
     """
     probability = accept("The grayscale's probability", probability, checks.PROBABILITY)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        return {"gray": jax.random.bernoulli(key, probability)}
+    sample = FromUniform(1, lambda u: {"gray": u[0] < probability})
 
     def apply(params: Params, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
         checks.rgb("grayscale()", x)
@@ -124,8 +123,7 @@ def _blending(name: str, strength: float) -> Transform:
     kind = _KINDS[name]
     low, high = max(0.0, 1 - strength), 1.0 + strength
 
-    def sample(key: Key[Array, ""]) -> Params:
-        return {name: jax.random.uniform(key, minval=low, maxval=high)}
+    sample = FromUniform(1, lambda u: {name: low + (high - low) * u[0]})
 
     def apply(params: Params, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
         checks.rgb(f"{name}()", x)

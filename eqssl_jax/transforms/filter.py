@@ -6,11 +6,11 @@ import dm_pix
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from eqssl_jax.settings import accept, numbers
 from eqssl_jax.transforms import checks
-from eqssl_jax.transforms.base import Params, Transform
+from eqssl_jax.transforms.base import FromUniform, Params, Transform
 
 # Below this σ (pixels) the weight of a neighbour, exp(−1 / 2σ²), is zero in float32.
 _SHARP = 0.05
@@ -34,8 +34,7 @@ def gaussian_blur(kernel_size: int = 3, *, sigma: Sequence[float] = (0.1, 2.0)) 
     radius = accept("The blur's kernel size", kernel_size, checks.KERNEL) // 2
     low, high = accept("The blur's sigma", sigma, checks.SIGMA)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        return {"sigma": jax.random.uniform(key, minval=low, maxval=high)}
+    sample = FromUniform(1, lambda u: {"sigma": low + (high - low) * u[0]})
 
     def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
         checks.image("gaussian_blur()", x)
@@ -70,8 +69,7 @@ def solarize(threshold: float | Sequence[float] = 0.5) -> Transform:
     pair = threshold if several else (threshold, threshold)
     low, high = accept("The threshold, or range of them, of solarize()", pair, checks.THRESHOLDS)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        return {"threshold": jax.random.uniform(key, minval=low, maxval=high)}
+    sample = FromUniform(1, lambda u: {"threshold": low + (high - low) * u[0]})
 
     def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
         checks.image("solarize()", x)
@@ -98,8 +96,8 @@ def normalize(mean: Sequence[float], std: Sequence[float]) -> Transform:
         )
     constant = {"mean": np.asarray(mean, np.float32), "std": np.asarray(std, np.float32)}
 
-    def sample(key: Key[Array, ""]) -> Params:
-        del key
+    def read(u: Float[Array, "0"]) -> Params:
+        del u
         return {name: jnp.asarray(value) for name, value in constant.items()}
 
     def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
@@ -111,7 +109,7 @@ def normalize(mean: Sequence[float], std: Sequence[float]) -> Transform:
         return (x - mean_[None, None]) / std_[None, None]
 
     identity = {"mean": np.zeros(len(mean), np.float32), "std": np.ones(len(std), np.float32)}
-    return Transform(sample, apply, identity)
+    return Transform(FromUniform(0, read), apply, identity)
 
 
 def _convolve(

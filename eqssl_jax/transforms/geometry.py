@@ -6,13 +6,13 @@ from math import log, pi
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from eqssl_jax import scene
 from eqssl_jax.frame import is_frame
 from eqssl_jax.settings import accept, number
 from eqssl_jax.transforms import checks, frames
-from eqssl_jax.transforms.base import Params, Transform
+from eqssl_jax.transforms.base import FromUniform, Params, Transform
 
 _TRIES = 10  # torchvision's number of boxes tried before the fallback
 _ASPECT = number(1.0, "width / height of images", low=0.01, high=100)
@@ -55,21 +55,22 @@ def random_resized_crop(
     # The largest box of an allowed shape: used, in the centre, when no try fits.
     spare_height, spare_width = min(1.0, aspect / ratio[0]), min(1.0, ratio[1] / aspect)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        # One call for all numbers and all tries: each call adds much to what XLA has to compile,
-        # and a loop over tries would under vmap run as long as its slowest image.
-        u = jax.random.uniform(key, (2 * _TRIES + 2,))
+    def read(u: Float[Array, " n"]) -> Params:
+        # All tries at once: a loop over them would under vmap run as long as its slowest image.
         area = scale[0] + (scale[1] - scale[0]) * u[:_TRIES]
         # width / height, in fractions of the image
         shape = ratio[0] / aspect * jnp.exp(log(ratio[1] / ratio[0]) * u[_TRIES:-2])
         heights, widths = jnp.sqrt(area / shape), jnp.sqrt(area * shape)
         fits = (heights <= 1) & (widths <= 1)
-        first, found = jnp.argmax(fits), jnp.any(fits)
-        height = jnp.where(found, heights[first], spare_height)
-        width = jnp.where(found, widths[first], spare_width)
+        found = jnp.any(fits)
+        first = jnp.arange(_TRIES) == jnp.argmax(fits)  # a sum in place of a gather
+        height = jnp.where(found, jnp.sum(jnp.where(first, heights, 0.0)), spare_height)
+        width = jnp.where(found, jnp.sum(jnp.where(first, widths, 0.0)), spare_width)
         place = jnp.where(found, u[-2:], 0.5)
         top, left = place[0] * (1 - height), place[1] * (1 - width)
         return {"top": top, "left": left, "height": height, "width": width}
+
+    sample = FromUniform(2 * _TRIES + 2, read)
 
     def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "s s c"]:
         checks.image("random_resized_crop()", x)
@@ -107,7 +108,7 @@ def center_crop(size: int) -> Transform:
         top, left = (x.shape[0] - size) // 2, (x.shape[1] - size) // 2
         return x[top : top + size, left : left + size]
 
-    return Transform(lambda key: {}, apply, {})
+    return Transform(FromUniform(0, lambda u: {}), apply, {})
 
 
 def horizontal_flip(probability: float = 0.5) -> Transform:
@@ -118,8 +119,7 @@ def horizontal_flip(probability: float = 0.5) -> Transform:
     """
     probability = accept("The flip's probability", probability, checks.PROBABILITY)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        return {"flip": jax.random.bernoulli(key, probability)}
+    sample = FromUniform(1, lambda u: {"flip": u[0] < probability})
 
     def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
         checks.image("horizontal_flip()", x)
@@ -146,8 +146,7 @@ def rotate(max_angle: float = pi, *, fill: float | str = 0.0) -> Transform:
     fill = accept("The fill of rotate()", fill, checks.FILL)
     outside = 0.0 if isinstance(fill, str) else float(fill)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        return {"angle": jax.random.uniform(key, minval=-max_angle, maxval=max_angle)}
+    sample = FromUniform(1, lambda u: {"angle": max_angle * (2 * u[0] - 1)})
 
     def apply(params: Params, x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
         checks.image("rotate()", x)
@@ -262,7 +261,6 @@ def quarter_turn() -> Transform:
         x = jnp.where(turns >= 2, x[::-1, ::-1], x)
         return jnp.where(turns % 2 == 1, jnp.rot90(x), x)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        return {"turns": jax.random.randint(key, (), 0, 4)}
+    sample = FromUniform(1, lambda u: {"turns": jnp.floor(4 * u[0]).astype(jnp.int32)})
 
     return Transform(sample, apply, {"turns": np.int32(0)})

@@ -2,14 +2,13 @@
 
 from math import pi
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from eqssl_jax.settings import accept
 from eqssl_jax.transforms import checks
-from eqssl_jax.transforms.base import Params, Transform
+from eqssl_jax.transforms.base import FromUniform, Params, Transform
 
 _SMALL = 1e-4  # radians: below, the series are exact in float32
 
@@ -18,7 +17,7 @@ def rotate3d(max_angle: float = pi) -> Transform:
     """Turn a point cloud [n, 3] about the origin by a random rotation, uniform for max_angle = π.
 
     A draw is `rotation`, the rotation vector θ·axis [3] in radians, |θ| ≤ π; the identity is 0. It
-    is drawn uniformly from SO(3), by a normal quaternion (Shoemake 1992), and its angle then scaled
+    is drawn uniformly from SO(3), by a uniform quaternion (Shoemake 1992), its angle then scaled
     by max_angle / π, which for less than π is not uniform on the smaller ball. In these coordinates
     the straight line from 0 to a draw is the geodesic from the identity to the rotation, so ladders
     need no special case. Points are turned by Rodrigues' formula,
@@ -30,8 +29,10 @@ def rotate3d(max_angle: float = pi) -> Transform:
     """
     max_angle = accept("The max_angle (radians) of rotate3d()", max_angle, checks.ANGLE)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        quaternion = jax.random.normal(key, (4,))
+    def read(u: Float[Array, "3"]) -> Params:
+        lengths = jnp.sqrt(jnp.stack([1 - u[0], u[0]]))  # of the two halves of the quaternion
+        turns = 2 * pi * u[1:]
+        quaternion = jnp.concatenate([lengths * jnp.cos(turns), lengths * jnp.sin(turns)])
         # q and −q are one rotation: take the one of at most half a turn.
         quaternion = jnp.where(quaternion[0] < 0, -quaternion, quaternion)
         length = jnp.linalg.norm(quaternion[1:])
@@ -54,7 +55,7 @@ def rotate3d(max_angle: float = pi) -> Transform:
         across = jnp.cross(vector[None], x)
         return x + first * across + second * jnp.cross(vector[None], across)
 
-    return Transform(sample, apply, {"rotation": np.zeros(3, np.float32)})
+    return Transform(FromUniform(3, read), apply, {"rotation": np.zeros(3, np.float32)})
 
 
 def rotate_cloud(max_angle: float = pi) -> Transform:

@@ -6,10 +6,9 @@ and ladders follow geodesics. `Dataset.show` renders what comes out.
 
 from math import pi
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from eqssl_jax import scene as layout
 from eqssl_jax.rotations import (
@@ -20,7 +19,7 @@ from eqssl_jax.rotations import (
 )
 from eqssl_jax.settings import accept
 from eqssl_jax.transforms import checks
-from eqssl_jax.transforms.base import Params, Transform, chain
+from eqssl_jax.transforms.base import FromUniform, Params, Transform, chain
 from eqssl_jax.transforms.rotation3d import rotate3d
 
 Scene = Float[Array, " s"]
@@ -38,8 +37,8 @@ def turn(max_angle: float = pi / 2, *, full: bool = False) -> Transform:
     """
     max_angle = accept("The max_angle (radians) of turn()", max_angle, checks.ANGLE)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        angles = jax.random.uniform(key, (3,), minval=-max_angle, maxval=max_angle)
+    def read(u: Float[Array, "3"]) -> Params:
+        angles = max_angle * (2 * u - 1)
         return {"rotation": vector_from_quaternion(quaternion_from_euler(angles))}
 
     def apply(params: Params, x: Scene) -> Scene:
@@ -48,7 +47,7 @@ def turn(max_angle: float = pi / 2, *, full: bool = False) -> Transform:
         return x.at[layout.POSE].set(quaternion_product(rotation, x[layout.POSE]))
 
     identity = {"rotation": np.zeros(3, np.float32)}
-    return Transform(rotate3d().sample if full else sample, apply, identity)
+    return Transform(rotate3d().sample if full else FromUniform(3, read), apply, identity)
 
 
 def scene_hue(which: str, strength: float = 0.5) -> Transform:
@@ -61,8 +60,7 @@ def scene_hue(which: str, strength: float = 0.5) -> Transform:
         raise ValueError(f"scene_hue() shifts one of {list(layout.HUES)}, found {which!r}.")
     strength = accept("The strength of scene_hue()", strength, checks.HUE)
 
-    def sample(key: Key[Array, ""]) -> Params:
-        return {"hue": jax.random.uniform(key, minval=-strength, maxval=strength)}
+    sample = FromUniform(1, lambda u: {"hue": strength * (2 * u[0] - 1)})
 
     def apply(params: Params, x: Scene) -> Scene:
         _check("scene_hue()", x)

@@ -5,9 +5,8 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
 
-from eqssl_jax.transforms.base import Params, Transform
+from eqssl_jax.transforms.base import FromUniform, Transform
 from eqssl_jax.views.base import Pattern
 
 
@@ -35,11 +34,8 @@ def describe(pattern: Pattern, parts: Iterable[str], count: int) -> dict[str, st
 
 
 def _probe(parts: tuple[str, ...]) -> Transform:
-    def sample(key: Key[Array, ""]) -> Params:
-        keys = jax.random.split(key, len(parts))
-        # The identity, 0, is never drawn.
-        return {p: 1.0 + jax.random.uniform(k) for p, k in zip(parts, keys, strict=True)}
-
+    # The identity, 0, is never drawn.
+    sample = FromUniform(len(parts), lambda u: {p: 1.0 + u[i] for i, p in enumerate(parts)})
     return Transform(sample, lambda params, x: x, {part: jnp.zeros(()) for part in parts})
 
 

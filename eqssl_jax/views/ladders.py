@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from eqssl_jax.transforms.base import Params, Transform
+from eqssl_jax.transforms.base import Params, Transform, draw_many
 from eqssl_jax.views.base import Draws, Pattern
 
 
@@ -33,7 +33,7 @@ def ladder(rungs: int, *, spacing: str = "random") -> Pattern:
 
     def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
         key_draw, key_rungs = jax.random.split(key)
-        drawn = jax.vmap(transform.sample)(jax.random.split(key_draw, count))
+        drawn = draw_many(transform.sample, key_draw, (count,))
         if spacing == "even":
             s = jnp.broadcast_to(jnp.linspace(0, 1, rungs)[:, None], (rungs, count))
         else:
@@ -70,7 +70,7 @@ def _moving() -> Callable[..., dict[str, Bool[Array, ""]]]:
 
     def moving(key: Key[Array, ""], identity: Params, *, sample: Callable) -> dict[str, Array]:
         count = 64  # draws: `maybe` leaves many at the identity
-        drawn = jax.vmap(sample)(jax.random.split(key, count))
+        drawn = draw_many(sample, key, (count,))
         return {name: _moves(drawn[name], part, count).any() for name, part in identity.items()}
 
     return jax.jit(moving, static_argnames="sample", compiler_options=quick)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
-from eqssl_jax.transforms.base import Params, Transform
+from eqssl_jax.transforms.base import Params, Transform, then
 from eqssl_jax.views.base import Draws, Pattern
 
 
@@ -81,10 +81,8 @@ def choose(which: Int[Array, ""] | int, *patterns: Pattern) -> Pattern:
 def _only(transform: Transform, name: str) -> Transform:
     """One part of a chain as a chain, with the draws it has there."""
 
-    def sample(key: Key[Array, ""]) -> Params:
-        return {name: transform.sample(key)[name]}
-
     def apply(params: Params, x: Array) -> Array:
         return transform.apply({**transform.identity, **params}, x)
 
+    sample = then(transform.sample, lambda drawn: {name: drawn[name]})
     return Transform(sample, apply, {name: transform.identity[name]})

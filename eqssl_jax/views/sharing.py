@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
-from eqssl_jax.transforms.base import Transform
+from eqssl_jax.transforms.base import Transform, draw_many
 from eqssl_jax.views.base import Draws, Pattern, check_views
 
 
@@ -13,8 +13,7 @@ def independent(views: int = 2) -> Pattern:
     check_views("independent", views)
 
     def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
-        keys = jax.random.split(key, (views, count))
-        return Draws(jax.vmap(jax.vmap(transform.sample))(keys))
+        return Draws(draw_many(transform.sample, key, (views, count)))
 
     return Pattern(views, draw)
 
@@ -24,7 +23,7 @@ def paired(views: int = 2) -> Pattern:
     check_views("paired", views)
 
     def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
-        drawn = jax.vmap(transform.sample)(jax.random.split(key, count))
+        drawn = draw_many(transform.sample, key, (count,))
         return Draws(_stack([drawn] * views))
 
     return Pattern(views, draw)
@@ -69,8 +68,7 @@ def grouped(
 
     def draw(key: Key[Array, ""], transform: Transform, count: int) -> Draws:
         length = size or _equal_length(groups or 1, count)
-        keys = jax.random.split(key, (views, -(-count // length)))
-        drawn = jax.vmap(jax.vmap(transform.sample))(keys)  # [V, G, ...]
+        drawn = draw_many(transform.sample, key, (views, -(-count // length)))  # [V, G, ...]
         if reference == "identity":
             drawn = jax.tree.map(
                 lambda leaf, identity: leaf.at[0].set(identity), drawn, transform.identity

@@ -1,0 +1,98 @@
+"""Compiled programs are kept in the user's cache folder, so that a second run starts at once."""
+
+import hashlib
+import os
+import platform
+import re
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "EQSSL_COMPILE_CACHE"
+# Of jax, when it cannot use what is there: a disk that is full, an entry another is writing.
+_TROUBLE = re.compile(
+    r"Error (reading|writing) persistent compilation cache entry for '([^']*)': (.*)", re.DOTALL
+)
+
+
+def keep_programs(environment: Mapping[str, str] = os.environ) -> None:
+    """Let jax keep what it compiles, and read what an earlier process has kept.
+
+    The folder is $EQSSL_COMPILE_CACHE ("off": none), by default `eqssl_jax` in $XDG_CACHE_HOME or
+    ~/.cache. Nothing is changed where JAX_COMPILATION_CACHE_DIR or the program has chosen one.
+    Processes may share it: an entry is named by a hash of the program, its options and versions.
+    An entry that cannot be read is compiled anew, a folder that cannot be written stays as it is,
+    and either is said once: see `_tell_once`.
+    """
+    import jax
+
+    if chosen := getattr(jax.config, "jax_compilation_cache_dir", None):
+        _tell_once(Path(chosen))
+    elif folder := cache_folder(environment):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in environment:
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+        _tell_once(folder)
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path | None:
+    """Where programs for this kind of processor are kept; None: nowhere."""
+    chosen = environment.get(VARIABLE, "")
+    if chosen.lower() == "off":
+        return None
+    try:
+        base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eqssl_jax"
+        root = Path(chosen).expanduser() if chosen else base
+    except RuntimeError:  # a user without a home
+        return None
+    # A program for one processor may hold instructions that another lacks.
+    return root / f"programs-{hashlib.sha256(_processor().encode()).hexdigest()[:12]}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    return "\n".join([platform.machine(), platform.processor(), *sorted(set(told))])
+
+
+def _tell_once(folder: Path) -> None:
+    """One sentence for all that is wrong with the folder; an entry that is damaged is removed.
+
+    jax itself would warn anew for each program, in each run.
+    """
+    before, told = warnings.showwarning, list[str]()
+
+    def show(message: Any, *where: Any, **more: Any) -> None:
+        trouble = _TROUBLE.match(str(message))
+        if not trouble:
+            return before(message, *where, **more)
+        what, program, reason = trouble.groups()
+        if what == "reading":
+            _remove(folder, program)
+        if not told:
+            told.append(reason)
+            print(
+                f"Warning: {what} a compiled program in {folder} failed ({reason.strip()[:200]}). "
+                f"It is compiled anew, which changes no result; {VARIABLE} names another folder, "
+                f"or off.",
+                file=sys.stderr,
+                flush=True,
+            )
+        return None
+
+    warnings.showwarning = show
+
+
+def _remove(folder: Path, program: str) -> None:
+    """Entries of a program, one of which cannot be read: jax would never write it again."""
+    try:
+        for entry in folder.iterdir():
+            if entry.name.startswith(f"{program}-") and entry.name.endswith("-cache"):
+                entry.unlink(missing_ok=True)
+    except OSError:
+        return

@@ -1,0 +1,152 @@
+"""Where files lie: in folders of this machine, or in buckets of object storage (gs://, s3://).
+
+What is read and written by path alone need not know which: `path` gives either. What differs, a
+file that is replaced as a whole, moved folders, finished checkpoints and data, is here.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, TypeGuard, cast
+
+from eqssl_jax.names import user_path
+
+if TYPE_CHECKING:
+    from eqssl_jax.buckets import Remote
+    from eqssl_jax.leases import Pieces
+
+SCHEMES = ("gs", "s3")
+
+
+def is_address(text: str | PurePath) -> bool:
+    """Whether a place is written with a scheme, as gs://bucket/run is."""
+    return "://" in str(text)
+
+
+def is_remote(place: PurePath) -> "TypeGuard[Remote]":
+    """Whether a path of `path` lies in a bucket."""
+    return is_address(place)
+
+
+def path(text: str | PurePath) -> Path:
+    """The path of a folder or file, ~ for the user's own folder, or of an address in a bucket.
+
+    >>> path("runs/care").name
+    'care'
+
+    Raises:
+      ValueError: for an address of another kind, one without a bucket, or an unknown user.
+      OSError: for a bucket that is not there, or cannot be reached or read.
+    """
+    if not is_address(text):
+        return user_path(cast(Path, text))
+    scheme, _, rest = str(text).partition("://")
+    if scheme not in SCHEMES or not rest.strip("/"):
+        raise ValueError(
+            f"{str(text)!r} is no place that can be used: give a folder, or an address such as "
+            f"{' or '.join(f'{known}://bucket/run' for known in SCHEMES)}."
+        )
+    from eqssl_jax import buckets  # its packages take a second to import
+
+    return cast(Path, buckets.remote(str(text)))
+
+
+def write(place: Path, content: str | bytes) -> None:
+    """Write a file that no reader ever sees half of.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    if is_remote(place):  # an object is there whole, or not at all
+        place.write_bytes(content)
+        return
+    unfinished = place.with_suffix(".tmp")
+    try:
+        unfinished.write_bytes(content)
+        os.replace(unfinished, place)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a folder with all that is in it."""
+    if is_remote(source):
+        source.replace(target)
+    else:
+        shutil.move(source, target)
+
+
+def finished_checkpoints(folder: Path) -> list[int]:
+    """The steps of which a folder of orbax holds a whole checkpoint, without opening any.
+
+    In a folder an unfinished one has another name; in a bucket it lacks the file that ends it.
+    """
+    paths = [p.parent for p in folder.glob("[0-9]*/commit_success.txt")] if is_remote(
+        folder
+    ) else folder.glob("[0-9]*")  # fmt: skip
+    return sorted(int(path.name) for path in paths if path.name.isdigit())
+
+
+class _Growing:
+    """A file that lines are appended to, unbuffered: each is on disk, or it failed."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.file = place.open("ab", buffering=0)
+        self.write, self.close = self.file.write, self.file.close
+
+    def there(self) -> bool:
+        """Whether the file is still in its folder."""
+        return bool(os.fstat(self.file.fileno()).st_nlink) and self.place.exists()
+
+
+def growing(log: Path, lines: Sequence[str] | None) -> "_Growing | Pieces":
+    """A log to append to by `write(line)`, which first holds these lines; None: what it holds."""
+    if is_remote(log):
+        from eqssl_jax.leases import Pieces
+
+        return Pieces(log, lines or ())
+    if lines is not None:
+        write(log, "".join(line + "\n" for line in lines))
+    return _Growing(log)
+
+
+def read_log(log: Path) -> bytes:
+    """All that was written to a log of `growing`."""
+    if is_remote(log):
+        from eqssl_jax.leases import joined
+
+        return joined(log)
+    return log.read_bytes()
+
+
+# As gcsfs and aiohttp, and as tensorstore say it.
+_AWAY = re.compile(
+    r"Forbidden|Cannot connect|UNAVAILABLE|DEADLINE_EXCEEDED|PERMISSION_DENIED|UNAUTHENTICATED|"
+    r"RESOURCE_EXHAUSTED|HTTP response code: (401|403|408|429|5\d\d)"
+)
+
+
+def does_not_answer(error: Exception) -> bool:
+    """Whether an error is of the way to a bucket, and says nothing of what lies there.
+
+    >>> does_not_answer(ValueError("UNAVAILABLE: HTTP response code: 503"))
+    True
+    >>> does_not_answer(ValueError("DATA_LOSS: wrong checksum")), does_not_answer(KeyError("a"))
+    (False, False)
+    """
+    of_the_way = type(error).__module__.partition(".")[0] in ("gcsfs", "aiohttp", "google")
+    return of_the_way or isinstance(error, PermissionError) or bool(_AWAY.search(str(error)))
+
+
+def fetched(place: Path) -> Path:
+    """Data where they can be read as files: copied from a bucket into the user's cache, once."""
+    if not is_remote(place):
+        return place
+    from eqssl_jax import buckets
+
+    return buckets.fetched(place)

@@ -1,0 +1,234 @@
+"""Runs and data in object storage, against a stand-in on loopback (tests/bucket.py)."""
+
+import io
+import json
+import os
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from bucket import serving
+
+pytest.importorskip("gcsfs", reason="extra: cloud")
+
+from eqssl_jax import command, data, leases, names, storage
+from eqssl_jax.training import checkpoint
+from eqssl_jax.training.environment import record_environment
+from eqssl_jax.training.integrity import DamagedError
+from eqssl_jax.training.records import Records, read_records
+from eqssl_jax.training.workdir import WriteError, is_locked, locked, write_json
+
+# What a storage has not answered is collected some time later.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving("bucket") as storage:
+        yield storage
+
+
+@pytest.fixture
+def place(server, monkeypatch, tmp_path):
+    """An empty folder of the bucket; the cache of this machine is another for each test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    server.buckets["bucket"].clear()
+    server.faults.clear()
+    return storage.path("gs://bucket/runs/care")
+
+
+def test_a_place_in_a_bucket_is_used_like_a_folder(place):
+    assert storage.is_remote(place) and not storage.is_remote(storage.path("runs/care"))
+    assert str(place / "eval") == "gs://bucket/runs/care/eval" and place.resolve() == place
+    assert (place.parent.name, place.bucket, place.exists()) == ("runs", "bucket", False)
+    write_json(place / "eval" / "3.json", {"a": np.float32(1)})
+    storage.write(place / "eval" / "40.json", "{}")
+    assert place.is_dir() and not place.is_file() and (place / "eval" / "3.json").is_file()
+    assert sorted(path.name for path in place.glob("*/*.json")) == ["3.json", "40.json"]
+    assert [path.name for path in place.iterdir()] == ["eval"]
+    assert json.loads((place / "eval" / "3.json").read_text()) == {"a": 1.0}
+    assert abs((place / "eval" / "3.json").stat().st_mtime - time.time()) < 60
+    with (place / "x.npz").open("wb") as file:
+        np.savez(file, x=np.arange(3))
+    with (place / "x.npz").open("rb") as file, np.load(file) as stored:
+        assert stored["x"].tolist() == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError), (place / "half").open("wb") as file:
+        file.write(b"x")
+        raise ZeroDivisionError
+    assert not (place / "half").exists()
+    (place / "eval").replace(place / "damaged" / "eval-0")
+    assert sorted(path.name for path in place.glob("*/*/*")) == ["3.json", "40.json"]
+    place.rmtree()
+    assert not place.exists()
+
+
+def test_a_log_is_written_in_pieces_and_read_as_one(place, server, monkeypatch):
+    monkeypatch.setattr(leases, "MERGED", 4)
+    records = Records(place)
+    for step in range(1, 11):
+        records.write(step, {"loss": 1 / step})
+        assert [row["step"] for row in read_records(place)] == list(range(1, step + 1))
+    records.close()
+    pieces = [name for name in server.buckets["bucket"] if "pieces" in name]
+    assert [name[-2:] for name in sorted(pieces)] == ["00", "04", "08", "09"]
+    # Killed while four lines became one: what they were lies beside it.
+    (place / "metrics.jsonl.pieces" / "000000006").write_text('{"step": 7, "loss": 0}\n')
+    assert [row["step"] for row in read_records(place)] == list(range(1, 11))
+    again = Records(place, resumed_at=6)
+    again.write(7, {"loss": 5.0})
+    assert [row["step"] for row in read_records(place)] == [1, 2, 3, 4, 5, 6, 7]
+    assert read_records(place)[-1]["loss"] == 5.0
+
+
+# What a process of this machine wrote that is no longer there.
+DEAD = json.dumps({"host": "x", "space": leases._space(), "process": 2**22 + 1})
+
+
+def test_a_lock_is_one_process_s_and_a_dead_one_s_is_taken_over(place, monkeypatch, capsys):
+    monkeypatch.setattr(leases, "BEAT", 0.2)
+    lock = place / ".training"
+    with locked(place, ".training") as mine:
+        assert mine and is_locked(place, ".training")
+        with locked(place, ".training") as other:
+            assert not other
+    assert not is_locked(place, ".training") and not lock.exists()
+    assert "waiting up to 60 seconds for a sign of life" in capsys.readouterr().err
+    # Killed on this machine: taken at once. Of another machine, or unreadable: after a while.
+    (lock / "1").write_text(DEAD)
+    with locked(place, ".training") as mine:
+        assert mine and [path.name for path in lock.iterdir()] == ["2"]
+    assert "waiting" not in capsys.readouterr().err
+    monkeypatch.setattr(leases, "PATIENCE", 0.5)
+    (lock / "7").write_text(json.dumps({"host": "tpu-0", "space": "", "process": 5}))
+    began = time.monotonic()
+    with locked(place, ".training") as mine:
+        assert mine and time.monotonic() - began > 0.5
+    told = capsys.readouterr().err
+    assert "process 5 on tpu-0" in told and f"gcloud storage rm --recursive {lock}" in told
+
+
+def test_of_many_that_take_a_lock_one_has_it(place, monkeypatch):
+    monkeypatch.setattr(leases, "BEAT", 0.1)
+    (place / "lock" / "3").write_text(DEAD)
+    rivals = [leases.Lease(place / "lock") for _ in range(4)]
+    taken = []
+    threads = [
+        threading.Thread(target=lambda rival=rival: taken.append(rival.take())) for rival in rivals
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == [False, False, False, True]
+    for rival in rivals:
+        rival.release()
+
+
+def test_who_was_silent_for_too_long_stops_writing(place, monkeypatch):
+    monkeypatch.setattr(leases, "BEAT", 0.05)
+    with locked(place, ".training") as mine:
+        assert mine
+        records = Records(place)
+        records.write(1, {"loss": 1.0})
+        (place / ".training" / "2").write_text("{}")  # another took its place
+        end = time.monotonic() + 5
+        while not leases._HELD[str(place)].lost and time.monotonic() < end:
+            time.sleep(0.02)
+        with pytest.raises(OSError, match="another may have taken its place in gs://bucket"):
+            records.write(2, {"loss": 1.0})
+    assert [row["step"] for row in read_records(place)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "message"),
+    [
+        ("gs://absent/run", FileNotFoundError, "no bucket gs://absent.*gcloud storage buckets cre"),
+        ("gs://forbidden/run", PermissionError, "may not be read.*gcloud auth.*storage.objectUser"),
+        ("ftp://host/run", ValueError, "'ftp://host/run' is no place.*gs://bucket/run"),
+        ("gs://", ValueError, "'gs://' is no place"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_one_paragraph(server, address, kind, message):
+    with pytest.raises(kind, match=message) as raised:
+        command.folder("--workdir", address, bucket=True)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_storage_is_asked_again_with_pauses_and_then_it_is_said(
+    place, server, status, monkeypatch
+):
+    pauses, sleep = [], __import__("asyncio").sleep
+
+    def quick(seconds, *rest):
+        pauses.append(seconds)
+        return sleep(0, *rest)
+
+    monkeypatch.setattr("gcsfs.retry.asyncio.sleep", quick)
+    server.faults += [status] * 2
+    storage.write(place / "config.json", "{}")  # two of the six tries are refused
+    assert (place / "config.json").read_text() == "{}" and len(pauses) == 2
+    server.faults += [status] * 100
+    with pytest.raises(OSError, match=f"gs://bucket answered {status} again and again.*later"):
+        storage.write(place / "config.json", "{1}")
+    assert pauses[-5:] == sorted(pauses[-5:]) and sum(pauses[-5:]) > 30
+    server.faults.clear()
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_storage_that_does_not_answer_condemns_no_checkpoint(status):
+    from gcsfs.retry import HttpError
+
+    manager = SimpleNamespace(directory="gs://bucket/run/checkpoints")
+    for error in (
+        HttpError({"code": status, "message": "later"}),
+        ValueError(f"UNAVAILABLE: HTTP response code: {status}"),
+    ):
+        said = r"step 3 in gs://.* cannot be read now"
+        with pytest.raises(OSError, match=said) as raised, checkpoint._reading(manager, 3):
+            raise error
+        assert not isinstance(raised.value, DamagedError)
+        said = "could not be written"
+        with pytest.raises(WriteError, match=said), checkpoint._writing(manager):
+            raise error
+
+
+def test_places_of_this_machine_alone_refuse_an_address():
+    for call in (names.user_path, lambda text: command.folder("--out", text)):
+        with pytest.raises(ValueError, match=r"gs://bucket/out' is an address.*must be a folder"):
+            call("gs://bucket/out")
+
+
+def test_data_in_a_bucket_are_copied_once_and_again_when_they_change(place, server, capsys):
+    def put(images):
+        content = io.BytesIO()
+        np.savez(content, images=images, labels=np.arange(len(images)) % 2)
+        (place / "set.npz").write_bytes(content.getvalue())
+
+    def means():
+        found = data.load(name="arrays", directory=str(place / "set.npz"), on_device=False)
+        return float(np.mean(found.mean))
+
+    put(np.zeros((20, 8, 8, 3), np.uint8))
+    assert means() == 0 and means() == 0
+    assert capsys.readouterr().out.count("Copying 1 files") == 1
+    put(np.full((20, 8, 8, 3), 255, np.uint8))
+    assert means() == 1
+    for name in ("train/a/1.png", "train/b/2.png", "train/b/3.png"):
+        (place / "set" / name).write_bytes(b"x")
+    copy = storage.fetched(place / "set")
+    assert sorted(p.name for p in copy.rglob("*.png")) == ["1.png", "2.png", "3.png"]
+    (place / "set" / "train/b/3.png").unlink()
+    assert len(list(storage.fetched(place / "set").rglob("*.png"))) == 2
+    with pytest.raises(FileNotFoundError, match="nothing in gs://bucket/runs/care/no"):
+        storage.fetched(place / "no")
+
+
+def test_the_environment_and_a_checkpoint_that_is_not_finished(place):
+    record_environment(place, step=0, steps=3)
+    for step, end in ((10, "commit_success.txt"), (20, "default/_METADATA")):
+        (place / "checkpoints" / str(step) / end).write_text("")
+    assert storage.finished_checkpoints(place / "checkpoints") == [10]
+    assert os.path.basename(place / "environment.json") == "environment.json"
