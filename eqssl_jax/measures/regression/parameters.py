@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -38,7 +39,7 @@ def parameter_changes(
     for name, leaves in GROUPS.items():
         part = next((draw for draw in draws.values() if set(leaves) <= set(draw)), None)
         if part is not None:
-            both = np.stack([np.asarray(part[leaf], np.float32).T for leaf in leaves], axis=-1)
+            both = jnp.stack([jnp.asarray(part[leaf], jnp.float32).T for leaf in leaves], axis=-1)
             targets[name] = np.asarray(changes(scaled_over_views(both) if scaled else both))[:, 0]
     return targets
 
