@@ -1,13 +1,59 @@
 """R² has the meaning its name says, and factors are recovered exactly when they are there."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as Reference
 from sklearn.metrics import r2_score
 
-from eqssl_jax.data.base import Split
+from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.measures import evaluate, settings
 from eqssl_jax.measures.features import Features
 from eqssl_jax.measures.regression.factors import factor_r2, factor_targets, r2, ridge
+from eqssl_jax.measures.regression.parameters import CARD, parameter_changes
+from eqssl_jax.transforms.base import Transform, chain
+
+
+def brightness_and_blur():
+    """A recipe whose draws are added to two pixels, where an encoder can see them."""
+
+    def sample(key):
+        low, high = jax.random.uniform(key, (2,))
+        return {"sigma": 2 * low, "brightness": 0.5 + high, "contrast": 1 + low, "hue": high,
+                "saturation": 1 + high}  # fmt: skip
+
+    def apply(draw, x):
+        return x.at[0, 0].add(draw["sigma"]).at[0, 1].add(draw["brightness"])
+
+    identity = {"sigma": 0.0, "brightness": 1.0, "contrast": 1.0, "hue": 0.0, "saturation": 1.0}
+    return chain(both=Transform(sample, apply, identity))
+
+
+def test_changes_of_parameters_are_read_off_an_encoder_that_shows_them_and_no_other():
+    images = jnp.zeros((600, 2, 2, 1))
+    split = Split(600, images, lambda pool, rows: pool[rows])
+    held = split._replace(size=300)
+    data = Dataset("flat", (2, 2, 1), (), (0.0,), (1.0,),
+                   {"train": split, "validation": held, "test": held})  # fmt: skip
+    encoders = {
+        "shows": lambda x: (x.reshape(len(x), 4),) * 2,
+        "hides": lambda x: (0 * x.reshape(len(x), 4),) * 2,
+    }
+    options = {"parameter_images": 600, "relative_hidden": 16, "relative_steps": 600}
+    chosen = settings("quick", cards=(CARD,), **options)
+    found = evaluate(encoders, data, brightness_and_blur(), None, settings=chosen, cards=(CARD,))[0]
+    shown, hidden = (found["encoders"][name] for name in encoders)
+    for name in ("parameters_r2_blur", "parameters_r2_jitter"):
+        assert shown[name]["value"] > 0.3 > 0.2 > hidden[name]["value"], name
+    assert shown["parameters_mse_jitter"]["value"] < hidden["parameters_mse_jitter"]["value"]
+    assert "parameters_r2_crop" not in shown  # the recipe has none
+
+
+def test_scaled_changes_are_those_of_parameters_over_their_norm():
+    a, b = np.array([1.0, 3.0]), np.array([2.0, -1.0])
+    found = parameter_changes({"b": {"sigma": np.stack([a, b])}})["blur"]
+    np.testing.assert_allclose(found[:, 0], (b - a) / np.hypot(a, b), rtol=1e-6)
 
 
 @pytest.fixture

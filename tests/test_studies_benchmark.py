@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import methods, studies
 from eqssl_jax.data import solids
 from eqssl_jax.presets.benchmark import METHODS, benchmark
+from eqssl_jax.studies import benchmark as benchmark_study
 from eqssl_jax.studies import standing
 from eqssl_jax.studies.base import DataChoice, Outcome
 
@@ -99,3 +100,23 @@ def test_holm_and_student_against_their_definitions():
     mean, half = standing.interval([1.0, 2.0, 3.0])
     assert (mean, half) == (2.0, pytest.approx(4.302653 / np.sqrt(3)))
     assert np.isnan(standing.interval([1.0])[1])
+
+
+def scored(factor, seed, score):
+    return Outcome(ConfigDict({"seed": seed}), [{"validation_knn": score}], {1: {}}, {})
+
+
+def test_of_equally_many_trials_that_is_chosen_which_is_best_on_validation():
+    runs = studies.find("benchmark_trials").runs("small", DataChoice("solids"))
+    assert len(runs) == 3 * len(METHODS)  # the same number for each
+    weights = [runs[f"care@solids:{f}"].objectives.equivariance.weight for f in ("1", "0.3", "3")]
+    assert weights[1:] == [pytest.approx(0.3 * weights[0]), pytest.approx(3 * weights[0])]
+    rates = {runs[f"sen@solids:{f}"].optimizer.learning_rate for f in ("1", "0.3", "3")}
+    assert len(rates) == 3
+    trials = {
+        f"care@solids:{factor}": [scored(factor, seed, s + 0.1 * seed) for seed in range(2)]
+        for factor, s in (("1", 0.5), ("0.3", 0.6), ("3", 0.4))
+    }
+    assert benchmark_study.chosen(trials) == {"care@solids": "care@solids:0.3"}
+    with pytest.raises(ValueError, match="2 of 3 trials"):
+        benchmark_study.chosen({name: trials[name] for name in list(trials)[:2]})

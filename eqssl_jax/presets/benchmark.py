@@ -33,6 +33,17 @@ METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "cassle": {"cassle": {"projector": (256, 64)}},
     "seqjepa": {"seqjepa": {"code": 32, "hidden": (256,)}},
 }
+# For a choice on validation every method has as many trials: one number times each of these, its
+# weight of equivariance or, where it has no second term, the learning rate.
+TRIALS = (1.0, 0.3, 3.0)
+TRIED: Mapping[str, str] = {
+    **dict.fromkeys(METHODS, "optimizer.learning_rate"),
+    **dict.fromkeys(("care", "two_view_care"), "objectives.equivariance.weight"),
+    **{name: f"objectives.{name}.weight" for name in ("prediction", "order", "equimod", "augself")},
+    "sie": "objectives.sie.equivariance",
+    "stl": "objectives.stl.transformation",
+    "essl": "objectives.essl.turn",
+}
 _ROLES = {"care": "rotational", "two_view_care": "rotational", "prediction": "predicted"}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from eqssl_jax.studies.base import DataChoice, Outcome, Study
-from eqssl_jax.studies.benchmark import BENCHMARK
+from eqssl_jax.studies.benchmark import BENCHMARK, TRIED_BENCHMARK
 from eqssl_jax.studies.comparisons import (
     BASE_METHODS,
     BASE_METHODS_CARE,
@@ -30,6 +30,7 @@ STUDIES: Mapping[str, Study] = {
         BASE_METHODS_CARE,
         BASE_METHODS,
         BENCHMARK,
+        TRIED_BENCHMARK,
     )
 }
 

@@ -146,7 +146,9 @@ def report(
             for metric in metrics
         }
         numbers = {metric: found for metric, found in numbers.items() if found}
-        lines += [f"\n## {data}\n", *_table(runs, numbers, f"{reference}@{data}")]
+        # Of trials, the one of the reference that was chosen has a suffix.
+        other = next((run for run in runs if run.startswith(f"{reference}@{data}")), "")
+        lines += [f"\n## {data}\n", *_table(runs, numbers, other)]
         lines += _standing(numbers)
         written += _pareto(numbers, axes, stem.with_name(f"{stem.name}-{data}-pareto.png"), data)
     path = stem.with_name(f"{stem.name}-intervals.md")
@@ -172,7 +174,14 @@ def _table(
         lines.append(f"| {run} | {len(outcomes)} | " + " | ".join(shown) + " |")
     beside = runs.get(reference, ())  # with which floors and ceilings are measured
     for encoder, title in {**tabular.FLOORS, "chance": "constant or chance"}.items():
-        values = [by_seed(beside, metric, encoder) for metric in numbers]
+        # A method's own prediction has a chance level only where there is one.
+        asked: list[Sequence[Outcome]] = [beside]
+        if encoder == "chance":
+            asked = list(runs.values())
+        values = [
+            next((found for some in asked if (found := by_seed(some, metric, encoder))), {})
+            for metric in numbers
+        ]
         if any(values):
             shown = (f"{np.mean(list(v.values())):.3f}" if v else "" for v in values)
             lines.append(f"| {title} | {len(beside)} | " + " | ".join(shown) + " |")
@@ -181,16 +190,15 @@ def _table(
 
 def _standing(numbers: Mapping[str, Numbers]) -> list[str]:
     """For each measure with a direction who leads, who is tied, and mean ranks over seeds."""
-    head = "measure | best, and tied with it | mean rank over seeds (1: best) | p, Friedman"
-    lines = [f"\n| {head} |", "|---|---|---|---|"]
+    heads = "best of several trainings, and tied with it", "mean rank over seeds (1: best)"
+    lines = [f"\n| measure | {' | '.join(heads)} | p, Friedman |", "|---|---|---|---|"]
     rows, p = {}, {}
     for metric, found in numbers.items():
         better = describe(metric).better
-        most = max(map(len, found.values()))
-        full = {run: values for run, values in found.items() if len(values) == most}
-        if better not in (HIGHER, LOWER) or len(full) < 2:
+        several = {run: values for run, values in found.items() if len(values) > 1}
+        if better not in (HIGHER, LOWER):
             continue
-        mean, p[metric] = ranks(full, better)
+        mean, p[metric] = ranks(several, better) if several else ({}, math.nan)
         placed = sorted(mean.items(), key=lambda item: item[1])
         rows[metric] = leaders(found, better), ", ".join(f"{run} {r:.1f}" for run, r in placed)
     adjusted = holm({metric: value for metric, value in p.items() if math.isfinite(value)})

@@ -104,7 +104,8 @@ def fit_mlp(
 
 
 @jax.jit
-def _apply(layers: PyTree, x: Array) -> Array:
+def apply_mlp(layers: PyTree, x: Array) -> Array:
+    """What the MLP of `fit_mlp` gives, [n, k]."""
     for weight, bias in layers[:-1]:
         x = jax.nn.relu(x @ weight + bias[None])
     return x @ layers[-1][0] + layers[-1][1][None]
@@ -114,7 +115,7 @@ def _fitted(layers: PyTree, x: Array, y: Array, vx: Array, vy: Array, steps: int
     optimizer = optax.adam(1e-3)
 
     def error(weights: PyTree, a: Array, b: Array) -> Array:
-        return jnp.mean((_apply(weights, a) - b) ** 2)
+        return jnp.mean((apply_mlp(weights, a) - b) ** 2)
 
     @jax.jit
     def chunk(carry: PyTree, key: Array) -> tuple[PyTree, Array]:
@@ -135,18 +136,15 @@ def _fitted(layers: PyTree, x: Array, y: Array, vx: Array, vy: Array, steps: int
     return best
 
 
-def _reduced(views: Mapping[str, ObjectViews]) -> dict[str, Rows]:
-    """Features of all views, standardised, in at most `_WIDTH` principal axes of train."""
-    train = views["train"].features.astype(np.float64)
+def reduced(features: Mapping[str, Rows]) -> dict[str, Rows]:
+    """Features of each split, standardised, in at most `_WIDTH` principal axes of train."""
+    train = features["train"].astype(np.float64)
     mean = train.mean(axis=0)
     basis = np.eye(train.shape[1])
     if train.shape[1] > _WIDTH:
         basis = randomized_svd(train[:2048] - mean, _WIDTH, random_state=0)[2].T
     std = np.maximum(((train - mean) @ basis).std(axis=0), 1e-6)
-    return {
-        name: ((part.features - mean) @ basis / std).astype(np.float32)
-        for name, part in views.items()
-    }
+    return {name: ((h - mean) @ basis / std).astype(np.float32) for name, h in features.items()}
 
 
 def _measure(seen: Seen) -> Measured:
@@ -161,7 +159,7 @@ def _measure(seen: Seen) -> Measured:
         name: relative_targets(_rotations(seen.splits[name], part), part.pairs)
         for name, part in views.items()
     }
-    h = _reduced(views)
+    h = reduced({name: part.features for name, part in views.items()})
     x = {
         name: np.concatenate([h[name][part.pairs[:, side]] for side in (0, 1)], axis=1)
         for name, part in views.items()
@@ -180,7 +178,7 @@ def _measure(seen: Seen) -> Measured:
     numbers: dict[str, Number | float] = {}
     chance: dict[str, float] = {}
     for split in sizes.keys() & {"test", "out_of_range"}:
-        read = np.asarray(_apply(layers, x[split]))
+        read = np.asarray(apply_mlp(layers, x[split]))
         linear = np.concatenate([x[split] @ fit.weight + fit.bias for fit in fits], axis=1)
         end = "" if split == "test" else "_out_of_range"
         for k, frame in enumerate(FRAMES):
