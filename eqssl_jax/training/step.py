@@ -6,13 +6,14 @@ for all sets of equal shape, the weighted objectives, the update, the target net
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Key, PyTree
 
 from eqssl_jax.encoders import Network
@@ -37,7 +38,11 @@ def make_step(
     read: Callable[[PyTree, Array], Float[Array, "n ..."]],
     root: Key[Array, ""],
 ) -> Step:
-    """`step(state, pool, inputs) -> (state, metrics)` for one batch: pure, and not jitted yet."""
+    """`step(state, pool, inputs) -> (state, metrics)` for one batch: pure, and not jitted yet.
+
+    A `Partial` that holds the root key as an array: programs take the step as an argument, so that
+    another seed compiles nothing anew.
+    """
 
     def evaluate(
         params: PyTree, state: TrainState, drawn: Any, examples: Any, labels: Any, key: Any
@@ -69,7 +74,9 @@ def make_step(
             metrics |= {name: value, **extra}
         return total, (metrics, seen, stats, target_stats)
 
-    def step(state: TrainState, pool: PyTree, inputs: Array) -> tuple[TrainState, Metrics]:
+    def step(
+        root: Key[Array, ""], state: TrainState, pool: PyTree, inputs: Array
+    ) -> tuple[TrainState, Metrics]:
         images, labels = _read(read, method.labelled, pool, inputs)
         key = jax.random.fold_in(root, state.step)
         drawn, examples = draw_views(method, key, images)
@@ -95,7 +102,7 @@ def make_step(
             },
         ), metrics
 
-    return step
+    return Partial(step, root)
 
 
 def _read(read: Callable[..., Any], labelled: bool, pool: PyTree, inputs: Array) -> tuple[Any, Any]:
@@ -164,15 +171,41 @@ def make_dispatch(
     return _looped(step, mesh) if looped else _called(step, mesh)
 
 
-def compile_step(step: Step, mesh: Mesh) -> Any:
+class Program(NamedTuple):
+    """A jitted function of a step and what it is called with, and the step."""
+
+    jitted: Any
+    step: Step
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.jitted(self.step, *arguments)
+
+    def lower(self, *arguments: Any) -> Any:
+        """As `jax.jit` lowers."""
+        return self.jitted.lower(self.step, *arguments)
+
+
+def compile_step(step: Step, mesh: Mesh) -> Program:
     """One step as a program over a device mesh: the batch is cut over it, all else replicated."""
+
+    def call(step: Step, state: TrainState, pool: PyTree, inputs: Array) -> Any:
+        return step(state, pool, inputs)
+
+    return _program(call, step, mesh, batched(mesh))
+
+
+def _program(function: Callable[..., Any], step: Step, mesh: Mesh, *shardings: Any) -> Program:
+    """`function(step, state, pool, inputs, …)`, compiled; `shardings` of inputs and after."""
     everywhere = replicated(mesh)
-    return jax.jit(
-        step,
-        donate_argnums=0,
-        in_shardings=(everywhere, everywhere, batched(mesh)),
+    jitted = jax.jit(
+        function,
+        donate_argnums=1,
+        in_shardings=(everywhere, everywhere, everywhere, *shardings),
         out_shardings=(everywhere, everywhere),
     )
+    held = step if isinstance(step, Partial) else Partial(step)
+    # Made on all devices of all processes, as an argument of their common program must be.
+    return Program(jitted, jax.jit(lambda: held, out_shardings=everywhere)())
 
 
 def _called(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]:
@@ -191,10 +224,10 @@ def _called(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]
 
 
 def _looped(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]:
-    everywhere, over = replicated(mesh), batched(mesh)
+    over = batched(mesh)
 
     def loop(
-        state: TrainState, pool: PyTree, inputs: Array, count: Array
+        step: Step, state: TrainState, pool: PyTree, inputs: Array, count: Array
     ) -> tuple[TrainState, Metrics]:
         _, shapes = jax.eval_shape(step, state, pool, inputs[0])
         metrics = jax.tree.map(lambda m: jnp.zeros((inputs.shape[0],), m.dtype), shapes)
@@ -208,12 +241,7 @@ def _looped(step: Step, mesh: Mesh) -> Callable[..., tuple[TrainState, Metrics]]
         # dispatch or a resumed run compiles nothing anew.
         return jax.lax.fori_loop(0, count, body, (state, metrics))
 
-    compiled = jax.jit(
-        loop,
-        donate_argnums=0,
-        in_shardings=(everywhere, everywhere, batched(mesh, 1), everywhere),
-        out_shardings=(everywhere, everywhere),
-    )
+    compiled = _program(loop, step, mesh, batched(mesh, 1), replicated(mesh))
 
     def dispatch(
         state: TrainState, pool: PyTree, inputs: Inputs, count: int
