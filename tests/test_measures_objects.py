@@ -78,6 +78,20 @@ def test_a_perfect_predictor_finds_every_view_and_none_is_found_without():
     assert "no embeddings" in measured()["skipped"]["predicted_mrr"]
 
 
+def test_an_mlp_is_never_worse_than_the_mean_on_validation():
+    random = np.random.default_rng(0)
+    x, vx = random.standard_normal((2, 128, 16)).astype(np.float32)
+    y, vy = (3 + random.standard_normal((2, 128, 2))).astype(np.float32)
+
+    def missed(y, vy):  # as a share of what the constant misses
+        layers = relative.fit_mlp((x, y), (vx, vy), hidden=64, steps=3000)
+        read = np.asarray(relative.apply_mlp(layers, vx))
+        return np.mean((read - vy) ** 2) / np.mean((y.mean(axis=0) - vy) ** 2)
+
+    assert missed(y, vy) <= 1.00001  # noise: every later moment has learned it by heart
+    assert missed(x[:, :2], vx[:, :2]) < 0.5
+
+
 def test_pairs_are_of_one_object_however_many_views_it_has():
     objects = np.array([3.0, 1.0, 3.0, 3.0, 2.0])
     pairs = relative.view_pairs(objects)

@@ -91,14 +91,19 @@ def object_views(seen: Seen, split: str, most: int) -> ObjectViews:
 def fit_mlp(
     train: tuple[Rows, Rows], validation: tuple[Rows, Rows], *, hidden: int, steps: int
 ) -> PyTree:
-    """Two hidden layers with ReLU, squared error, Adam at 1e-3; the best of ten moments."""
+    """Two hidden layers with ReLU, squared error, Adam at 1e-3; the best of ten moments.
+
+    It starts as the mean of the training targets, which is a moment too: on validation it is never
+    worse than the constant.
+    """
     (x, y), (vx, vy) = ((jnp.asarray(a), jnp.asarray(b)) for a, b in (train, validation))
-    keys = jax.random.split(jax.random.key(0), 3)
-    widths = (x.shape[1], hidden, hidden, y.shape[1])
+    keys = jax.random.split(jax.random.key(0))
+    widths = (x.shape[1], hidden, hidden)
     layers = [
         (jax.random.normal(key, (a, b)) * (2 / a) ** 0.5, jnp.zeros(b))
         for key, a, b in zip(keys, widths, widths[1:], strict=False)
     ]
+    layers.append((jnp.zeros((hidden, y.shape[1])), jnp.mean(y, axis=0)))
     with lenient():
         return _fitted(layers, x, y, vx, vy, max(steps // _CHECKS, 1))
 
@@ -128,7 +133,8 @@ def _fitted(layers: PyTree, x: Array, y: Array, vx: Array, vy: Array, steps: int
         carry = jax.lax.scan(step, carry, jax.random.split(key, steps))[0]
         return carry, error(carry[0], vx, vy)
 
-    carry, best, least = (layers, optimizer.init(layers)), layers, np.inf
+    carry, best = (layers, optimizer.init(layers)), layers
+    least = float(error(layers, vx, vy))
     for key in jax.random.split(jax.random.key(1), _CHECKS):
         carry, missed = chunk(carry, key)
         if float(missed) < least:
