@@ -34,6 +34,7 @@ def run(**variables):
     return done.stdout.strip().rsplit(" ", 1), done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_process_reads_what_the_first_compiled_and_damage_is_said_once(tmp_path):
     (without, hits), _ = run(EQSSL_COMPILE_CACHE="off", XDG_CACHE_HOME=str(tmp_path))
     assert hits == "0" and not list(tmp_path.iterdir())
@@ -50,6 +51,7 @@ def test_a_second_process_reads_what_the_first_compiled_and_damage_is_said_once(
     assert run(**cache) == ([without, "2"], "")  # mended
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("in the way")
     (_, hits), complaint = run(XDG_CACHE_HOME=str(tmp_path / "file"))

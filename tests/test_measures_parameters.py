@@ -30,17 +30,18 @@ def brightness_and_blur():
     return chain(both=Transform(sample, apply, identity))
 
 
+@pytest.mark.slow
 def test_changes_of_parameters_are_read_off_an_encoder_that_shows_them_and_no_other():
-    images = jnp.zeros((600, 2, 2, 1))
-    split = Split(600, images, lambda pool, rows: pool[rows])
-    held = split._replace(size=300)
+    images = jnp.zeros((300, 2, 2, 1))
+    split = Split(300, images, lambda pool, rows: pool[rows])
+    held = split._replace(size=100)
     data = Dataset("flat", (2, 2, 1), (), (0.0,), (1.0,),
                    {"train": split, "validation": held, "test": held})  # fmt: skip
     encoders = {
         "shows": lambda x: (x.reshape(len(x), 4),) * 2,
         "hides": lambda x: (0 * x.reshape(len(x), 4),) * 2,
     }
-    options = {"parameter_images": 600, "relative_hidden": 16, "relative_steps": 600}
+    options = {"parameter_images": 300, "relative_hidden": 16, "relative_steps": 300}
     chosen = settings("quick", cards=(CARD,), **options)
     found = evaluate(encoders, data, brightness_and_blur(), None, settings=chosen, cards=(CARD,))[0]
     shown, hidden = (found["encoders"][name] for name in encoders)

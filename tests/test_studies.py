@@ -48,7 +48,10 @@ def weight_of_care(config) -> float:
 
 
 @pytest.mark.parametrize("scale", studies.SCALES)
-@pytest.mark.parametrize("study", ALL, ids=lambda s: s.name)
+# The trials are the benchmark's methods with other weights: tests/test_studies_benchmark.py.
+@pytest.mark.parametrize(
+    "study", [s for s in ALL if s.name != "benchmark_trials"], ids=lambda s: s.name
+)
 def test_every_run_of_every_study_is_a_method(study, scale):
     for name, config in study.runs(scale, DataChoice()).items():
         assert objectives(config), name
@@ -271,8 +274,8 @@ def quick(monkeypatch):
         if trained[-1].startswith("stop"):
             raise KeyboardInterrupt
 
-    def assess(place, step, *, missing_only):
-        assert missing_only
+    def assess(place, step, *, missing_only, with_floors):
+        assert missing_only and with_floors
         config = read_config(place)
         value = 0.5 + 0.1 * config.seed + weight_of_care(config)
         number = {"value": value, "sd": 0.01, "n": 3}
@@ -297,10 +300,10 @@ def test_stopped_it_goes_on_with_the_rest(tmp_path, quick, monkeypatch):
     names = [one.title() for one in choice.wanted]
     kept = produce.assess
 
-    def stopped(place, step, *, missing_only):
+    def stopped(place, step, **options):
         if len(quick) == 2:
             raise KeyboardInterrupt
-        return kept(place, step, missing_only=missing_only)
+        return kept(place, step, **options)
 
     monkeypatch.setattr(produce, "assess", stopped)
     with pytest.raises(KeyboardInterrupt):

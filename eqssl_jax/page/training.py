@@ -118,6 +118,7 @@ LEVELS = {
     "random encoder": "6 4",
     "raw pixels": "1.5 3",
     "raw coordinates": "1.5 3",
+    "true poses and hues": "8 3 1.5 3",
     "chance": None,
 }
 STROKES = {"-": None, "--": "6 4", ":": "1.5 3", "-.": "6 3 1.5 3"}

@@ -6,6 +6,7 @@ and R_jR_i⁻¹ (the world's), both of the sign with w ≥ 0. An MLP reads them,
 which cannot even from perfect poses (relative rotations are not linear in them).
 """
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ Rows = Float[np.ndarray, "n k"]
 FRAMES = {"": "object's frame", "_world": "world's frame"}
 _WIDTH = 128  # wider features are projected onto so many principal axes of the training features
 _SHIFTS = 3  # pairs of each view: with those that follow it among the object's views, in a ring
+_OPTIMIZER = optax.adam(1e-3)
 _CHECKS = 10  # of the MLP on validation, whose best moment is kept
 _BATCH = 256
 
@@ -116,29 +118,31 @@ def apply_mlp(layers: PyTree, x: Array) -> Array:
     return x @ layers[-1][0] + layers[-1][1][None]
 
 
+def _error(layers: PyTree, x: Array, y: Array) -> Array:
+    return jnp.mean((apply_mlp(layers, x) - y) ** 2)
+
+
+@functools.partial(jax.jit, static_argnames="steps")
+def _trained(carry: PyTree, key: Array, x: Array, y: Array, *, steps: int) -> PyTree:
+    """Layers and optimiser after so many steps more."""
+
+    def step(carry: PyTree, one: Array) -> tuple[PyTree, None]:
+        layers, state = carry
+        rows = jax.random.randint(one, (_BATCH,), 0, len(x))
+        updates, state = _OPTIMIZER.update(jax.grad(_error)(layers, x[rows], y[rows]), state)
+        return (optax.apply_updates(layers, updates), state), None
+
+    return jax.lax.scan(step, carry, jax.random.split(key, steps))[0]
+
+
 def _fitted(layers: PyTree, x: Array, y: Array, vx: Array, vy: Array, steps: int) -> PyTree:
-    optimizer = optax.adam(1e-3)
-
-    def error(weights: PyTree, a: Array, b: Array) -> Array:
-        return jnp.mean((apply_mlp(weights, a) - b) ** 2)
-
-    @jax.jit
-    def chunk(carry: PyTree, key: Array) -> tuple[PyTree, Array]:
-        def step(carry: PyTree, one: Array) -> tuple[PyTree, None]:
-            weights, state = carry
-            rows = jax.random.randint(one, (_BATCH,), 0, len(x))
-            updates, state = optimizer.update(jax.grad(error)(weights, x[rows], y[rows]), state)
-            return (optax.apply_updates(weights, updates), state), None
-
-        carry = jax.lax.scan(step, carry, jax.random.split(key, steps))[0]
-        return carry, error(carry[0], vx, vy)
-
-    carry, best = (layers, optimizer.init(layers)), layers
-    least = float(error(layers, vx, vy))
+    carry, best = (layers, _OPTIMIZER.init(layers)), layers
+    least = float(_error(layers, vx, vy))
     for key in jax.random.split(jax.random.key(1), _CHECKS):
-        carry, missed = chunk(carry, key)
-        if float(missed) < least:
-            best, least = carry[0], float(missed)
+        carry = _trained(carry, key, x, y, steps=steps)
+        missed = float(_error(carry[0], vx, vy))
+        if missed < least:
+            best, least = carry[0], missed
     return best
 
 
