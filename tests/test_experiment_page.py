@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 from parsed_page import Page, check, evaluation, png
 
 from eqssl_jax.config import base, plain
@@ -169,20 +170,19 @@ def test_a_config_of_another_shape_is_damaged_and_named(tmp_path, text, message)
     assert f"{folder / 'config.json'} is damaged" in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "--workdir is needed"),
-        (["--workdir={0}/nowhere"], "There is no folder"),
-        (["--workdir={0}/empty"], "no config.json there"),
-        (["--workdir={0}/damaged"], "config.json is damaged"),
-        (["--workdir={0}/null"], "config is None; it must be a group of settings"),
-        (["--workdir={0}/care", "--out={0}/empty"], "is the folder"),
-        (["--workdir={0}/care", "--out={0}/care/config.json/x.html"], "cannot be written"),
-        (["--workdir={0}/care", "again"], "Unexpected argument"),
-    ],
-)
-def test_mistakes_end_with_their_name_and_without_a_traceback(tmp_path, arguments, message):
+MISTAKES = [
+    ([], "--workdir is needed"),
+    (["--workdir={0}/nowhere"], "There is no folder"),
+    (["--workdir={0}/empty"], "no config.json there"),
+    (["--workdir={0}/damaged"], "config.json is damaged"),
+    (["--workdir={0}/null"], "config is None; it must be a group of settings"),
+    (["--workdir={0}/care", "--out={0}/empty"], "is the folder"),
+    (["--workdir={0}/care", "--out={0}/care/config.json/x.html"], "cannot be written"),
+    (["--workdir={0}/care", "again"], "Unexpected argument"),
+]
+
+
+def test_mistakes_end_with_their_name_and_without_a_traceback(tmp_path):
     workdir(tmp_path / "care")
     (tmp_path / "empty").mkdir()
     (tmp_path / "damaged").mkdir()
@@ -190,8 +190,11 @@ def test_mistakes_end_with_their_name_and_without_a_traceback(tmp_path, argument
     (tmp_path / "null").mkdir()
     (tmp_path / "null" / "config.json").write_text("null")
     before = sorted(tmp_path.rglob("*"))
-    ended = report(*[one.format(tmp_path) for one in arguments])
-    assert ended.returncode != 0
-    assert message in " ".join((ended.stdout + ended.stderr).split())
-    assert "Traceback" not in ended.stderr
+    lines = [[one.format(tmp_path) for one in arguments] for arguments, _ in MISTAKES]
+    for (_, message), (status, output) in zip(
+        MISTAKES, warm.ended("eqssl_jax.report", *lines), strict=True
+    ):
+        assert status != 0
+        assert message in " ".join(output.split())
+        assert "Traceback" not in output
     assert sorted(tmp_path.rglob("*")) == before

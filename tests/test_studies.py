@@ -3,10 +3,7 @@
 import csv
 import functools
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -596,15 +593,6 @@ def test_the_documented_config_of_a_study_has_its_data(tmp_path, monkeypatch):
     assert "--config.data" not in namespace["__doc__"]
 
 
-def command(*arguments, timeout=900):
-    """The binary as a user starts it, on one device; compiled fast rather than well."""
-    return subprocess.run(
-        [sys.executable, "-m", "eqssl_jax.tables", *map(str, arguments)],
-        capture_output=True, text=True, cwd=ROOT, timeout=timeout, check=False,
-        env={**os.environ, "XLA_FLAGS": warm.QUICK},
-    )  # fmt: skip
-
-
 def test_smoke_is_of_two_runs_unless_others_are_named():
     table = studies.find("care_table1")
     assert len(choose(table, "smoke", DataChoice()).wanted) == 2
@@ -613,30 +601,35 @@ def test_smoke_is_of_two_runs_unless_others_are_named():
     assert len(both.wanted) == len(both.shown) > 2
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "message"),
-    [
-        (["--table=circle"], 1, "--runs is needed"),
-        (["--table=square", "--runs=x"], 1, "no table 'square'"),
-        (["--table=circle", "--scale=huge", "--runs=x"], 1, "no scale 'huge'"),
-        (["--table=circle", "--data=no.npz", "--runs=x"], 1, "no such file"),
-        (["--table=circle", "--runs=README.md"], 1, "is a file"),
-    ],
-)
-def test_mistakes_end_with_their_name_and_without_a_traceback(arguments, status, message):
-    ended = command(*arguments)
-    assert ended.returncode == status
-    assert message in " ".join((ended.stdout + ended.stderr).split())
-    assert "Traceback" not in ended.stderr
+MISTAKES = [
+    (["--table=circle"], "--runs is needed"),
+    (["--table=square", "--runs=x"], "no table 'square'"),
+    (["--table=circle", "--scale=huge", "--runs=x"], "no scale 'huge'"),
+    (["--table=circle", "--data=no.npz", "--runs=x"], "no such file"),
+    (["--table=circle", "--runs=README.md"], "is a file"),
+]
 
 
-def test_without_a_table_all_are_listed():
-    shown = command()
-    assert shown.returncode == 0, shown.stderr
-    listed = "".join(shown.stdout.split())
-    assert "Table1" in listed
-    assert all(f"\n{name}  (" in shown.stdout for name in studies.STUDIES)  # none is cut or folded
-    assert "beyond" in listed
+@pytest.fixture(scope="module")
+def ended():
+    """Each mistake, and last no arguments at all."""
+    return warm.ended("eqssl_jax.tables", *(arguments for arguments, _ in MISTAKES), [])
+
+
+@pytest.mark.parametrize("case", range(len(MISTAKES)))
+def test_mistakes_end_with_their_name_and_without_a_traceback(ended, case):
+    status, output = ended[case]
+    assert status == 1
+    assert MISTAKES[case][1] in " ".join(output.split())
+    assert "Traceback" not in output
+
+
+def test_without_a_table_all_are_listed(ended):
+    status, output = ended[-1]
+    assert status == 0, output
+    assert "Table1" in "".join(output.split())
+    assert all(f"\n{name}  (" in output for name in studies.STUDIES)  # none is cut or folded
+    assert "beyond" in output
 
 
 @pytest.mark.parametrize("columns", [80, 60])
