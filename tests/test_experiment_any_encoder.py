@@ -59,7 +59,7 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
     assert one["knn"] == two["knn"] and "order_accuracy_amid_rotate" in one
     assert one["gamma"]["value"] == pytest.approx(two["gamma"]["value"], rel=1e-4)
     page = (tmp_path / "page.html").read_text()
-    assert all(f">{name}" in page for name in encoders) and "data:image/png" in page
+    assert all(f">{name}" in page for name in encoders) and "data:image/webp" in page
     assert "Order amid other changes" in (tmp_path / "comparison.md").read_text()
     assert "page.html" in capsys.readouterr().out
 

@@ -61,8 +61,9 @@ def together(commands, devices=2):
 def close(found, wanted, *, losses=LOSSES, arrays=ARRAYS) -> None:
     assert set(found) == set(wanted)
     for name, value in wanted.items():
-        loss = name.startswith("metrics.") and name != "metrics.gradient_norm"
-        tolerance = losses if loss else arrays
+        tolerance = losses if name.startswith("metrics.") else arrays
+        if name == "metrics.gradient_norm":  # jumps where rounding moves a ReLU over its edge
+            tolerance = {"rtol": max(1e-3, arrays["rtol"])}
         np.testing.assert_allclose(found[name], value, err_msg=name, **tolerance)
 
 
