@@ -46,7 +46,6 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
     """The checkpoints of a run: the latest `keep`, and the best on validation.
 
     Writing is asynchronous: a save returns when the state has been copied off the device.
-
     Checkpoints whose descriptions cannot be read, which orbax would trip over, are set aside first.
 
     Raises:
@@ -56,7 +55,6 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
     if keep < 1:
         raise ValueError(f"config.train.keep is {keep}; at least one checkpoint must be kept.")
     _quiet()
-
     folder = (workdir / "checkpoints").absolute()
     if read_only:
         for text in undescribed(folder).values():
@@ -148,8 +146,8 @@ def _writing(manager: Manager) -> Iterator[None]:
     except jax.errors.JaxRuntimeError:
         raise  # not of the disk: another process is lost
     except Exception as error:
-        of_the_disk = isinstance(error, OSError | ValueError | RuntimeError)
-        if not of_the_disk and not storage.is_address(manager.directory):
+        remote = storage.is_address(manager.directory)  # whose clients have errors of their own
+        if not (remote or isinstance(error, OSError | ValueError | RuntimeError)):
             raise
         if jax.process_count() > 1 and (isinstance(error, TimeoutError) or of_a_collective(error)):
             raise LostError(str(error)) from error
@@ -263,9 +261,8 @@ def _reading(manager: Manager, step: int) -> Iterator[None]:
             raise
         if storage.is_address(manager.directory) and storage.does_not_answer(error):
             raise OSError(
-                f"The checkpoint of step {step} in {manager.directory} cannot be read now "
-                f"({' '.join(str(error).split())[:300]}): the storage does not answer, or does not "
-                f"let this machine read. Start the same command again later."
+                f"The checkpoint of step {step} in {manager.directory} cannot be read now: the "
+                f"storage does not answer, or refuses ({' '.join(str(error).split())[:300]})."
             ) from error
         folder = storage.path(manager.directory) / str(step)
         if not folder.exists():
