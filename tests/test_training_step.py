@@ -118,6 +118,16 @@ def test_the_compiled_step_cuts_the_batch_over_the_devices():
     assert f"f32[{BATCH * views},{pixels}]" not in program
 
 
+def test_another_seed_is_the_same_program():
+    """What is compiled for one seed is found in the cache for all others."""
+    network, method, mesh = linear_network(), care(), make_mesh(1)
+    optimizer = permissive(optax.sgd(0.1))
+    state = init_state(jax.random.key(0), network, method, optimizer, SHAPE, BATCH)
+    steps = [make_step(network, method, optimizer, read, jax.random.key(seed)) for seed in (1, 2)]
+    programs = [compile_step(step, mesh).lower(state, POOL, INPUTS[0]).as_text() for step in steps]
+    assert programs[0] == programs[1]
+
+
 def test_views_are_traced_for_the_state_only_where_a_head_needs_their_shapes(monkeypatch):
     def refuse(*_):
         raise AssertionError("traced")

@@ -153,6 +153,13 @@ def test_the_checksum_sees_any_word_and_its_place_and_not_the_devices():
     assert np.array_equal(checksum([cut]), whole)
 
 
+def test_the_checksum_is_that_of_earlier_versions():
+    """Checkpoints that they wrote are to be read; the numbers are those of commit 90f3f7e."""
+    grid = np.arange(6, dtype=np.float32).reshape(2, 3)
+    state = [grid, np.ones(3, np.int32), np.full(2, 0.5, np.float16)]
+    assert np.asarray(checksum(state)).tolist() == [3206324547, 2321284633]
+
+
 def test_what_is_read_must_have_the_checksum_of_what_was_written(tmp_path, monkeypatch):
     right = checksum
     with monkeypatch.context() as patched:

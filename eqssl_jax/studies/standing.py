@@ -142,10 +142,10 @@ def report(
     for data in dict.fromkeys(map(data_of, trainings)):
         runs = {run: outcomes for run, outcomes in trainings.items() if data_of(run) == data}
         numbers = {
-            metric: {run: found for run, o in runs.items() if (found := by_seed(o, metric))}
+            metric: {run: values for run, o in runs.items() if (values := by_seed(o, metric))}
             for metric in metrics
         }
-        numbers = {metric: found for metric, found in numbers.items() if found}
+        numbers = {metric: by_run for metric, by_run in numbers.items() if by_run}
         # Of trials, the one of the reference that was chosen has a suffix.
         other = next((run for run in runs if run.startswith(f"{reference}@{data}")), "")
         lines += [f"\n## {data}\n", *_table(runs, numbers, other)]
@@ -168,18 +168,16 @@ def _table(
         "| run | trainings | " + " | ".join(numbers) + " |",
         "|---|---|" + "---|" * len(numbers),
     ]
-    columns = {metric: cells(found, metric, reference) for metric, found in numbers.items()}
+    columns = {metric: cells(by_run, metric, reference) for metric, by_run in numbers.items()}
     for run, outcomes in runs.items():
         shown = (columns[metric].get(run, "") for metric in numbers)
         lines.append(f"| {run} | {len(outcomes)} | " + " | ".join(shown) + " |")
     beside = runs.get(reference, ())  # with which floors and ceilings are measured
     for encoder, title in {**tabular.FLOORS, "chance": "constant or chance"}.items():
         # A method's own prediction has a chance level only where there is one.
-        asked: list[Sequence[Outcome]] = [beside]
-        if encoder == "chance":
-            asked = list(runs.values())
+        sources = list(runs.values()) if encoder == "chance" else [beside]
         values = [
-            next((found for some in asked if (found := by_seed(some, metric, encoder))), {})
+            next((levels for run in sources if (levels := by_seed(run, metric, encoder))), {})
             for metric in numbers
         ]
         if any(values):
@@ -193,14 +191,14 @@ def _standing(numbers: Mapping[str, Numbers]) -> list[str]:
     heads = "best of several trainings, and tied with it", "mean rank over seeds (1: best)"
     lines = [f"\n| measure | {' | '.join(heads)} | p, Friedman |", "|---|---|---|---|"]
     rows, p = {}, {}
-    for metric, found in numbers.items():
+    for metric, by_run in numbers.items():
         better = describe(metric).better
-        several = {run: values for run, values in found.items() if len(values) > 1}
+        several = {run: values for run, values in by_run.items() if len(values) > 1}
         if better not in (HIGHER, LOWER):
             continue
         mean, p[metric] = ranks(several, better) if several else ({}, math.nan)
         placed = sorted(mean.items(), key=lambda item: item[1])
-        rows[metric] = leaders(found, better), ", ".join(f"{run} {r:.1f}" for run, r in placed)
+        rows[metric] = leaders(by_run, better), ", ".join(f"{run} {r:.1f}" for run, r in placed)
     adjusted = holm({metric: value for metric, value in p.items() if math.isfinite(value)})
     for metric, (best, order) in rows.items():
         test = f"{adjusted[metric]:.3f} after Holm" if metric in adjusted else ""
