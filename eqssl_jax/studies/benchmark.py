@@ -32,11 +32,11 @@ METRICS = (
     "parameters_r2_blur", "parameters_mse_crop", "parameters_mse_jitter", "r2_hue", "r2_angle",
     "gamma", "effective_rank",
 )  # fmt: skip
-_STEPS = {"reduced": 4_000, "small": 200, "smoke": 6}
+_STEPS = {"reduced": 4_000, "small": 1_000, "smoke": 6}
 _SMALL = {  # what the measures of classes and of relative rotation read, and little else
     "train_images": 4096, "validation_images": 512, "test_images": 2048,
     "augmentations": 4, "pairs": 0, "rotation_images": 256, "pair_images": 128,
-    "relative_objects": 768, "relative_hidden": 128, "relative_steps": 400,
+    "relative_objects": 2000, "relative_hidden": 128, "relative_steps": 400,
 }  # fmt: skip
 _SMOKE = {"relative_objects": 16, "relative_hidden": 16, "relative_steps": 20}
 
@@ -135,9 +135,6 @@ def _scaled(config: ConfigDict, scale: str) -> ConfigDict:
         return config
     config.train.steps = _STEPS[scale]
     if scale == "small":
-        config.train.batch_size = 64
-        if "equivariance" in config.objectives:
-            config.objectives.equivariance.splits = 8
         config.evaluation.options.update(_SMALL)
         if config.data.name != "solids":
             config.evaluation.options.parameter_images = 2048
