@@ -45,7 +45,8 @@ SMALL = {
     r"^train .*:cifar10": "--config.data.name=arrays --config.data.directory=cifar10.npz",
     r"^train .*:cifar10,care": _GROUPS,
     r"^(eval|measure)\b": _OPTIONS,
-    r"^advise\b": f"{_STEPS} --config.advice.seeds=1 --config.advice.parts=('rotate',)",
+    r"^(train|advise) .*order\w*:": "--config.objectives.order.images=8",
+    r"^advise\b": f"{_STEPS} --config.advice.seeds=2 --config.advice.parts=('rotate',)",
     r"^sweep\b": _STEPS,  # its three runs share what is compiled
     r"^transfer\b": "--weights=2 --draws=1 --shots=1",
     r"^tables .*--scale=small|--over .*--over": "--plan",
@@ -123,7 +124,7 @@ def prepare(folder: Path) -> None:
 
 def needed(command: Command, folder: Path) -> list[Command]:
     """Trainings of the runs that a command reads and that are not there."""
-    names = re.findall(r"(?<!--workdir=)runs/(\w+)", command.text)
+    names = re.findall(r"(?<!--workdir=)(?<!--runs=)runs/(\w+)", command.text)
     if not re.match("train|sweep|tables|launch|advise", command.words[0]):
         names = re.findall(r"runs/(\w+)", command.text)
     train = f"train --config=care:folder --config.data.directory=FOLDER {_STEPS} {_GROUPS}"

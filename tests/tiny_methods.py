@@ -49,6 +49,7 @@ def settings_of(*names: str) -> ConfigDict:
         "sen": {"projector": (8, 4), "code": 4},
         "augself": {"hidden": (8,), "flip": 1.0},
         "cassle": {"projector": (8, 4), "condition": (6, 6)},
+        "ser": {"images": 4, "layer": "map", "head": (6, 4)},
         "seqjepa": {"code": 4, "layers": 1, "heads": 2, "hidden": (8,)},
     }
     config.objectives = presets.objectives(

@@ -18,7 +18,7 @@ from eqssl_jax.encoders.heads import MLP, check_widths
 from eqssl_jax.encoders.inputs import check_kind
 from eqssl_jax.encoders.norm import BatchNorm
 from eqssl_jax.encoders.small import ConvNet, DeepSet
-from eqssl_jax.encoders.sown import sown
+from eqssl_jax.encoders.sown import sown, sown_maps
 from eqssl_jax.encoders.vit import DEFAULT, ViTSettings
 from eqssl_jax.names import is_outside, resolve
 
@@ -41,12 +41,13 @@ class Network(NamedTuple):
     Attributes:
       init: `init(key, (H, W, C))`, for clouds `init(key, (P, 4))`, gives
         {"params": {"encoder", "projector"}, "batch_stats": …}.
-      apply: `apply(params, batch_stats, images, *, views=1, train, key=None)` gives
+      apply: `apply(params, batch_stats, images, *, views=1, train, key=None, layer="")` gives
         ((features [M, F], embeddings [M, D]), batch_stats). Images are [M, H, W, C] in [0, 1], the
         outputs float32, embeddings not normalised. M = N·V for N images in `views` = V views with
         index n·V + v; in training each view has its own BatchNorm statistics. `batch_stats` comes
         back moved if `train`, as it was if not. `key` is for encoders that draw in training
-        (stochastic depth, dropout); without it they draw nothing.
+        (stochastic depth, dropout); without it they draw nothing. `layer` names one of `layers`
+        that the encoder sows: in training, its map [M, positions …, H] is a third output.
       inner: `inner(params, batch_stats, images)` is what `layers` gives; None where only features
         and embeddings are known.
       stochastic: whether `apply` takes a key.
@@ -241,21 +242,37 @@ def _pure(module: _EncoderProjector) -> Network:
         views: int = 1,
         train: bool,
         key: Key[Array, ""] | None = None,
-    ) -> tuple[tuple[Float[Array, "m f"], Float[Array, "m d"]], PyTree]:
+        layer: str = "",
+    ) -> tuple[Any, PyTree]:
         variables = {"params": params, "batch_stats": batch_stats}
         if not train:
             outputs: Any = module.apply(variables, images, train=False)
             return outputs, batch_stats
         draws = {} if key is None else {"dropout": key, vit.DROP_PATH: key}
+        kept = ["batch_stats", "intermediates"] if layer else ["batch_stats"]
         outputs, moved = module.apply(
-            variables, images, views=views, train=True, mutable=["batch_stats"], rngs=draws
+            variables, images, views=views, train=True, mutable=kept, rngs=draws
         )
+        if layer:
+            seen = moved.get("intermediates", {}).get("encoder", {})
+            outputs = (*outputs, _map_of(layer, sown_maps(seen, images.shape[0])))
         return outputs, moved.get("batch_stats", batch_stats)
 
     draws = foreign or (
         isinstance(module.encoder, vit.ViT) and module.encoder.settings.drop_path > 0
     )
     return Network(init, apply, partial(_layers, module), draws)
+
+
+def _map_of(layer: str, maps: dict[str, Array]) -> Array:
+    found = maps.get(layer)
+    if found is None or found.ndim < 3:
+        with_places = [name for name, x in maps.items() if x.ndim > 2]
+        raise ValueError(
+            f"A method reads the map of the encoder's layer {layer!r}, but in training this "
+            f"encoder gives maps of {with_places or 'no layer'}."
+        )
+    return found
 
 
 def _layers(

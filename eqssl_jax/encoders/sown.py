@@ -1,4 +1,4 @@
-"""What a flax module sows of its layers, as one matrix a layer."""
+"""What a flax module sows of its layers: by name, as maps or as one matrix a layer."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,15 +9,22 @@ from jaxtyping import Array, Float
 
 
 def sown(seen: Mapping[str, Any], images: int) -> dict[str, Float[Array, "m h"]]:
-    """Layers by name from what `sow("intermediates", …)` has kept, means over positions, float32.
-
-    What is sown as "layers", one call a layer, is called "stem", "layer1", "layer2", … in the order
-    of the calls. Any other name is kept, after those of the modules it is inside of, by the order
-    of their numbers. Arrays without an axis of images in front, or without channels, are left out.
+    """The layers of `sown_maps` as means over their positions.
 
     >>> kept = {"layers": (jnp.ones((2, 4, 4, 3)), jnp.ones((2, 2, 2, 8))), "b10": {"y": (1.0,)}}
     >>> {name: x.shape for name, x in sown(kept, 2).items()}
     {'stem': (2, 3), 'layer1': (2, 8)}
+    """
+    maps = sown_maps(seen, images)
+    return {name: jnp.mean(x, axis=tuple(range(1, x.ndim - 1))) for name, x in maps.items()}
+
+
+def sown_maps(seen: Mapping[str, Any], images: int) -> dict[str, Float[Array, "m ..."]]:
+    """Layers by name from what `sow("intermediates", …)` has kept, [M, positions …, H], float32.
+
+    What is sown as "layers", one call a layer, is called "stem", "layer1", "layer2", … in the order
+    of the calls. Any other name is kept, after those of the modules it is inside of, by the order
+    of their numbers. Arrays without an axis of images in front, or without channels, are left out.
     """
     layers = {}
     for path, x in sorted(_flat(seen), key=lambda pair: _order(pair[0])):
@@ -27,8 +34,7 @@ def sown(seen: Mapping[str, Any], images: int) -> dict[str, Float[Array, "m h"]]
         number = re.fullmatch(r"layers/(\d+)", name)
         if number:
             name = f"layer{number[1]}" if number[1] != "0" else "stem"
-        mean = jnp.mean(x.astype(jnp.float32), axis=tuple(range(1, x.ndim - 1)))
-        layers[name.removesuffix("/0")] = mean
+        layers[name.removesuffix("/0")] = x.astype(jnp.float32)
     return layers
 
 

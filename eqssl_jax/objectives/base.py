@@ -23,6 +23,8 @@ class Views(NamedTuple):
       target_features: its features before the projector, [V, N, H], likewise.
       memory: this objective's own memory (e.g. a queue); () when it keeps none.
       labels: of the images, one-hot [N, K], for methods that learn from them; else None.
+      maps: the feature map of the layer `ViewSpec.layer`, [V, N, height, width, channels], or
+        [V, N, tokens, channels] of a vision transformer; None where no layer is named.
     """
 
     features: Float[Array, "v n h"]
@@ -33,6 +35,7 @@ class Views(NamedTuple):
     target_features: Float[Array, "v n h"] | None = None
     memory: PyTree = ()
     labels: Float[Array, "n k"] | None = None
+    maps: Float[Array, "v n ..."] | None = None
 
 
 def no_head(key: Key[Array, ""], *views: Views) -> PyTree:

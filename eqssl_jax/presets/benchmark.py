@@ -32,6 +32,7 @@ METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "augself": {"simclr": {}, "augself": {"hidden": (256, 256)}},
     "cassle": {"cassle": {"projector": (256, 64)}},
     "seqjepa": {"seqjepa": {"code": 32, "hidden": (256,)}},
+    "ser": {"simclr": {}, "ser": {"layer": "layer1", "head": (64, 64)}},
 }
 # For a choice on validation every method has as many trials: one number times each of these, its
 # weight of equivariance or, where it has no second term, the learning rate.
@@ -39,7 +40,10 @@ TRIALS = (1.0, 0.3, 3.0)
 TRIED: Mapping[str, str] = {
     **dict.fromkeys(METHODS, "optimizer.learning_rate"),
     **dict.fromkeys(("care", "two_view_care"), "objectives.equivariance.weight"),
-    **{name: f"objectives.{name}.weight" for name in ("prediction", "order", "equimod", "augself")},
+    **{
+        name: f"objectives.{name}.weight"
+        for name in ("prediction", "order", "equimod", "augself", "ser")
+    },
     "sie": "objectives.sie.equivariance",
     "stl": "objectives.stl.transformation",
     "essl": "objectives.essl.turn",

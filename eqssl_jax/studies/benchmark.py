@@ -20,7 +20,7 @@ from eqssl_jax.studies.standing import report
 from eqssl_jax.training.checkpoint import SCORE
 
 # Views of an image that are encoded in a step, by either network, where they are not two.
-VIEWS = {"care": 4, "equimod": 3, "essl": 6, "seqjepa": 4, "byol": 4}
+VIEWS = {"care": 4, "equimod": 3, "essl": 6, "seqjepa": 4, "byol": 4, "ser": 2.5}
 REFERENCE = "simclr"  # what every method is compared with, seed by seed
 CLASS = "probe_top1"
 EQUIVARIANCE = ("rotation_r2_mlp", "parameters_r2_jitter", "r2_angle", "gamma")

@@ -1,5 +1,7 @@
 """From images to what objectives see: draws, rendered views, features and embeddings."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
@@ -8,7 +10,13 @@ from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
 from eqssl_jax.views import Draws, render
 
-Outputs = dict[str, tuple[Float[Array, "v n h"], Float[Array, "v n d"]]]
+
+class Outputs(NamedTuple):
+    """What the network gives for the views of a set; `maps` of the layer that the set names."""
+
+    features: Float[Array, "v n h"]
+    embeddings: Float[Array, "v n d"]
+    maps: Float[Array, "v n ..."] | None = None
 
 
 def draw_views(
@@ -39,36 +47,40 @@ def forward(
     *,
     method: Method,
     key: Key[Array, ""] | None = None,
-) -> tuple[Outputs, PyTree]:
+) -> tuple[dict[str, Outputs], PyTree]:
     """Features and embeddings of every view set, and the new BatchNorm averages.
 
-    Neighbouring sets of equal shape share one forward. Every view still has its own BatchNorm
-    statistics, in the stated order, unless `method.joint_views`; a set that is `joint` has a
-    forward and statistics for itself. Images lead views in the batch, so that a batch sharded over
-    devices stays so. `key` is for encoders that draw in training; None: they draw nothing.
+    Neighbouring sets of equal shape, whose maps are of the same layer, share one forward. Every
+    view still has its own BatchNorm statistics, in the stated order, unless `method.joint_views`; a
+    set that is `joint` has a forward and statistics for itself. Images lead views in the batch, so
+    that a batch sharded over devices stays so. `key` is for encoders that draw in training; None:
+    they draw nothing.
     """
-    outputs: Outputs = {}
+    outputs: dict[str, Outputs] = {}
     names = list(examples)
+    kinds = {name: (examples[name].shape[1:], method.views[name].layer) for name in names}
     joint = {name for name in names if method.views[name].joint}
     while names:
-        shape, together = examples[names[0]].shape[1:], [names.pop(0)]
-        while names and examples[names[0]].shape[1:] == shape and not joint & {names[0], *together}:
+        together = [names.pop(0)]
+        kind = kinds[together[0]]
+        while names and kinds[names[0]] == kind and not joint & {names[0], *together}:
             together.append(names.pop(0))
         x = jnp.concatenate([examples[name] for name in together])  # [V, N, ...]
         count = x.shape[0]
         flat = jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:])  # [N·V, ...]
         separate = not method.joint_views and not joint & set(together)
         # Each forward draws for itself: as many sets are left before each, so many are its number.
-        draws = {} if key is None else {"key": jax.random.fold_in(key, len(names))}
-        both, batch_stats = network.apply(
-            params, batch_stats, flat, views=count if separate else 1, train=True, **draws
+        options: dict[str, Any] = (
+            {} if key is None else {"key": jax.random.fold_in(key, len(names))}
         )
-        features, embeddings = (
-            jnp.swapaxes(y.reshape(*x.shape[1::-1], y.shape[-1]), 0, 1) for y in both
-        )  # [V, N, ...] again
+        options |= {"layer": kind[1]} if kind[1] else {}
+        found, batch_stats = network.apply(
+            params, batch_stats, flat, views=count if separate else 1, train=True, **options
+        )
+        each = [jnp.swapaxes(y.reshape(*x.shape[1::-1], *y.shape[1:]), 0, 1) for y in found]
         start = 0
         for name in together:
-            columns = slice(start, start + examples[name].shape[0])
-            outputs[name] = (features[columns], embeddings[columns])
-            start = columns.stop
+            stop = start + examples[name].shape[0]
+            outputs[name] = Outputs(*(y[start:stop] for y in each))  # [V, N, ...] again
+            start = stop
     return outputs, batch_stats

@@ -90,7 +90,13 @@ def _abstract_views(
         key = jax.random.key(0) if network.stochastic else None
         outputs, _ = forward(network, params, batch_stats, online, method=method, key=key)
         return {
-            name: Views(*outputs[name], drawn[name].params, drawn[name].magnitude)
+            name: Views(
+                outputs[name].features,
+                outputs[name].embeddings,
+                drawn[name].params,
+                drawn[name].magnitude,
+                maps=outputs[name].maps,
+            )
             for name in method.views
         }
 

@@ -20,7 +20,7 @@ from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
 from eqssl_jax.objectives.base import Views
 from eqssl_jax.training.alarms import SPREAD
-from eqssl_jax.training.forward import draw_views, forward, select_views
+from eqssl_jax.training.forward import Outputs, draw_views, forward, select_views
 from eqssl_jax.training.mesh import batched, cut, replicated
 from eqssl_jax.training.state import TrainState
 
@@ -54,13 +54,14 @@ def make_step(
         target, target_stats = _target_outputs(network, method, state, examples)
         seen = {
             name: Views(
-                features=outputs[name][0],
-                embeddings=outputs[name][1],
+                features=outputs[name].features,
+                embeddings=outputs[name].embeddings,
                 params=drawn[name].params,
                 magnitude=drawn[name].magnitude,
-                target=target.get(name, (None, None))[1],
-                target_features=target.get(name, (None, None))[0],
+                target=target[name].embeddings if name in target else None,
+                target_features=target[name].features if name in target else None,
                 labels=None if labels is None else labels[: method.views[name].images],
+                maps=outputs[name].maps,
             )
             for name in method.views
         }
@@ -122,8 +123,8 @@ def embedding_spread(z: Float[Array, "n d"]) -> Float[Array, ""]:
 
 def _target_outputs(
     network: Network, method: Method, state: TrainState, examples: dict[str, Array]
-) -> tuple[dict[str, tuple[Array, Array]], PyTree]:
-    """Both by the target network, without gradient, and its new BatchNorm averages."""
+) -> tuple[dict[str, Outputs], PyTree]:
+    """Those by the target network, without gradient, and its new BatchNorm averages."""
     if not method.momentum:
         return {}, ()
     chosen = {

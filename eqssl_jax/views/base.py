@@ -34,7 +34,8 @@ class ViewSpec(NamedTuple):
     views of the set one BatchNorm, where each view has its own otherwise: what is compared across
     views, as the rungs of a ladder are, must not have its mean taken away view by view. `online`
     and `target` are the numbers of the views that the online and the target network encode (None:
-    all): a queue of keys asks the one for the queries and the other for the keys alone.
+    all): a queue of keys asks the one for the queries and the other for the keys alone. `layer`
+    names a layer of the encoder whose feature map the set's objectives see ("": none).
     """
 
     transform: Transform
@@ -43,6 +44,7 @@ class ViewSpec(NamedTuple):
     joint: bool = False
     online: tuple[int, ...] | None = None
     target: tuple[int, ...] | None = None
+    layer: str = ""
 
 
 def render(
