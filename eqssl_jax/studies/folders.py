@@ -161,7 +161,7 @@ def check(directory: Path, flag: str = "--runs") -> None:
     if (directory / "config.json").exists():
         raise ValueError(
             f"{flag}={directory} is the folder of a single run (it has a config.json); give a "
-            f"folder above the runs, e.g. {flag}={directory.parent / 'studies'}."
+            f"folder above the runs, e.g. {flag}={directory.with_name(directory.name + '_all')}."
         )
     strange = [
         path.parent.name
