@@ -91,7 +91,7 @@ def test_a_run_and_its_data_in_a_bucket_are_evaluated_shown_and_loaded(server, t
     )
     assert len(list(place.glob("eval/*.png"))) > 1
     html = write_page([place], tmp_path / "page.html").read_text()
-    assert "data:image/png" in html and write_page([place], place / "report.html").is_file()
+    assert "data:image/webp" in html and write_page([place], place / "report.html").is_file()
     encoder = eqssl_jax.load("gs://bucket/two@latest")
     assert np.isfinite(encoder(images[:4].astype(np.float32) / 255)).all() and encoder.name == "two"
 

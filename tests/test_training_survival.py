@@ -56,8 +56,17 @@ def lines(workdir) -> list[str]:
     return (workdir / "metrics.jsonl").read_text().splitlines()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def frozen():
+    """What is there before is not looked through after every test."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
-def collected():
+def collected(frozen):
     """They are to be collected here, not in another test."""
     yield
     gc.collect()
