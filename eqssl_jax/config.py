@@ -132,7 +132,7 @@ SCHEMA: Schema = {
         ),
         joint_views=flag(
             False,
-            "True: one BatchNorm over all views; False: each its own; heads (BYOL, EquiMod): each",
+            "True: one BatchNorm over all views; False: each its own; BYOL's head: each its own",
         ),
         conv=choice("auto", "how convolutions are computed", ("auto", "xla", "patches")),
         geometry=choice("sphere", "where methods compare embeddings", ("sphere", "hyperboloid")),

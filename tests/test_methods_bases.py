@@ -213,8 +213,10 @@ def test_equimod_predicts_from_the_original_and_the_draw():
     mean, std = _parameter_moments(recipe.sample)
     vector = np.asarray(jax.jit(parameter_vector)(params)) - np.asarray(mean)
     vector = vector / np.asarray(std)
-    still = project(original.features[0])
-    truths = [np.asarray(unit(project(seen.features[v]))) for v in range(2)]
+    # BatchNorm over the image and both views.
+    projected = project(np.concatenate([original.features[0], *seen.features]))
+    still, *views_of = np.split(projected, 3)
+    truths = [np.asarray(unit(view)) for view in views_of]
     p = normed(vector.reshape(-1, vector.shape[-1]) @ head["embed"]["weight"].T)  # both views'
     joined = np.concatenate([np.concatenate([still, still]), p], axis=1)
     predicted = np.asarray(unit(normed(joined @ head["predict"].T)))

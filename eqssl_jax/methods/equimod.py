@@ -34,8 +34,9 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
     Source: Devillers and Lefort 2023, arXiv:2211.01244, whose formulas are those of
     `objectives.equivariant.equimod`. p comes straight from the draw: all its numbers, phases of
     cyclic ones as (cos, sin), rotations as quaternions; where the authors add flags of what was
-    applied, the draw says so by itself. Their BN of y mixes the image and both views, here each
-    has its own statistics.
+    applied, the draw says so by itself. BN of y is over the image and both views, as theirs; that of
+    the encoder, too, where `config.model.joint_views` is True, as `presets` set it for EquiMod
+    alone. With statistics of its own for each, ŷ would be better than y_0 in training only.
     """
     mean, std = _parameter_moments(recipe.sample)
     dimension = values.projector[-1]
@@ -58,8 +59,11 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
         head: PyTree, seen: Views, original: Views
     ) -> tuple[Float[Array, "v n d"], Float[Array, "v n d"], Float[Array, "1 n d"]]:
         """y of the views, ŷ, and y_0 of the images themselves, all of length 1."""
-        y = project.apply(head["project"], seen.features)  # [2, N, D]
-        y_0 = project.apply(head["project"], original.features)  # [1, N, D]
+        features = jnp.concatenate([original.features, seen.features])  # [3, N, H]
+        # Image by image, so that a batch cut over devices stays so; one batch for BatchNorm.
+        rows = jnp.swapaxes(features, 0, 1).reshape(-1, features.shape[-1])
+        projected = project.apply(head["project"], rows).reshape(*features.shape[1::-1], dimension)
+        y_0, y = jnp.split(jnp.swapaxes(projected, 0, 1), [1])
         p = objectives.parameter_vector(seen.params)
         p = equimod.standardised(p.reshape(-1, p.shape[-1]), mean, std)  # [2N, K]
         embed, predict = Layer(**head["embed"]), head["predict"]
