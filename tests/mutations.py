@@ -192,10 +192,10 @@ class Tally:
         self.faults: list[str] = []
 
     def add(
-        self, where: str, name: str, value: object, outcome_of: tuple[str, str], line: object = None
+        self, where: str, name: str, value: object, result: tuple[str, str], line: object = None
     ) -> None:
         """Judge a mutation by its value; `line` is the text that was given for it, if any."""
-        kind, text = outcome_of
+        kind, text = result
         if kind == "accepted":
             kind = "meaningful" if is_meaningful(name, value) else "accepted nonsense"
         self.counts[kind] += 1

@@ -113,8 +113,8 @@ def test_numbers_of_transfer_are_those_by_hand():
     scores = {w: fitted(x["train"], y["train"], w)("validation") for w in (1e-3, 1e-1, 10.0)}
     weight = max(scores, key=lambda w: (scores[w], w))
     assert measured.facts["weight"] == weight
-    train = [np.concatenate([part["train"], part["validation"]]) for part in (x, y)]
-    assert measured.numbers["linear probe"].value == pytest.approx(fitted(*train, weight)("test"))
+    joined = [np.concatenate([part["train"], part["validation"]]) for part in (x, y)]
+    assert measured.numbers["linear probe"].value == pytest.approx(fitted(*joined, weight)("test"))
     assert 0.4 < measured.numbers["linear probe"].value < 0.9
 
 

@@ -81,10 +81,10 @@ def test_gram_error_is_that_of_the_inner_product_and_of_a_double_loop():
 @pytest.mark.parametrize("name", FORMS)
 def test_relative_error_of_unrelated_embeddings_is_one_at_any_scale(name):
     first, second = np.random.default_rng(3).normal(size=(2, 400, D))
-    change = form_gram_error(first, second, FORMS[name]).relative
-    assert abs(change - 1) < 0.1
+    relative = form_gram_error(first, second, FORMS[name]).relative
+    assert abs(relative - 1) < 0.1
     scaled = form_gram_error(10 * first, 10 * second, 3 * FORMS[name]).relative
-    np.testing.assert_allclose(scaled, change)
+    np.testing.assert_allclose(scaled, relative)
 
 
 def test_what_nothing_moves_has_no_share_to_explain():

@@ -36,13 +36,13 @@ def checkout(tmp_path):
 
 
 def test_the_commit_and_whether_it_was_changed(checkout):
-    checked_out = commit(checkout)
-    assert checked_out is not None and not checked_out["changed"]
-    assert len(checked_out["hash"]) == 40 and int(checked_out["hash"], 16)
+    recorded = commit(checkout)
+    assert recorded is not None and not recorded["changed"]
+    assert len(recorded["hash"]) == 40 and int(recorded["hash"], 16)
     (checkout / "notes.txt").write_text("not tracked: no change of the code")
-    assert commit(checkout) == checked_out
+    assert commit(checkout) == recorded
     (checkout / "code.py").write_text("x = 2\n")
-    assert commit(checkout) == {**checked_out, "changed": True}
+    assert commit(checkout) == {**recorded, "changed": True}
 
 
 def test_no_commit_outside_a_checkout_or_in_one_that_does_not_track_the_package(
@@ -57,9 +57,9 @@ def test_no_commit_outside_a_checkout_or_in_one_that_does_not_track_the_package(
 
 
 def test_a_repository_named_by_the_environment_is_not_the_package_s(checkout, monkeypatch):
-    checked_out = commit(checkout)
+    recorded = commit(checkout)
     monkeypatch.setenv("GIT_DIR", "/nowhere")
-    assert commit(checkout) == checked_out
+    assert commit(checkout) == recorded
 
 
 def test_versions_and_device():
