@@ -176,21 +176,21 @@ def augself_pairs(i):
     """Targets of views (1, 2) and (2, 1) by type."""
     t = augself_targets
 
-    def both(function, *names, first=()):
-        one, two = ([i[f"{name}_{k}"] for name in names] for k in (1, 2))
-        pairs = [v for pair in zip(one, two, strict=True) for v in pair]
-        back = [v for pair in zip(two, one, strict=True) for v in pair]
+    def in_both_orders(function, *names, first=()):
+        first_view, second_view = ([i[f"{name}_{k}"] for name in names] for k in (1, 2))
+        pairs = [v for pair in zip(first_view, second_view, strict=True) for v in pair]
+        back = [v for pair in zip(second_view, first_view, strict=True) for v in pair]
         return function(*pairs, *(i[f"{n}_1"] for n in first)), function(
             *back, *(i[f"{n}_2"] for n in first)
         )
 
     return {
-        "crop": both(t.crop, "crop", first=("flip",)),
-        "color": both(t.color, "factors", "jitter_applied"),
-        "flip": both(t.flip, "flip"),
-        "blur": both(t.blur, "sigma", "blur_applied"),
-        "rotation": both(t.rotation, "quarter_turns"),
-        "solarize": both(t.solarize, "threshold", "solarize_applied"),
+        "crop": in_both_orders(t.crop, "crop", first=("flip",)),
+        "color": in_both_orders(t.color, "factors", "jitter_applied"),
+        "flip": in_both_orders(t.flip, "flip"),
+        "blur": in_both_orders(t.blur, "sigma", "blur_applied"),
+        "rotation": in_both_orders(t.rotation, "quarter_turns"),
+        "solarize": in_both_orders(t.solarize, "threshold", "solarize_applied"),
     }
 
 
@@ -339,16 +339,16 @@ class Inputs(dict):
 @cache
 def reference():
     """{"in" or "out": {group: {name: value}}}; a key of another form is under "unknown"."""
-    found = {"in": {}, "out": {}, "unknown": {}}
+    sides = {"in": {}, "out": {}, "unknown": {}}
     with np.load(FILE) as file:
         for key in file.files:
-            side, _, rest = key.partition("/")
-            group, dot, name = rest.partition(".")
+            side, _, entry = key.partition("/")
+            group, dot, name = entry.partition(".")
             sorts = side in ("in", "out") and group in GROUPS and dot
-            found[side if sorts else "unknown"].setdefault(group if sorts else "", {})[
+            sides[side if sorts else "unknown"].setdefault(group if sorts else "", {})[
                 name if sorts else key
             ] = file[key]
-    return found
+    return sides
 
 
 def gradients(values, names):
@@ -415,13 +415,13 @@ def test_values_and_gradients_meet_the_reference(group):
         check(f"out/{group}.{name}", np.asarray(values[name]), value)
 
 
-def check(key, found, value):
-    assert found.shape == value.shape, f"{key}: shape {found.shape}, expected {value.shape}"
+def check(key, computed, value):
+    assert computed.shape == value.shape, f"{key}: shape {computed.shape}, expected {value.shape}"
     if np.issubdtype(value.dtype, np.integer):
-        np.testing.assert_array_equal(found, value, err_msg=key)
+        np.testing.assert_array_equal(computed, value, err_msg=key)
         return
     scale = np.sqrt(np.mean(value**2))
-    error = np.abs(found - value).max() / max(scale, 1e-30)
+    error = np.abs(computed - value).max() / max(scale, 1e-30)
     assert error <= TOLERANCE, f"{key}: off by {error:.2e} of its root mean square"
 
 
