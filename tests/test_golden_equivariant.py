@@ -9,6 +9,7 @@ Tolerance: 1e-5 of an array's root mean square, and of every single number; rank
 """
 
 import os
+import sys
 from functools import cache, partial
 from pathlib import Path
 
@@ -404,6 +405,7 @@ def computed(group):
 @pytest.mark.parametrize("group", GROUPS)
 def test_values_and_gradients_meet_the_reference(group):
     wanted = reference()["out"].get(group, {})
+    assert wanted, f"{FILE} holds no value of the group {group!r}: nothing would be compared."
     values, read = computed(group)
     unknown = [f"out/{group}.{name}" for name in wanted if name not in values]
     unknown += [f"in/{group}.{n}" for n in reference()["in"].get(group, {}) if n not in read]
@@ -431,3 +433,15 @@ def test_every_group_is_known():
         f"{FILE} holds keys of groups that this test does not know: {unknown}. A key is "
         f"in/<group>.<name> or out/<group>.<value>, and each group needs a function in GROUPS."
     )
+
+
+def test_a_key_that_is_not_known_is_named(tmp_path, monkeypatch):
+    with np.load(FILE) as file:
+        np.savez(tmp_path / "more.npz", **file, **{"out/other.loss": 1.0, "strange": 2.0})
+    monkeypatch.setattr(sys.modules[__name__], "FILE", tmp_path / "more.npz")
+    reference.cache_clear()
+    try:
+        with pytest.raises(AssertionError, match=r"not know: \['out/other.loss', 'strange'\]"):
+            test_every_group_is_known()
+    finally:
+        reference.cache_clear()
