@@ -62,14 +62,14 @@ class Round(NamedTuple):
 
     def programs(self) -> list["Round"]:
         """The same of the candidates of each program: all tables of roles, and every method."""
-        shared = self._replace(
-            tables=[candidate for candidate in self.tables if not candidate.method],
-            before=[candidate for candidate in self.before if not candidate.method],
-        )
-        methods = [candidate for candidate in self.tables if candidate.method]
-        before = [[candidate] if candidate in self.before else [] for candidate in methods]
-        apart = zip(methods, before, strict=True)
-        return [shared, *(self._replace(tables=[c], before=list(b)) for c, b in apart)]
+        methods = dict.fromkeys(candidate.method for candidate in self.tables)  # "": the base
+        return [
+            self._replace(
+                tables=[candidate for candidate in self.tables if candidate.method == method],
+                before=[candidate for candidate in self.before if candidate.method == method],
+            )
+            for method in methods
+        ]
 
     def fleet(self, run: Setup) -> Fleet:
         """The candidates of one program."""
