@@ -83,7 +83,7 @@ def test_its_evidence_is_that_of_a_plain_training_with_its_entry(whole):
     for i in range(run.steps):
         state, _ = step(state, run.split.pool, batch_indices(0, i, run.split.size, 8))
     _, loaded = run_file.load_encoders(whole[0])
-    assert list(loaded[0]) == ["base", "random", "scale_off", NAME] or NAME in loaded[0]
+    assert set(loaded[0]) == {"base", "random", "scale_off", NAME}
     equal(loaded[0][NAME].args, run.encoder(state).args, rtol=1e-6, atol=1e-7)
     measured = json.loads((whole[0] / "seed_0/round_1/evidence.json").read_text())
     plain = gather({NAME: run.encoder(state)}, {NAME: [OBJECTIVES]}, bench(run))
@@ -151,7 +151,8 @@ def test_a_card_is_added_or_takes_the_place_of_what_compares_the_views():
     run = stand_in(config_of(advice__methods=("stl", "augself", "classify")))
     _, *_, stl, augself, classify = candidates(run.config, run.recipe)
     objectives = [list(with_method(run, c).method.objectives) for c in (stl, augself, classify)]
-    assert objectives[0] == ["stl"] and objectives[1][0] == "info_nce" == objectives[2][-1]
+    assert objectives[0] == ["stl"] and objectives[2] == ["info_nce", "classify"]
+    assert objectives[1][0] == "info_nce" and "augself" in " ".join(objectives[1])
     assert with_method(run, classify).method.labelled
     assert entry_text(run.config, augself) == ['config.objectives.augself = dict(method="augself")']
     assert [c.name for c in (stl, augself)] == ["with STL", "with AugSelf"]

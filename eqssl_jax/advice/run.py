@@ -140,7 +140,7 @@ def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
     config = read_config(workdir)
     run = setup(config, training=False, workdir=workdir, roles=config.advice.roles)
     tables = candidates(run.config, run.recipe)
-    loaded = {}
+    loaded: dict[int, dict[str, Partial]] = {}
     for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
         rounds = sorted((workdir / f"seed_{seed}").glob("round_*/evidence.json"))
         if not rounds:
