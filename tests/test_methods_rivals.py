@@ -13,6 +13,7 @@ from eqssl_jax.data import rendering, solids
 from eqssl_jax.encoders import showing
 from eqssl_jax.methods.card import code_of_draw
 from eqssl_jax.objectives.base import Views
+from eqssl_jax.presets.benchmark import benchmark
 from eqssl_jax.training.optimizer import permissive
 from eqssl_jax.training.state import init_state
 from eqssl_jax.training.step import make_step
@@ -47,7 +48,9 @@ def test_the_code_of_a_draw_is_the_change_from_the_identity():
     code = code_of_draw(recipe.identity, jax.tree.map(lambda leaf: leaf[None], some))
     q = rotations.quaternion_from_vector(some["turn"]["rotation"])
     assert code.shape == (3, 8)
-    np.testing.assert_allclose(np.abs(code[:, 4:]), np.abs(q), atol=1e-5)
+    # Up to sign a quaternion is one rotation; that of the inverse has another vector part.
+    sign = np.sign(np.sum(code[:, 4:] * q, axis=1, keepdims=True))
+    np.testing.assert_allclose(sign * code[:, 4:], q, atol=1e-5)
 
 
 def test_augself_reads_each_type_by_its_own_loss_and_needs_one():
@@ -61,6 +64,34 @@ def test_augself_reads_each_type_by_its_own_loss_and_needs_one():
     seen = Views(np.zeros((2, 2, 4), np.float32), np.zeros((2, 2, 4)), draws)
     with pytest.raises(ValueError, match="target network"):
         objective.loss(objective.init(jax.random.key(0), seen), seen)
+
+
+def test_augself_has_no_target_of_grayscale_and_takes_colours_one_by_one():
+    config = methods.resolved(benchmark("cifar10", "augself"))
+    seen = Views(np.zeros((2, 4, 8), np.float32), np.zeros((2, 4, 8)))
+    for recipe, parts in (
+        ("simclr_cifar", {"crop", "jitter"}), ("factors", {"crop", "rotate", "brightness",
+         "contrast", "saturation", "hue"}),
+    ):  # fmt: skip
+        config.recipe.name, config.recipe.options = recipe, ConfigDict({"size": 8})
+        built = methods.build(config)
+        params = drawn(built.views["contrast"], 4).params
+        head = built.objectives["augself"][1].init(jax.random.key(0), seen._replace(params=params))
+        assert set(head) == parts, recipe
+    assert head["contrast"]["dense3"]["kernel"].shape[1] == 1
+
+
+def test_what_learns_from_draws_needs_some():
+    config = tiny_methods.settings_of("equimod", "info_nce")
+    config.recipe.name, config.recipe.options = "test_methods_rivals:untold", ConfigDict({})
+    config.roles = ConfigDict({})
+    with pytest.raises(ValueError, match=r"EquiMod\) learns from the parameters of the views"):
+        methods.build(config)
+
+
+def untold():
+    """Stored pairs of views: what led from one to the other is not known."""
+    return transforms.Transform(lambda key: {}, lambda params, x: x, {})
 
 
 def test_pairs_of_stl_share_all_but_flip_and_blur():

@@ -10,6 +10,7 @@ from toys import drawn, read
 
 from eqssl_jax import encoders, methods
 from eqssl_jax.methods import ser
+from eqssl_jax.presets.benchmark import benchmark
 from eqssl_jax.training.optimizer import permissive
 from eqssl_jax.training.state import init_state
 from eqssl_jax.training.step import make_step
@@ -81,6 +82,22 @@ def test_its_gradient_reaches_the_encoder_and_its_loss_falls(config):
     # The map of the last layer has no part in the loss of the first.
     np.testing.assert_array_equal(after["conv3"]["kernel"], before["conv3"]["kernel"])
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.1, losses
+
+
+def test_scenes_are_turned_and_not_flipped():
+    config = benchmark("solids", "ser")
+    params = drawn(methods.build(methods.resolved(config)).views["ser_frames"], 8).params
+    assert set(params[ser.MOVE]) == {"turn"}
+    turn, floor = (params[ser.LOOK][part] for part in ("turn", "floor"))
+    np.testing.assert_array_equal(turn["rotation"][0], turn["rotation"][1])
+    assert (np.asarray(floor["hue"][0]) != np.asarray(floor["hue"][1])).all()
+    maps = jnp.arange(8 * 4 * 4.0).reshape(8, 4, 4, 1)
+    start, end = (jax.tree.map(lambda leaf, v=v: leaf[v], params[ser.MOVE]) for v in (0, 1))
+    wanted = [
+        np.rot90(image, end["turn"]["turns"][i] - start["turn"]["turns"][i])
+        for i, image in enumerate(np.asarray(maps))
+    ]
+    np.testing.assert_array_equal(ser.moved(maps, start, end), wanted)
 
 
 def test_a_layer_that_the_encoder_has_not_is_named_with_those_it_has(config):

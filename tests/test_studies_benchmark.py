@@ -1,5 +1,7 @@
 """The benchmark's table: its runs, Student intervals, Holm's correction, and what it writes."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -10,6 +12,7 @@ from eqssl_jax.presets.benchmark import METHODS, benchmark
 from eqssl_jax.studies import benchmark as benchmark_study
 from eqssl_jax.studies import standing
 from eqssl_jax.studies.base import DataChoice, Outcome
+from eqssl_jax.training.forward import draw_views
 
 
 def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_encodes_more(
@@ -18,6 +21,9 @@ def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_e
     runs = studies.find("benchmark").runs("small", DataChoice())
     assert {f"{m}@{d}" for m in METHODS for d in ("solids", "cifar10")} <= set(runs)
     assert runs["care@solids:compute"].train.steps == 500 == runs["care@solids"].train.steps // 2
+    assert runs["supervised@solids:compute"].train.steps == 2_000  # one view
+    assert runs["order@solids:compute"].train.steps == 667  # two, and four of a quarter of images
+    assert runs["byol@solids:compute"].train.steps == 750  # the target network has no gradient
     assert "simclr@solids:compute" not in runs
     for config in runs.values():
         methods.resolved(config)
@@ -29,6 +35,30 @@ def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_e
     assert fruits["sie@fruits360"].data.directory == str(tmp_path)
     with pytest.raises(ValueError, match="the methods supervised, simclr"):
         benchmark("solids", "nothing")
+    with pytest.raises(ValueError, match="no recipes for --data=stl10"):
+        studies.find("benchmark").runs("small", DataChoice("stl10"))
+    with pytest.raises(ValueError, match="no scale 'tiny'"):
+        studies.find("benchmark").runs("tiny", DataChoice())
+
+
+@pytest.mark.parametrize("data", ["solids", "cifar10"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_renders_its_views_on_every_kind_of_data(method, data):
+    built = methods.build(methods.resolved(benchmark(data, method)))
+    shape = (128, *(solids.scenes(np.arange(1), 0).shape[1:] if data == "solids" else (32, 32, 3)))
+    views = jax.eval_shape(
+        lambda key, images: draw_views(built, key, images)[1],
+        jax.random.key(0),
+        jax.ShapeDtypeStruct(shape, jnp.float32),
+    )
+    assert all(np.prod(made.shape) for made in views.values())
+
+
+def test_at_full_scale_heads_are_as_wide_as_their_authors():
+    runs = studies.find("benchmark").runs("paper", DataChoice("solids"))
+    card = methods.find("sie").settings["projector"].default
+    assert methods.resolved(runs["sie@solids"]).objectives.sie.projector == card != (128, 64)
+    assert runs["sie@solids"].model.projector == (512, 128)
 
 
 def test_the_smallest_scale_asks_for_no_more_images_than_its_data_have():

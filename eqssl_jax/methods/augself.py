@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 from ml_collections import ConfigDict
 
@@ -17,14 +18,17 @@ from eqssl_jax.settings import choice, number, numbers
 
 # What tells a type by the names of its draw; a part with none of them is "other".
 TYPES = {
-    "crop": "top", "color": "brightness", "flip": "flip", "blur": "sigma", "rotation": "turns",
-    "solarize": "threshold",
+    "crop": ("top",), "color": ("brightness", "contrast", "saturation"), "flip": ("flip",),
+    "blur": ("sigma",), "rotation": ("turns",), "solarize": ("threshold",),
 }  # fmt: skip
+COLOR = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}  # at the identity
 
 
 def type_of(draw: Mapping[str, Any]) -> str:
-    """The type of a part, by the names of its parameters."""
-    return next((name for name, leaf in TYPES.items() if leaf in draw), "other")
+    """The type of a part, by the names of its parameters; "" for grayscale, which has no target."""
+    if set(draw) == {"gray"}:
+        return ""
+    return next((name for name, leaves in TYPES.items() if set(leaves) & set(draw)), "other")
 
 
 def target(kind: str, draws: Mapping[str, Mapping[str, Array]], part: str, strengths: Any) -> Array:
@@ -38,11 +42,15 @@ def target(kind: str, draws: Mapping[str, Mapping[str, Array]], part: str, stren
         flips = [d["flip"][0] for d in draws.values() if "flip" in d]
         return augself_targets.crop(one, two, flips[0] if flips else ~always)
     if kind == "color":
-        names = ("brightness", "contrast", "saturation", "hue")
-        one, two = (jnp.stack([x[n] for n in names], axis=1) for x in (a, b))
-        return augself_targets.color(one, two, always, always, strengths=strengths)
+        still = jnp.ones_like(next(iter(a.values())), jnp.float32)
+        one, two = (
+            jnp.stack([x.get(name, middle * still) for name, middle in COLOR.items()], axis=1)
+            for x in (a, b)
+        )
+        change = augself_targets.color(one, two, always, always, strengths=strengths)
+        return change[:, np.array([name in a for name in COLOR])]  # a part may draw some of them
     if kind in ("blur", "solarize"):
-        function, leaf = getattr(augself_targets, kind), TYPES[kind]
+        function, (leaf,) = getattr(augself_targets, kind), TYPES[kind]
         return function(a[leaf], b[leaf], always, always)
     if kind == "flip":
         return augself_targets.flip(a["flip"], b["flip"])
@@ -60,13 +68,14 @@ def augself_loss(values: ConfigDict, identity: Mapping[str, Any]) -> Objective:
     Features are the encoder's, of both views or, `second` "target" (MoCo), that of the second view
     by the momentum encoder, without gradient. Crops and colours count by default, with weight 1, as
     on STL-10 (.5 on ImageNet-100). A part of another kind, such as the rotation of an object, is
-    regressed by its squared error without tanh, as SIE's repository does for "AugSelf". Targets of
+    regressed by its squared error without tanh, as SIE's repository does for "AugSelf"; grayscale
+    has no target, as theirs. Targets of
     solarisation are compared element by element; the published code broadcasts them (`objectives.
     equivariant.augself`). Where the authors say that a jitter or blur was not applied, the draw is
     at its identity, which gives the same target.
     """
     kinds = {part: type_of(draw) for part, draw in identity.items()}
-    kinds = {part: kind for part, kind in kinds.items() if values[kind]}
+    kinds = {part: kind for part, kind in kinds.items() if kind and values[kind]}
     hidden = tuple(values.hidden)
 
     def outputs(seen: Views) -> dict[str, int]:
@@ -120,7 +129,7 @@ def _by_target(seen: Views) -> Array:
 
 def build(values: ConfigDict, context: Context) -> Addition:
     identity = context.recipe.identity
-    found = {type_of(draw) for draw in identity.values()}
+    found = {type_of(draw) for draw in identity.values()} - {""}
     if not any(values[kind] for kind in found):
         raise ValueError(
             f"config.objectives.{context.key} gives no weight to what the recipe has: its parts "

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from eqssl_jax.methods import roles
 from eqssl_jax.methods.base import Method
-from eqssl_jax.methods.card import LABELS, TARGET, Addition, Card, Context
+from eqssl_jax.methods.card import DRAWS, LABELS, TARGET, Addition, Card, Context
 from eqssl_jax.methods.entries import find, resolved
 from eqssl_jax.methods.recipe import build_recipe
 from eqssl_jax.methods.roles import Line
@@ -44,6 +45,7 @@ def assemble(config: ConfigDict, recipe: Transform, lines: Mapping[str, Line]) -
     )
     chosen = [(key, card, values) for key, card, values in chosen if values.weight]
     _check_geometry(config, chosen)
+    _check_draws(config, recipe, chosen)
     if any(card.compares for _, card, _ in chosen):
         roles.check_contrast(lines)
     contrast = ViewSpec(recipe, _contrast(config, recipe, lines, chosen))
@@ -115,6 +117,19 @@ def _merged(name: str, first: ViewSpec, second: ViewSpec, key: str) -> ViewSpec:
 def _both(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """The numbers of the views that either of two cards reads; None is all."""
     return None if first is None or second is None else tuple(sorted({*first, *second}))
+
+
+def _check_draws(
+    config: ConfigDict, recipe: Transform, chosen: list[tuple[str, Card, ConfigDict]]
+) -> None:
+    """A method that reads how its views were made needs views with known parameters."""
+    reading = [f"{key} ({card.title})" for key, card, _ in chosen if DRAWS in card.needs]
+    if reading and not jax.tree.leaves(recipe.identity):
+        raise ValueError(
+            f"config.objectives.{reading[0]} learns from the parameters of the views, and the "
+            f"recipe {config.recipe.name!r} draws none that it tells: let its Transform draw them "
+            f"(`sample`, with their `identity`), or choose a method that needs none."
+        )
 
 
 def _check(addition: Any, key: str, card: Card) -> None:

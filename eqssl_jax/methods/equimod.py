@@ -34,9 +34,8 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
     Source: Devillers and Lefort 2023, arXiv:2211.01244, whose formulas are those of
     `objectives.equivariant.equimod`. p comes straight from the draw: all its numbers, phases of
     cyclic ones as (cos, sin), rotations as quaternions; where the authors add flags of what was
-    applied, the draw says so by itself. BN of y is over the image and both views, as theirs; that of
-    the encoder, too, where `config.model.joint_views` is True, as `presets` set it for EquiMod
-    alone. With statistics of its own for each, ŷ would be better than y_0 in training only.
+    applied, the draw says so by itself. BN of y is over the image and both views, as theirs; that
+    of the encoder is, too, where `config.model.joint_views` is True, as presets set it.
     """
     mean, std = _parameter_moments(recipe.sample)
     dimension = values.projector[-1]

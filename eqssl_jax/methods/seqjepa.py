@@ -38,7 +38,7 @@ def seqjepa_loss(values: ConfigDict, name: str) -> Objective:
     aggregate = encoders.aggregator(values.layers, values.heads)
 
     def init(key: Key[Array, ""], seen: Views) -> PyTree:
-        keys = jax.random.split(key, 4)
+        keys = jax.random.split(key, 3)
         width, count = seen.features.shape[-1], jax.eval_shape(changes, seen.params).shape[-1]
         if (width + values.code) % values.heads:
             raise ValueError(
@@ -47,9 +47,8 @@ def seqjepa_loss(values: ConfigDict, name: str) -> Objective:
             )
         return {
             "action": first_weight(keys[0], values.code, count),
-            "told": first_weight(keys[1], values.code, count),
-            "aggregate": aggregate.init(keys[2], width + values.code),
-            "predict": _predictor(values, width).init(keys[3], width + 2 * values.code),
+            "aggregate": aggregate.init(keys[1], width + values.code),
+            "predict": _predictor(values, width).init(keys[2], width + 2 * values.code),
         }
 
     def loss(head: PyTree, seen: Views) -> tuple[Float[Array, ""], Metrics]:
@@ -59,7 +58,7 @@ def seqjepa_loss(values: ConfigDict, name: str) -> Objective:
         codes = seqjepa.action_codes(relative, head["action"])
         tokens = jnp.concatenate([jnp.swapaxes(seen.features, 0, 1), codes], axis=-1)
         found = aggregate.apply(head["aggregate"], tokens)
-        told = seqjepa.predictor_code(relative[:, -1], head["told"])
+        told = seqjepa.predictor_code(relative[:, -1], head["action"])
         predict = _predictor(values, seen.features.shape[-1])
         predicted = predict.apply(head["predict"], jnp.concatenate([found, told], axis=-1))
         goal = jax.lax.stop_gradient(seen.target_features[-1])

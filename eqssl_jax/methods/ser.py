@@ -18,26 +18,29 @@ from eqssl_jax.transforms import Transform, chain, horizontal_flip, quarter_turn
 from eqssl_jax.transforms.base import Params
 from eqssl_jax.views import Draws, Pattern, ViewSpec
 
-COLORS = ("jitter", "gray", "blur", "solarize")  # parts that move no pixel
-ACTION = chain(flip=horizontal_flip(), turn=quarter_turn())
+# Parts that move no pixel, by the names that recipes give them.
+COLORS = (
+    "jitter", "gray", "blur", "solarize", "brightness", "contrast", "saturation", "hue", "floor",
+    "light",
+)  # fmt: skip
+FLIP, TURN = horizontal_flip(), quarter_turn()
 LOOK, MOVE = "look", "move"  # what the views of a set are drawn of
 
 
 def moved(maps: Float[Array, "n s s c"], start: Params, end: Params) -> Float[Array, "n s s c"]:
     """Maps of views with the draws `start`, leaves [N], in the frames of the draws `end`.
 
-    With the view x ↦ T_a x the map T_b T_a⁻¹ m, where T first flips, then turns. Quarter turns and
-    flips move whole pixels, so that nothing is interpolated.
+    With the view x ↦ T_a x the map T_b T_a⁻¹ m, where T first flips (if draws have a flip), then
+    turns. Quarter turns and flips move whole pixels, so that nothing is interpolated.
     """
-    still = ACTION.identity
 
-    def one(x: Array, a: Params, b: Params) -> Array:
-        back = {"turns": (4 - a["turn"]["turns"]) % 4}
-        x = ACTION.apply({**still, "turn": back}, x)
-        x = ACTION.apply({**still, "flip": a["flip"]}, x)
-        return ACTION.apply(b, x)
+    def move(x: Array, a: Params, b: Params) -> Array:
+        x = TURN.apply({"turns": (4 - a["turn"]["turns"]) % 4}, x)
+        if "flip" in a:
+            x = FLIP.apply(b["flip"], FLIP.apply(a["flip"], x))
+        return TURN.apply(b["turn"], x)
 
-    return jax.vmap(one)(maps, start, end)
+    return jax.vmap(move)(maps, start, end)
 
 
 def places(maps: Float[Array, "n ..."]) -> Float[Array, "n s s c"]:
@@ -60,10 +63,11 @@ def ser_objective(values: ConfigDict, set_name: str) -> Objective:
 
     ℓ is `objectives.equivariant.ser.loss`; a map goes through a head of layers of 1 × 1, GELU
     between them. Departures: both maps are the online network's (with MoCo-v3 the authors take the
-    moved one from the momentum network), the action is a flip and quarter turns, drawn for each
-    image (they also resize by an area of .7 to 1.3, and draw the odd quarter turn for each GPU),
-    and the term has the gradient of its formula: in their code all maps come from a gather without
-    one, so that only the base method trains (`objectives.equivariant.ser`).
+    moved one from the momentum network); the action is a flip and quarter turns, drawn for each
+    image and view (they also resize by an area of .7 to 1.3, draw the odd quarter turn for each
+    GPU, and give the second view the half turn and flip that the first has not); and the term has
+    the gradient of its formula, where in their code all maps come from a gather without one, so
+    that only the base method trains (`objectives.equivariant.ser`).
     """
 
     def init(key: Key[Array, ""], seen: Views) -> PyTree:
@@ -113,7 +117,10 @@ def changing(asked: Sequence[str], identity: Mapping[str, Any], setting: str) ->
 
 
 def build(values: ConfigDict, context: Context) -> Addition:
-    """A view set of the first `images` images: two views of one crop, each flipped and turned."""
+    """A view set of the first `images` images: two views of one crop, each flipped and turned.
+
+    Scenes are turned alone: the picture of a scene has no flip.
+    """
     setting = f"config.objectives.{context.key}"
     if values.images > context.config.train.batch_size:
         raise ValueError(
@@ -121,9 +128,11 @@ def build(values: ConfigDict, context: Context) -> Addition:
             f"{context.config.train.batch_size} images of config.train.batch_size."
         )
     apart = changing(values.independent, context.recipe.identity, f"{setting}.independent")
+    scenes = context.config.recipe.name == "solids"
+    action = chain(turn=TURN) if scenes else chain(flip=FLIP, turn=TURN)
     spec = ViewSpec(
-        chain(**{LOOK: context.recipe, MOVE: ACTION}),
-        _two_frames(context.recipe, apart),
+        chain(**{LOOK: context.recipe, MOVE: action}),
+        _two_frames(context.recipe, action, apart),
         images=values.images,
         layer=values.layer,
     )
@@ -131,7 +140,7 @@ def build(values: ConfigDict, context: Context) -> Addition:
     return Addition({name: spec}, {context.key: (values.weight, ser_objective(values, name))})
 
 
-def _two_frames(recipe: Transform, apart: Sequence[str]) -> Pattern:
+def _two_frames(recipe: Transform, action: Transform, apart: Sequence[str]) -> Pattern:
     """Two views of an image that share the recipe's draws, but for these parts, and move apart."""
     look = views.mix(views.paired(2), **{part: views.independent(2) for part in apart})
 
@@ -139,7 +148,7 @@ def _two_frames(recipe: Transform, apart: Sequence[str]) -> Pattern:
         del transform  # the chain of the two below
         keys = jax.random.split(key)
         looks = look.draw(keys[0], recipe, count)
-        moves = views.independent(2).draw(keys[1], ACTION, count)
+        moves = views.independent(2).draw(keys[1], action, count)
         return Draws({LOOK: looks.params, MOVE: moves.params})
 
     return Pattern(2, draw)

@@ -10,8 +10,9 @@ no recipe: projector, optimiser, weights and momentum are then those of solo-lea
 recipes on CIFAR, with the encoder, epochs, batch and views of the CARE recipe. "solo" takes
 solo-learn's recipe whole, its views apart, which stay those of the CARE paper (da Costa et al.
 2022, arXiv:2108.01775, solo-learn @ 9187ea3); on STL-10, which it has no recipe for, that of CIFAR.
-"equimod_recipe" takes EquiMod's own but for its views and its one BatchNorm over an image and its
-views (Devillers and Lefort 2023, arXiv:2211.01244). What `proteins` and `factored` hold is ours.
+"equimod_recipe" takes EquiMod's own but for its views (Devillers and Lefort 2023,
+arXiv:2211.01244); one BatchNorm is over an image and its views, except beside CARE. What
+`proteins` and `factored` hold is ours.
 """
 
 from collections.abc import Mapping
@@ -145,13 +146,15 @@ def with_base(config: ConfigDict, name: str, values: str = "paper") -> ConfigDic
 def with_equimod(config: ConfigDict) -> ConfigDict:
     """EquiMod beside the base method, λ 1: Devillers and Lefort 2023, arXiv:2211.01244."""
     config.objectives.equimod = ConfigDict(methods.entry("equimod"))
+    config.model.joint_views = True  # an image and its views in one forward, as its authors
     if config.data.name in SMALL:
         config.objectives.equimod.projector, config.objectives.equimod.parameters = (256, 64), 32
     return config
 
 
 def with_care(config: ConfigDict) -> ConfigDict:
-    """CARE: every transformation becomes rotational."""
+    """CARE: every transformation becomes rotational; each view has a BatchNorm of its own."""
+    config.model.joint_views = False
     for part in config.roles:
         config.roles[part] = "rotational"
     if config.data.name == "imagenet100":

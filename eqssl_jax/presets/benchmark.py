@@ -14,7 +14,8 @@ from eqssl_jax.config import base
 from eqssl_jax.presets.ours import objectives
 
 DATA = ("solids", "shapes", "cifar10", "fruits360")
-# Entries of config.objectives by method; widths of heads fit an encoder of 128 features.
+# Entries of config.objectives by method; at small scale widths of heads fit an encoder of 128
+# features, at full scale they are those of the cards, as authors have them.
 METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "supervised": {"classify": {}},  # the ceiling of class accuracy
     "simclr": {"simclr": {}},
@@ -34,6 +35,7 @@ METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "seqjepa": {"seqjepa": {"code": 32, "hidden": (256,)}},
     "ser": {"simclr": {}, "ser": {"layer": "layer1", "head": (64, 64)}},
 }
+WIDTHS = ("projector", "code", "code_projector", "head", "hidden", "parameters")
 # For a choice on validation every method has as many trials: one number times each of these, its
 # weight of equivariance or, where it has no second term, the learning rate.
 TRIALS = (1.0, 0.3, 3.0)
@@ -51,8 +53,8 @@ TRIED: Mapping[str, str] = {
 _ROLES = {"care": "rotational", "two_view_care": "rotational", "prediction": "predicted"}
 
 
-def benchmark(data: str, method: str) -> ConfigDict:
-    """A method on a data set, unlocked.
+def benchmark(data: str, method: str, *, small: bool = True) -> ConfigDict:
+    """A method on a data set, unlocked; without `small`, heads are as wide as their authors'.
 
     Raises:
       ValueError: for an unknown data set or method.
@@ -65,8 +67,12 @@ def benchmark(data: str, method: str) -> ConfigDict:
     config = base()
     config.data.name = data
     config.model.encoder, config.model.stem = "conv_tiny", "imagenet"
-    config.model.projector = (256, 64)
-    config.objectives = objectives(**{name: dict(own) for name, own in METHODS[method].items()})
+    config.model.projector = (256, 64) if small else (512, 128)
+    entries = {
+        name: {key: value for key, value in values.items() if small or key not in WIDTHS}
+        for name, values in METHODS[method].items()
+    }
+    config.objectives = objectives(**entries)
     config.objectives.equivariance.splits = 16
     config.objectives.order.images = 32
     _views(config, data)
@@ -78,6 +84,11 @@ def benchmark(data: str, method: str) -> ConfigDict:
     if method == "two_view_care":
         kept = {key: config.objectives.equivariance[key] for key in ("splits", "form", "variant")}
         config.objectives.equivariance = ConfigDict(methods.entry("two_view_care", **kept))
+    if method == "equimod":  # the image and its views in one forward, as its authors have it
+        config.model.joint_views = True
+    if method == "essl" and data not in ("solids", "shapes"):
+        # The authors crop 16 of CIFAR's 32 pixels for the view whose turns are told.
+        config.objectives.essl.recipe_options = ConfigDict({"size": 16})
     if method == "seqjepa":
         config.target.momentum, config.target.final = 0.996, 1.0
     train, optimizer = config.train, config.optimizer

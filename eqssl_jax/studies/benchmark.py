@@ -6,6 +6,7 @@ many fewer as they encode more (equal compute). Protocol: docs/results/benchmark
 """
 
 import functools
+import math
 import operator
 from pathlib import Path
 
@@ -15,12 +16,11 @@ from ml_collections import ConfigDict
 from eqssl_jax import methods
 from eqssl_jax.presets.benchmark import DATA, METHODS, TRIALS, TRIED, benchmark
 from eqssl_jax.studies.base import DataChoice, Outcome, Runs, Study, Trainings
-from eqssl_jax.studies.scales import EVALUATION
+from eqssl_jax.studies.scales import EVALUATION, check
 from eqssl_jax.studies.standing import report
 from eqssl_jax.training.checkpoint import SCORE
 
-# Views of an image that are encoded in a step, by either network, where they are not two.
-VIEWS = {"care": 4, "equimod": 3, "essl": 6, "seqjepa": 4, "byol": 4, "ser": 2.5}
+NEAR = 0.05  # costs that differ by less are equal
 REFERENCE = "simclr"  # what every method is compared with, seed by seed
 CLASS = "probe_top1"
 EQUIVARIANCE = ("rotation_r2_mlp", "parameters_r2_jitter", "r2_angle", "gamma")
@@ -32,6 +32,10 @@ METRICS = (
     "parameters_r2_blur", "parameters_mse_crop", "parameters_mse_jitter", "r2_hue", "r2_angle",
     "gamma", "effective_rank",
 )  # fmt: skip
+# Methods whose losses read features alone, or have projectors of their own, and what of a run is
+# measured on the embeddings of the network's projector.
+UNPROJECTED = {"classify", "sie", "sen", "cassle", "seqjepa"}
+OF_EMBEDDINGS = ("gamma",)
 _STEPS = {"reduced": 4_000, "small": 1_000, "smoke": 6}
 _SMALL = {  # what the measures of classes and of relative rotation read, and little else
     "train_images": 4096, "validation_images": 512, "test_images": 2048,
@@ -45,24 +49,49 @@ def _runs(scale: str, data: DataChoice) -> Runs:
     """All methods on solids and CIFAR-10; with --data on that alone.
 
     An .npz or a folder stands in for CIFAR-10, but for the folder of Fruits-360 with its manifest.
+
+    Raises:
+      ValueError: for an unknown scale, and for data without recipes of this study.
     """
+    check(scale)
     names: tuple[str, ...] = ("solids", "cifar10")
     if data.name == "folder" and _shows_turns(Path(data.directory) / "manifest.csv"):
         data = DataChoice("fruits360", data.directory)
+    if data.name and data.name not in DATA and not data.directory:
+        raise ValueError(
+            f"The benchmark has no recipes for --data={data.name}: give one of {', '.join(DATA)}, "
+            f"or an .npz file, a folder or a .zip of images, which are seen as CIFAR-10 is."
+        )
     if data.name:
         names = (data.name,) if data.name in DATA else ("cifar10",)
     found = {}
     for name in names:
         for method in METHODS:
-            config = _scaled(benchmark(name, method), scale)
+            config = _scaled(benchmark(name, method, small=scale != "paper"), scale)
             if data.directory:
                 config.data.name, config.data.directory = data
             found[f"{method}@{name}"] = config
-            if method in VIEWS:
-                less = ConfigDict(config.to_dict())
-                less.train.steps = max(round(config.train.steps * 2 / VIEWS[method]), 1)
-                found[f"{method}@{name}:compute"] = less
+            if abs((relative := cost(config)) - 1) > NEAR:
+                equal = ConfigDict(config.to_dict())
+                equal.train.steps = max(round(config.train.steps / relative), 1)
+                found[f"{method}@{name}:compute"] = equal
     return found
+
+
+def cost(config: ConfigDict) -> float:
+    """What the encoder costs in a step, relative to two views of each image as SimCLR has them.
+
+    A view with its gradient counts three times one of the target network, which has none; heads
+    and rendering are not counted.
+    """
+    method = methods.build(methods.resolved(config))
+    batch, total = config.train.batch_size, 0.0
+    for name, spec in method.views.items():
+        share, views = (spec.images or batch) / batch, range(spec.pattern.views)
+        total += 3 * share * len(spec.online or views)
+        if name in method.target_views:
+            total += share * len(spec.target or views)
+    return total / 6
 
 
 def _trials(scale: str, data: DataChoice) -> Runs:
@@ -101,12 +130,19 @@ def chosen(trainings: Trainings) -> dict[str, str]:
                 f"{run} has {len(trials)} of {len(TRIALS)} trials with the seeds {sorted(seeds)}: "
                 f"finish them all before one is chosen."
             )
-        best[run] = max(trials, key=lambda trial: np.mean([_score(o) for o in trainings[trial]]))
+        scores = {trial: np.mean([_score(o) for o in trainings[trial]]) for trial in trials}
+        if not np.isfinite(list(scores.values())).all():
+            raise ValueError(
+                f"{run} has trials without a kNN accuracy on validation images (data without "
+                f"labels, or config.train.knn_every is 0): there is nothing to choose by."
+            )
+        best[run] = max(scores, key=lambda trial: scores[trial])
     return best
 
 
 def _score(outcome: Outcome) -> float:
-    return next(float(line[SCORE]) for line in reversed(outcome.records) if SCORE in line)
+    scores = (float(line[SCORE]) for line in reversed(outcome.records) if SCORE in line)
+    return next(scores, math.nan)
 
 
 def _report_chosen(trainings: Trainings, stem: Path) -> list[Path]:
@@ -153,7 +189,25 @@ def _scaled(config: ConfigDict, scale: str) -> ConfigDict:
 
 def _report(trainings: Trainings, stem: Path) -> list[Path]:
     axes = CLASS, EQUIVARIANCE
+    trainings = {run: [_without_projector(o) for o in them] for run, them in trainings.items()}
     return report(trainings, stem, metrics=METRICS, axes=axes, reference=REFERENCE)
+
+
+def _without_projector(outcome: Outcome) -> Outcome:
+    """Without measures of embeddings, where no loss trains the projector that gives them."""
+    names = {entry.method for entry in outcome.config.objectives.values() if entry.weight}
+    if not names <= UNPROJECTED:
+        return outcome
+    results = {}
+    for step, result in outcome.evaluations.items():
+        encoders = {
+            encoder: numbers
+            if encoder != "trained"
+            else {key: value for key, value in numbers.items() if key not in OF_EMBEDDINGS}
+            for encoder, numbers in result["encoders"].items()
+        }
+        results[step] = {**result, "encoders": encoders}
+    return outcome._replace(evaluations=results)
 
 
 TRIED_BENCHMARK = Study(

@@ -90,7 +90,8 @@ def cells(numbers: Numbers, metric: str, reference: str) -> dict[str, str]:
         mean, half = interval(list(values.values()))
         text = f"{mean:.3f} ± {half:.3f}" if math.isfinite(half) else f"{mean:.3f}"
         if run in p:
-            above = mean > interval(list(numbers[reference].values()))[0]
+            common = set(values) & set(numbers[reference])
+            above = sum(values[seed] - numbers[reference][seed] for seed in common) > 0
             words = ("better" if above == (better == HIGHER) else "worse") if better else (
                 "above" if above else "below"
             )  # fmt: skip
@@ -122,8 +123,13 @@ def leaders(numbers: Numbers, better: str) -> str:
         return ONE_EACH
     sign = 1 if better == HIGHER else -1
     best = max(several, key=lambda run: sign * interval(list(several[run].values()))[0])
-    tied = [run for run, p in apart(several, best).items() if p >= LEVEL]
-    return f"{best}; tied with it: {', '.join(tied) or 'none'}"
+    p = apart(several, best)
+    tied = [run for run, value in p.items() if value >= LEVEL]
+    apart_from_all = [run for run in numbers if run not in p and run != best]
+    text = f"{best}; tied with it: {', '.join(tied) or 'none'}"
+    if apart_from_all:
+        text += f"; not compared, for want of two seeds in common: {', '.join(apart_from_all)}"
+    return text
 
 
 def report(

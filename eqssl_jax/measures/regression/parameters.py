@@ -107,6 +107,7 @@ CARD = Card(
         for name in GROUPS
     ),
     title="Changes of crop, jitter and blur",
+    needs=("test",),
     absent=("parameters_r2_crop",),
     settings={
         "parameter_images": whole(0, "of training, two views of each; 0 leaves it out", high=2**20),

@@ -199,10 +199,16 @@ def _measure(seen: Seen) -> Measured:
                 numbers[name] = Number(r2(true, predicted), n=len(true))
                 numbers[f"{name}_per_dimension"] = r2(true, predicted, average="per_dimension")
                 chance[name] = r2(true, constant)
-        unit = read[:, :4] / np.maximum(np.linalg.norm(read[:, :4], axis=1, keepdims=True), 1e-9)
-        apart = np.asarray(angle_between(jnp.asarray(unit), jnp.asarray(targets[split][""])))
-        numbers[f"rotation_error{end}"] = float(np.degrees(np.median(apart)))
+        true, mean = targets[split][""], targets["train"][""].mean(axis=0)
+        numbers[f"rotation_error{end}"] = median_angle(read[:, :4], true)
+        chance[f"rotation_error{end}"] = median_angle(np.broadcast_to(mean, true.shape), true)
     return Measured(numbers | _hues(seen, views, h), chance=chance)
+
+
+def median_angle(predicted: Rows, true: Rows) -> float:
+    """Median geodesic error in degrees of predicted quaternions, brought to length 1."""
+    unit = predicted / np.maximum(np.linalg.norm(predicted, axis=1, keepdims=True), 1e-9)
+    return float(np.degrees(np.median(angle_between(jnp.asarray(unit), jnp.asarray(true)))))
 
 
 def _rotations(split: Split, part: ObjectViews) -> Rows:

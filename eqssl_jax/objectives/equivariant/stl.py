@@ -98,5 +98,5 @@ def _check_pairs(a: Rows, b: Rows) -> None:
     if a.shape[0] % 2:
         raise ValueError(
             f"STL pairs rows 2k and 2k + 1, images that share their draws, so a batch must be "
-            f"even, found {a.shape[0]} rows: make config.batch_size even."
+            f"even, found {a.shape[0]} rows: make config.train.batch_size even."
         )
