@@ -33,8 +33,8 @@ def miniature(monkeypatch):
 
 
 def config_of(**changes):
-    changes = {"advice__parts": ("scale",), "advice__methods": ("byol",), **changes}
-    return tiny(advice__roles=("off",), **changes).config
+    usual = {"roles": ("off",), "parts": ("scale",), "methods": ("byol",)}
+    return tiny(**{**{f"advice__{key}": names for key, names in usual.items()}, **changes}).config
 
 
 def evidence(workdir):
