@@ -239,6 +239,7 @@ SCHEMA: Schema = {
     "advice": dict(  # python -m eqssl_jax.advise
         roles=names(("invariant", "ordered", "off"), "tried for every part", ROLES, least=1),
         parts=names((), "of the recipe; (): all that can have one of these roles"),
+        methods=names((), "tried beside the base: cards by name, or module:attribute"),
         seeds=whole(3, "trainings of every candidate; intervals are over them", low=2, high=1000),
         confidence=number(
             0.9, "that no difference called clear is chance of the seeds", above=0, below=1

@@ -9,14 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from tiny_advice import equal, tiny
+from tiny_advice import equal, stand_in, tiny
 
-from eqssl_jax import methods
 from eqssl_jax.advice import advise, show_plan
 from eqssl_jax.advice.candidates import candidates
 from eqssl_jax.advice.fleet import survivors
 from eqssl_jax.advice.prepare import decided_by, roles_text
-from eqssl_jax.config import checked
 from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.workdir import LOCK, locked
@@ -33,12 +31,6 @@ FILES = {
     "advice.png",
     "roles.py",
 }
-
-
-def stand_in(config, *, roles=(), **others):
-    """`setup` with the data, network and budget of `tiny`."""
-    del others
-    return tiny()._replace(config=methods.resolved(checked(config), roles=roles))
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import optax
 from toys import linear_network
 from toys import recipe as toy_recipe
 
-from eqssl_jax import data, presets
-from eqssl_jax.config import base
+from eqssl_jax import data, methods, presets
+from eqssl_jax.config import base, checked
 from eqssl_jax.methods import Method
 from eqssl_jax.training.mesh import make_mesh, replicated
 from eqssl_jax.training.optimizer import permissive
@@ -53,6 +53,12 @@ def tiny(**changes) -> Setup:
         knn_every=9,
         save_every=2,
     )
+
+
+def stand_in(config, *, roles=(), **rest) -> Setup:
+    """`setup` with the data, network and budget of `tiny`."""
+    del rest
+    return tiny()._replace(config=methods.resolved(checked(config), roles=roles))
 
 
 def equal(a, b, **tolerance) -> None:

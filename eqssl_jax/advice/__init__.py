@@ -1,4 +1,4 @@
-"""What should be equivariant? Small encoders that differ in one role each, and their evidence."""
+"""What should be equivariant? Small encoders that differ in roles or methods, compared."""
 
 from eqssl_jax.advice.candidates import Candidate, candidates
 from eqssl_jax.advice.prepare import show_plan

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from eqssl_jax.advice.verdict import Evidence
+from eqssl_jax.tabular.advice import BASE, OBJECTIVES
 
 
 class Agreement(NamedTuple):
@@ -85,9 +86,9 @@ def regrets(
     by_part = {}
     for part, verdict in advice["transformations"].items():
         decisive = verdict["own"]
-        names = {
-            role: "base" if role == decisive else f"{part}_{role}" for role in verdict["roles"]
-        }
+        names = {role: f"{part}_{role}" for role in verdict["roles"]} | {decisive: BASE}
+        if part == OBJECTIVES:
+            names = {role: role for role in verdict["roles"]}
         if not all(name in large[0] for name in names.values()):
             continue
         real = {role: _mean(large, name, metric) for role, name in names.items()}

@@ -18,11 +18,12 @@ from jaxtyping import Array, Float, Int
 
 from eqssl_jax import views
 from eqssl_jax.advice.bench import Bench, resting
-from eqssl_jax.measures import extract, ladder_study, ridge
+from eqssl_jax.measures import LadderStudy, extract, ladder_study, ridge
 from eqssl_jax.measures.classes.knn import knn_classes
 from eqssl_jax.measures.features import Features
 from eqssl_jax.objectives import info_nce, unit
 from eqssl_jax.settings import shown
+from eqssl_jax.tabular.advice import OBJECTIVES
 
 Numbers = dict[str, Any]  # metric: value; and the tables IMAGES and VARIANCE
 IMAGES = "images"
@@ -39,7 +40,8 @@ def gather(
 
     Args:
       encoders: frozen, by name.
-      wanted: for each encoder the parts it shall be measured for.
+      wanted: for each encoder the parts it shall be measured for; `OBJECTIVES` stands for all of
+        the recipe together, where order and R² are means over its ladders.
       from_: the images.
     """
     evidence: dict[str, dict[str, Numbers]] = {name: {} for name in encoders}
@@ -172,40 +174,47 @@ def _classes(features: Mapping[str, Features], from_: Bench) -> dict[str, Float[
 def _along(encoders: Mapping[str, Partial], part: str, from_: Bench) -> dict[str, Numbers]:
     """Order amid other changes and R² of the magnitude, of features, on ladders of one part.
 
+    For `OBJECTIVES`, the means over all parts with a magnitude, and of their variances: too much
+    again, since parts share their images.
+
     Their variance over images is that of n images without pairing candidates, which is too much
     rather than too little: of R², 4 R² (1 − R²)² / n (Olkin and Finn 1995, for large n); of the
     order, 0.3² / n (see `ladder_study`).
     """
-    if part not in views.ladder_parts(from_.transform):
+    able = views.ladder_parts(from_.transform)
+    parts = [name for name in able if part in (name, OBJECTIVES)]
+    if not parts:
         return {}
     studies = ladder_study(
         encoders,
         {"train": from_.bank, "validation": from_.chooser, "held_out": from_.held_out},
         from_.transform,
         jax.random.key(3),
-        parts=[part],
+        parts=parts,
         held_out="held_out",
         rungs=from_.rungs,
         images=from_.images,
         batch=256,
     )
-    along = {}
-    for name, study in studies.items():
-        if not study.parts:
-            continue
-        row = study.layers.index("features")
-        numbers = {
-            "order_accuracy_amid": float(study.order_accuracy_amid[row, 0]),
-            "magnitude_r2": float(study.magnitude_r2[row, 0]),
-        }
-        r2, images = np.clip(numbers["magnitude_r2"], 0, 1), max(1, int(study.images[0]))
-        variance = {
-            "order_accuracy_amid": 0.3**2 / images,
-            "magnitude_r2": float(4 * r2 * (1 - r2) ** 2 / images),
-        }
-        numbers = {metric: value for metric, value in numbers.items() if np.isfinite(value)}
-        along[name] = {**numbers, VARIANCE: {metric: variance[metric] for metric in numbers}}
-    return along
+    return {name: _of_ladders(study) for name, study in studies.items() if study.parts}
+
+
+def _of_ladders(study: LadderStudy) -> Numbers:
+    """Order and R² of features, means over the parts that have them, with their variances."""
+    row = study.layers.index("features")
+    measured = {
+        "order_accuracy_amid": study.order_accuracy_amid[row],
+        "magnitude_r2": study.magnitude_r2[row],
+    }
+    r2, images = np.clip(measured["magnitude_r2"], 0, 1), np.maximum(1, study.images)
+    variances = {
+        "order_accuracy_amid": 0.3**2 / images,
+        "magnitude_r2": 4 * r2 * (1 - r2) ** 2 / images,
+    }
+    finite = {metric: np.isfinite(x) for metric, x in measured.items() if np.isfinite(x).any()}
+    numbers = {metric: float(measured[metric][kept].mean()) for metric, kept in finite.items()}
+    variance = {metric: float(variances[metric][kept].mean()) for metric, kept in finite.items()}
+    return {**numbers, VARIANCE: variance}
 
 
 def _info_nce(encode: Partial, part: str, from_: Bench) -> Float[np.ndarray, " k"]:
@@ -243,8 +252,9 @@ def _natural(
     f(t(x)) has a neighbour among the bank no further than the median over held-out x' of the
     distance of f(x') to its nearest in the bank (features on the unit sphere). ½ where the data
     varies in t by itself, so that t(x) could be one of its images; 0 where t leaves the data.
+    For `OBJECTIVES`, t is a draw of the whole recipe.
     """
-    others = [name for name in from_.transform.identity if name != part]
+    others = [name for name in from_.transform.identity if part not in (name, OBJECTIVES)]
     changed = extract(
         encode,
         from_.held_out,

@@ -1,4 +1,5 @@
-"""Many small encoders trained in one program, which differ in the numbers of their roles alone.
+"""Many small encoders trained in one program, which differ in the numbers of their roles alone; and
+one that has a program of its own.
 
 Halving decides which candidates go on after a round.
 """
@@ -66,18 +67,8 @@ def fleet(
         return gated_method(run.config, run.recipe, gate, used)
 
     def init(seed: int) -> TrainState:
-        state = init_state(
-            jax.random.key(seed),
-            run.network,
-            method(jax.tree.map(lambda leaf: leaf[0], numbers)),
-            run.optimizer,
-            run.dataset.image_shape,
-            run.config.train.batch_size,
-            len(run.dataset.classes),
-        )
-        states = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(tables)), state)
-        # Placed as the steps will leave them, or the second step would be compiled anew.
-        return jax.device_put(states, replicated(run.mesh))
+        first = jax.tree.map(lambda leaf: leaf[0], numbers)
+        return _start(run._replace(method=method(first)), seed, len(tables))
 
     def step(
         numbers: Gates, states: TrainState, pool: PyTree, inputs: Array, root: Key[Array, ""]
@@ -97,10 +88,48 @@ def fleet(
     compiled = jax.jit(step, donate_argnums=1)
 
     def advance(states: TrainState, inputs: np.ndarray, seed: int) -> tuple[TrainState, Metrics]:
-        root = jax.random.fold_in(jax.random.key(seed), 1)  # 0 is the initialisation
-        return compiled(numbers, states, run.split.pool, inputs, root)
+        return compiled(numbers, states, run.split.pool, inputs, _root(seed))
 
     return Fleet(init, advance)
+
+
+def alone(run: Setup) -> Fleet:
+    """A fleet of one encoder, K = 1, which trains the method of `run` by the library's own step."""
+
+    def step(
+        states: TrainState, pool: PyTree, inputs: Array, root: Key[Array, ""]
+    ) -> tuple[TrainState, Metrics]:
+        step_of_run = make_step(run.network, run.method, run.optimizer, run.split.read, root)
+        state, metrics = step_of_run(pick(states, 0), pool, inputs)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (state, metrics))
+
+    compiled = jax.jit(step, donate_argnums=0)
+
+    def advance(states: TrainState, inputs: np.ndarray, seed: int) -> tuple[TrainState, Metrics]:
+        return compiled(states, run.split.pool, inputs, _root(seed))
+
+    return Fleet(lambda seed: _start(run, seed, 1), advance)
+
+
+def _start(run: Setup, seed: int, count: int) -> TrainState:
+    """So many equal states before the first step."""
+    state = init_state(
+        jax.random.key(seed),
+        run.network,
+        run.method,
+        run.optimizer,
+        run.dataset.image_shape,
+        run.config.train.batch_size,
+        len(run.dataset.classes),
+    )
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf] * count), state)
+    # Placed as the steps will leave them, or the second step would be compiled anew.
+    return jax.device_put(states, replicated(run.mesh))
+
+
+def _root(seed: int) -> Key[Array, ""]:
+    """The key of all draws of a training; 0 is the initialisation."""
+    return jax.random.fold_in(jax.random.key(seed), 1)
 
 
 def pick(states: TrainState, k: int) -> TrainState:

@@ -3,7 +3,7 @@
 A plan (`--dry_run`) is printed before anything is compared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,15 @@ from rich.table import Table
 from eqssl_jax import figures, tabular
 from eqssl_jax.advice.bench import check_images
 from eqssl_jax.advice.candidates import Candidate, candidates, gated_method, gates
+from eqssl_jax.advice.with_method import CONTRASTS, check_method, entry_text
 from eqssl_jax.methods import ROLES
 from eqssl_jax.methods.entries import OF_ROLES
 from eqssl_jax.settings import LARGEST
+from eqssl_jax.tabular.advice import BASE, OBJECTIVES
 from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.initial import source_of
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.workdir import write_json
-
-CONTRASTS = ("simclr", "alignment", "uniformity")  # what candidates are trained with
 
 
 def prepare(config: ConfigDict, workdir: Path | None = None) -> tuple[Setup, list[Candidate]]:
@@ -43,6 +43,9 @@ def prepare(config: ConfigDict, workdir: Path | None = None) -> tuple[Setup, lis
     first = jax.tree.map(lambda leaf: leaf[0], gates([tables[0].table]))
     # Roles that are tried may need what the config's own do not, such as a batch of equal groups.
     check_batch(run.config, gated_method(run.config, run.recipe, first, used), run.mesh.size)
+    for candidate in tables:
+        if candidate.method:
+            check_method(run, candidate)
     return run, tables
 
 
@@ -73,7 +76,8 @@ def check(run: Setup) -> None:
     if others:
         raise ValueError(
             f"Advice compares roles under {', '.join(CONTRASTS)}, with the usual objectives of "
-            f"roles; this config trains {', '.join(others)}: set their weights to 0."
+            f"roles; this config trains {', '.join(others)}: set their weights to 0, and name what "
+            f"is to be tried beside the base in config.advice.methods."
         )
     if recipes := [key for key, values in entries.items() if values.get("recipe")]:
         raise ValueError(
@@ -112,6 +116,8 @@ def show_plan(config: ConfigDict) -> None:
     for part, line in tables[0].table.items():
         tried = [c.changed[1] for c in tables if c.changed and c.changed[0] == part]
         table.add_row(part, line.role, ", ".join(tried) or "nothing")
+    if methods := [candidate.name for candidate in tables if candidate.method]:
+        table.add_row(OBJECTIVES, BASE, ", ".join(methods))
     console = Console(markup=False, emoji=False)
     console.print(table)
     seeds, images = config.advice.seeds, config.train.batch_size * run.steps
@@ -124,8 +130,15 @@ def show_plan(config: ConfigDict) -> None:
     )
 
 
-def write(advice: Mapping[str, Any], base: Candidate, workdir: Path) -> None:
+def write(
+    advice: Mapping[str, Any], tables: Sequence[Candidate], config: ConfigDict, workdir: Path
+) -> None:
     """advice.json, .md, .csv and .png, and roles.py; the table is printed too."""
+    pasted = roles_text(advice, tables[0])
+    advised = advice["transformations"].get(OBJECTIVES, {}).get("advice")
+    for candidate in tables:
+        if candidate.method and candidate.name == advised:
+            pasted += "\n".join(entry_text(config, candidate)) + "\n"
     table = tabular.advice_table(advice)
     warning = advice.get("warning", "")
     (workdir / "advice.md").write_text(
@@ -133,9 +146,9 @@ def write(advice: Mapping[str, Any], base: Candidate, workdir: Path) -> None:
     )
     (workdir / "advice.csv").write_text(tabular.as_csv(table.sheet()))
     figures.advice(advice, workdir / "advice.png")
-    (workdir / "roles.py").write_text(roles_text(advice, base))
+    (workdir / "roles.py").write_text(pasted)
     write_json(workdir / "advice.json", advice)
-    print("\n" + tabular.as_text(table.sheet()) + "\n\n" + roles_text(advice, base))
+    print("\n" + tabular.as_text(table.sheet()) + "\n\n" + pasted)
     if warning:
         print(f"Mind: {warning}\n")
     print(f"All of it: {workdir / 'advice.md'}. The figure: {workdir / 'advice.png'}")

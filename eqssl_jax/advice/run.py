@@ -1,8 +1,9 @@
 """`python -m eqssl_jax.advise`: train all candidates from every seed, measure, and advise.
 
 Files of the workdir: config.json; data.json, what was trained on; seed_<s>/round_<r>/checkpoints
-and evidence.json; advice.json, advice.md, advice.csv, advice.png, and roles.py, the table of roles
-to paste into a config. Started again, it goes on where it was.
+and evidence.json, beside them with_<method>/checkpoints of every method; advice.json, advice.md,
+advice.csv, advice.png, and roles.py, the table of roles to paste into a config. Started again, it
+goes on where it was.
 """
 
 import json
@@ -19,10 +20,22 @@ from ml_collections import ConfigDict
 from eqssl_jax.advice.bench import Bench, bench
 from eqssl_jax.advice.candidates import Candidate, candidates
 from eqssl_jax.advice.evidence import check_evidence, gather
-from eqssl_jax.advice.fleet import Fleet, dropped, fleet, keep, merge, pick, stops, survivors
+from eqssl_jax.advice.fleet import (
+    Fleet,
+    alone,
+    dropped,
+    fleet,
+    keep,
+    merge,
+    pick,
+    stops,
+    survivors,
+)
 from eqssl_jax.advice.prepare import decided_by, prepare, write
 from eqssl_jax.advice.verdict import Evidence, verdicts
+from eqssl_jax.advice.with_method import with_method
 from eqssl_jax.data import batch_indices
+from eqssl_jax.methods import find
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.alarms import Alarms
 from eqssl_jax.training.loop import check_finite
@@ -46,6 +59,28 @@ class Round(NamedTuple):
     until: int
     before: Sequence[Candidate]
     every: Sequence[Candidate]
+
+    def programs(self) -> list["Round"]:
+        """The same of the candidates of each program: all tables of roles, and every method."""
+        methods = dict.fromkeys(candidate.method for candidate in self.tables)  # "": the base
+        return [
+            self._replace(
+                tables=[candidate for candidate in self.tables if candidate.method == method],
+                before=[candidate for candidate in self.before if candidate.method == method],
+            )
+            for method in methods
+        ]
+
+    def fleet(self, run: Setup) -> Fleet:
+        """The candidates of one program."""
+        if self.tables[0].method:
+            return alone(with_method(run, self.tables[0]))
+        return fleet(run, self.tables, among=self.every)
+
+    def folder(self, workdir: Path, seed: int) -> Path:
+        """That of the checkpoints of one program."""
+        whole, method = workdir / f"seed_{seed}" / f"round_{self.number}", self.tables[0].method
+        return whole / f"with_{find(method).name}" if method else whole
 
 
 def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -90,7 +125,7 @@ def _advise(workdir: Path, run: Setup, tables: list[Candidate]) -> dict[str, Any
         advice = merge(advice, advised, gone)
         before, now = now, survivors(evidence, now, metric)
         gone = gone | dropped(before, now, until, gone)
-    write(advice, tables[0], workdir)
+    write(advice, tables, config, workdir)
     return advice
 
 
@@ -105,17 +140,21 @@ def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
     config = read_config(workdir)
     run = setup(config, training=False, workdir=workdir, roles=config.advice.roles)
     tables = candidates(run.config, run.recipe)
-    everyone = fleet(run, tables)
-    loaded = {}
+    loaded: dict[int, dict[str, Partial]] = {}
     for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
         rounds = sorted((workdir / f"seed_{seed}").glob("round_*/evidence.json"))
         if not rounds:
             raise FileNotFoundError(f"{workdir} holds no finished advice for seed {seed}.")
         measured = read_evidence(rounds[-1])
-        start, kept = everyone.init(seed), [c for c in tables if c.name in measured]
-        states = restore(rounds[-1].parent, keep(start, [tables.index(c) for c in kept]))
-        loaded[seed] = {"random": run.encoder(pick(start, 0))}
-        loaded[seed] |= {c.name: run.encoder(pick(states, k)) for k, c in enumerate(kept)}
+        kept = [candidate for candidate in tables if candidate.name in measured]
+        number = int(rounds[-1].parent.name.removeprefix("round_"))
+        last = Round(number, kept, run.steps, (), tables)
+        loaded[seed] = {}
+        for program in last.programs():
+            start = program.fleet(run).init(seed)
+            states = restore(program.folder(workdir, seed), start)
+            loaded[seed] |= _encoders(run, program, states)
+            loaded[seed].setdefault("random", run.encoder(pick(start, 0)))
     return run, loaded
 
 
@@ -152,32 +191,37 @@ def restore(folder: Path, like: TrainState) -> TrainState:
 
 def _round(run: Setup, now: Round, from_: Bench, workdir: Path) -> list[Evidence]:
     results = []
-    # One for all seeds: its step is compiled once.
-    all_ = fleet(run, now.tables, among=now.every)
+    # One of each for all seeds: its step is compiled once.
+    programs = [(program, program.fleet(run)) for program in now.programs()]
     for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
-        folder = workdir / f"seed_{seed}" / f"round_{now.number}"
+        folder = programs[0][0].folder(workdir, seed)
         path = folder / "evidence.json"
         claim(folder, run.config)
         if not path.exists():
-            states = _train(run, now, all_, seed, folder)
-            start = pick(all_.init(seed), 0)
-            write_json(path, _measure(run, now, states, start, from_))
+            encoders = {"random": run.encoder(pick(programs[0][1].init(seed), 0))}
+            for program, all_ in programs:
+                states = _train(run, program, all_, seed, workdir)
+                encoders |= _encoders(run, program, states)
+            write_json(path, _measure(now, encoders, from_))
         results.append(read_evidence(path, now.tables, decided_by(run)))
     return results
 
 
-def _train(run: Setup, now: Round, all_: Fleet, seed: int, folder: Path) -> TrainState:
-    """All candidates of a round up to its last step, from the latest checkpoint if there is one."""
+def _train(run: Setup, now: Round, all_: Fleet, seed: int, workdir: Path) -> TrainState:
+    """The candidates of a program up to the round's last step, from the latest checkpoint if there
+    is one.
+    """
     states = all_.init(seed)
     # Two, so that a damaged one has another before it.
-    manager = checkpoint.open_checkpoints(folder, keep=2)
+    manager = checkpoint.open_checkpoints(now.folder(workdir, seed), keep=2)
     try:
         if (saved := checkpoint.resume(manager, states)) is not None:
             states = saved
         elif now.before:
-            states = _earlier(run, now, seed, folder)
+            states = _earlier(run, now, seed, workdir)
         start = int(states.step[0])
-        label, batch = f"round {now.number}, seed {seed}  ", run.config.train.batch_size
+        title = f", {now.tables[0].name}" if now.tables[0].method else ""
+        label, batch = f"round {now.number}, seed {seed}{title}  ", run.config.train.batch_size
         alarms = {candidate.name: Alarms() for candidate in now.tables}
         with Progress(label, now.until, batch * len(now.tables), start=start) as progress:
             for step in range(start, now.until):
@@ -206,21 +250,22 @@ def _warn(alarms: Mapping[str, Alarms], step: int, values: Mapping[str, np.ndarr
             print(f"Warning: {name}: {warning}", file=sys.stderr, flush=True)
 
 
-def _earlier(run: Setup, now: Round, seed: int, folder: Path) -> TrainState:
+def _earlier(run: Setup, now: Round, seed: int, workdir: Path) -> TrainState:
     """The states at the end of the round before, of the candidates that go on."""
-    before = folder.with_name(f"round_{now.number - 1}")
-    states = restore(before, fleet(run, now.before, among=now.every).init(seed))
+    before = now._replace(number=now.number - 1, tables=now.before)
+    states = restore(before.folder(workdir, seed), before.fleet(run).init(seed))
     names = [candidate.name for candidate in now.before]
     return keep(states, [names.index(candidate.name) for candidate in now.tables])
 
 
-def _measure(
-    run: Setup, now: Round, states: TrainState, start: TrainState, from_: Bench
-) -> Evidence:
+def _encoders(run: Setup, now: Round, states: TrainState) -> dict[str, Partial]:
+    """The frozen encoders of a program by the names of its candidates."""
+    return {c.name: run.encoder(pick(states, k)) for k, c in enumerate(now.tables)}
+
+
+def _measure(now: Round, encoders: Mapping[str, Partial], from_: Bench) -> Evidence:
     parts = list(dict.fromkeys(c.changed[0] for c in now.tables if c.changed))
-    encoders: dict[str, Partial] = {"random": run.encoder(start)}
     wanted = {"random": parts}
-    for k, candidate in enumerate(now.tables):
-        encoders[candidate.name] = run.encoder(pick(states, k))
+    for candidate in now.tables:
         wanted[candidate.name] = [candidate.changed[0]] if candidate.changed else parts
     return gather(encoders, wanted, from_)

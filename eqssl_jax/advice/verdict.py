@@ -31,6 +31,7 @@ from scipy import stats
 
 from eqssl_jax.advice.candidates import Candidate
 from eqssl_jax.advice.evidence import IMAGES, VARIANCE
+from eqssl_jax.tabular.advice import BASE
 from eqssl_jax.tabular.metrics import describe, show
 
 Evidence = Mapping[str, Mapping[str, Mapping[str, Any]]]  # candidate, part, metric
@@ -54,7 +55,8 @@ def verdicts(
     the own role cannot be told from the best, it is kept, and advised if it is clearly better than
     another one. Without ("label_free") a role other than invariant is advised if features
     keep clearly more of the magnitude than under "invariant", at no clear cost in InfoNCE under the
-    other transformations, and if the data varies in the transformation by itself.
+    other transformations, and if the data varies in the transformation by itself; a method, if they
+    keep more than under the base, on average of all magnitudes, at no clear cost in InfoNCE.
 
     Args:
       seeds: evidence of each seed.
@@ -80,7 +82,7 @@ def verdicts(
     roles: dict[str, dict[str, str]] = {}  # part -> role -> candidate
     for candidate in tables[1:]:
         part, role = candidate.changed or ("", "")
-        roles.setdefault(part, {base.table[part].role: base.name})[role] = candidate.name
+        roles.setdefault(part, {base.role(part): base.name})[role] = candidate.name
     pairs = sum(len(by_role) * (len(by_role) - 1) // 2 for by_role in roles.values())
     evidence: dict[str, dict[str, dict[str, Any]]] = {
         part: {role: {} for role in by_role} for part, by_role in roles.items()
@@ -98,7 +100,7 @@ def verdicts(
     return {
         "metric": None if metric == "label_free" else metric,
         "transformations": {
-            part: _advise(part, by_role, metric, base.table[part].role, dropped.get(part, ""))
+            part: _advise(part, by_role, metric, base.role(part), dropped.get(part, ""))
             | {"warning": warnings[part]}
             for part, by_role in evidence.items()
         },
@@ -180,7 +182,9 @@ def _advise(
 ) -> dict[str, Any]:
     decide = _without_labels if metric == "label_free" else _with_labels
     role, reason = decide(roles, metric, decisive)
-    if role is None:
+    if role is None and decisive == BASE:
+        reason += " The base stays as it is."
+    elif role is None:
         reason += f" {part} keeps the role it has, {decisive}."
     return {"roles": roles, "own": decisive, "advice": role, "reason": f"{reason} {note}".strip()}
 
@@ -198,7 +202,8 @@ def _with_labels(
     if not beaten:
         lead = show(metric, number[best]["value"] - value)
         first = f"; the best, {best}, leads by {lead}" if best != chosen else ""
-        return None, f"{title}: no role is clearly better or worse than {decisive}{first}."
+        what = "method" if decisive == BASE else "role"
+        return None, f"{title}: no {what} is clearly better or worse than {decisive}{first}."
     ties = [role for role in number if role not in (chosen, *beaten)]
     gains = [f"{role} by {show(metric, value - number[role]['value'])}" for role in beaten]
     also = f"; {' and '.join(ties)} cannot be told from it" if ties else ""
@@ -208,26 +213,32 @@ def _with_labels(
 def _without_labels(
     roles: dict[str, dict[str, Any]], metric: str, decisive: str
 ) -> tuple[str | None, str]:
-    del metric, decisive
-    still = roles.get("invariant", {})
+    del metric
+    # A method is compared with the base; whether the data vary in some part is not its matter.
+    reference, least = (BASE, 0.0) if decisive == BASE else ("invariant", NATURAL)
+    still = roles.get(reference, {})
     if "magnitude_r2" not in still:
         return None, "Without labels and without a ladder there is nothing to decide by."
     kept, cost = still["magnitude_r2"], still["info_nce"]
     better = [
         role
         for role, by_metric in roles.items()
-        if role != "invariant"
+        if role != reference
         and by_metric["magnitude_r2"]["low"] > kept["high"]
         and by_metric["info_nce"]["low"] <= cost["high"]
-        and by_metric["natural"]["value"] >= NATURAL
+        and by_metric["natural"]["value"] >= least
     ]
     if not better:
-        return None, "Without labels: no role keeps clearly more of the magnitude at no clear cost."
+        what = "method" if reference == BASE else "role"
+        return None, (
+            f"Without labels: no {what} keeps clearly more of the magnitude at no clear cost."
+        )
     best = max(better, key=lambda role: roles[role]["magnitude_r2"]["value"])
     gain = roles[best]["magnitude_r2"]["value"] - kept["value"]
+    varies = ", and the data varies in it by itself" if least else ""
     return best, (
         f"Without labels: {best} keeps more of the magnitude (R² +{gain:.2f}) at no clear cost in "
-        f"InfoNCE, and the data varies in it by itself."
+        f"InfoNCE{varies}."
     )
 
 

@@ -1,5 +1,6 @@
 """What an encoder accepts: the checks that stand before every public call."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -101,3 +102,21 @@ def _check_values(images: Images, *, free: bool) -> None:
     raise ValueError(
         f"An encoder takes images in [0, 1], found values from {low:.4g} to {high:.4g}: {fix}."
     )
+
+
+def channels(
+    mean: Sequence[float], std: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std as tuples of floats, one for each channel.
+
+    Raises:
+      ValueError: for another number of means than of stds, what is no number, and std ≤ 0.
+    """
+    try:
+        m, s = (tuple(np.atleast_1d(np.asarray(values, float)).tolist()) for values in (mean, std))
+        fit = len(m) == len(s) and bool(np.isfinite((m, s)).all()) and min(s) > 0
+    except (TypeError, ValueError):
+        fit = False
+    if not fit:
+        raise ValueError(f"mean and std need a number a channel, std > 0; found {mean} and {std}.")
+    return m, s

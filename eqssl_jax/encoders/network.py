@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from eqssl_jax.encoders import outside, resnet, vit
 from eqssl_jax.encoders.conv import Conv, implementation
 from eqssl_jax.encoders.heads import MLP, check_widths
-from eqssl_jax.encoders.inputs import check_kind
+from eqssl_jax.encoders.inputs import channels, check_kind
 from eqssl_jax.encoders.norm import BatchNorm
 from eqssl_jax.encoders.small import ConvNet, DeepSet
-from eqssl_jax.encoders.sown import sown, sown_maps
+from eqssl_jax.encoders.sown import sown, sown_map
 from eqssl_jax.encoders.vit import DEFAULT, ViTSettings
 from eqssl_jax.names import is_outside, resolve
 
@@ -204,7 +203,7 @@ def assemble(
     Raises:
       ValueError: for a mean and std that do not fit.
     """
-    mean, std = _channels(mean, std)
+    mean, std = channels(mean, std)
     return _pure(_EncoderProjector(encoder, projector or MLP(()), mean, std))
 
 
@@ -255,24 +254,13 @@ def _pure(module: _EncoderProjector) -> Network:
         )
         if layer:
             seen = moved.get("intermediates", {}).get("encoder", {})
-            outputs = (*outputs, _map_of(layer, sown_maps(seen, images.shape[0])))
+            outputs = (*outputs, sown_map(seen, images.shape[0], layer))
         return outputs, moved.get("batch_stats", batch_stats)
 
     draws = foreign or (
         isinstance(module.encoder, vit.ViT) and module.encoder.settings.drop_path > 0
     )
     return Network(init, apply, partial(_layers, module), draws)
-
-
-def _map_of(layer: str, maps: dict[str, Array]) -> Array:
-    features = maps.get(layer)
-    if features is None or features.ndim < 3:
-        with_places = [name for name, x in maps.items() if x.ndim > 2]
-        raise ValueError(
-            f"A method reads the map of the encoder's layer {layer!r}, but in training this "
-            f"encoder gives maps of {with_places or 'no layer'}."
-        )
-    return features
 
 
 def _layers(
@@ -301,17 +289,3 @@ def _layers(
 def _choose(name: str, value: str, choices: Sequence[str] | dict[str, Any]) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; choose from {list(choices)}.")
-
-
-def _channels(
-    mean: Sequence[float], std: Sequence[float]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std as tuples of floats, one per channel."""
-    try:
-        m, s = (tuple(np.atleast_1d(np.asarray(values, float)).tolist()) for values in (mean, std))
-        fit = len(m) == len(s) and bool(np.isfinite((m, s)).all()) and min(s) > 0
-    except (TypeError, ValueError):
-        fit = False
-    if not fit:
-        raise ValueError(f"mean and std need a number a channel, std > 0; found {mean} and {std}.")
-    return m, s

@@ -38,6 +38,21 @@ def sown_maps(seen: Mapping[str, Any], images: int) -> dict[str, Float[Array, "m
     return layers
 
 
+def sown_map(seen: Mapping[str, Any], images: int, layer: str) -> Float[Array, "m ..."]:
+    """The layer of this name among `sown_maps`.
+
+    Raises:
+      ValueError: if there is none with positions, naming those there are.
+    """
+    maps = {name: x for name, x in sown_maps(seen, images).items() if x.ndim > 2}
+    if layer not in maps:
+        raise ValueError(
+            f"A method reads the map of the encoder's layer {layer!r}, but in training this "
+            f"encoder gives maps of {list(maps) or 'no layer'}."
+        )
+    return maps[layer]
+
+
 def _flat(seen: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in seen.items():
         if isinstance(value, Mapping):

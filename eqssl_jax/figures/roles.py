@@ -49,6 +49,8 @@ class _Band(NamedTuple):
 def advice(advice: Advice, path: str | Path) -> None:
     """Every role tried for every transformation, with its evidence; the advised one filled, bold.
 
+    Methods that were tried beside the base stand in a band of their own.
+
     The first panel is the deciding metric (else the linear probe or kNN), the narrow ones are
     mostly what needs no labels; a second metric with labels is left to the table. Bars are
     intervals, dashed lines floors. Where no role is clearly better, all dots are hollow, and a grey
@@ -65,7 +67,8 @@ def advice(advice: Advice, path: str | Path) -> None:
     bands = _bands(table)
     shown = _shown(table.metrics, advice.get("metric"))
     widths = [WIDE if i == 0 else NARROW for i in range(len(shown))]
-    figure = new_figure(sum(widths) + 1.9, max(1.1, bands[-1].bottom) + 0.95)
+    names = 1.9 + _beyond(table) / 72
+    figure = new_figure(sum(widths) + names, max(1.1, bands[-1].bottom) + 0.95)
     grid = figure.subplots(1, len(shown), squeeze=False, width_ratios=widths).ravel().tolist()
     for axes, metric in zip(grid, shown, strict=True):
         _panel(axes, metric, table, bands, first=axes is grid[0])
@@ -159,7 +162,7 @@ def _dot(
 ) -> None:
     value, low, high = numbers
     reach = None if low is None or high is None else [[value - low], [high - value]]
-    colour = COLOURS[trial.role]
+    colour = COLOURS.get(trial.role, INK)  # methods are told apart by their names
     axes.errorbar(
         [value],
         [y],
@@ -171,6 +174,11 @@ def _dot(
         elinewidth=2.4 if trial.advised else 1.2,
         zorder=3,
     )
+
+
+def _beyond(table: AdviceTable) -> float:
+    """By how many points the longest name of a row is longer than that of any role."""
+    return 4.0 * max(0, max(len(row.role) for row in table.rows) - max(map(len, ROLES)))
 
 
 def _names(axes: "Axes", table: AdviceTable, bands: Sequence[_Band]) -> None:
@@ -186,7 +194,8 @@ def _names(axes: "Axes", table: AdviceTable, bands: Sequence[_Band]) -> None:
     for band, (part, below) in zip(bands, lines, strict=True):
         at: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         middle = (band.top + band.bottom) / 2
-        left = -(52 + 4.4 * longest)  # points: beyond the longest role, and the name's own length
+        # Points: beyond the longest role, and the name's own length.
+        left = -(52 + _beyond(table) + 4.4 * longest)
         up = 5.5 if below else 0
         axes.annotate(part, (0, middle), xytext=(left, up), va="center", fontsize=TEXT,
                       color=INK, annotation_clip=False, **at)  # fmt: skip

@@ -2,11 +2,12 @@
 
 Advice is `{"metric": name, "transformations": {part: {"roles": {role: {metric: {"value", "low",
 "high", "n"}}}, "advice": role or None, "reason": text}}, "floor": {metric: value}}`; `None` is "no
-clear difference", and a metric that was not measured for a role is left out.
+clear difference", and a metric that was not measured for a role is left out. Under `OBJECTIVES`
+stand, in place of a transformation and its roles, what is trained: the base, and it with a method.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from eqssl_jax.tabular.metrics import MISSING, describe, show
@@ -17,6 +18,7 @@ Advice = Mapping[str, Any]
 ROLES = ("invariant", "ordered", "rotational", "predicted", "off")
 WITH_LABELS = ("probe_top1", "knn")
 LABEL_FREE = ("order_accuracy_amid", "order_accuracy", "magnitude_r2", "info_nce", "natural")
+OBJECTIVES, BASE = "config.objectives", "base"  # with a dot, as no transformation is named
 UNDECIDED = "no clear difference"
 MARK = "✓"
 
@@ -99,7 +101,7 @@ def advice_table(advice: Advice) -> AdviceTable:
     cells = {
         (part, role): {m: _evidence(trials["roles"][role].get(m), part, role, m) for m in order}
         for part, trials in parts.items()
-        for role in sorted(trials["roles"], key=ROLES.index)
+        for role in _sorted(part, trials["roles"])
     }
     metrics = tuple(m for m in order if any(c[m].value is not None for c in cells.values()))
     if not metrics:
@@ -121,6 +123,13 @@ def _roles(trials: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     return trials.get("roles") or {}
 
 
+def _sorted(part: str, roles: Iterable[str]) -> list[str]:
+    """Roles in the order of their table; of methods the base first, the others as they come."""
+    if part == OBJECTIVES:
+        return sorted(roles, key=lambda role: role != BASE)
+    return sorted(roles, key=ROLES.index)
+
+
 def _floor(floor: Mapping[str, Any]) -> dict[str, float]:
     """The floors that are numbers."""
     return {m: float(v) for m, v in floor.items() if v is not None and math.isfinite(v)}
@@ -139,7 +148,7 @@ def _check_roles(part: str, trials: Mapping[str, Any]) -> None:
     tried = list(_roles(trials))
     if not tried:
         raise ValueError(f"No role was tried for {part!r}: leave it out, or try at least one.")
-    _refuse_unknown("role", tried, ROLES)
+    _refuse_unknown("role", tried, tried if part == OBJECTIVES else ROLES)
     if trials.get("advice") not in (None, *tried):
         raise ValueError(
             f"The advice for {part!r} is {trials['advice']!r}, which was not tried (tried: "
