@@ -292,8 +292,8 @@ def interval(values: list[float]) -> str:
 
 def difference(ours: list[float], theirs: list[float]) -> tuple[float, float]:
     """Difference of two means, and half of its 95 % interval (Welch: variances may differ)."""
-    both = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
-    return (both.low + both.high) / 2, (both.high - both.low) / 2
+    interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    return (interval.low + interval.high) / 2, (interval.high - interval.low) / 2
 
 
 if __name__ == "__main__":

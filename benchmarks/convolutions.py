@@ -40,14 +40,14 @@ Action = Callable[[], Any]
 
 def measure(actions: dict[str, Action], repeats: int) -> dict[str, tuple[float, float]]:
     """Least wall and CPU seconds of each action, taken in turns; the first round compiles."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
     for round_ in range(repeats + 1):
         for name, action in actions.items():
             wall, cpu = time.perf_counter(), time.process_time()
             jax.block_until_ready(action())
             if round_:
-                found[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    return {name: (min(w for w, _ in t), min(c for _, c in t)) for name, t in found.items()}
+                seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return {name: (min(w for w, _ in t), min(c for _, c in t)) for name, t in seconds.items()}
 
 
 def products(name: str, stride: int) -> dict[str, Callable[..., Any]]:
@@ -93,9 +93,9 @@ def layer(shape: tuple[int, ...], images: int, repeats: int, *, loop: bool) -> l
                 actions[name] = partial(jax.jit(in_loop(function)), xs, kernel, gs)
             else:
                 actions[name] = partial(jax.jit(function), xs[0], kernel, gs[0])
-        found = measure(actions, repeats)
+        seconds = measure(actions, repeats)
         passes = LOOP if loop else 1
-        cells = [f"{flop * passes / cpu / 1e9:.1f}" for _, cpu in found.values()]
+        cells = [f"{flop * passes / cpu / 1e9:.1f}" for _, cpu in seconds.values()]
         rows.append(["{}→{} {}px {}×{}/{}".format(*shape[:3], size, size, stride), product, *cells])
     return rows
 
@@ -130,14 +130,14 @@ def main() -> None:
     args = parser.parse_args()
     if args.encoder:
         table = Table("conv", "wall s", "CPU s", "images/s (wall)")
-        found = measure(
+        seconds = measure(
             {
                 conv: network(args.encoder, conv, args.dtype, args.images, args.views)
                 for conv in IMPLEMENTATIONS
             },
             args.repeats,
         )
-        for conv, (wall, cpu) in found.items():
+        for conv, (wall, cpu) in seconds.items():
             table.add_row(conv, f"{wall:.3f}", f"{cpu:.3f}", f"{args.images / wall:.1f}")
     else:
         table = Table("layer", "product", *IMPLEMENTATIONS, title="GFLOP per CPU second")

@@ -101,10 +101,10 @@ def table(args: argparse.Namespace) -> str:
     ]  # fmt: skip
     for name in throughputs(args):
         path = out / f"{name}.json"
-        found = json.loads(path.read_text()) if path.exists() else {}
-        cells = [f"{found[key]:,.0f}" if key in found else "not measured" for key in SPEEDS]
+        record = json.loads(path.read_text()) if path.exists() else {}
+        cells = [f"{record[key]:,.0f}" if key in record else "not measured" for key in SPEEDS]
         lines.append(
-            f"| {name} | " + " | ".join([*cells, *(found.get(f, "") for f in FACTS)]) + " |"
+            f"| {name} | " + " | ".join([*cells, *(record.get(f, "") for f in FACTS)]) + " |"
         )
     lines += [
         "", f"Trainings of at most {args.epochs} epochs, one each, so nothing ranks them:", "",

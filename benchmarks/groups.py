@@ -35,11 +35,11 @@ def embeddings(run: Setup, folder: Path, draws: int, images: int) -> dict[str, n
     drawn = jax.vmap(run.recipe.sample)(jax.random.split(jax.random.key(2), draws))
     views = [(), *((jax.tree.map(operator.itemgetter(a), drawn),) for a in range(draws))]
     encoders = {"trained": run.encoder(state), "untrained": run.encoder(like)}
-    found = measures.extract_views(
+    embedded = measures.extract_views(
         encoders, run.dataset.splits["test"], run.recipe, views, batch=256, limit=images
     )
     place = objectives.GEOMETRIES[run.config.model.geometry].place
-    return {name: np.asarray(place(z)) for name, z in found.items()}
+    return {name: np.asarray(place(z)) for name, z in embedded.items()}
 
 
 def report(rows: dict[str, np.ndarray], geometry: str) -> None:
@@ -50,8 +50,8 @@ def report(rows: dict[str, np.ndarray], geometry: str) -> None:
         print("| run | " + " | ".join(measures.FormChange._fields) + " | effective rank | moved |")
         print("|---" * (len(measures.FormChange._fields) + 3) + "|")
         for run, z in rows.items():
-            found = np.array([measures.form_change(z[0], after, form) for after in z[1:]])
-            cells = [_spread(column) for column in found.T]
+            changes = np.array([measures.form_change(z[0], after, form) for after in z[1:]])
+            cells = [_spread(column) for column in changes.T]
             rank = measures.effective_rank(z[0] - z[0].mean(axis=0))
             moved = np.mean([measures.invariance_error(z[0], after) for after in z[1:]])
             print(f"| {run} | " + " | ".join(cells) + f" | {rank:.1f} | {moved:.3f} |")
@@ -59,11 +59,11 @@ def report(rows: dict[str, np.ndarray], geometry: str) -> None:
 
 def _spread(values: np.ndarray) -> str:
     """Mean ± sd over augmentations, with the number of those that have none."""
-    known = values[np.isfinite(values)]
-    if len(known) < 2:
-        return f"{len(known)} of {len(values)} have one"
-    missing = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
-    return f"{known.mean():.3f} ± {known.std(ddof=1):.3f}{missing}"
+    defined = values[np.isfinite(values)]
+    if len(defined) < 2:
+        return f"{len(defined)} of {len(values)} have one"
+    missing = f" ({len(defined)} of {len(values)})" if len(defined) < len(values) else ""
+    return f"{defined.mean():.3f} ± {defined.std(ddof=1):.3f}{missing}"
 
 
 def main() -> None:
@@ -75,10 +75,10 @@ def main() -> None:
     tables: dict[str, dict[str, np.ndarray]] = {}
     for folder in run_folders(args.workdir):
         run = setup(read_config(folder), training=False)
-        found = embeddings(run, folder, args.draws, args.images)
-        if found:
+        embedded = embeddings(run, folder, args.draws, args.images)
+        if embedded:
             rows = tables.setdefault(run.config.model.geometry, {})
-            rows |= {folder.name: found["trained"], "untrained": found["untrained"]}
+            rows |= {folder.name: embedded["trained"], "untrained": embedded["untrained"]}
     for geometry, rows in tables.items():
         report(rows, geometry)
 

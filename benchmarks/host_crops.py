@@ -104,7 +104,7 @@ def main() -> None:
     console = Console(width=100)
     console.print(f"{len(names)} images of {pixels.shape[1]} × {pixels.shape[0]}", table)
     for least, most in ((0.2, 0.4), (0.4, 0.7), (0.7, 1.0)):
-        some = [each for area, each in gained if least <= area < most]
+        some = [gain for area, gain in gained if least <= area < most]
         if some:
             console.print(f"boxes of area {least} … {most}: PSNR {statistics.median(some):.1f} dB")
 

@@ -60,13 +60,13 @@ def streamed(split: data.Split, args: argparse.Namespace, workers: int) -> tuple
     def rows(step: int) -> np.ndarray:
         return data.batch_indices(0, step, split.size, args.batch)
 
-    found = data.stream(split, rows, start=0, stop=2**31, workers=workers)
+    stream = data.stream(split, rows, start=0, stop=2**31, workers=workers)
     for _ in range(args.warm):
-        next(found)
+        next(stream)
     wall, cpu = time.perf_counter(), time.process_time()
-    count = sum(len(next(found)) for _ in range(args.steps))
+    count = sum(len(next(stream)) for _ in range(args.steps))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    found.close()
+    stream.close()
     while any("grain-prefetch" in thread.name for thread in threading.enumerate()):
         time.sleep(0.01)  # threads end with their batch; what is timed next should be alone
     return count, wall, cpu
@@ -94,30 +94,32 @@ def speed(args: argparse.Namespace) -> None:
     }
     if args.workers:
         actions[f"stream, {args.workers} workers"] = partial(streamed, split, args, args.workers)
-    found: dict[str, list[tuple[int, float, float]]] = {name: [] for name in actions}
+    rounds: dict[str, list[tuple[int, float, float]]] = {name: [] for name in actions}
     for round_ in range(args.rounds + 1):
         for name, action in actions.items():
             numbers = action()
             if round_:
-                found[name].append(numbers)
+                rounds[name].append(numbers)
     processes.shutdown()
     threads.shutdown()
-    show(found)
+    show(rounds)
 
 
-def show(found: dict[str, list[tuple[int, float, float]]]) -> None:
+def show(rounds: dict[str, list[tuple[int, float, float]]]) -> None:
     """Each variant against the faster of the first two."""
-    rates = {name: [n / wall for n, wall, _ in each] for name, each in found.items()}
+    rates = {name: [n / wall for n, wall, _ in numbers] for name, numbers in rounds.items()}
     limits = [max(pair) for pair in zip(*list(rates.values())[:2], strict=True)]
     per_cpu = {
-        name: [n / cpu for n, _, cpu in each] for name, each in found.items() if "work" not in name
+        name: [n / cpu for n, _, cpu in numbers]
+        for name, numbers in rounds.items()
+        if "work" not in name
     }
     cheapest = [max(pair) for pair in zip(*list(per_cpu.values())[:2], strict=True)]
     columns = ["images/s", "best", "ratio in a round", "quartiles", "per CPU second", "ratio"]
     table = Table("", *columns)
-    for name, each in rates.items():
-        low, middle, high = np.quantile(np.divide(each, limits), [0.25, 0.5, 0.75])
-        row = [f"{np.median(each):.0f}", f"{max(each):.0f}", f"{middle:.2f}"]
+    for name, ratios in rates.items():
+        low, middle, high = np.quantile(np.divide(ratios, limits), [0.25, 0.5, 0.75])
+        row = [f"{np.median(ratios):.0f}", f"{max(ratios):.0f}", f"{middle:.2f}"]
         row += [f"{low:.2f} … {high:.2f}"]
         if name in per_cpu:
             ratio = np.median(np.divide(per_cpu[name], cheapest))
@@ -141,13 +143,13 @@ def memory(args: argparse.Namespace) -> None:
     def rows(step: int) -> np.ndarray:
         return data.batch_indices(0, step, split.size, args.batch)
 
-    every = max(args.steps // 10, 1)
+    interval = max(args.steps // 10, 1)
     table = Table("step", "MiB of this process", "MiB of its workers", "shared memory, MiB")
-    found = data.stream(split, rows, start=0, stop=args.steps, workers=args.workers)
+    stream = data.stream(split, rows, start=0, stop=args.steps, workers=args.workers)
     start = time.perf_counter()
-    for step, batch in enumerate(found, 1):
+    for step, batch in enumerate(stream, 1):
         assert batch.any()
-        if step % every == 0 or step in (10, 100):
+        if step % interval == 0 or step in (10, 100):
             workers = [resident_mib(child.pid) for child in multiprocessing.active_children()]
             shared = sum(f.stat().st_size for f in Path("/dev/shm").glob("psm_*")) / 2**20
             table.add_row(

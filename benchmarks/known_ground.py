@@ -52,8 +52,8 @@ def hue_against_value(images):
     for hues in (4, 16):
         parts = colour_histograms(images, hues=hues, values=16)
         for weight in (0, 0.5, 0.7, 1, 2, 4, 100):
-            both = np.concatenate([weight * parts["hue"], parts["value"]], axis=1)
-            layers[f"{hues} bins of hue times {weight}"] = both
+            joined = np.concatenate([weight * parts["hue"], parts["value"]], axis=1)
+            layers[f"{hues} bins of hue times {weight}"] = joined
     return {**layers, "features": colour_histogram(images)}
 
 
@@ -93,11 +93,11 @@ def moved(seen):
     still = jax.vmap(lambda key: recipe.identity)(jax.random.split(seen.conditions.key, len(rows)))
 
     def features(**draw):
-        found = measures.extract(
+        vectors = measures.extract(
             seen.subject.encode, split, batch=len(rows), indices=rows, transform=recipe,
             params={**still, **draw},
         ).features  # fmt: skip
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     plain, n = features(), len(rows)
     apart = 2 * n / (n - 1) * (1 - np.square(plain.mean(0)).sum())

@@ -73,10 +73,10 @@ def difference(images: int, dimension: int) -> dict[str, Any]:
     """Blocks against the plain form, in this process."""
     x = jax.random.normal(jax.random.key(0), (2, images, dimension))
     value, gradient = program(images, dimension, images)(x)
-    found, same = program(images, dimension, min(SMALL, images // 2))(x)
+    in_blocks, same = program(images, dimension, min(SMALL, images // 2))(x)
     return {
         "images": images,
-        "value": float(abs(found - value) / abs(value)),
+        "value": float(abs(in_blocks - value) / abs(value)),
         "gradient": float(jnp.linalg.norm(same - gradient) / jnp.linalg.norm(gradient)),
     }
 
@@ -88,16 +88,18 @@ def apart(*arguments: str) -> dict[str, Any]:
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def every(dimension: int, repeats: int) -> dict[str, Any]:
+def measure_all(dimension: int, repeats: int) -> dict[str, Any]:
     cases = [(n, block) for n in BOTH for block in (n, min(SMALL, n // 2))]
     cases += [(n, 0) for n in BLOCKS_ALONE]
     shared = f"--dimension={dimension}"
     runs = []
     for images, block in cases:
         times = repeats if images <= max(BOTH) else 1
-        one = apart("--one", f"--images={images}", f"--block={block}", shared, f"--repeats={times}")
-        print({key: round(value, 4) for key, value in one.items()}, flush=True)
-        runs.append(one)
+        measured = apart(
+            "--one", f"--images={images}", f"--block={block}", shared, f"--repeats={times}"
+        )
+        print({key: round(value, 4) for key, value in measured.items()}, flush=True)
+        runs.append(measured)
     return {
         "environment": environment(),
         "dimension": dimension,
@@ -117,14 +119,14 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=0, help="images a block; 0: automatic")
     args = parser.parse_args()
     if args.one:
-        found = measure(args.images, args.dimension, args.block or None, args.repeats)
+        measured = measure(args.images, args.dimension, args.block or None, args.repeats)
     elif args.compare:
-        found = difference(args.images, args.dimension)
+        measured = difference(args.images, args.dimension)
     else:
-        found = every(args.dimension, args.repeats)
-    print(json.dumps(found))
+        measured = measure_all(args.dimension, args.repeats)
+    print(json.dumps(measured))
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        args.json.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

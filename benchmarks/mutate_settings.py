@@ -84,14 +84,14 @@ def sources(folder: Path) -> dict[str, tuple[str, ...]]:
     }
 
 
-def standard(name: str, known: dict[str, tuple[str, ...]]) -> list[str]:
+def standard(name: str, source_flags: dict[str, tuple[str, ...]]) -> list[str]:
     """The command line of a config at the size of this script."""
     config = f"--config={ROOT / 'configs' / name}"
     read = mutations.parsed(["main", config])
     present = {key for key, _ in mutations.leaves(read)}
     small = [line for line in SMALL if line.removeprefix("--config.").split("=")[0] in present]
     clouds = ["--config.model.encoder=deepset"] if read.data.name == "proteins" else []
-    return ["main", config, *small, *clouds, *known.get(read.data.name, ())]
+    return ["main", config, *small, *clouds, *source_flags.get(read.data.name, ())]
 
 
 def mutate(
@@ -129,10 +129,10 @@ def mutate(
             made = mutations.parsed(line) if textual else mutations.mutated(config, name, value)
             mutations.before_a_run(made, binary, name, dataset)
 
-        found = mutations.outcome(action, name)
-        if found[0] == "accepted" and textual and _at(mutations.parsed(line), name) != value:
+        outcome = mutations.outcome(action, name)
+        if outcome[0] == "accepted" and textual and _at(mutations.parsed(line), name) != value:
             continue  # the text means something else: "3" is a number, and "nan" may be a name
-        tally.add(line[1], name, value, found, text if textual else None)
+        tally.add(line[1], name, value, outcome, text if textual else None)
         lines.append(line)
     return lines
 
@@ -168,12 +168,12 @@ def main() -> int:
     total = mutations.Tally()
     lines: list[tuple[list[str], str]] = []
     with tempfile.TemporaryDirectory() as folder:
-        known = sources(Path(folder))
+        source_flags = sources(Path(folder))
         for name, binary in CONFIGS.items():
             if not any(part in name for part in chosen.only.split(",")):
                 continue
             start, tally = time.monotonic(), mutations.Tally()
-            tried = mutate(standard(name, known), binary, chosen.most, chosen.seed, tally)
+            tried = mutate(standard(name, source_flags), binary, chosen.most, chosen.seed, tally)
             lines += [(line, binary) for line in tried]
             print(f"{name}: {dict(tally.counts)} in {time.monotonic() - start:.0f} s", flush=True)
             for fault in tally.faults[:200]:

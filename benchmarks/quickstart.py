@@ -29,11 +29,11 @@ def main() -> None:
         config = get_config(chosen.variant)
         config.seed = seed
         run(config, chosen.workdir / f"seed{seed}")
-        for name, own in expand(config).items():
+        for name, run_config in expand(config).items():
             # <run>/<seed>: what `compare` takes for one column.
             folder = chosen.workdir / f"seed{seed}" / name / "eval"
-            results[f"{name} {seed}"] = read_result(folder / f"{own.train.steps}.json")
-            configs[f"{name} {seed}"] = plain(own)
+            results[f"{name} {seed}"] = read_result(folder / f"{run_config.train.steps}.json")
+            configs[f"{name} {seed}"] = plain(run_config)
             link = chosen.workdir / f"{name} {seed}"
             if not link.exists():
                 link.symlink_to(folder.parent.resolve())

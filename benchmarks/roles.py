@@ -31,22 +31,24 @@ def main() -> None:
     parser.add_argument("--real", type=Path, required=True, help="workdir of the large trainings")
     args = parser.parse_args()
     small, large = evidence(args.advice), evidence(args.real)
-    found = agreement(small, large)
-    interval = f"90 % interval {found.low:.2f} … {found.high:.2f}"
-    if math.isnan(found.low):
+    agreed = agreement(small, large)
+    interval = f"90 % interval {agreed.low:.2f} … {agreed.high:.2f}"
+    if math.isnan(agreed.low):
         interval = "no interval: all in order, and so few candidates bound nothing"
     print(
-        f"Spearman's ρ over {len(found.candidates)} candidates: {found.correlation:.2f} "
+        f"Spearman's ρ over {len(agreed.candidates)} candidates: {agreed.correlation:.2f} "
         f"({interval}); {len(small)} seeds of small, "
         f"{len(large)} of large trainings.\n\n| candidate | small | large |\n|---|---|---|"
     )
-    for name, a, b in zip(found.candidates, found.small, found.large, strict=True):
+    for name, a, b in zip(agreed.candidates, agreed.small, agreed.large, strict=True):
         print(f"| {name} | {a:.1%} | {b:.1%} |")
     print("\n| part | advised | best | regret | regret of the base's role |\n|---|---|---|---|---|")
-    for part, one in regrets(json.loads((args.advice / "advice.json").read_text()), large).items():
+    for part, regret in regrets(
+        json.loads((args.advice / "advice.json").read_text()), large
+    ).items():
         print(
-            f"| {part} | {one.advised} | {one.best} | {100 * one.regret:.1f} | "
-            f"{100 * one.unadvised:.1f} |"
+            f"| {part} | {regret.advised} | {regret.best} | {100 * regret.regret:.1f} | "
+            f"{100 * regret.unadvised:.1f} |"
         )
 
 

@@ -60,24 +60,24 @@ def wanted() -> list[tuple[str, int, int]]:
         for recipe in RECIPES
         if (recipe, dataset) != ("order", "imagenet100")  # it has no such variant
     ]
-    found = [(name, *point) for name in names for point in STRONG]
-    return found + [(name, *WEAK) for name in names[: len(RECIPES)]]
+    points = [(name, *point) for name in names for point in STRONG]
+    return points + [(name, *WEAK) for name in names[: len(RECIPES)]]
 
 
 def config(name: str, times: int) -> ConfigDict:
     """The config of configs/ with another encoder, at `times` its batch in `times` the groups."""
-    recipe, rest = name.split("@")
-    dataset, encoder = rest.split("/")
+    recipe, source = name.split("@")
+    dataset, encoder = source.split("/")
     spec = importlib.util.spec_from_file_location(recipe, ROOT / f"configs/{recipe}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found = ConfigDict(module.get_config(dataset).to_dict())
-    found.model.encoder = encoder
-    found.train.batch_size *= times
-    care = found.objectives.equivariance
+    built = ConfigDict(module.get_config(dataset).to_dict())
+    built.model.encoder = encoder
+    built.train.batch_size *= times
+    care = built.objectives.equivariance
     care.splits, care.images = care.splits * times, care.images * times
-    found.objectives.order.images *= times
-    return found.lock()
+    built.objectives.order.images *= times
+    return built.lock()
 
 
 def blank(chosen: ConfigDict) -> data.Dataset:
@@ -85,17 +85,17 @@ def blank(chosen: ConfigDict) -> data.Dataset:
     size = chosen.data.size or 32
     images, labels = np.zeros((16, size, size, 3), np.uint8), np.zeros(16, np.int32)
     resident = chosen.data.on_device != "never"
-    found = data.from_arrays(images, labels, images[:2], labels[:2], on_device=resident)
-    splits = {name: split._replace(size=10**6) for name, split in found.splits.items()}
-    return found._replace(splits=splits)
+    dataset = data.from_arrays(images, labels, images[:2], labels[:2], on_device=resident)
+    splits = {name: split._replace(size=10**6) for name, split in dataset.splits.items()}
+    return dataset._replace(splits=splits)
 
 
 def tpu_mesh(topology: str) -> Mesh:
     """Devices that can be compiled for, and are not there."""
     from jax.experimental import topologies
 
-    found = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
-    return Mesh(found, (AXIS,), axis_types=(AxisType.Auto,))
+    devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    return Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def compiled(chosen: ConfigDict, mesh: Mesh) -> Any:
@@ -114,18 +114,18 @@ def count(name: str, mesh: Mesh, times: int) -> dict[str, Any]:
     program = compiled(chosen, mesh)
     cost, memory, text = program.cost_analysis(), program.memory_analysis(), program.as_text()
     sums: dict[tuple[str, int], list[int]] = {}
-    found = collectives(text)
-    for one in found:
-        total = sums.setdefault((one.kind, one.devices), [0, 0])
-        total[0] += one.times
-        total[1] += one.times * one.size
+    counted = collectives(text)
+    for collective in counted:
+        total = sums.setdefault((collective.kind, collective.devices), [0, 0])
+        total[0] += collective.times
+        total[1] += collective.times * collective.size
     return {
         "batch": chosen.train.batch_size,
         "devices": mesh.size,
         "flops": cost["flops"],
         "bytes": cost["bytes accessed"],
         "collectives": [[kind, group, *total] for (kind, group), total in sorted(sums.items())],
-        "every loop counted": all(one.counted for one in found),
+        "every loop counted": all(collective.counted for collective in counted),
         "state bytes": memory.argument_size_in_bytes,
         "working bytes": memory.temp_size_in_bytes,
         "commit": COMMIT,
@@ -134,22 +134,22 @@ def count(name: str, mesh: Mesh, times: int) -> dict[str, Any]:
 
 
 def count_all(path: Path, only: str, recount: bool) -> None:
-    known = json.loads(path.read_text()) if path.exists() else {}
+    counted = json.loads(path.read_text()) if path.exists() else {}
     for name, devices, times in wanted():
         point = f"{devices} devices, batch × {times}"
-        if only not in name or (point in known.get(name, {}) and not recount):
+        if only not in name or (point in counted.get(name, {}) and not recount):
             continue
-        known.setdefault(name, {})[point] = count(name, make_mesh(devices), times)
-        path.write_text(json.dumps(known, indent=1) + "\n")
-        print(name, point, known[name][point], flush=True)
+        counted.setdefault(name, {})[point] = count(name, make_mesh(devices), times)
+        path.write_text(json.dumps(counted, indent=1) + "\n")
+        print(name, point, counted[name][point], flush=True)
         jax.clear_caches()
 
 
 def write(page: Path, text: str) -> None:
     """Put the tables between the two marks of the page."""
     start, end = "<!-- tables: written by benchmarks/scaling.py -->", "<!-- end of tables -->"
-    before, rest = page.read_text().split(start)
-    after = rest.split(end)[1]
+    before, after_start = page.read_text().split(start)
+    after = after_start.split(end)[1]
     page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}")
 
 

@@ -68,7 +68,7 @@ def measure(folder: Path, args: argparse.Namespace) -> None:
             )
             if plain:
                 figures.steering(plain, path.with_suffix(".png"))
-            shown = {name: round(found["value"], 3) for name, found in numbers.items()}
+            shown = {name: round(number["value"], 3) for name, number in numbers.items()}
             print(folder.name, encoder, part, f"{seconds} s", json.dumps(shown), flush=True)
 
 

@@ -112,12 +112,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.torch:
         from reference import throughput
 
-        actions |= {f"PyTorch {name}": each for name, each in throughput.actions(args).items()}
+        actions |= {f"PyTorch {name}": action for name, action in throughput.actions(args).items()}
     seconds = measure(actions, args.repeats)
     return {
         "step, images/s": args.batch / seconds["step"].wall,
         "forward+backward alone, images/s": args.batch / seconds["forward+backward"].wall,
-        **{f"{name}, CPU s": each.cpu for name, each in seconds.items()},
+        **{f"{name}, CPU s": least.cpu for name, least in seconds.items()},
         "step / forward+backward": seconds["step"].cpu / seconds["forward+backward"].cpu,
         **{
             f"{name} / PyTorch's": seconds[name].cpu / seconds[f"PyTorch {name}"].cpu
@@ -134,8 +134,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def peak_memory() -> float:
     """Bytes: of the device where it reports them, else of this process."""
     stats = jax.devices()[0].memory_stats() or {}
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return stats.get("peak_bytes_in_use", own)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return stats.get("peak_bytes_in_use", peak)
 
 
 def facts() -> dict[str, str]:
@@ -166,13 +166,15 @@ def main() -> None:
     parser.add_argument("--json", help="also write the numbers to this file")
     args = parser.parse_args()
     numbers = run(args)
-    asked = {name: str(value) for name, value in vars(args).items() if name != "json"}
-    for name, value in {**facts(), **asked}.items():
+    flags_given = {name: str(value) for name, value in vars(args).items() if name != "json"}
+    for name, value in {**facts(), **flags_given}.items():
         print(f"{name:40s} {value}")
     for name, value in numbers.items():
         print(f"{name:40s} {value:,.3g}" if value < 100 else f"{name:40s} {value:,.0f}")
     if args.json:
-        Path(args.json).write_text(json.dumps({**facts(), **asked, **numbers}, indent=2) + "\n")
+        Path(args.json).write_text(
+            json.dumps({**facts(), **flags_given, **numbers}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

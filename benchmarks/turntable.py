@@ -38,17 +38,17 @@ def main() -> None:
     pixels = {"pixels": pixel_encoder(run.dataset.image_shape, dimension=run.dimension())}
     print("| encoder | split | features | embedding |\n|---|---|---|---|")
     for name in [*pixels, *next(iter(by_seed.values()))]:
-        seeds = [{**pixels, **found}[name] for found in by_seed.values()]
+        seeds = [{**pixels, **numbers}[name] for numbers in by_seed.values()]
         for split in ("test", "train"):
             rows = []
             for encode in seeds[:1] if name in pixels else seeds:
-                found = extract(encode, splits[split], batch=256)
+                extracted = extract(encode, splits[split], batch=256)
                 factors = splits[split].factors
                 order = [
                     turn_order_accuracy(
                         unit(z), factors["turntable"], factors["sequence"].astype(int)
                     ).value
-                    for z in (found.features, found.embeddings)
+                    for z in (extracted.features, extracted.embeddings)
                 ]
                 rows.append(order)
             shown = [_shown(np.array(column)) for column in zip(*rows, strict=True)]

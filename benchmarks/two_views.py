@@ -32,18 +32,18 @@ METRICS = ("knn", "probe_top1", "gram_error", "gamma", "rotation_residual", "inv
 
 
 def config(form: str, groups: int, arguments: argparse.Namespace) -> Any:
-    found = presets.with_care(presets.contrastive("arrays"))
-    found.data.directory, found.data.size = arguments.data, 0
-    found.model.encoder, found.model.projector = arguments.encoder, (256, 64)
-    found.train.batch_size, found.train.steps = 128, 2 * arguments.steps
-    found.optimizer.learning_rate = 1e-3
-    found.objectives.equivariance.splits = groups
-    found.objectives.equivariance.weight = 1.0  # times λ, an argument of the step
+    built = presets.with_care(presets.contrastive("arrays"))
+    built.data.directory, built.data.size = arguments.data, 0
+    built.model.encoder, built.model.projector = arguments.encoder, (256, 64)
+    built.train.batch_size, built.train.steps = 128, 2 * arguments.steps
+    built.optimizer.learning_rate = 1e-3
+    built.objectives.equivariance.splits = groups
+    built.objectives.equivariance.weight = 1.0  # times λ, an argument of the step
     if form == "two":
-        found.objectives.equivariance.views = "contrast"
+        built.objectives.equivariance.views = "contrast"
     elif form == "simclr":
-        found.objectives.equivariance.weight = 0.0
-    return found.lock()
+        built.objectives.equivariance.weight = 0.0
+    return built.lock()
 
 
 def trainer(run: Setup) -> Any:
@@ -51,8 +51,8 @@ def trainer(run: Setup) -> Any:
 
     def step(state: Any, pool: Any, inputs: Any, root: Any, weight: Any) -> Any:
         weighted = {
-            name: (weight if name == "equivariance" else own, objective)
-            for name, (own, objective) in run.method.objectives.items()
+            name: (weight if name == "equivariance" else weight_of_method, objective)
+            for name, (weight_of_method, objective) in run.method.objectives.items()
         }
         method = run.method._replace(objectives=weighted)
         return make_step(run.network, method, run.optimizer, run.split.read, root)(
@@ -85,16 +85,16 @@ def measure(run: Setup, encode: Any, arguments: argparse.Namespace) -> dict[str,
         probe_steps=300, augmentations=10, pairs=1, rotation_images=768, pair_images=384,
         queries=0, ladder_images=0, seeds=(0,),
     )  # fmt: skip
-    found, _ = measures.evaluate(
+    result, _ = measures.evaluate(
         {"trained": encode}, run.dataset, run.recipe, jax.random.key(2), settings=settings
     )
-    return {name: found["encoders"]["trained"][name]["value"] for name in METRICS}
+    return {name: result["encoders"]["trained"][name]["value"] for name in METRICS}
 
 
 def sweep(arguments: argparse.Namespace) -> None:
     path = Path(arguments.out)
     lines = path.read_text().splitlines() if path.exists() else []
-    known = {_name(json.loads(line)) for line in lines}
+    finished = {_name(json.loads(line)) for line in lines}
     programs: dict[tuple[str, int], tuple[Setup, Any]] = {}
     steps = arguments.steps
     grid = list(itertools.product(arguments.groups, arguments.weights))
@@ -103,7 +103,7 @@ def sweep(arguments: argparse.Namespace) -> None:
         for form, groups, weight in cells:
             marks = [steps] if form == "four" else [steps, 2 * steps]
             line = dict(form=form, groups=groups, weight=weight, seed=seed)
-            if all(_name({**line, "steps": mark}) in known for mark in marks):
+            if all(_name({**line, "steps": mark}) in finished for mark in marks):
                 continue
             if (form, groups) not in programs:
                 run = setup(config(form, groups, arguments))
@@ -122,16 +122,16 @@ def _name(line: dict[str, Any]) -> tuple[Any, ...]:
 
 def summary(arguments: argparse.Namespace) -> None:
     """Markdown: each cell over seeds, then two views minus four views, paired by seed."""
-    found = [json.loads(line) for line in Path(arguments.out).read_text().splitlines()]
-    half = min(line["steps"] for line in found)
-    by = {_name(line): line for line in found}
-    seeds = sorted({line["seed"] for line in found})
-    cells = sorted({(_name(x)[0], *_name(x)[1:3], _name(x)[4]) for x in found}, key=str)
+    lines = [json.loads(line) for line in Path(arguments.out).read_text().splitlines()]
+    half = min(line["steps"] for line in lines)
+    by = {_name(line): line for line in lines}
+    seeds = sorted({line["seed"] for line in lines})
+    cells = sorted({(_name(x)[0], *_name(x)[1:3], _name(x)[4]) for x in lines}, key=str)
     print("| form | groups | λ | steps | " + " | ".join(METRICS) + " |")
     print("|" + "---|" * (4 + len(METRICS)))
     for form, groups, weight, steps in cells:
-        own = [by[k] for s in seeds if (k := (form, groups, weight, s, steps)) in by]
-        numbers = [_interval([x[m] for x in own]) for m in METRICS]
+        seed_lines = [by[k] for s in seeds if (k := (form, groups, weight, s, steps)) in by]
+        numbers = [_interval([x[m] for x in seed_lines]) for m in METRICS]
         print(f"| {form} | {groups} | {weight:g} | {steps} | " + " | ".join(numbers) + " |")
     print("\nTwo views minus four views, the same seed:\n")
     print("| compared at | groups | λ | seeds | " + " | ".join(METRICS) + " |")

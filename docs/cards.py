@@ -227,7 +227,9 @@ def pages() -> dict[str, str]:
         ".. autofunction:: eqssl_jax.experiment.any_encoder.measure\n```\n",
     }  # fmt: skip
     groups = {"methods": of_methods, "measures": of_measures, "reference": reference}
-    return made | {f"{g}/{name}": text for g, each in groups.items() for name, text in each.items()}
+    return made | {
+        f"{g}/{name}": text for g, texts in groups.items() for name, text in texts.items()
+    }
 
 
 def summary(module: str) -> str:
@@ -265,7 +267,7 @@ def as_rst(lines: list[str]) -> list[str]:
     return made
 
 
-def _docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+def _docstring(app: Any, kind: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     lines[:] = as_rst(lines)
 
 

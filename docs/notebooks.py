@@ -43,7 +43,9 @@ def plain_streams(outputs: list) -> list:
             rows = [line.split("\r")[-1].rstrip() for line in text.split("\n")]
             last = [row for row, after in itertools.pairwise([*rows, None]) if row != after]
             output["text"] = "\n".join(last).strip("\n") + "\n"
-    return [each for each in kept if each["output_type"] != "stream" or each["text"].strip()]
+    return [
+        output for output in kept if output["output_type"] != "stream" or output["text"].strip()
+    ]
 
 
 def run(path: Path) -> None:

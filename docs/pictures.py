@@ -126,8 +126,8 @@ def rotation() -> Any:
         after = np.stack([np.cos(moved), np.sin(moved)], 1)
         gamma = measures.relative_rotational_equivariance(before, after).gamma
         error = measures.wahba(before, after).error / np.sqrt(len(before))
-        for one, two in zip(before, 1.25 * after, strict=True):
-            axis.plot(*zip(one, two, strict=True), color=BLUE, lw=0.5, alpha=0.6)
+        for start, end in zip(before, 1.25 * after, strict=True):
+            axis.plot(*zip(start, end, strict=True), color=BLUE, lw=0.5, alpha=0.6)
         axis.scatter(*before.T, s=9, color=BLUE, label="before")
         axis.scatter(*1.25 * after.T, s=9, color=ORANGE, label="after (drawn outside)")
         axis.set_title(name, fontweight="bold")

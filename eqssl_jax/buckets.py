@@ -106,8 +106,8 @@ def answered(address: object) -> Iterator[None]:
 
 
 def _in_words(error: Exception, address: str) -> OSError:
-    scheme, _, rest = address.partition("://")
-    bucket = f"{scheme}://{rest.partition('/')[0]}"
+    scheme, _, location = address.partition("://")
+    bucket = f"{scheme}://{location.partition('/')[0]}"
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     code = str(getattr(error, "code", ""))
     if isinstance(error, PermissionError) or "Forbidden" in reason or code in ("401", "403"):
@@ -132,10 +132,10 @@ class _Upload(io.BytesIO):
         super().__init__()
         self.place = place
 
-    def __exit__(self, kind: Any, *rest: Any) -> None:
+    def __exit__(self, kind: Any, *exception: Any) -> None:
         if kind is None:
             self.place.write_bytes(self.getvalue())
-        super().__exit__(kind, *rest)
+        super().__exit__(kind, *exception)
 
 
 class Remote(PosixGPath):
@@ -175,8 +175,8 @@ class Remote(PosixGPath):
         return (self / name for name in names if name != self.name)
 
     def glob(self, pattern: str) -> Iterator["Remote"]:
-        found = self.ask("glob", f"{self}/{pattern}")
-        return (type(self)(f"{self.scheme}://{name}") for name in found)
+        names = self.ask("glob", f"{self}/{pattern}")
+        return (type(self)(f"{self.scheme}://{name}") for name in names)
 
     def stat(self) -> Any:
         info = self.ask("info", str(self))

@@ -56,8 +56,8 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    return "\n".join([platform.machine(), platform.processor(), *sorted(set(told))])
+    descriptions = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    return "\n".join([platform.machine(), platform.processor(), *sorted(set(descriptions))])
 
 
 def _tell_once(folder: Path) -> None:
@@ -65,21 +65,21 @@ def _tell_once(folder: Path) -> None:
 
     jax itself would warn anew for each program, in each run.
     """
-    before, told = warnings.showwarning, list[str]()
+    before, reasons = warnings.showwarning, list[str]()
 
     def show(message: Any, *where: Any, **more: Any) -> None:
         trouble = _TROUBLE.match(str(message))
         if not trouble:
             return before(message, *where, **more)
-        what, program, reason = trouble.groups()
-        if what == "reading":
+        attempt, program, reason = trouble.groups()
+        if attempt == "reading":
             _remove(folder, program)
-        if not told:
-            told.append(reason)
+        if not reasons:
+            reasons.append(reason)
             print(
-                f"Warning: {what} a compiled program in {folder} failed ({reason.strip()[:200]}). "
-                f"It is compiled anew, which changes no result; {VARIABLE} names another folder, "
-                f"or off.",
+                f"Warning: {attempt} a compiled program in {folder} failed "
+                f"({reason.strip()[:200]}). It is compiled anew, which changes no result; "
+                f"{VARIABLE} names another folder, or off.",
                 file=sys.stderr,
                 flush=True,
             )

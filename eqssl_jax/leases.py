@@ -61,7 +61,7 @@ class Lease:
 
     def _abandoned(self, term: int) -> bool:
         """Whether its holder is dead, or has just ended."""
-        path, seen, since, told = self.folder / str(term), b"", time.monotonic(), False
+        path, seen, since, announced = self.folder / str(term), b"", time.monotonic(), False
         while time.monotonic() - since < PATIENCE:
             try:
                 now = path.read_bytes()
@@ -71,9 +71,9 @@ class Lease:
                 return False
             if _dead(now):
                 return True
-            if not told:
+            if not announced:
                 print(_waiting(self.folder, now), file=sys.stderr, flush=True)
-            seen, told = now, True
+            seen, announced = now, True
             time.sleep(BEAT / 5)
         return True
 

@@ -129,10 +129,10 @@ def parse_options(pairs: list[str], flag: str = "--option") -> dict[str, Any]:
     Raises:
       ValueError: for an entry without "=".
     """
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise ValueError(f"{flag} takes NAME=VALUE, found {pair!r}.")
-        found[name] = value_of(text)
-    return found
+        options[name] = value_of(text)
+    return options

@@ -42,11 +42,11 @@ def path(text: str | PurePath) -> Path:
     """
     if not is_address(text):
         return user_path(cast(Path, text))
-    scheme, _, rest = str(text).partition("://")
-    if scheme not in SCHEMES or not rest.strip("/"):
+    scheme, _, location = str(text).partition("://")
+    if scheme not in SCHEMES or not location.strip("/"):
         raise ValueError(
             f"{str(text)!r} is no place that can be used: give a folder, or an address such as "
-            f"{' or '.join(f'{known}://bucket/run' for known in SCHEMES)}."
+            f"{' or '.join(f'{kind}://bucket/run' for kind in SCHEMES)}."
         )
     from eqssl_jax import buckets  # its packages take a second to import
 

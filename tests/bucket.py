@@ -89,16 +89,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def object(self, words: dict) -> None:
         bucket, name = words["bucket"], words["name"]
-        found = self.server.buckets[bucket].get(name)
-        if found is None:
+        stored = self.server.buckets[bucket].get(name)
+        if stored is None:
             return self.fail(404, f"No such object: {bucket}/{name}")
-        if self.refused(found[0]):
+        if self.refused(stored[0]):
             return None
         if self.command == "DELETE":
             del self.server.buckets[bucket][name]
             return self.send(None, 204)
         if "new" in words:
-            resource = self.server.put(words.get("to", bucket), words["new"], found[1])
+            resource = self.server.put(words.get("to", bucket), words["new"], stored[1])
             if "moved" in words:
                 del self.server.buckets[bucket][name]
                 return self.send(resource)
@@ -106,13 +106,13 @@ class Handler(BaseHTTPRequestHandler):
                 {"kind": "storage#rewriteResponse", "done": True, "resource": resource}
             )
         if self.query.get("alt") == "media":
-            return self.media(*found)
+            return self.media(*stored)
         return self.send(self.server.described(bucket, name))
 
     def media(self, generation: int, content: bytes) -> None:
         extra, status = {"x-goog-generation": str(generation), "ETag": str(generation)}, 200
-        if asked := re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "")):
-            start, end = asked.groups()
+        if wanted_range := re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "")):
+            start, end = wanted_range.groups()
             first = int(start) if start else max(0, len(content) - int(end))
             last = min(int(end), len(content) - 1) if start and end else len(content) - 1
             if first >= len(content):
@@ -148,8 +148,8 @@ class Handler(BaseHTTPRequestHandler):
         if "part" in self.query:
             begun = self.server.uploads.setdefault(self.query["part"], [])
             begun.append(content)
-            of = self.headers.get("Content-Range", "bytes 0-0/0")
-            if of.endswith("/*") or int(of.split("/")[1]) > sum(map(len, begun)):
+            byte_range = self.headers.get("Content-Range", "bytes 0-0/0")
+            if byte_range.endswith("/*") or int(byte_range.split("/")[1]) > sum(map(len, begun)):
                 return self.send(None, 308, {"Range": f"bytes=0-{sum(map(len, begun)) - 1}"})
             content = b"".join(begun)
         elif kind == "resumable":

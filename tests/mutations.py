@@ -158,8 +158,8 @@ def before_a_run(config: ConfigDict, binary: str, name: str = "", dataset=None) 
         return
     runs = expand(config)
     changed = name.split(".")[1] if name.startswith("runs.") else ""
-    for own in [runs[changed]] if changed in runs else list(runs.values())[:1]:
-        run = setup(own, dataset=dataset)
+    for run_config in [runs[changed]] if changed in runs else list(runs.values())[:1]:
+        run = setup(run_config, dataset=dataset)
         if name.startswith(("model.", "objectives.", "recipe.", "roles.")):
             jax.eval_shape(run.init)
 
@@ -192,10 +192,10 @@ class Tally:
         self.faults: list[str] = []
 
     def add(
-        self, where: str, name: str, value: object, found: tuple[str, str], line: object = None
+        self, where: str, name: str, value: object, result: tuple[str, str], line: object = None
     ) -> None:
         """Judge a mutation by its value; `line` is the text that was given for it, if any."""
-        kind, text = found
+        kind, text = result
         if kind == "accepted":
             kind = "meaningful" if is_meaningful(name, value) else "accepted nonsense"
         self.counts[kind] += 1

@@ -43,17 +43,17 @@ class Page(HTMLParser):
 
     def rows(self, caption: str) -> list[list[tuple[dict[str, str | None], str]]]:
         """The cells of each row of the table with this caption."""
-        found, inside = [], False
+        table, inside = [], False
         for name, attributes, text in self.elements:
             if name == "table":
                 inside = False
             elif name == "caption":
                 inside = "".join(text) == caption
             elif inside and name == "tr":
-                found.append([])
+                table.append([])
             elif inside and name in ("td", "th"):
-                found[-1].append((attributes, "".join(text)))
-        return found
+                table[-1].append((attributes, "".join(text)))
+        return table
 
 
 def png(width=40, height=20, *, noise=False, colour=(255, 255, 255)):
@@ -84,11 +84,11 @@ def evaluation(step, knn, gram=0.1):
     }
 
 
-def check(found):
+def check(page):
     """What must hold of every page."""
-    identities = [a["id"] for _, a, _ in found.all(*{n for n, _, _ in found.elements}) if "id" in a]
+    identities = [a["id"] for _, a, _ in page.all(*{n for n, _, _ in page.elements}) if "id" in a]
     assert len(set(identities)) == len(identities)
-    for name, attributes, text in found.all(*{n for n, _, _ in found.elements}):
+    for name, attributes, text in page.all(*{n for n, _, _ in page.elements}):
         assert name not in ("script", "link", "iframe", "object", "embed", "base")
         assert not any(key.startswith("on") for key in attributes)
         for key in ("src", "href", "srcset", "action", "poster", "data"):
@@ -103,7 +103,7 @@ def check(found):
             assert "url(" not in text and "@import" not in text and "http" not in text
         if name == "th":
             assert attributes["scope"] in ("col", "row", "colgroup", "rowgroup")
-    assert len(found.all("caption")) == len(found.all("table"))
-    levels = [int(n[1]) for n, _, _ in found.all("h1", "h2", "h3", "h4")]
+    assert len(page.all("caption")) == len(page.all("table"))
+    levels = [int(n[1]) for n, _, _ in page.all("h1", "h2", "h3", "h4")]
     assert levels.count(1) == 1 and levels[0] == 1
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))

@@ -19,7 +19,7 @@ def small(**changes):
     return config
 
 
-def found(**changes):
+def candidates_of(**changes):
     config = small(**changes)
     return candidates(config, build_recipe(config.recipe.name, config.recipe.options))
 
@@ -36,34 +36,34 @@ def test_the_base_comes_first_and_every_other_role_of_every_part_follows():
         for role in ("invariant", "ordered", "off"):
             if role != base[part].role and (part, role) != ("flip", "ordered"):
                 wanted.append((part, role))
-    assert [one.changed for one in tables[1:]] == wanted
+    assert [candidate.changed for candidate in tables[1:]] == wanted
     assert tables[1].name == "rotate_ordered"
 
 
 def test_a_candidate_differs_from_the_base_in_its_part_alone():
-    base, *others = found(advice__roles=("rotational", "ordered", "predicted", "off"))
+    base, *others = candidates_of(advice__roles=("rotational", "ordered", "predicted", "off"))
     sharing = {
         "rotational": "independent", "ordered": "shared", "predicted": "independent",
         "off": "fixed",
     }  # fmt: skip
-    for one in others:
-        part, role = one.changed
-        assert one.table[part] == Role(role, sharing[role])
-        assert {p for p in one.table if one.table[p] != base.table[p]} == {part}
-        assert list(one.table) == list(base.table)  # numbers go by position
+    for candidate in others:
+        part, role = candidate.changed
+        assert candidate.table[part] == Role(role, sharing[role])
+        assert {p for p in candidate.table if candidate.table[p] != base.table[p]} == {part}
+        assert list(candidate.table) == list(base.table)  # numbers go by position
 
 
 def test_parts_without_a_magnitude_are_not_tried_as_ordered():
-    tried = {one.changed for one in found(advice__roles=("ordered",))[1:]}
+    tried = {candidate.changed for candidate in candidates_of(advice__roles=("ordered",))[1:]}
     assert ("flip", "ordered") not in tried
     assert ("rotate", "ordered") in tried
-    still = found(advice__parts=("flip",))
-    assert [one.changed for one in still[1:]] == [("flip", "off")]
+    still = candidates_of(advice__parts=("flip",))
+    assert [candidate.changed for candidate in still[1:]] == [("flip", "off")]
 
 
 def test_parts_and_roles_are_those_of_the_config_each_once():
-    tables = found(advice__parts=("hue", "hue"), advice__roles=("off", "ordered", "off"))
-    assert [one.changed for one in tables] == [None, ("hue", "off"), ("hue", "ordered")]
+    tables = candidates_of(advice__parts=("hue", "hue"), advice__roles=("off", "ordered", "off"))
+    assert [candidate.changed for candidate in tables] == [None, ("hue", "off"), ("hue", "ordered")]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_parts_and_roles_are_those_of_the_config_each_once():
 )
 def test_what_cannot_be_compared_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        found(**changes)
+        candidates_of(**changes)
 
 
 def test_gates_are_the_tables_as_numbers():
@@ -88,8 +88,8 @@ def test_gates_are_the_tables_as_numbers():
         config.sharing.crop = "fixed"
         config.advice.roles = ("invariant", "ordered", "off", "rotational", "predicted")
     tables = [
-        one.table
-        for one in candidates(config, build_recipe(config.recipe.name, config.recipe.options))
+        candidate.table
+        for candidate in candidates(config, build_recipe(config.recipe.name, config.recipe.options))
     ]
     numbers = gates(tables)
     weights = {"ordered": "order", "rotational": "turning", "predicted": "prediction"}

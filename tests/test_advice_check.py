@@ -29,10 +29,10 @@ def test_equal_and_opposite_rankings():
 def test_correlation_is_spearmans_and_lies_in_its_interval():
     rng = np.random.default_rng(0)
     a, b = rng.uniform(size=(2, 5))
-    found = agreement(evidence(a), evidence(b, seeds=2))
-    assert found.correlation == pytest.approx(stats.spearmanr(a, b).statistic)
-    assert found.low <= found.correlation <= found.high
-    np.testing.assert_allclose(found.small, a + 0.01)
+    result = agreement(evidence(a), evidence(b, seeds=2))
+    assert result.correlation == pytest.approx(stats.spearmanr(a, b).statistic)
+    assert result.low <= result.correlation <= result.high
+    np.testing.assert_allclose(result.small, a + 0.01)
 
 
 def test_regret_is_what_the_advised_role_lacks_to_the_best():
@@ -53,12 +53,12 @@ def test_regret_is_what_the_advised_role_lacks_to_the_best():
             },  # not among the large trainings
         }
     }
-    found = regrets(advice, large)
-    assert set(found) == {"turn", "hue"}
-    assert found["turn"][:2] == ("ordered", "off")
-    assert found["turn"][2:] == pytest.approx((0.2, 0.1))
-    assert found["hue"][:2] == ("invariant", "ordered")
-    assert found["hue"][2:] == pytest.approx((0.05, 0.05))
+    lacking = regrets(advice, large)
+    assert set(lacking) == {"turn", "hue"}
+    assert lacking["turn"][:2] == ("ordered", "off")
+    assert lacking["turn"][2:] == pytest.approx((0.2, 0.1))
+    assert lacking["hue"][:2] == ("invariant", "ordered")
+    assert lacking["hue"][2:] == pytest.approx((0.05, 0.05))
 
 
 def test_refusals():

@@ -37,10 +37,10 @@ def test_help_imports_nothing_heavy():
         "import sys, eqssl_jax.advise\n"
         "print([m for m in ('jax', 'flax', 'matplotlib', 'scipy') if m in sys.modules])"
     )
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    assert found.stdout.strip() == "[]"
+    assert process.stdout.strip() == "[]"
     shown = advise("--help")
     assert "dry_run" in shown.stdout and "--workdir" in shown.stdout
 
@@ -84,6 +84,6 @@ def test_the_plan_of_the_shipped_config(capsys):
 def test_every_variant_has_something_to_compare(dataset):
     config = config_of(dataset)
     recipe = build_recipe(config.recipe.name, config.recipe.options)
-    names = {one.name for one in candidates(config, recipe)}
+    names = {candidate.name for candidate in candidates(config, recipe)}
     assert {"base", "rotate_ordered", "hue_off"} <= names
     assert len(names) <= config.advice.most  # all of them are trained to the end

@@ -73,11 +73,11 @@ def with_draws(from_, seed=0):
 
 def test_natural_is_one_half_where_the_data_varies_by_itself_and_zero_where_it_is_left():
     from_ = with_draws(circles())
-    found = gather({"itself": Partial(itself)}, {"itself": ["round", "away"]}, from_)["itself"]
-    assert found["round"]["natural"] == pytest.approx(0.5, abs=0.1)
-    assert found["away"]["natural"] == 0
-    assert found["round"].keys() >= {"natural", "info_nce", "order_accuracy_amid", "magnitude_r2"}
-    assert "probe_top1" not in found["round"]  # no labels
+    numbers = gather({"itself": Partial(itself)}, {"itself": ["round", "away"]}, from_)["itself"]
+    assert numbers["round"]["natural"] == pytest.approx(0.5, abs=0.1)
+    assert numbers["away"]["natural"] == 0
+    assert numbers["round"].keys() >= {"natural", "info_nce", "order_accuracy_amid", "magnitude_r2"}
+    assert "probe_top1" not in numbers["round"]  # no labels
 
 
 def info_nce_of(from_, part):
@@ -89,9 +89,9 @@ def info_nce_of(from_, part):
 def test_info_nce_is_under_the_other_parts_alone():
     from_ = with_draws(circles())
     again = with_draws(from_, seed=1)
-    own = from_._replace(draws={**from_.draws, "round": again.draws["round"]})
+    redrawn = from_._replace(draws={**from_.draws, "round": again.draws["round"]})
     other = from_._replace(draws={**from_.draws, "away": again.draws["away"]})
-    assert info_nce_of(own, "round") == info_nce_of(from_, "round")
+    assert info_nce_of(redrawn, "round") == info_nce_of(from_, "round")
     assert info_nce_of(other, "round") != info_nce_of(from_, "round")
 
 
@@ -105,9 +105,9 @@ def test_info_nce_equals_loops_over_whole_batches():
         seen = np.repeat(images[None, chosen], 2, axis=0).astype(np.float64)
         seen[:, :, 2] += 3 * from_.draws["away"]["angle"][:, chosen]
         z = seen / np.linalg.norm(seen, axis=-1, keepdims=True)
-        every = np.concatenate([z[0], z[1]])
+        points = np.concatenate([z[0], z[1]])
         for i in range(120):
-            cosines = every @ every[i] / from_.temperature
+            cosines = points @ points[i] / from_.temperature
             others = np.delete(np.exp(cosines), i).sum()
             total.append(np.log(others) - cosines[(i + 60) % 120])
     assert info_nce_of(from_, "round") == pytest.approx(np.mean(total), rel=1e-4)
@@ -162,7 +162,7 @@ def double(images):
 
 def test_the_three_sets_are_apart_and_the_test_split_is_not_read():
     run = tiny()
-    known = run.dataset.splits["train"].size
+    size = run.dataset.splits["train"].size
 
     def forbidden(pool, indices):
         raise AssertionError("the test split was read")
@@ -172,10 +172,10 @@ def test_the_three_sets_are_apart_and_the_test_split_is_not_read():
     run = run._replace(dataset=run.dataset._replace(splits=splits))
     from_ = bench(run)
     gather({"itself": Partial(itself)}, {"itself": ["scale"]}, from_)
-    assert from_.bank.size + from_.chooser.size == known
+    assert from_.bank.size + from_.chooser.size == size
     images = [
-        {x.tobytes() for x in np.asarray(one.read(one.pool, np.arange(one.size)))}
-        for one in (from_.bank, from_.chooser, from_.held_out)
+        {x.tobytes() for x in np.asarray(split.read(split.pool, np.arange(split.size)))}
+        for split in (from_.bank, from_.chooser, from_.held_out)
     ]
     assert not (images[0] & images[1] or images[0] & images[2] or images[1] & images[2])
     with run.config.unlocked():

@@ -22,12 +22,12 @@ def rows(step, seed=0):
 def trained(run, tables, *, seed=0, steps=STEPS, **options):
     """The states after some steps, and the metrics of each."""
     all_ = fleet(run, tables, **options)
-    states, found, before = all_.init(seed), [], None
+    states, logged, before = all_.init(seed), [], None
     for step in range(steps):
         before = jax.tree.map(np.array, states)  # copies: the step gives its states away
         states, metrics = all_.advance(states, rows(step, seed), seed)
-        found.append(jax.device_get(metrics))
-    return jax.device_get(states), found, before
+        logged.append(jax.device_get(metrics))
+    return jax.device_get(states), logged, before
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +48,13 @@ def looped(run, tables):
 @pytest.fixture(scope="module")
 def alone(run, tables):
     """One step of one candidate."""
-    used = {(part, line.role) for one in tables for part, line in one.table.items()}
+    used = {(part, line.role) for candidate in tables for part, line in candidate.table.items()}
     root = jax.random.fold_in(jax.random.key(0), 1)
 
     def step(gate, state, inputs):
         method = gated_method(run.config, run.recipe, gate, used)
-        own = make_step(run.network, method, run.optimizer, run.split.read, root)
-        return own(state, run.split.pool, inputs)
+        step = make_step(run.network, method, run.optimizer, run.split.read, root)
+        return step(state, run.split.pool, inputs)
 
     return jax.jit(step)
 
@@ -70,7 +70,7 @@ def test_a_loop_over_candidates_equals_a_map_over_them(run, tables, looped):
 @pytest.mark.parametrize("name", ["base", "scale_ordered", "scale_predicted"])
 def test_a_candidate_is_trained_as_it_is_alone(name, run, tables, looped, alone):
     """Beside three others, and by the library's own step."""
-    k = [one.name for one in tables].index(name)
+    k = [candidate.name for candidate in tables].index(name)
     gate = jax.tree.map(lambda leaf: leaf[0], gates([tables[k].table]))
     state = pick(fleet(run, [tables[k]], among=tables).init(0), 0)
     for i in range(STEPS):

@@ -44,7 +44,7 @@ def settings(table, **changes):
     return config
 
 
-def both(config):
+def built(config):
     """The static method, the gated one, and the table."""
     recipe = build_recipe(config.recipe.name, config.recipe.options)
     table = resolve(config, recipe)
@@ -81,16 +81,16 @@ def drawn(spec):
 
 def kinds(params, identity):
     """How each part is shared: by leaf, whether views are equal, images are equal, and at rest."""
-    found = {}
+    kinds_of = {}
     for part, leaves in params.items():
         for name, leaf in leaves.items():
             leaf = np.asarray(leaf, np.float64)
-            found[part, name] = (
+            kinds_of[part, name] = (
                 bool((leaf == leaf[:1]).all()),
                 bool((leaf == leaf[:, :1]).all()),
                 bool((leaf == np.asarray(identity[part][name])).all()),
             )
-    return found
+    return kinds_of
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -98,18 +98,18 @@ def test_contrast_views_share_what_the_table_says(table):
     config = settings(table)
     recipe = build_recipe(config.recipe.name, config.recipe.options)
     roles = resolve(config, recipe)
-    found = jax.device_get(program("contrast")(numbers(roles)))
+    gated = jax.device_get(program("contrast")(numbers(roles)))
     for part, line in roles.items():
-        seen = [v for (p, _), v in kinds(found.params, recipe.identity).items() if p == part]
+        seen = [v for (p, _), v in kinds(gated.params, recipe.identity).items() if p == part]
         equal, still = all(s[0] for s in seen), all(s[2] for s in seen)
         expected = {"independent": (False, False), "shared": (True, False), "fixed": (True, True)}
         assert (equal, still) == expected[line.sharing], part
-    assert found.magnitude is None
+    assert gated.magnitude is None
     if table in ("all", "rotational"):
         spec = methods.build(config).views["contrast"]
         static = drawn(spec)
-        assert kinds(static.params, recipe.identity) == kinds(found.params, recipe.identity)
-        for tree in (jax.tree.map(np.shape, (static, found)), jax.tree.map(_type, (static, found))):
+        assert kinds(static.params, recipe.identity) == kinds(gated.params, recipe.identity)
+        for tree in (jax.tree.map(np.shape, (static, gated)), jax.tree.map(_type, (static, gated))):
             assert tree[0] == tree[1]
 
 
@@ -122,11 +122,11 @@ def test_the_views_of_care_are_shared_within_groups_as_in_the_static_method(vari
     changes = dict(
         objectives__equivariance__variant=variant, objectives__equivariance__reference=reference
     )
-    static, roles, _ = both(settings("rotational", **changes))
+    static, roles, _ = built(settings("rotational", **changes))
     identity = static.views["equivariance"].transform.identity
-    one, other = (drawn(m.views["equivariance"]).params for m in (static, roles))
-    assert kinds(one, identity) == kinds(other, identity)
-    for params in (one, other):
+    expected, gated = (drawn(m.views["equivariance"]).params for m in (static, roles))
+    assert kinds(expected, identity) == kinds(gated, identity)
+    for params in (expected, gated):
         distinct = [len(np.unique(row)) for row in params["hue"]["hue"]]
         draws = SPLITS if variant == "paper" else 1
         assert distinct == ([1, draws] if reference == "identity" else [draws, draws])
@@ -138,30 +138,30 @@ def test_the_views_of_care_are_shared_within_groups_as_in_the_static_method(vari
 
 def test_without_rotational_parts_the_views_of_care_are_the_images_themselves():
     config = settings("one ordered")
-    _, roles, table = both(config)
+    _, roles, table = built(config)
     assert float(roles.objectives["equivariance"][0]) == 0
     params = jax.device_get(program("equivariance")(numbers(table)).params)
     identity = roles.views["equivariance"].transform.identity
-    assert all(rest for _, _, rest in kinds(params, identity).values())
+    assert all(at_identity for _, _, at_identity in kinds(params, identity).values())
 
 
 @pytest.mark.slow
 def test_one_ordered_part_is_walked_by_all_images_and_all_else_stays():
-    static, roles, table = both(settings("one ordered"))
+    static, roles, table = built(settings("one ordered"))
     identity = static.views["contrast"].transform.identity
-    one, other = drawn(static.views["ladder_rotate"]), program("ladder")(numbers(table))
-    assert kinds(one.params, identity) == kinds(other.params, identity)
-    angle, magnitude = other.params["rotate"]["angle"], other.magnitude
+    expected, gated = drawn(static.views["ladder_rotate"]), program("ladder")(numbers(table))
+    assert kinds(expected.params, identity) == kinds(gated.params, identity)
+    angle, magnitude = gated.params["rotate"]["angle"], gated.magnitude
     assert (np.diff(magnitude, axis=0) > 0).all() and (np.diff(np.abs(angle), axis=0) > 0).all()
     ratio = angle / np.where(magnitude == 0, 1, magnitude)  # the draw of each image
     np.testing.assert_allclose(ratio[1:], np.broadcast_to(ratio[-1], ratio[1:].shape), rtol=1e-4)
-    assert (other.params["hue"]["hue"] == 0).all()  # off
-    assert len(np.unique(other.params["contrast"]["contrast"])) == IMAGES
+    assert (gated.params["hue"]["hue"] == 0).all()  # off
+    assert len(np.unique(gated.params["contrast"]["contrast"])) == IMAGES
     assert static.views["ladder_rotate"][2:] == roles.views["ladder"][2:]  # images, joint
 
 
 def test_ordered_parts_take_turns_and_the_other_stays_still():
-    _, _, table = both(settings("two ordered"))
+    _, _, table = built(settings("two ordered"))
     params, magnitude = jax.device_get(program("ladder")(numbers(table)))
     walked = {
         part: np.stack([(np.diff(leaf, axis=0) != 0).any(0) for leaf in params[part].values()]).any(
@@ -181,7 +181,7 @@ def test_ordered_parts_take_turns_and_the_other_stays_still():
 
 
 def test_without_ordered_parts_nobody_walks_and_the_loss_weighs_nothing():
-    _, roles, table = both(settings("invariant"))
+    _, roles, table = built(settings("invariant"))
     params, magnitude = jax.device_get(program("ladder")(numbers(table)))
     assert not magnitude.any()
     assert all((leaf == leaf[:1]).all() for leaf in jax.tree.leaves(params))
@@ -207,24 +207,26 @@ def test_weights_are_those_of_the_static_method(table):
     )
     if table == "all":
         config.role_weights.rotate, config.role_weights.hue = 0.5, 0.25
-    static, roles, _ = both(config)
-    one = {name: float(weight) for name, (weight, _) in static.objectives.items()}
+    static, roles, _ = built(config)
+    expected = {name: float(weight) for name, (weight, _) in static.objectives.items()}
     other = {name: float(weight) for name, (weight, _) in roles.objectives.items()}
-    ladders = [one.pop(name) for name in list(one) if name.startswith("order_")]
+    ladders = [expected.pop(name) for name in list(expected) if name.startswith("order_")]
     assert other.pop("order") == pytest.approx(sum(ladders))
-    assert {name: w for name, w in other.items() if w} == pytest.approx(one)
+    assert {name: w for name, w in other.items() if w} == pytest.approx(expected)
 
 
 def test_the_order_loss_of_one_part_is_that_of_the_static_method():
     """The same numbers from the same embeddings and magnitudes, whatever else could be ordered."""
-    static, roles, _ = both(settings("one ordered"))
+    static, roles, _ = built(settings("one ordered"))
     z = jax.random.normal(KEY, (4, IMAGES, 3))
     magnitude = jnp.sort(jax.random.uniform(KEY, (4, IMAGES)), axis=0)
     seen = Views(z, z, magnitude=magnitude)
-    one = static.objectives["order_rotate"]
+    expected = static.objectives["order_rotate"]
     other = roles.objectives["order"]
     np.testing.assert_allclose(
-        one[0] * one[1].loss((), seen)[0], other[0] * other[1].loss((), seen)[0], rtol=1e-6
+        expected[0] * expected[1].loss((), seen)[0],
+        other[0] * other[1].loss((), seen)[0],
+        rtol=1e-6,
     )
     assert roles.views["ladder"].joint
 

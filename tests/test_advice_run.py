@@ -232,7 +232,7 @@ def test_halving_keeps_the_base_and_half_and_trains_them_as_if_all_had_stayed(wh
     (lost,) = {"shift_off", "scale_off"} - {kept}
     assert second["random"] == {part: first["random"][part] for part in second["random"]}
     assert list(advice["transformations"]) == ["shift", "scale"]
-    reasons = {f"{part}_off": one["reason"] for part, one in advice["transformations"].items()}
+    reasons = {f"{part}_off": entry["reason"] for part, entry in advice["transformations"].items()}
     assert "Dropped at step 1, in the worse half: off." in reasons[lost]
     assert "Dropped" not in reasons[kept]
     _, halved = run_file.load_encoders(tmp_path)
@@ -254,9 +254,9 @@ def test_halving_without_labels_compares_with_the_base_of_the_same_part():
         part = name.split("_")[0]
         seed[name] = {part: {"magnitude_r2": level[part] + more, "knn": 0.5 - more}}
     kept = survivors([seed, seed], tables, "label_free")
-    assert [one.name for one in kept] == ["base", "shift_off", "scale_ordered"]
+    assert [candidate.name for candidate in kept] == ["base", "shift_off", "scale_ordered"]
     kept = survivors([seed, seed], tables, "knn")
-    assert [one.name for one in kept] == ["base", "shift_ordered", "scale_off"]
+    assert [candidate.name for candidate in kept] == ["base", "shift_ordered", "scale_off"]
 
 
 def test_another_config_is_refused_and_overwrites_nothing(whole):
@@ -351,8 +351,8 @@ def test_without_labels_info_nce_and_ladders_decide():
     splits = {n: s._replace(labels=None) for n, s in run.dataset.splits.items()}
     bare = run._replace(dataset=run.dataset._replace(splits=splits))
     assert decided_by(bare) == "label_free"
-    one = run._replace(dataset=run.dataset._replace(classes=("all",)))
-    assert decided_by(one) == "label_free"
+    one_class = run._replace(dataset=run.dataset._replace(classes=("all",)))
+    assert decided_by(one_class) == "label_free"
 
 
 def test_the_plan_names_every_candidate_and_the_budget(capsys):

@@ -24,54 +24,54 @@ TABLES = [Candidate(BASE), *(changed(p, r) for p in PARTS for r in ("ordered", "
 
 def evidence(numbers, metric="probe_top1", tables=TABLES, more=None):
     """Evidence of a table [K, S], the same for every part, as that of classes is."""
-    found = []
+    seed_numbers = []
     for s in range(np.shape(numbers)[1]):
         seed = {}
-        for k, one in enumerate(tables):
-            parts = [one.changed[0]] if one.changed else list(PARTS)
-            extra = {} if more is None else more(one, s)
-            seed[one.name] = {p: {metric: float(numbers[k][s]), **extra} for p in parts}
+        for k, candidate in enumerate(tables):
+            parts = [candidate.changed[0]] if candidate.changed else list(PARTS)
+            extra = {} if more is None else more(candidate, s)
+            seed[candidate.name] = {p: {metric: float(numbers[k][s]), **extra} for p in parts}
         seed["random"] = {p: {metric: 0.1} for p in PARTS}
-        found.append(seed)
-    return found
+        seed_numbers.append(seed)
+    return seed_numbers
 
 
 def noisy(seed=0, seeds=3, scale=0.01, **means):
     rows = np.random.default_rng(seed).normal(0.5, scale, (len(TABLES), seeds))
-    for k, one in enumerate(TABLES):
-        rows[k] += means.get(one.name, 0.0)
+    for k, candidate in enumerate(TABLES):
+        rows[k] += means.get(candidate.name, 0.0)
     return rows
 
 
 def test_a_clearly_better_role_is_advised_with_what_it_gains():
     rows = noisy(hue_ordered=0.3)
-    found = verdicts(evidence(rows), TABLES, metric="probe_top1")["transformations"]["hue"]
-    assert found["advice"] == "ordered"
-    means = dict(zip((one.name for one in TABLES), rows.mean(axis=1), strict=True))
+    verdict = verdicts(evidence(rows), TABLES, metric="probe_top1")["transformations"]["hue"]
+    assert verdict["advice"] == "ordered"
+    means = dict(zip((candidate.name for candidate in TABLES), rows.mean(axis=1), strict=True))
     best = means["hue_ordered"]
     for role, name in (("invariant", "base"), ("off", "hue_off")):
-        assert found["roles"][role]["probe_top1"]["value"] == pytest.approx(means[name])
-        assert f"{role} by {100 * (best - means[name]):.1f}" in found["reason"]
-    assert found["reason"].startswith("Linear probe, top-1: ordered beats")
+        assert verdict["roles"][role]["probe_top1"]["value"] == pytest.approx(means[name])
+        assert f"{role} by {100 * (best - means[name]):.1f}" in verdict["reason"]
+    assert verdict["reason"].startswith("Linear probe, top-1: ordered beats")
 
 
 def test_no_clear_difference_leaves_the_role_as_it_is():
-    found = verdicts(evidence(noisy()), TABLES, metric="probe_top1")["transformations"]
+    verdict = verdicts(evidence(noisy()), TABLES, metric="probe_top1")["transformations"]
     for part in PARTS:
-        assert found[part]["advice"] is None
-        assert f"{part} keeps the role it has, invariant" in found[part]["reason"]
+        assert verdict[part]["advice"] is None
+        assert f"{part} keeps the role it has, invariant" in verdict[part]["reason"]
 
 
 def test_a_role_that_ties_with_the_best_is_named():
-    found = verdicts(evidence(noisy(crop_off=-0.3)), TABLES, metric="probe_top1")
-    crop = found["transformations"]["crop"]
+    advice = verdicts(evidence(noisy(crop_off=-0.3)), TABLES, metric="probe_top1")
+    crop = advice["transformations"]["crop"]
     assert crop["advice"] == "invariant"  # whichever leads: the own role is kept in a tie
     assert "beats off by" in crop["reason"] and "ordered cannot be told" in crop["reason"]
 
 
 def test_a_tie_of_new_roles_above_the_own_names_both():
-    found = verdicts(evidence(noisy(crop_off=0.3, crop_ordered=0.3)), TABLES, metric="probe_top1")
-    crop = found["transformations"]["crop"]
+    advice = verdicts(evidence(noisy(crop_off=0.3, crop_ordered=0.3)), TABLES, metric="probe_top1")
+    crop = advice["transformations"]["crop"]
     other = {"off": "ordered", "ordered": "off"}[crop["advice"]]
     assert "beats invariant by" in crop["reason"] and f"{other} cannot be told" in crop["reason"]
 
@@ -80,12 +80,12 @@ def least_clear(rows, pairs, confidence):
     """The least clear difference, as the module's docstring says, by loops."""
     count, seeds = len(rows), len(rows[0])
     total = 0.0
-    every = sum(map(sum, rows)) / (count * seeds)
+    total_mean = sum(map(sum, rows)) / (count * seeds)
     for k in range(count):
         for s in range(seeds):
-            own = sum(rows[k]) / seeds
+            candidate_mean = sum(rows[k]) / seeds
             column = sum(row[s] for row in rows) / count
-            total += (rows[k][s] - own - column + every) ** 2
+            total += (rows[k][s] - candidate_mean - column + total_mean) ** 2
     freedom = (count - 1) * (seeds - 1)
     t = stats.t.ppf(1 - (1 - confidence) / pairs / 2, freedom)
     return t * math.sqrt(total / freedom) * math.sqrt(2 / seeds)
@@ -94,19 +94,19 @@ def least_clear(rows, pairs, confidence):
 @pytest.mark.parametrize(("seeds", "confidence"), [(2, 0.9), (3, 0.5), (5, 0.99)])
 def test_intervals_meet_exactly_when_a_difference_is_not_clear(seeds, confidence):
     for draw in range(20):
-        means = {one.name: 0.02 * k for k, one in enumerate(TABLES)}
+        means = {candidate.name: 0.02 * k for k, candidate in enumerate(TABLES)}
         rows = noisy(draw, seeds, **means)
-        found = verdicts(evidence(rows), TABLES, metric="probe_top1", confidence=confidence)
+        advice = verdicts(evidence(rows), TABLES, metric="probe_top1", confidence=confidence)
         least = least_clear(rows.tolist(), pairs=3 * len(PARTS), confidence=confidence)
         for part in PARTS:
-            of = {
-                role: one["probe_top1"]
-                for role, one in found["transformations"][part]["roles"].items()
+            intervals = {
+                role: trial["probe_top1"]
+                for role, trial in advice["transformations"][part]["roles"].items()
             }
-            assert len(of) == 3 and of["off"]["n"] == seeds
-            for a in of.values():
+            assert len(intervals) == 3 and intervals["off"]["n"] == seeds
+            for a in intervals.values():
                 assert a["high"] - a["low"] == pytest.approx(least)
-                for b in of.values():
+                for b in intervals.values():
                     apart = a["high"] < b["low"] or b["high"] < a["low"]
                     assert apart == (abs(a["value"] - b["value"]) > least)
 
@@ -114,9 +114,9 @@ def test_intervals_meet_exactly_when_a_difference_is_not_clear(seeds, confidence
 def test_what_a_seed_does_to_all_candidates_changes_no_verdict():
     rows = noisy(hue_off=0.05)
     moved = rows + np.array([[0.2, -0.1, 0.05]])
-    one, other = (verdicts(evidence(r), TABLES, metric="probe_top1") for r in (rows, moved))
+    plain, shifted = (verdicts(evidence(r), TABLES, metric="probe_top1") for r in (rows, moved))
     for part in PARTS:
-        a, b = one["transformations"][part], other["transformations"][part]
+        a, b = plain["transformations"][part], shifted["transformations"][part]
         assert (a["advice"], a["reason"]) == (b["advice"], b["reason"])
         for role in a["roles"]:
             x, y = (v["roles"][role]["probe_top1"] for v in (a, b))
@@ -127,27 +127,27 @@ def test_metrics_along_a_ladder_are_tables_of_their_own_part():
     """The noise of one part's R² says nothing about that of another; the confidence is shared."""
     rows = noisy()
 
-    def more(one, s):
-        part = one.changed[0] if one.changed else "rotate"
+    def more(candidate, s):
+        part = candidate.changed[0] if candidate.changed else "rotate"
         scale = {"rotate": 0.001, "crop": 0.1, "hue": 0.01}[part]
-        return {"magnitude_r2": float(scale * np.cos(7.0 * s + len(one.name)))}
+        return {"magnitude_r2": float(scale * np.cos(7.0 * s + len(candidate.name)))}
 
     seeds = evidence(rows, more=more)
-    found = verdicts(seeds, TABLES, metric="probe_top1")["transformations"]
+    parts = verdicts(seeds, TABLES, metric="probe_top1")["transformations"]
     for part in PARTS:
         names = ["base", f"{part}_ordered", f"{part}_off"]
-        own = [[seed[name][part]["magnitude_r2"] for seed in seeds] for name in names]
-        least = least_clear(own, pairs=9, confidence=0.9)
-        one = found[part]["roles"]["off"]["magnitude_r2"]
-        assert one["high"] - one["low"] == pytest.approx(least)
+        values = [[seed[name][part]["magnitude_r2"] for seed in seeds] for name in names]
+        least = least_clear(values, pairs=9, confidence=0.9)
+        trial = parts[part]["roles"]["off"]["magnitude_r2"]
+        assert trial["high"] - trial["low"] == pytest.approx(least)
 
 
 def test_a_metric_that_one_role_lacks_is_left_out():
-    seeds = evidence(noisy(), more=lambda one, s: {"order_accuracy_amid": 0.5 + 0.01 * s})
+    seeds = evidence(noisy(), more=lambda candidate, s: {"order_accuracy_amid": 0.5 + 0.01 * s})
     del seeds[1]["hue_off"]["hue"]["order_accuracy_amid"]
-    found = verdicts(seeds, TABLES, metric="probe_top1")["transformations"]
-    assert all("order_accuracy_amid" not in of for of in found["hue"]["roles"].values())
-    assert all("order_accuracy_amid" in of for of in found["crop"]["roles"].values())
+    parts = verdicts(seeds, TABLES, metric="probe_top1")["transformations"]
+    assert all("order_accuracy_amid" not in trial for trial in parts["hue"]["roles"].values())
+    assert all("order_accuracy_amid" in trial for trial in parts["crop"]["roles"].values())
 
 
 def outcomes(rng, *, images, seeds=3, level=0.7, own=2.5):
@@ -161,21 +161,21 @@ def outcomes(rng, *, images, seeds=3, level=0.7, own=2.5):
     trained = 0.5 * rng.normal(size=(len(TABLES), seeds, images))
     logits = base + kinds + trained + 0.03 * rng.normal(size=(len(TABLES), seeds, 1))
     right = rng.uniform(size=logits.shape) < 1 / (1 + np.exp(-logits))
-    found = evidence(right.mean(axis=2))
-    for s, seed in enumerate(found):
-        for k, one in enumerate(TABLES):
+    seed_numbers = evidence(right.mean(axis=2))
+    for s, seed in enumerate(seed_numbers):
+        for k, candidate in enumerate(TABLES):
             text = " ".join(map(str, right[k, s].astype(int)))
-            for numbers in seed[one.name].values():
+            for numbers in seed[candidate.name].values():
                 numbers["images"] = {"probe_top1": text}
-    return found
+    return seed_numbers
 
 
 def clear(seeds):
     """Whether any two roles of a part differ clearly."""
-    found = verdicts(seeds, TABLES, metric="probe_top1", confidence=0.9)["transformations"]
-    for part in found.values():
-        roles = [one["probe_top1"] for one in part["roles"].values()]
-        if max(one["low"] for one in roles) > min(one["high"] for one in roles):
+    parts = verdicts(seeds, TABLES, metric="probe_top1", confidence=0.9)["transformations"]
+    for part in parts.values():
+        roles = [trial["probe_top1"] for trial in part["roles"].values()]
+        if max(trial["low"] for trial in roles) > min(trial["high"] for trial in roles):
             return True
     return False
 
@@ -187,7 +187,10 @@ def test_equal_candidates_are_told_apart_no_more_often_than_the_confidence_says(
     for _ in range(tries):
         seeds = outcomes(rng, images=256)
         bare = [
-            {n: {p: {"probe_top1": v["probe_top1"]} for p, v in of.items()} for n, of in s.items()}
+            {
+                n: {p: {"probe_top1": v["probe_top1"]} for p, v in numbers.items()}
+                for n, numbers in s.items()
+            }
             for s in seeds
         ]
         alarms += [clear(seeds), clear(bare)]
@@ -199,11 +202,11 @@ def test_a_real_difference_is_still_found_among_noisy_images():
     rng = np.random.default_rng(3)
     seeds = outcomes(rng, images=2000)
     for seed in seeds:
-        of = seed["hue_off"]["hue"]
-        hits = np.array(of["images"]["probe_top1"].split(), int)
+        numbers = seed["hue_off"]["hue"]
+        hits = np.array(numbers["images"]["probe_top1"].split(), int)
         hits[:240] = 0  # 8 points lower
-        of["images"] = {"probe_top1": " ".join(map(str, hits))}
-        of["probe_top1"] = float(hits.mean())
+        numbers["images"] = {"probe_top1": " ".join(map(str, hits))}
+        numbers["probe_top1"] = float(hits.mean())
     hue = verdicts(seeds, TABLES, metric="probe_top1")["transformations"]["hue"]
     assert hue["advice"] == "invariant" and "beats off" in hue["reason"]
 
@@ -234,15 +237,15 @@ def test_each_part_is_held_against_the_untrained_encoder():
     seeds = evidence(rows)
     for seed in seeds:
         seed["random"] = {p: {"probe_top1": 0.5} for p in PARTS}
-    found = verdicts(seeds, TABLES, metric="probe_top1")
-    parts = found["transformations"]
+    advice = verdicts(seeds, TABLES, metric="probe_top1")
+    parts = advice["transformations"]
     assert parts["hue"]["warning"] == ""
     for part in ("rotate", "crop"):
         assert parts[part]["warning"].startswith(
             f"{part}: not better than an untrained encoder (50"
         )
-        assert parts[part]["warning"] in found["warning"]
-    assert "hue:" not in found["warning"]
+        assert parts[part]["warning"] in advice["warning"]
+    assert "hue:" not in advice["warning"]
     assert verdicts(evidence(rows), TABLES, metric="probe_top1")["warning"] == ""
 
 
@@ -250,8 +253,8 @@ def test_pure_noise_gives_advice_no_more_often_than_the_confidence_says():
     rng, alarms, tries = np.random.default_rng(1), 0, 400
     for _ in range(tries):
         rows = rng.normal(size=(len(TABLES), 3)) + 5 * rng.normal(size=(1, 3))
-        found = verdicts(evidence(rows), TABLES, metric="probe_top1", confidence=0.8)
-        alarms += any(one["advice"] for one in found["transformations"].values())
+        advice = verdicts(evidence(rows), TABLES, metric="probe_top1", confidence=0.8)
+        alarms += any(entry["advice"] for entry in advice["transformations"].values())
     # At most 0.2 by Bonferroni, and not far below: a rule that never speaks is no use.
     sd = math.sqrt(0.2 * 0.8 / tries)
     assert 0.05 < alarms / tries < 0.2 + 2 * sd
@@ -261,14 +264,14 @@ def label_free(r2=0.5, cost=0.0, natural=0.5, ladder=True):
     """hue ordered or off gains `r2` at `cost` in InfoNCE; all else is small noise."""
     rng = np.random.default_rng(3)
 
-    def more(one, s):
-        own = one.name == "hue_ordered"
+    def more(candidate, s):
+        is_ordered = candidate.name == "hue_ordered"
         numbers = {
-            "info_nce": 3 + 0.01 * rng.normal() + cost * own,
+            "info_nce": 3 + 0.01 * rng.normal() + cost * is_ordered,
             "natural": natural + 0.001 * rng.normal(),
         }
         if ladder:
-            numbers["magnitude_r2"] = 0.2 + 0.01 * rng.normal() + r2 * own
+            numbers["magnitude_r2"] = 0.2 + 0.01 * rng.normal() + r2 * is_ordered
         return numbers
 
     seeds = evidence(noisy(), metric="knn", more=more)
@@ -276,12 +279,12 @@ def label_free(r2=0.5, cost=0.0, natural=0.5, ladder=True):
 
 
 def test_without_labels_a_role_is_advised_that_keeps_more_at_no_cost_and_naturally():
-    found = label_free()
-    assert found["metric"] is None
-    hue = found["transformations"]["hue"]
+    advice = label_free()
+    assert advice["metric"] is None
+    hue = advice["transformations"]["hue"]
     assert hue["advice"] == "ordered"
     assert "ordered keeps more of the magnitude (R² +0.5" in hue["reason"]
-    assert found["transformations"]["crop"]["advice"] is None
+    assert advice["transformations"]["crop"]["advice"] is None
 
 
 @pytest.mark.parametrize(
@@ -305,9 +308,9 @@ def test_without_labels_and_ladder_there_is_nothing_to_decide_by():
 
 def test_dropped_roles_are_said_and_the_floor_is_the_untrained_encoder():
     note = {"hue": "Dropped at step 5, in the worse half: off."}
-    found = verdicts(evidence(noisy()), TABLES, metric="probe_top1", dropped=note)
-    assert found["transformations"]["hue"]["reason"].endswith(note["hue"])
-    assert found["floor"] == {"probe_top1": pytest.approx(0.1)}
+    advice = verdicts(evidence(noisy()), TABLES, metric="probe_top1", dropped=note)
+    assert advice["transformations"]["hue"]["reason"].endswith(note["hue"])
+    assert advice["floor"] == {"probe_top1": pytest.approx(0.1)}
 
 
 @pytest.mark.parametrize(

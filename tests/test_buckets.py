@@ -105,8 +105,8 @@ def test_a_lock_is_one_process_s_and_a_dead_one_s_is_taken_over(place, monkeypat
     began = time.monotonic()
     with locked(place, ".training") as mine:
         assert mine and time.monotonic() - began > 0.5
-    told = capsys.readouterr().err
-    assert "process 5 on tpu-0" in told and f"gcloud storage rm --recursive {lock}" in told
+    printed = capsys.readouterr().err
+    assert "process 5 on tpu-0" in printed and f"gcloud storage rm --recursive {lock}" in printed
 
 
 def test_of_many_that_take_a_lock_one_has_it(place, monkeypatch):
@@ -162,9 +162,9 @@ def test_a_busy_storage_is_asked_again_with_pauses_and_then_it_is_said(
 ):
     pauses, sleep = [], __import__("asyncio").sleep
 
-    def quick(seconds, *rest):
+    def quick(seconds, *others):
         pauses.append(seconds)
-        return sleep(0, *rest)
+        return sleep(0, *others)
 
     monkeypatch.setattr("gcsfs.retry.asyncio.sleep", quick)
     server.faults += [status] * 2
@@ -186,12 +186,12 @@ def test_a_storage_that_does_not_answer_condemns_no_checkpoint(status):
         HttpError({"code": status, "message": "later"}),
         ValueError(f"UNAVAILABLE: HTTP response code: {status}"),
     ):
-        said = r"step 3 in gs://.* cannot be read now"
-        with pytest.raises(OSError, match=said) as raised, checkpoint._reading(manager, 3):
+        message = r"step 3 in gs://.* cannot be read now"
+        with pytest.raises(OSError, match=message) as raised, checkpoint._reading(manager, 3):
             raise error
         assert not isinstance(raised.value, DamagedError)
-        said = "could not be written"
-        with pytest.raises(WriteError, match=said), checkpoint._writing(manager):
+        message = "could not be written"
+        with pytest.raises(WriteError, match=message), checkpoint._writing(manager):
             raise error
 
 
@@ -208,8 +208,8 @@ def test_data_in_a_bucket_are_copied_once_and_again_when_they_change(place, serv
         (place / "set.npz").write_bytes(content.getvalue())
 
     def means():
-        found = data.load(name="arrays", directory=str(place / "set.npz"), on_device=False)
-        return float(np.mean(found.mean))
+        dataset = data.load(name="arrays", directory=str(place / "set.npz"), on_device=False)
+        return float(np.mean(dataset.mean))
 
     put(np.zeros((20, 8, 8, 3), np.uint8))
     assert means() == 0 and means() == 0

@@ -135,11 +135,11 @@ def test_a_pod_of_four_processes_with_a_bucket_as_its_only_disk(server, tmp_path
     manager = checkpoint.open_checkpoints(place, read_only=True)
     many = checkpoint.restore(manager, small().init(), steps)
     manager.close()
-    one = train(survivor.run(steps), tmp_path / "one")
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
+    expected = train(survivor.run(steps), tmp_path / "one")
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(many), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
-    found = [row["step"] for row in read_records(place) if "loss" in row]
-    assert found == list(range(1, steps + 1))
+    steps_logged = [row["step"] for row in read_records(place) if "loss" in row]
+    assert steps_logged == list(range(1, steps + 1))
 
 
 def host(number: int) -> int:

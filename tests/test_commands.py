@@ -30,10 +30,10 @@ def test_help_imports_nothing_heavy():
         "print([m for m in ('jax', 'flax', 'matplotlib', 'tensorflow_datasets') "
         "if m in sys.modules])"
     )
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    assert found.stdout.strip() == "[]"
+    assert process.stdout.strip() == "[]"
     shown = command("eqssl_jax.main", "--help")
     assert "dry_run" in shown.stdout
     assert "--workdir" in shown.stdout

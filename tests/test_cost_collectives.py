@@ -12,7 +12,7 @@ from eqssl_jax.training.mesh import AXIS, make_mesh
 def test_known_bytes_of_a_compiled_program():
     """Of an array [16, 8] in float32, two rows on each of eight devices: 512 bytes in all."""
 
-    def each(x):  # [2, 8]
+    def on_device(x):  # [2, 8]
         def body(_, x):  # three times: a row of each device goes to the next
             moved = jax.lax.ppermute(x[:1], AXIS, [(i, (i + 1) % 8) for i in range(8)])
             return jnp.concatenate([moved, x[1:] * 2])
@@ -27,7 +27,7 @@ def test_known_bytes_of_a_compiled_program():
     mesh = make_mesh(8)
     over = PartitionSpec(AXIS)
     program = jax.jit(
-        jax.shard_map(each, mesh=mesh, in_specs=over, out_specs=(over, PartitionSpec()))
+        jax.shard_map(on_device, mesh=mesh, in_specs=over, out_specs=(over, PartitionSpec()))
     )
     text = program.lower(jax.ShapeDtypeStruct((16, 8), jnp.float32)).compile().as_text()
     assert sorted(collectives(text)) == [

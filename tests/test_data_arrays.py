@@ -7,13 +7,13 @@ from eqssl_jax.data import partition
 
 def arrays(count: int = 40, side: int = 8, **changes) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    found = {
+    content = {
         "images": rng.integers(0, 256, (count, side, side, 3), np.uint8),
         "labels": np.arange(count) % 4,
         "test_images": rng.integers(0, 256, (12, side, side, 3), np.uint8),
         "test_labels": np.arange(12) % 4,
     } | changes
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in content.items() if value is not None}
 
 
 def load(tmp_path, content, **options) -> data.Dataset:
@@ -24,15 +24,15 @@ def load(tmp_path, content, **options) -> data.Dataset:
 @pytest.mark.parametrize("on_device", [True, False])
 def test_pixels_and_labels_arrive_unchanged(tmp_path, on_device):
     content = arrays(class_names=np.array(["a", "b", "c", "d"]))
-    found = load(tmp_path, content, on_device=on_device)
-    test = found.splits["test"]
+    dataset = load(tmp_path, content, on_device=on_device)
+    test = dataset.splits["test"]
     assert (test.load is None) is on_device
     inputs = np.arange(12) if on_device else test.load(np.arange(12))
     pixels = np.asarray(test.read(test.pool, inputs))
     np.testing.assert_allclose(pixels * 255, content["test_images"], atol=1e-3)
     np.testing.assert_array_equal(test.labels, content["test_labels"])
-    assert found.image_shape == (8, 8, 3) and found.classes == ("a", "b", "c", "d")
-    assert {name: split.size for name, split in found.splits.items()} == {
+    assert dataset.image_shape == (8, 8, 3) and dataset.classes == ("a", "b", "c", "d")
+    assert {name: split.size for name, split in dataset.splits.items()} == {
         "train": 36,
         "validation": 4,
         "test": 12,
@@ -55,14 +55,14 @@ def test_validation_does_not_depend_on_the_seed(tmp_path):
 
 def test_unlabeled_holds_training_but_not_validation_images(tmp_path):
     images = np.arange(20, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2)
-    found = load(
+    dataset = load(
         tmp_path,
         {"images": images, "labels": np.arange(20) % 2, "unlabeled_images": images[:5] + 100},
     )
-    seen = {name: set(np.asarray(split.pool)[:, 0, 0, 0]) for name, split in found.splits.items()}
+    seen = {name: set(np.asarray(split.pool)[:, 0, 0, 0]) for name, split in dataset.splits.items()}
     assert seen["unlabeled"] == seen["train"] | set(range(100, 105))
     assert not seen["unlabeled"] & seen["validation"]
-    assert found.splits["unlabeled"].labels is None
+    assert dataset.splits["unlabeled"].labels is None
 
 
 def test_grey_images_become_rgb(tmp_path):

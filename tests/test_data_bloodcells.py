@@ -50,10 +50,10 @@ def test_white_cells_have_the_label_of_their_photograph_and_its_split(tmp_path, 
             for path in (root / "images").iterdir():
                 archive.write(path, f"images/{path.name}")
         (root / "images").rename(tmp_path / "elsewhere")
-    found = load(root)
-    assert found.classes == WHITE and found.image_shape == (10, 10, 3)
-    assert (found.splits["train"].size, found.splits["test"].size) == (32, 8)
-    for name, split in found.splits.items():
+    dataset = load(root)
+    assert dataset.classes == WHITE and dataset.image_shape == (10, 10, 3)
+    assert (dataset.splits["train"].size, dataset.splits["test"].size) == (32, 8)
+    for name, split in dataset.splits.items():
         numbers = photographs(split)
         np.testing.assert_array_equal(split.labels, numbers % 4)
         assert ((numbers >= 62) == (name == "test")).all()
@@ -64,10 +64,10 @@ def test_white_cells_have_the_label_of_their_photograph_and_its_split(tmp_path, 
 
 
 def test_the_kind_task_takes_every_box(tmp_path):
-    found = load(make(tmp_path), task="kind")
-    assert found.classes == ("Platelets", "RBC", "WBC")
-    assert np.bincount(found.splits["train"].labels).tolist() == [32, 64, 32]
-    assert np.bincount(found.splits["test"].labels).tolist() == [8, 16, 8]
+    dataset = load(make(tmp_path), task="kind")
+    assert dataset.classes == ("Platelets", "RBC", "WBC")
+    assert np.bincount(dataset.splits["train"].labels).tolist() == [32, 64, 32]
+    assert np.bincount(dataset.splits["test"].labels).tolist() == [8, 16, 8]
 
 
 def test_only_photographs_with_one_of_the_four_labels_are_taken(tmp_path):
@@ -103,10 +103,10 @@ def test_a_corrupt_photograph_is_named_or_skipped_with_its_cells(tmp_path):
     (root / "images" / "BloodImage_00045.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match=r"BloodImage_00045\.jpg is corrupt"):
         load(root)
-    found = load(root, task="kind", corrupt="skip")
-    assert 45 not in photographs(found.splits["train"]) and found.splits["train"].size == 124
-    assert found.left_out == {"cells in corrupt photographs": 4}
-    train = found.splits["train"]
+    dataset = load(root, task="kind", corrupt="skip")
+    assert 45 not in photographs(dataset.splits["train"]) and dataset.splits["train"].size == 124
+    assert dataset.left_out == {"cells in corrupt photographs": 4}
+    train = dataset.splits["train"]
     np.testing.assert_array_equal(train.factors["photograph"], scenes(photographs(train)))
 
 
@@ -185,7 +185,7 @@ def test_the_real_cells_are_those_of_the_tables(task, train, test):
 @with_cells
 def test_the_augmented_cells_are_a_folder_set():
     archive = SHARED / "bloodcells_aug_128x96.zip"
-    found = data.load(name="folder", directory=archive, size=16, on_device=False)
-    sizes = {name: split.size for name, split in found.splits.items()}
+    dataset = data.load(name="folder", directory=archive, size=16, on_device=False)
+    sizes = {name: split.size for name, split in dataset.splits.items()}
     assert sizes == {"train": 4680, "validation": 520, "test": 2487}
-    assert found.classes == WHITE and found.notes == "test_simple/ is not used"
+    assert dataset.classes == WHITE and dataset.notes == "test_simple/ is not used"

@@ -45,9 +45,9 @@ def test_crops_hold_the_pixels_of_the_photograph_in_the_order_of_the_boxes():
         boxed, {name: reader(name) for name in "ab"}, size=8, margin=0.0, corrupt="error"
     )
     assert pixels.shape == (3, 8, 8, 3) and pixels.dtype == np.uint8 and kept.tolist() == [0, 1, 2]
-    for crop, one in zip(pixels, boxed, strict=True):
-        left, top, *_ = (int(edge) for edge in one.box)
-        whole = photograph(7 if one.path == "a" else 9)
+    for crop, box in zip(pixels, boxed, strict=True):
+        left, top, *_ = (int(edge) for edge in box.box)
+        whole = photograph(7 if box.path == "a" else 9)
         np.testing.assert_array_equal(crop, whole[top : top + 8, left : left + 8])
     assert sorted(reads) == ["a", "b"]  # every photograph once
 

@@ -46,9 +46,9 @@ def test_splits_are_known_in_any_case(tmp_path, train, test):
     for split in (train, test):
         for name in ("Apple", "Pear"):
             pictures(tmp_path / split / name)
-    found = load(tmp_path)
-    assert found.classes == ("Apple", "Pear")
-    assert {name: split.size for name, split in found.splits.items()} == {"train": 8, "test": 8}
+    dataset = load(tmp_path)
+    assert dataset.classes == ("Apple", "Pear")
+    assert {name: split.size for name, split in dataset.splits.items()} == {"train": 8, "test": 8}
 
 
 def test_two_folders_of_one_split_are_refused(tmp_path):
@@ -63,9 +63,9 @@ def test_what_pillow_reads_is_read(tmp_path, ending):
     pictures(tmp_path / "cat")
     pictures(tmp_path / "cat", ending=ending, first=4)
     pictures(tmp_path / "dog", ending=ending)
-    found = load(tmp_path)
-    assert sum(split.size for split in found.splits.values()) == 12
-    assert found.left_out == {}
+    dataset = load(tmp_path)
+    assert sum(split.size for split in dataset.splits.values()) == 12
+    assert dataset.left_out == {}
 
 
 def test_what_is_passed_over_is_counted_by_reason(tmp_path):
@@ -78,9 +78,9 @@ def test_what_is_passed_over_is_counted_by_reason(tmp_path):
     pictures(tmp_path / "__MACOSX" / "cat")
     pictures(tmp_path / ".cache" / "cat")
     pictures(tmp_path, count=1)
-    found = load(tmp_path)
-    assert found.classes == ("cat", "dog")
-    assert found.left_out == {
+    dataset = load(tmp_path)
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.left_out == {
         "class folders without images (fox, owl)": 2,
         "files ending in .heic": 1,
         "files ending in .txt": 2,
@@ -103,9 +103,9 @@ def test_one_folder_of_folders_is_refused_with_both_readings(tmp_path):
 def test_images_without_class_folders_have_no_labels(tmp_path, splits):
     for folder in ("train", "test") if splits else (".",):
         pictures(tmp_path / folder, count=10)
-    found = load(tmp_path, validation=0.2)
-    assert found.classes == () and all(s.labels is None for s in found.splits.values())
-    assert found.splits["train"].size == 8 and ("test" in found.splits) is splits
+    dataset = load(tmp_path, validation=0.2)
+    assert dataset.classes == () and all(s.labels is None for s in dataset.splits.values())
+    assert dataset.splits["train"].size == 8 and ("test" in dataset.splits) is splits
 
 
 def test_labels_in_one_split_only_are_refused(tmp_path):
@@ -128,9 +128,9 @@ def test_zips_are_read_however_members_are_written(tmp_path, separator, start):
                 archive.writestr(info, path)
         archive.writestr("__MACOSX/._x.png", b"x")
         archive.writestr("../outside.png", b"x")
-    found = load(tmp_path / "set.zip")
-    assert found.classes == ("cat", "dog")
-    assert found.left_out == {
+    dataset = load(tmp_path / "set.zip")
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.left_out == {
         "hidden files and folders": 1,
         "members outside of the zip's own folders": 1,
     }
@@ -170,9 +170,9 @@ def test_pictures_are_upright(tmp_path):
     exif[0x0112] = 6
     for name in ("a.jpg", "b.png", "c.webp", "d.tif"):
         Image.fromarray(pixels).save(tmp_path / name, exif=exif)
-        found = images.decode((tmp_path / name).read_bytes, name)
-        assert found.shape == (40, 24, 3)
-        assert found[:18].min() > 200 and found[22:].max() < 50, name
+        decoded = images.decode((tmp_path / name).read_bytes, name)
+        assert decoded.shape == (40, 24, 3)
+        assert decoded[:18].min() > 200 and decoded[22:].max() < 50, name
     assert images.upright_size((tmp_path / "a.jpg").read_bytes()) == (40, 24)
 
 
@@ -194,8 +194,8 @@ def test_a_bomb_is_too_large_and_says_how_to_raise_the_limit(tmp_path, monkeypat
     for name in ("cat", "dog"):
         pictures(root / name)
     bomb(root / "cat" / "bomb.png", 190, 190)
-    found = load(root, corrupt="skip")
-    assert found.left_out == {"images too large to decode": 1}
+    dataset = load(root, corrupt="skip")
+    assert dataset.left_out == {"images too large to decode": 1}
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
@@ -211,8 +211,8 @@ def test_a_very_long_image_is_resized_in_bounded_memory(width, height):
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[height // 2 - 20 : height // 2 + 20, width // 2 - 20 :][:, :41] = 200
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-    found = images.fit(pixels, 224)
-    assert found.shape == (224, 224, 3) and found.mean() > 190  # the middle is kept
+    fitted = images.fit(pixels, 224)
+    assert fitted.shape == (224, 224, 3) and fitted.mean() > 190  # the middle is kept
     assert time.monotonic() - start < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
@@ -238,10 +238,10 @@ def test_loops_pipes_and_devices_are_not_followed(tmp_path):
             bound.bind("cat/socket.png")
         finally:
             os.chdir(here)
-    found = load(tmp_path)
-    assert found.classes == ("cat", "dog")
-    assert sum(split.size for split in found.splits.values()) == 8
-    assert found.left_out == {
+    dataset = load(tmp_path)
+    assert dataset.classes == ("cat", "dog")
+    assert sum(split.size for split in dataset.splits.values()) == 8
+    assert dataset.left_out == {
         "links to folders that are read already": 2,
         "links to nothing, pipes, sockets or devices": 4,
     }
@@ -294,9 +294,9 @@ def test_coordinates_that_are_no_numbers_are_named_or_skipped(tmp_path, bad, cou
     (tmp_path / f"._1.{kind}").write_bytes(b"\0\5\26\7")
     with pytest.raises(ValueError, match=rf"2\.{kind} cannot be read .*not finite numbers"):
         load(tmp_path, "proteins", validation=0.4)
-    found = load(tmp_path, "proteins", validation=0.4, corrupt="skip")
-    assert found.left_out == {"hidden files and folders": 1, "unreadable structures": count}
-    assert sum(split.size for split in found.splits.values()) == 3
+    dataset = load(tmp_path, "proteins", validation=0.4, corrupt="skip")
+    assert dataset.left_out == {"hidden files and folders": 1, "unreadable structures": count}
+    assert sum(split.size for split in dataset.splits.values()) == 3
 
 
 def npz(tmp_path, **content):
@@ -334,9 +334,9 @@ def test_arrays_may_lack_labels_and_name_classes_in_bytes(tmp_path):
     for content in ({"labels": None}, {"images": None, "labels": None, "unlabeled_images": None}):
         if "unlabeled_images" in content:
             content["unlabeled_images"] = np.zeros((24, 6, 6, 3), np.uint8)
-        found = npz(tmp_path, **content)
-        assert list(found.splits) == ["train"] and found.splits["train"].labels is None
-        assert found.classes == ()
+        dataset = npz(tmp_path, **content)
+        assert list(dataset.splits) == ["train"] and dataset.splits["train"].labels is None
+        assert dataset.classes == ()
     mixed = npz(tmp_path, unlabeled_images=np.zeros((5, 6, 6, 3), np.uint8), extra=np.zeros(3))
     assert mixed.splits["unlabeled"].size == 29 and mixed.splits["train"].labels is not None
     assert mixed.left_out == {"arrays called extra": 1}
@@ -386,8 +386,8 @@ def test_manifests_are_read_however_they_are_written(tmp_path, end, mark, start)
     pictures(tmp_path / "cat")
     rows = ["path,angle", *(f"{start}cat/{i:02}.png, {i}" for i in range(4))]
     (tmp_path / "m.csv").write_bytes((mark + end.join(rows)).encode())
-    found = load(tmp_path, manifest="m.csv", factors=["angle"])
-    angles = np.concatenate([split.factors["angle"] for split in found.splits.values()])
+    dataset = load(tmp_path, manifest="m.csv", factors=["angle"])
+    angles = np.concatenate([split.factors["angle"] for split in dataset.splits.values()])
     assert sorted(angles) == [0, 1, 2, 3]
 
 
@@ -416,9 +416,9 @@ def test_a_function_from_outside_is_a_data_set(tmp_path, monkeypatch):
     def load(name, **more):
         return data.load(name=f"sources_outside:{name}", validation=0.2, **more)
 
-    found = load("good", count=30, size=4)
-    assert found.splits["train"].size == 24 and found.image_shape == (4, 4, 3)
-    assert found.classes == ("a", "b")
+    dataset = load("good", count=30, size=4)
+    assert dataset.splits["train"].size == 24 and dataset.image_shape == (4, 4, 3)
+    assert dataset.classes == ("a", "b")
     assert load("images_only").splits["train"].labels is None
     for name, message in {
         "fails": "that function failed .KeyError",
@@ -440,9 +440,9 @@ def test_a_function_from_outside_is_a_data_set(tmp_path, monkeypatch):
 def test_files_of_different_or_large_sizes_are_brought_to_that_of_the_views(tmp_path):
     pictures(tmp_path / "a")
     pictures(tmp_path / "b", side=12)
-    found = load(tmp_path, views=10)
-    assert found.image_shape == (10, 10, 3)
-    assert found.sizes == ((8, 8), (12, 12), (12, 12), 8)
+    dataset = load(tmp_path, views=10)
+    assert dataset.image_shape == (10, 10, 3)
+    assert dataset.sizes == ((8, 8), (12, 12), (12, 12), 8)
     pictures(tmp_path / "c" / "x")
     pictures(tmp_path / "c" / "y")
     assert load(tmp_path / "c", views=10).image_shape == (8, 8, 3)

@@ -49,13 +49,15 @@ def test_the_tree_is_read_as_its_files_say(tmp_path, columns):
             (outside / entry / f"image_{k}.jpg").write_bytes(
                 (tmp_path / "main" / entry / "image_0.jpg").read_bytes()
             )
-    found = load(tmp_path / "main", out_of_range=str(outside))
-    splits = found.splits
-    assert found.classes == SYNSETS and found.image_shape == (8, 8, 3)
+    dataset = load(tmp_path / "main", out_of_range=str(outside))
+    splits = dataset.splits
+    assert dataset.classes == SYNSETS and dataset.image_shape == (8, 8, 3)
     sizes = {name: splits[name].size for name in ("train", "validation", "test", "out_of_range")}
     assert sizes == {"train": 18, "validation": 6, "test": 12, "out_of_range": 4}
-    of = {name: set(splits[name].factors["object"].tolist()) for name in ("train", "validation")}
-    assert not of["train"] & of["validation"]
+    objects = {
+        name: set(splits[name].factors["object"].tolist()) for name in ("train", "validation")
+    }
+    assert not objects["train"] & objects["validation"]
     name = splits["test"].names(np.array([0, 2]))
     assert name == ["03001627/4abc4/image_0.jpg", "03001627/4abc4/image_3.jpg"]
     assert splits["test"].labels[:4].tolist() == [1, 1, 1, 0]

@@ -150,13 +150,13 @@ def test_cifar_becomes_arrays(server, tmp_path):
     parts |= {"c/test_batch.bin": records[20:].tobytes(), "c/batches.meta.txt": b"a\nb\nc\n"}
     sets = stand_in(server, "cifar10", {"cifar-10-binary.tar.gz": archive(parts)})
     place = publishers.prepare("cifar10", tmp_path, sets=sets)
-    found = data.load(name="arrays", directory=place, validation=0.1)
-    assert found.classes == ("a", "b", "c") and found.splits["test"].size == 5
+    dataset = data.load(name="arrays", directory=place, validation=0.1)
+    assert dataset.classes == ("a", "b", "c") and dataset.splits["test"].size == 5
     np.testing.assert_array_equal(np.load(place)["train_images"], images[:20])
     np.testing.assert_array_equal(np.load(place)["test_labels"], labels[20:])
-    asked = len(server.asked)
+    requests = len(server.asked)
     assert publishers.prepare("cifar10", tmp_path, sets=sets) == place
-    assert len(server.asked) == asked
+    assert len(server.asked) == requests
     place.write_bytes(b"")  # of a disk that was full: nothing is finished
     np.testing.assert_array_equal(
         np.load(publishers.prepare("cifar10", tmp_path, sets=sets))["test_labels"], labels[20:]
@@ -186,9 +186,9 @@ def test_stl10_becomes_arrays_with_unlabelled_images(server, tmp_path):
     contents["stl10_binary/class_names.txt"] = b"plane\nbird\n"
     sets = stand_in(server, "stl10", {"stl10_binary.tar.gz": archive(contents)})
     place = publishers.prepare("stl10", tmp_path, sets=sets)
-    with np.load(place) as found:
-        np.testing.assert_array_equal(found["train_images"], images[:4])
-        assert found["test_labels"].tolist() == [1, 0] and len(found["unlabeled_images"]) == 2
+    with np.load(place) as arrays:
+        np.testing.assert_array_equal(arrays["train_images"], images[:4])
+        assert arrays["test_labels"].tolist() == [1, 0] and len(arrays["unlabeled_images"]) == 2
     assert data.load(name="arrays", directory=place, validation=0.0).splits["unlabeled"].size == 6
 
 
@@ -215,8 +215,8 @@ def test_flowers_become_a_folder(server, tmp_path):
     sets["flowers102"] = sets["flowers102"]._replace(images=8)
     (tmp_path / "flowers102").mkdir()  # an empty folder is not the set
     place = publishers.prepare("flowers102", tmp_path, sets=sets)
-    found = data.load(name="folder", directory=place, validation=0.0)
-    assert found.classes == ("001", "002") and found.splits["train"].size == 4
+    dataset = data.load(name="folder", directory=place, validation=0.0)
+    assert dataset.classes == ("001", "002") and dataset.splits["train"].size == 4
     assert sorted(path.name for path in place.glob("test/001/*")) == [
         "image_00005.jpg", "image_00007.jpg",
     ]  # fmt: skip
@@ -244,12 +244,12 @@ def test_parquet_of_hugging_face_is_read(tmp_path, monkeypatch):
     table(tmp_path / "data" / "train-00000-of-00002.parquet", 12, "img", "fine_label")
     table(tmp_path / "data" / "train-00001-of-00002.parquet", 8, "img", "fine_label")
     table(tmp_path / "data" / "test-00000-of-00001.parquet", 4, "img", "fine_label")
-    found = data.load(name=f"hf:{tmp_path}", validation=0.1)
-    assert found.classes == ("cat", "dog")
-    assert {name: split.size for name, split in found.splits.items()} == {
+    dataset = data.load(name=f"hf:{tmp_path}", validation=0.1)
+    assert dataset.classes == ("cat", "dog")
+    assert {name: split.size for name, split in dataset.splits.items()} == {
         "train": 18, "validation": 2, "test": 4,
     }  # fmt: skip
-    test = found.splits["test"]
+    test = dataset.splits["test"]
     images = test.read(test.pool, np.arange(4))
     np.testing.assert_allclose(images, pixels(4, 8) / np.float32(255), rtol=1e-6)
     import huggingface_hub

@@ -88,7 +88,9 @@ def test_test_images_that_were_trained_on_are_counted():
     assert fingerprint.trained_on(first, first) == 0
     other = data.from_arrays(images // 3, test_images=images[:7], validation=0.0)
     trained = np.asarray(data.from_arrays(images).splits["train"].pool)
-    expected = sum(any(np.array_equal(image, one) for one in trained) for image in images[:7])
+    expected = sum(
+        any(np.array_equal(image, known_image) for known_image in trained) for image in images[:7]
+    )
     assert fingerprint.trained_on(first, fingerprint.fingerprint(other)) == expected > 4
 
 

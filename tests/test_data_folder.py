@@ -49,17 +49,17 @@ def test_pixels_labels_and_class_names(tmp_path, test_name, kind):
     root = make(tmp_path / "set", test_name=test_name)
     if kind != "directory":
         root = zipped(root, tmp_path / "set.zip", "outer/" if "folder" in kind else "")
-    found = load(root)
-    assert found.classes == ("cat", "dog")
-    assert greys(found.splits["train"]) == [0, 1, 2, 3, 100, 101, 102, 103]
-    assert found.splits["train"].labels.tolist() == [0] * 4 + [1] * 4
-    assert greys(found.splits["test"]) == [50, 51, 150, 151]
-    assert found.splits["test"].labels.tolist() == [0, 0, 1, 1]
+    dataset = load(root)
+    assert dataset.classes == ("cat", "dog")
+    assert greys(dataset.splits["train"]) == [0, 1, 2, 3, 100, 101, 102, 103]
+    assert dataset.splits["train"].labels.tolist() == [0] * 4 + [1] * 4
+    assert greys(dataset.splits["test"]) == [50, 51, 150, 151]
+    assert dataset.splits["test"].labels.tolist() == [0, 0, 1, 1]
 
 
 def test_streamed_folders_read_on_the_host(tmp_path):
-    found = load(make(tmp_path), on_device=False)
-    images_read = found.splits["test"].load(np.array([3, 0]))
+    dataset = load(make(tmp_path), on_device=False)
+    images_read = dataset.splits["test"].load(np.array([3, 0]))
     assert images_read.shape == (2, 8, 8, 3) and images_read[:, 0, 0, 0].tolist() == [151, 50]
 
 
@@ -68,8 +68,8 @@ def test_without_split_folders_a_test_split_is_held_out_of_every_class(tmp_path)
     first, again = load(root), load(root)
     assert greys(first.splits["test"]) == greys(again.splits["test"])
     assert first.splits["test"].labels.tolist() == [0, 1]
-    both = greys(first.splits["train"]) + greys(first.splits["test"])
-    assert sorted(both) == [*range(10), *range(100, 110)]
+    values = greys(first.splits["train"]) + greys(first.splits["test"])
+    assert sorted(values) == [*range(10), *range(100, 110)]
     assert "held out" in first.notes
 
 
@@ -77,9 +77,9 @@ def test_a_second_test_folder_and_other_files_are_ignored_aloud(tmp_path):
     root = make(make(tmp_path), train=0, test_name="val")
     (root / "README.txt").write_text("about")
     (root / "train" / "cat" / ".hidden.png").write_bytes(b"")
-    found = load(root)
-    assert "val/ is not used" in found.notes
-    assert found.splits["train"].size == 8
+    dataset = load(root)
+    assert "val/ is not used" in dataset.notes
+    assert dataset.splits["train"].size == 8
 
 
 def test_every_kind_of_image_becomes_rgb(tmp_path):
@@ -109,16 +109,16 @@ def test_an_image_is_brought_to_its_size_while_it_is_decoded(height, width):
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
-    found = images.decode(content.getvalue, "x", 16)
-    assert found.shape == (16, 16, 3)
-    np.testing.assert_array_equal(found, images.fit(pixels, 16))
+    decoded = images.decode(content.getvalue, "x", 16)
+    assert decoded.shape == (16, 16, 3)
+    np.testing.assert_array_equal(decoded, images.fit(pixels, 16))
     # The short side is scaled to 16, and the centre of the long one kept.
     short = 16 / min(height, width)
     whole = Image.fromarray(pixels).resize(
         (max(16, round(width * short)), max(16, round(height * short))), Image.Resampling.BILINEAR
     )
     left, top = ((side - 16) // 2 for side in whole.size)
-    np.testing.assert_array_equal(found, np.asarray(whole)[top : top + 16, left : left + 16])
+    np.testing.assert_array_equal(decoded, np.asarray(whole)[top : top + 16, left : left + 16])
 
 
 def test_images_of_different_sizes_need_a_size(tmp_path):
@@ -126,8 +126,8 @@ def test_images_of_different_sizes_need_a_size(tmp_path):
     save(root / "train" / "cat" / "wide.png", flat(7, width=20))
     with pytest.raises(ValueError, match=r"8 × 8 pixels.*wide\.png has 20 × 8.*Give size"):
         load(root)
-    found = load(root, size=8)
-    assert found.image_shape == (8, 8, 3) and greys(found.splits["train"])[4] == 7
+    dataset = load(root, size=8)
+    assert dataset.image_shape == (8, 8, 3) and greys(dataset.splits["train"])[4] == 7
 
 
 @pytest.mark.parametrize("where", ["directory", "zip"])
@@ -145,10 +145,10 @@ def test_a_broken_image_is_named_or_skipped_and_counted(tmp_path, damage, where)
         load(root)
     assert " at 0x" not in str(error.value)
     for on_device in (True, False):
-        found = load(root, corrupt="skip", on_device=on_device)
-        assert found.splits["train"].size == 8
-        assert found.splits["train"].labels.tolist() == [0] * 4 + [1] * 4
-        assert found.left_out["corrupt images"] == 1
+        dataset = load(root, corrupt="skip", on_device=on_device)
+        assert dataset.splits["train"].size == 8
+        assert dataset.splits["train"].labels.tolist() == [0] * 4 + [1] * 4
+        assert dataset.left_out["corrupt images"] == 1
 
 
 def test_a_broken_image_of_a_streamed_set_is_named_when_it_is_read(tmp_path, monkeypatch):
@@ -156,9 +156,9 @@ def test_a_broken_image_of_a_streamed_set_is_named_when_it_is_read(tmp_path, mon
     (root / "train" / "cat" / "7.png").write_bytes(b"")
     # Measuring a small set reads all of it, and would find the image at once.
     monkeypatch.setitem(assemble._STATISTICS, "folder", ((0.5,) * 3, (0.2,) * 3))
-    found = load(root, on_device=False)
+    dataset = load(root, on_device=False)
     wanted = [np.array([0, 1]), np.arange(38)]
-    batches = data.stream(found.splits["train"], wanted.__getitem__, start=0, stop=2)
+    batches = data.stream(dataset.splits["train"], wanted.__getitem__, start=0, stop=2)
     next(batches)
     with pytest.raises(ValueError, match=r"cat/7\.png is corrupt"):
         next(batches)

@@ -69,12 +69,12 @@ def test_every_image_carries_its_own_angle_and_turn(tmp_path, kind, on_device):
                 archive.write(path, path.relative_to(root))
         shutil.rmtree(root / "train")
         shutil.rmtree(root / "test")
-    found = load(root, on_device=on_device, validation=0.25)
-    assert found.classes == ("Fig 2", "Pear 1")
-    assert {name: s.size for name, s in found.splits.items()} == {
+    dataset = load(root, on_device=on_device, validation=0.25)
+    assert dataset.classes == ("Fig 2", "Pear 1")
+    assert {name: s.size for name, s in dataset.splits.items()} == {
         "train": 12, "validation": 6, "test": 6,
     }  # fmt: skip
-    for split in found.splits.values():
+    for split in dataset.splits.values():
         grey = greys(split)
         np.testing.assert_array_equal(split.labels, (grey < 100).astype(int))
         np.testing.assert_allclose(split.factors["turntable"], expected_angle(grey), rtol=1e-6)
@@ -101,14 +101,14 @@ def dense(frames=40, turns=3):
 
 def apart(train, validation):
     """Degrees from each validation frame to the nearest training frame of its turn."""
-    found = []
+    gaps = []
     for angle, turn in zip(
         *(validation.factors[k] for k in ("turntable", "sequence")), strict=True
     ):
         other = train.factors["turntable"][train.factors["sequence"] == turn]
         gap = np.abs(angle - other) % (2 * math.pi)
-        found.append(math.degrees(np.min(np.minimum(gap, 2 * math.pi - gap))))
-    return np.array(found)
+        gaps.append(math.degrees(np.min(np.minimum(gap, 2 * math.pi - gap))))
+    return np.array(gaps)
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.3])
@@ -138,9 +138,9 @@ def test_arcs_that_leave_nothing_to_train_on_are_refused():
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the photographs of ../shared/data/fruits360")
 def test_real_validation_frames_lie_away_from_training_frames():
     splits = data.load(name="fruits360", directory=REAL, size=16, on_device=False).splits
-    found = apart(splits["train"], splits["validation"])
-    assert found.min() >= 15 and np.median(found) > 25
-    assert 0.08 < len(found) / (len(found) + splits["train"].size) < 0.13  # 548 of 5229
+    gaps = apart(splits["train"], splits["validation"])
+    assert gaps.min() >= 15 and np.median(gaps) > 25
+    assert 0.08 < len(gaps) / (len(gaps) + splits["train"].size) < 0.13  # 548 of 5229
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_real_validation_frames_lie_away_from_training_frames():
     [(1, ("Fig 2",)), (["Pear 1"], ("Pear 1",)), (["Pear 1", "Fig 2"], ("Fig 2", "Pear 1"))],
 )
 def test_some_varieties_are_chosen_with_their_numbers(tmp_path, varieties, classes):
-    found = load(make(tmp_path), varieties=varieties)
-    assert found.classes == classes
-    train = found.splits["train"]
+    dataset = load(make(tmp_path), varieties=varieties)
+    assert dataset.classes == classes
+    train = dataset.splits["train"]
     np.testing.assert_array_equal(np.unique(train.labels), np.arange(len(classes)))
     np.testing.assert_allclose(train.factors["turntable"], expected_angle(greys(train)), rtol=1e-6)
     if classes == ("Pear 1",):
@@ -241,11 +241,11 @@ def test_any_folder_can_have_a_manifest(tmp_path, kind):
                 archive.write(path, f"outer/{path.relative_to(root)}")
         shutil.copy(root / "manifest.csv", tmp_path)
         root = tmp_path / "set.zip"
-    found = data.load(
+    dataset = data.load(
         name="folder", directory=root, validation=0.0, manifest="manifest.csv",
         factors=["weight", "approx_angle_deg"],
     )  # fmt: skip
-    for name, split in found.splits.items():
+    for name, split in dataset.splits.items():
         listed = sorted(path for path in weight if path.startswith(name))
         np.testing.assert_array_equal(split.factors["weight"], [weight[path] for path in listed])
         np.testing.assert_allclose(split.factors["approx_angle_deg"], 45 * (greys(split) % 20))
@@ -261,19 +261,19 @@ def test_a_held_out_test_split_keeps_its_numbers(tmp_path):
     root = make(tmp_path) / "train"
     rows = [row for row in rows_of(tmp_path) if row["split"] == "train"]
     write(root, [row | {"path": row["path"].removeprefix("train/")} for row in rows])
-    found = data.load(
+    dataset = data.load(
         name="folder", directory=root, validation=0.0, manifest="manifest.csv",
         factors="approx_angle_deg", classes=2,
     )  # fmt: skip
-    assert "held out" in found.notes
-    for split in found.splits.values():
+    assert "held out" in dataset.notes
+    for split in dataset.splits.values():
         np.testing.assert_allclose(split.factors["approx_angle_deg"], 45 * (greys(split) % 20))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the photographs of ../shared/data/fruits360")
 def test_neighbouring_angles_of_a_real_turn_look_alike():
-    found = data.load(name="fruits360", directory=REAL, size=16, varieties=3, validation=0.0)
-    train = found.splits["train"]
+    dataset = data.load(name="fruits360", directory=REAL, size=16, varieties=3, validation=0.0)
+    train = dataset.splits["train"]
     pixels = np.asarray(train.pool).astype(np.float32)
     angle, turn = train.factors["turntable"], train.factors["sequence"]
     for number in np.unique(turn):

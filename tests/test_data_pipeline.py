@@ -121,10 +121,10 @@ def test_a_carved_test_split_has_every_class():
 
 
 def test_concatenated_splits_read_in_the_order_asked_for():
-    both = partition.concatenate(stream(5), partition.subset(stream(9), np.array([8, 7])))
+    joined = partition.concatenate(stream(5), partition.subset(stream(9), np.array([8, 7])))
     wanted = np.array([6, 0, 5, 4, 6])
-    np.testing.assert_array_equal(both.load(wanted)[:, 0, 0, 0], [7, 0, 8, 4, 7])
-    assert both.size == 7 and both.labels is None
+    np.testing.assert_array_equal(joined.load(wanted)[:, 0, 0, 0], [7, 0, 8, 4, 7])
+    assert joined.size == 7 and joined.labels is None
     with pytest.raises(ValueError, match="streamed"):
         partition.concatenate(stream(5), pipeline.to_device(stream(5)))
 

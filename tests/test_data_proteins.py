@@ -47,35 +47,35 @@ def test_a_cloud_is_centred_scaled_thinned_and_padded():
 
 def test_with_scale_0_a_cloud_has_radius_1_whatever_its_size():
     for factor in (1.0, 7.0):
-        found = proteins.cloud(walk(20, 0) * factor, points=32, scale=0.0)[:20, :3]
-        assert np.sqrt((found.astype(float) ** 2).sum(1).mean()) == pytest.approx(1, abs=1e-6)
+        points = proteins.cloud(walk(20, 0) * factor, points=32, scale=0.0)[:20, :3]
+        assert np.sqrt((points.astype(float) ** 2).sum(1).mean()) == pytest.approx(1, abs=1e-6)
     assert not proteins.cloud(np.ones((5, 3), np.float32), points=6, scale=0.0)[:, :3].any()
 
 
 def test_an_npz_file_is_split_by_complex(tmp_path):
-    found = data.load(
+    dataset = data.load(
         name="proteins",
         directory=write_npz(tmp_path / "p.npz"),
         points=16,
         validation=0.2,
         test=0.3,
     )
-    assert found.image_shape == (16, 4) and found.clouds and found.classes == ()
-    numbers = {name: set(split.factors["complex"]) for name, split in found.splits.items()}
+    assert dataset.image_shape == (16, 4) and dataset.clouds and dataset.classes == ()
+    numbers = {name: set(split.factors["complex"]) for name, split in dataset.splits.items()}
     assert set(numbers) == {"train", "validation", "test"}
     assert sum(map(len, numbers.values())) == len(set().union(*numbers.values())) == 6
-    assert sum(split.size for split in found.splits.values()) == 12
+    assert sum(split.size for split in dataset.splits.values()) == 12
     # Every chain is in the split of its complex, and the numbers are those of the clouds.
-    for split in found.splits.values():
+    for split in dataset.splits.values():
         counts = np.unique(split.factors["complex"], return_counts=True)[1]
         assert (counts == 2).all()
-    every = np.concatenate([clouds(split) for split in found.splits.values()])
-    lengths = sorted(int(n) for n in every[..., 3].sum(1))
+    rows = np.concatenate([clouds(split) for split in dataset.splits.values()])
+    lengths = sorted(int(n) for n in rows[..., 3].sum(1))
     assert lengths == [12, 13, 14, 15] + [16] * 8
     again = data.load(
         name="proteins", directory=tmp_path / "p.npz", points=16, validation=0.2, test=0.3
     )
-    np.testing.assert_array_equal(clouds(again.splits["test"]), clouds(found.splits["test"]))
+    np.testing.assert_array_equal(clouds(again.splits["test"]), clouds(dataset.splits["test"]))
 
 
 def test_complexes_that_share_a_chain_stay_together():
@@ -91,10 +91,10 @@ def test_complexes_that_share_a_chain_stay_together():
 
 
 def test_generated_chains_are_a_function_of_seed_and_index():
-    one, same = chains.generate(5, seed=1), chains.generate(5, seed=1)
-    np.testing.assert_array_equal(one.atoms, same.atoms)
+    first, same = chains.generate(5, seed=1), chains.generate(5, seed=1)
+    np.testing.assert_array_equal(first.atoms, same.atoms)
     for other in (chains.generate(6, seed=1), chains.generate(5, seed=2)):
-        assert other.atoms.shape != one.atoms.shape or (other.atoms != one.atoms).any()
+        assert other.atoms.shape != first.atoms.shape or (other.atoms != first.atoms).any()
     for index in range(6):
         atoms = chains.generate(index).atoms.astype(float)
         np.testing.assert_allclose(np.linalg.norm(np.diff(atoms, axis=0), axis=1), 3.8, atol=1e-3)
@@ -103,12 +103,12 @@ def test_generated_chains_are_a_function_of_seed_and_index():
 
 
 def test_without_a_directory_chains_are_generated():
-    found = data.load(name="proteins", chains=12, points=20, validation=0.2)
-    assert {name: split.size for name, split in found.splits.items()} == {
+    dataset = data.load(name="proteins", chains=12, points=20, validation=0.2)
+    assert {name: split.size for name, split in dataset.splits.items()} == {
         "train": 8, "test": 2, "validation": 2,
     }  # fmt: skip
     other = data.load(name="proteins", chains=12, points=20, validation=0.2, seed=1)
-    assert (clouds(other.splits["test"]) != clouds(found.splits["test"])).any()
+    assert (clouds(other.splits["test"]) != clouds(dataset.splits["test"])).any()
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_broken_chains_are_named_or_skipped(tmp_path):
     path = write_npz(tmp_path / "p.npz", coords=broken)
     with pytest.raises(ValueError, match=r"Chain 0 .* NaN"):
         data.load(name="proteins", directory=path)
-    found = data.load(name="proteins", directory=path, corrupt="skip", validation=0.2)
-    assert found.left_out["chains with coordinates that are not finite"] == 1
-    assert sum(split.size for split in found.splits.values()) == 11
+    dataset = data.load(name="proteins", directory=path, corrupt="skip", validation=0.2)
+    assert dataset.left_out["chains with coordinates that are not finite"] == 1
+    assert sum(split.size for split in dataset.splits.values()) == 11
 
 
 @pytest.mark.parametrize(
@@ -211,11 +211,11 @@ def test_a_folder_of_pdb_and_mmcif_files(tmp_path):
     structure.setup_entities()
     structure.make_mmcif_document().write_file(str(tmp_path / "both" / "right.cif"))
     (tmp_path / "readme.txt").write_text("no structure")
-    found, left_out = structures.read_folder(tmp_path)
+    chains_read, left_out = structures.read_folder(tmp_path)
     assert left_out == {"files ending in .txt": 1}
-    assert [c.complex for c in found] == ["both"] * 4 + ["one.pdb"] * 2
-    assert [float(c.atoms[0, 0]) for c in found] == [0.5, 0.0, 0.25, 0.0, 0.0, 0.0]
-    assert [c.sequence for c in found] == [b"AGM", b"S"] * 3
+    assert [c.complex for c in chains_read] == ["both"] * 4 + ["one.pdb"] * 2
+    assert [float(c.atoms[0, 0]) for c in chains_read] == [0.5, 0.0, 0.25, 0.0, 0.0, 0.0]
+    assert [c.sequence for c in chains_read] == [b"AGM", b"S"] * 3
 
 
 def test_files_without_alpha_carbons_are_named_or_skipped(tmp_path):
@@ -230,14 +230,14 @@ def test_files_without_alpha_carbons_are_named_or_skipped(tmp_path):
     (tmp_path / "good.pdb").write_text(pdb())
     with pytest.raises(ValueError, match=r"broken\.cif cannot be read"):
         structures.read_folder(tmp_path)
-    found, left_out = structures.read_folder(tmp_path, corrupt="skip")
-    assert len(found) == 2 and left_out == {"unreadable structures": 2}
+    chains_read, left_out = structures.read_folder(tmp_path, corrupt="skip")
+    assert len(chains_read) == 2 and left_out == {"unreadable structures": 2}
 
 
 def test_real_chains_stay_with_their_complex():
     if not REAL.exists():
         pytest.skip(f"no {REAL.name} in shared/data/proteins")
-    found = data.load(name="proteins", directory=REAL, points=16)
-    assert found.notes.startswith("1629 chains of 371 complexes in 298 groups")
-    numbers = [set(split.factors["complex"]) for split in found.splits.values()]
+    dataset = data.load(name="proteins", directory=REAL, points=16)
+    assert dataset.notes.startswith("1629 chains of 371 complexes in 298 groups")
+    numbers = [set(split.factors["complex"]) for split in dataset.splits.values()]
     assert sum(map(len, numbers)) == 298 == len(set().union(*numbers))

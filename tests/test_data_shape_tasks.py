@@ -20,10 +20,10 @@ def load(task: str = "outline", outlines: int | None = None) -> data.Dataset:
 
 @pytest.mark.parametrize(("task", "stop"), [("hue", 0.75), ("angle", 1.5 * math.pi)])
 def test_the_label_is_the_sixth_of_the_range_and_the_images_stay(task, stop):
-    found = load(task)
-    assert len(found.classes) == 6 and len(set(found.classes)) == 6
+    dataset = load(task)
+    assert len(dataset.classes) == 6 and len(set(dataset.classes)) == 6
     for name in ("train", "validation", "test"):
-        split = found.splits[name]
+        split = dataset.splits[name]
         edges = np.linspace(0, stop, 7)
         for label, value in zip(split.labels, split.factors[task], strict=True):
             assert edges[label] <= value < edges[label + 1]
@@ -31,7 +31,7 @@ def test_the_label_is_the_sixth_of_the_range_and_the_images_stay(task, stop):
         usual = load().splits[name]
         np.testing.assert_array_equal(split.pool["index"], usual.pool["index"])
         np.testing.assert_array_equal(split.factors["x"], usual.factors["x"])
-    assert np.bincount(found.splits["train"].labels, minlength=6).min() > 40
+    assert np.bincount(dataset.splits["train"].labels, minlength=6).min() > 40
 
 
 def test_unseen_hues_and_angles_have_no_class_but_their_factors():

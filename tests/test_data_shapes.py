@@ -19,17 +19,17 @@ def small() -> data.Dataset:
 def read(split: data.Split, indices) -> np.ndarray:
     """Images, read 300 at a time: one program to compile, whatever is asked for."""
     indices = np.asarray(indices)
-    found = []
+    parts = []
     for start in range(0, len(indices), 300):
         chunk = np.resize(indices[start : start + 300], 300)
-        found.append(split.read(split.pool, jnp.asarray(chunk, jnp.int32)))
-    return np.concatenate(found)[: len(indices)]
+        parts.append(split.read(split.pool, jnp.asarray(chunk, jnp.int32)))
+    return np.concatenate(parts)[: len(indices)]
 
 
 @functools.partial(jax.jit, static_argnames="side")
 def inside(scene: dict[str, jax.Array], side: int) -> jax.Array:
     grid = (jnp.arange(side, dtype=jnp.float32) + 0.5) / side
-    return jax.vmap(lambda one: shapes._distance(one, grid) < 0)(scene)
+    return jax.vmap(lambda drawn: shapes._distance(drawn, grid) < 0)(scene)
 
 
 def cover(label, angle, *, size=0.8, x=0.5, y=0.5, side=64) -> np.ndarray:
@@ -137,9 +137,9 @@ def test_shapes_differ_at_any_angle():
         assert others.max() < 0.85, degrees
 
 
-def overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union of masks."""
-    return (one & other).sum((-1, -2)) / (one | other).sum((-1, -2))
+    return (first & second).sum((-1, -2)) / (first | second).sum((-1, -2))
 
 
 def test_size_and_position_are_those_of_the_shape():
@@ -154,12 +154,12 @@ def test_size_and_position_are_those_of_the_shape():
 @pytest.mark.parametrize("name", ["test", "out_of_range"])
 def test_the_hue_can_be_read_off_the_shape(name):
     split, count = small().splits[name], 100
-    known = {factor: values[:count] for factor, values in split.factors.items()}
-    known.pop("hue")
-    angle, size = known.pop("angle"), known.pop("size")
+    factors = {factor: values[:count] for factor, values in split.factors.items()}
+    factors.pop("hue")
+    angle, size = factors.pop("angle"), factors.pop("size")
     labels = split.labels[:count]
-    masks = cover(labels, angle, size=size, side=32, **known)
-    masks = masks & cover(labels, angle, size=0.7 * size, side=32, **known)  # away from the edge
+    masks = cover(labels, angle, size=size, side=32, **factors)
+    masks = masks & cover(labels, angle, size=0.7 * size, side=32, **factors)  # away from the edge
     for number, (image, mask) in enumerate(zip(read(split, np.arange(count)), masks, strict=True)):
         if mask.sum() >= 5:
             hue = colorsys.rgb_to_hsv(*np.median(image[mask], axis=0))[0]
@@ -172,9 +172,9 @@ def test_signed_distance_is_that_of_a_plain_loop():
     rng = np.random.default_rng(0)
     x, y = rng.uniform(-1.2, 1.2, 11), rng.uniform(-1.2, 1.2, 13)
     for vertices in outlines.outlines():
-        found = signed_distance(jnp.float32(x), jnp.float32(y), jnp.asarray(vertices))
+        distances = signed_distance(jnp.float32(x), jnp.float32(y), jnp.asarray(vertices))
         expected = [[_distance(np.array([a, b]), vertices) for a in x] for b in y]
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(distances, expected, atol=1e-5)
 
 
 def _distance(point: np.ndarray, vertices: np.ndarray) -> float:
@@ -192,9 +192,9 @@ def _distance(point: np.ndarray, vertices: np.ndarray) -> float:
 
 
 def test_outlines_are_centred_and_fill_the_unit_circle():
-    found = outlines.outlines()
-    assert found.shape == (10, outlines.VERTICES, 2)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=2).max(1), 1, rtol=1e-5)
+    vertices = outlines.outlines()
+    assert vertices.shape == (10, outlines.VERTICES, 2)
+    np.testing.assert_allclose(np.linalg.norm(vertices, axis=2).max(1), 1, rtol=1e-5)
 
 
 def test_a_larger_image_shows_the_same_scene():

@@ -35,18 +35,20 @@ def poses_of(examples):
 
 
 def test_the_identity_is_exact_and_draws_compose():
-    found = small().splits["test"].pool[:24]
+    scenes = small().splits["test"].pool[:24]
     still = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (24, *leaf.shape)), RECIPE.identity)
-    np.testing.assert_array_equal(apply(still, found), found)
-    one, two = draws(), jax.tree.map(lambda leaf: leaf[::-1], draws())
+    np.testing.assert_array_equal(apply(still, scenes), scenes)
+    first, second = draws(), jax.tree.map(lambda leaf: leaf[::-1], draws())
     product = rotations.quaternion_product(
-        *(rotations.quaternion_from_vector(d["turn"]["rotation"]) for d in (two, one))
+        *(rotations.quaternion_from_vector(d["turn"]["rotation"]) for d in (second, first))
     )
-    both = {
+    composed = {
         "turn": {"rotation": rotations.vector_from_quaternion(product)},
-        **{part: {"hue": one[part]["hue"] + two[part]["hue"]} for part in ("floor", "light")},
+        **{part: {"hue": first[part]["hue"] + second[part]["hue"]} for part in ("floor", "light")},
     }
-    twice, once = (np.array(x) for x in (apply(two, apply(one, found)), apply(both, found)))
+    twice, once = (
+        np.array(x) for x in (apply(second, apply(first, scenes)), apply(composed, scenes))
+    )
     sign = np.sign(np.sum(twice[:, scene.POSE] * once[:, scene.POSE], axis=1, keepdims=True))
     once[:, scene.POSE] *= sign
     hues = [scene.FLOOR, scene.LIGHT]
@@ -72,10 +74,10 @@ def test_draws_stay_in_the_box_and_ladders_follow_the_geodesic():
 
 def test_splits_have_other_objects_and_the_stated_poses():
     splits = small().splits
-    of = {name: set(split.factors["object"].tolist()) for name, split in splits.items()}
-    assert of["objects"] == of["train"]
+    objects = {name: set(split.factors["object"].tolist()) for name, split in splits.items()}
+    assert objects["objects"] == objects["train"]
     apart = ("train", "validation", "test", "out_of_range")
-    assert sum(len(of[name]) for name in apart) == len(set.union(*(of[n] for n in apart)))
+    assert sum(len(objects[name]) for name in apart) == len(set.union(*(objects[n] for n in apart)))
     for name in ("test", "out_of_range"):
         q = splits[name].factors["rotation"]
         np.testing.assert_array_equal(q, splits[name].pool[:, scene.POSE])
@@ -94,15 +96,15 @@ def test_splits_have_other_objects_and_the_stated_poses():
 
 
 def test_images_show_pose_hues_shadow_and_quarter_turns():
-    one = np.asarray(small().splits["test"].pool[3])
-    found = np.tile(one, (8, 1))
-    found[1, scene.FLOOR] = (one[scene.FLOOR] + 0.5) % 1
-    found[2, scene.LIGHT] = (one[scene.LIGHT] + 0.5) % 1
-    found[3, scene.POSE] = [0, 0, 0, 1]
-    found[4, scene.QUARTERS] = 1
-    found[5, scene.POSE] *= -1
-    found[6, scene.SIDE] += np.pi  # the shadow falls to the other side
-    images = np.asarray(jax.jit(rendering.renderer(32))(found))
+    original = np.asarray(small().splits["test"].pool[3])
+    changed = np.tile(original, (8, 1))
+    changed[1, scene.FLOOR] = (original[scene.FLOOR] + 0.5) % 1
+    changed[2, scene.LIGHT] = (original[scene.LIGHT] + 0.5) % 1
+    changed[3, scene.POSE] = [0, 0, 0, 1]
+    changed[4, scene.QUARTERS] = 1
+    changed[5, scene.POSE] *= -1
+    changed[6, scene.SIDE] += np.pi  # the shadow falls to the other side
+    images = np.asarray(jax.jit(rendering.renderer(32))(changed))
     assert images.shape == (8, 32, 32, 3) and 0 <= images.min() < images.max() <= 1
     np.testing.assert_allclose(images * 255, np.round(images * 255), atol=1e-4)
     moved = np.abs(images - images[0]).mean(axis=(1, 2, 3))
@@ -120,10 +122,10 @@ def test_a_ray_meets_a_box_a_ball_and_a_cone_where_they_are():
         half = np.array([0.15, 0.3, 0.5]) / 1.2
         parts[0, :4], parts[0, scene.HALF] = (kind, 0.05, 0, 0), half
         parts[0, 7:] = (0.3, 0.2, 0.1, taper, 0.9)
-        one = np.zeros((8, scene.SIZE), np.float32)
-        one[:, :72], one[:, scene.POSE] = parts.reshape(-1), [0, 0.6, 0, 0.8]
+        scenes = np.zeros((8, scene.SIZE), np.float32)
+        scenes[:, :72], scenes[:, scene.POSE] = parts.reshape(-1), [0, 0.6, 0, 0.8]
         eye, rays = rendering._camera(64)
-        image = np.asarray(jax.jit(rendering.renderer(64))(one))[0]
+        image = np.asarray(jax.jit(rendering.renderer(64))(scenes))[0]
         points = rng.uniform(-1, 1, (40_000, 3))
         radius = {0: np.full(40_000, 9.0), 1: np.sqrt(np.maximum(0, 1 - points[:, 2] ** 2))}.get(
             kind, (1 + taper + points[:, 2] * (taper - 1)) / 2
@@ -146,9 +148,11 @@ def test_a_ray_meets_a_box_a_ball_and_a_cone_where_they_are():
 
 def test_differences_of_rotations_are_one_after_the_other_undone():
     first, second = np.random.default_rng(1).normal(size=(2, 5, 3)).astype(np.float32)
-    found = objectives.parameter_differences({"turn": {"rotation": jnp.stack([first, second])}})
+    differences = objectives.parameter_differences(
+        {"turn": {"rotation": jnp.stack([first, second])}}
+    )
     true = (Rotation.from_rotvec(second) * Rotation.from_rotvec(first).inv()).as_quat()
-    np.testing.assert_allclose(found, true * np.where(true[:, 3:] < 0, -1, 1), atol=1e-5)
+    np.testing.assert_allclose(differences, true * np.where(true[:, 3:] < 0, -1, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize(

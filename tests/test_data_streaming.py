@@ -27,12 +27,12 @@ BATCH, STEPS = 8, 9  # 24 training images: three epochs
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     root = tmp_path_factory.mktemp("stream")
-    every = {
+    records = {
         split: [(tiny_tfds.encode(pixels), label) for pixels, label in tiny_tfds.photos(n, n)]
         for split, n in {"train": 24, "test": 4}.items()
     }
-    tiny_tfds.write(root / "tiny", every)
-    for split, items in every.items():
+    tiny_tfds.write(root / "tiny", records)
+    for split, items in records.items():
         for number, (content, label) in enumerate(items):
             folder = root / "folder" / split / tiny_tfds.CLASSES[label]
             folder.mkdir(parents=True, exist_ok=True)
@@ -49,16 +49,16 @@ def load(directory: Path, source: str) -> data.Split:
         "zip": ("folder", "set.zip"),
         "ArrayRecord": ("tiny_photos", "tiny"),
     }[source]
-    found = data.load(name=name, directory=directory / where, validation=0.0, on_device=False)
-    return found.splits["train"]
+    dataset = data.load(name=name, directory=directory / where, validation=0.0, on_device=False)
+    return dataset.splits["train"]
 
 
 def rows_of(size: int, process: int = 0, processes: int = 1):
     share = BATCH // processes
-    own = slice(process * share, (process + 1) * share)
+    share_of_process = slice(process * share, (process + 1) * share)
 
     def rows(step: int) -> np.ndarray:
-        return data.batch_indices(5, step, size, BATCH)[own]
+        return data.batch_indices(5, step, size, BATCH)[share_of_process]
 
     return rows
 
@@ -73,7 +73,7 @@ def numbered(size: int = 100, read=lambda indices: None) -> data.Split:
     return data.streamed(load, size=size)
 
 
-def one(step: int) -> np.ndarray:
+def first_pixels(step: int) -> np.ndarray:
     return np.array([step])
 
 
@@ -81,12 +81,12 @@ def threads() -> list[str]:
     return [t.name for t in threading.enumerate() if "grain" in t.name]
 
 
-def gone(found, seconds: float = 5.0) -> bool:
-    """Whether `found()` becomes empty or false."""
+def gone(remaining, seconds: float = 5.0) -> bool:
+    """Whether `remaining()` becomes empty or false."""
     end = time.monotonic() + seconds
-    while found() and time.monotonic() < end:
+    while remaining() and time.monotonic() < end:
         time.sleep(0.01)
-    return not found()
+    return not remaining()
 
 
 @pytest.mark.parametrize("source", ["folder", "zip", "ArrayRecord"])
@@ -159,15 +159,15 @@ def test_a_worker_outlives_a_signal_but_not_its_run():
         if __name__ == "__main__":
             main()
     """
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,
         timeout=120,
         cwd=Path(__file__).parent.parent,
     )
-    assert found.returncode == -signal.SIGKILL, found.stderr
-    assert gone(lambda: _runs(int(found.stdout)))
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert gone(lambda: _runs(int(process.stdout)))
 
 
 def _runs(process: int) -> bool:
@@ -183,7 +183,7 @@ def test_no_further_ahead_than_asked_for():
     split = numbered(
         read=lambda indices: (time.sleep(0.002 * (indices[0] % 3)), read.extend(indices))
     )
-    ahead = data.stream(split, one, start=10, stop=30, buffered=3)
+    ahead = data.stream(split, first_pixels, start=10, stop=30, buffered=3)
     for step, batch in zip(range(10, 30), ahead, strict=True):
         assert batch.item() == step  # in order, though later ones are often ready first
         if step in (10, 15):
@@ -195,20 +195,20 @@ def test_no_further_ahead_than_asked_for():
 
 def test_closing_drops_what_was_read_ahead_and_leaves_no_threads():
     read: list[int] = []
-    ahead = data.stream(numbered(read=read.extend), one, start=0, stop=1000)
+    ahead = data.stream(numbered(read=read.extend), first_pixels, start=0, stop=1000)
     next(ahead)
     assert threads()
     ahead.close()
     assert gone(threads) and len(read) <= 6
     with pytest.raises(StopIteration):
         next(ahead)
-    for _ in zip(data.stream(numbered(), one, start=0, stop=1000), range(2), strict=False):
+    for _ in zip(data.stream(numbered(), first_pixels, start=0, stop=1000), range(2), strict=False):
         pass  # a loop that is left closes too
     assert gone(threads)
 
 
 def test_a_stream_may_be_empty():
-    assert list(data.stream(numbered(), one, start=7, stop=7)) == []
+    assert list(data.stream(numbered(), first_pixels, start=7, stop=7)) == []
 
 
 @pytest.mark.parametrize(
@@ -223,14 +223,14 @@ def test_a_stream_may_be_empty():
 )
 def test_refusals(changes, message):
     with pytest.raises(ValueError, match=message):
-        data.stream(**{"split": numbered(), "rows": one, "start": 0, "stop": 3} | changes)
+        data.stream(**{"split": numbered(), "rows": first_pixels, "start": 0, "stop": 3} | changes)
 
 
 def test_workers_need_shared_memory(monkeypatch):
     monkeypatch.setattr(streaming.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
     large = data.streamed(lambda indices: np.zeros((len(indices), 2**20), np.uint8), size=10)
     with pytest.raises(ValueError, match=r"need 6 MiB of /dev/shm, which has 1 MiB free"):
-        data.stream(large, one, start=0, stop=10, workers=1)
+        data.stream(large, first_pixels, start=0, stop=10, workers=1)
 
 
 def test_placing_ahead_keeps_order_and_errors_in_place():
@@ -242,12 +242,12 @@ def test_placing_ahead_keeps_order_and_errors_in_place():
             raise ValueError("four")
         return -item
 
-    found = data.place_ahead(range(9), place, ahead=2)
+    results = data.place_ahead(range(9), place, ahead=2)
     for item in range(4):
-        assert next(found) == -item
+        assert next(results) == -item
         assert placed == list(range(min(item + 3, 5)))
     with pytest.raises(ValueError, match="four"):
-        next(found)
+        next(results)
     assert list(data.place_ahead([], place)) == []
     with pytest.raises(ValueError, match="cannot place -1"):
         data.place_ahead([], place, ahead=-1)

@@ -22,14 +22,14 @@ def load(directory, name="tiny_photos", **options):
 
 @pytest.mark.parametrize("on_device", [True, False])
 def test_pixels_and_labels_arrive_unchanged(directory, on_device):
-    found = load(directory, on_device=on_device)
+    dataset = load(directory, on_device=on_device)
     for seed, (split, count) in enumerate({"train": 60, "test": 20}.items()):
-        read = found.splits[split]
+        read = dataset.splits[split]
         pixels = np.asarray(read.pool) if on_device else read.load(np.arange(count))
         expected = tiny_tfds.photos(count, seed)
         np.testing.assert_array_equal(pixels, [image for image, _ in expected])
         np.testing.assert_array_equal(read.labels, [label for _, label in expected])
-    assert found.classes == tiny_tfds.CLASSES and found.image_shape == (16, 16, 3)
+    assert dataset.classes == tiny_tfds.CLASSES and dataset.image_shape == (16, 16, 3)
 
 
 def test_reading_imports_no_tensorflow(directory):
@@ -43,8 +43,8 @@ def test_reading_imports_no_tensorflow(directory):
 
 
 def test_validation_is_carved_from_train(directory):
-    found = load(directory, validation=0.1)
-    assert [found.splits[name].size for name in ("train", "validation", "test")] == [54, 6, 20]
+    dataset = load(directory, validation=0.1)
+    assert [dataset.splits[name].size for name in ("train", "validation", "test")] == [54, 6, 20]
 
 
 def test_jpegs_of_different_sizes_need_a_size(tmp_path):
@@ -56,9 +56,9 @@ def test_jpegs_of_different_sizes_need_a_size(tmp_path):
     tiny_tfds.write(tmp_path, {"train": train, "test": train}, name="mixed")
     with pytest.raises(ValueError, match=r"record .* of mixed/1\.0\.0.*Give size"):
         load(tmp_path, "mixed")
-    found = load(tmp_path, "mixed", size=10)
-    assert found.image_shape == (10, 10, 3)
-    red, blue = np.asarray(found.splits["train"].pool, np.float32).mean((1, 2))[:2, [0, 2]]
+    dataset = load(tmp_path, "mixed", size=10)
+    assert dataset.image_shape == (10, 10, 3)
+    red, blue = np.asarray(dataset.splits["train"].pool, np.float32).mean((1, 2))[:2, [0, 2]]
     assert red[0] > red[1] and blue[0] < blue[1]
 
 
@@ -68,9 +68,9 @@ def test_a_corrupt_record_is_named_or_skipped_and_counted(tmp_path):
     tiny_tfds.write(tmp_path, {"train": broken, "test": train}, name="broken")
     with pytest.raises(ValueError, match=r"record 6 of broken/1\.0\.0, split train, is corrupt"):
         load(tmp_path, "broken")
-    found = load(tmp_path, "broken", corrupt="skip")
-    assert found.splits["train"].size == 6
-    assert found.left_out == {"corrupt images": 1}
+    dataset = load(tmp_path, "broken", corrupt="skip")
+    assert dataset.splits["train"].size == 6
+    assert dataset.left_out == {"corrupt images": 1}
 
 
 def test_splits_can_be_named_and_test_falls_back(tmp_path):
@@ -98,11 +98,11 @@ def test_stl10_has_an_unlabeled_split_that_includes_train(tmp_path):
         classes=names,
         version=str(builder.version),
     )
-    found = load(tmp_path, "stl10", size=8, validation=0.1)
-    sizes = {name: split.size for name, split in found.splits.items()}
+    dataset = load(tmp_path, "stl10", size=8, validation=0.1)
+    sizes = {name: split.size for name, split in dataset.splits.items()}
     assert sizes == {"train": 27, "validation": 3, "test": 30, "unlabeled": 34}
-    assert found.splits["unlabeled"].labels is None
-    assert found.mean == (0.4406, 0.4273, 0.3858) and found.image_shape == (8, 8, 3)
+    assert dataset.splits["unlabeled"].labels is None
+    assert dataset.mean == (0.4406, 0.4273, 0.3858) and dataset.image_shape == (8, 8, 3)
 
 
 def test_imagenet100_keeps_its_classes_in_the_order_of_the_list(tmp_path):
@@ -123,9 +123,9 @@ def test_imagenet100_keeps_its_classes_in_the_order_of_the_list(tmp_path):
         version=str(builder.version),
         extra={"file_name": "x.JPEG"},
     )
-    found = load(tmp_path, "imagenet100")
-    assert found.classes == tuple(listed) and found.splits["test"].size == 200
-    train = found.splits["train"]
+    dataset = load(tmp_path, "imagenet100")
+    assert dataset.classes == tuple(listed) and dataset.splits["test"].size == 200
+    train = dataset.splits["train"]
     np.testing.assert_array_equal(np.asarray(train.pool)[:, 0, 0, 0], train.labels)
     assert train.labels.tolist() == list(range(100))[::-1] * 2
 
@@ -143,11 +143,11 @@ def birds(directory, count=6):
 
 @pytest.mark.parametrize("on_device", [True, False])
 def test_images_can_be_cut_to_their_boxes(tmp_path, on_device):
-    found = load(
+    dataset = load(
         birds(tmp_path), "birds", size=10, crop_boxes=True, margin=0.0, on_device=on_device
     )
-    assert found.image_shape == (10, 10, 3)
-    test = found.splits["test"]
+    assert dataset.image_shape == (10, 10, 3)
+    test = dataset.splits["test"]
     pixels = np.asarray(test.pool) if on_device else test.load(np.arange(6))
     lefts = [0, 3, 7, 11, 15, 19]  # 4 number − 1, shifted inside for the first
     for left, image in zip(lefts, pixels, strict=True):

@@ -38,9 +38,9 @@ def loop(x, kernel, stride):
 @pytest.mark.parametrize("height", [7, 8])
 def test_equals_the_definition(name, size, stride, height):
     x, kernel = inputs(size, height)
-    found = conv.IMPLEMENTATIONS[name](x, kernel, stride)
+    outputs = conv.IMPLEMENTATIONS[name](x, kernel, stride)
     expected = loop(np.asarray(x), np.asarray(kernel), stride)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("size", "stride"), SHAPES)
@@ -54,8 +54,8 @@ def test_gradients_agree(size, stride, height):
 
         return jax.grad(value, argnums=(0, 1))(x, kernel)
 
-    for found, expected in zip(gradient(conv.patches), gradient(conv.xla), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    for computed, expected in zip(gradient(conv.patches), gradient(conv.xla), strict=True):
+        np.testing.assert_allclose(computed, expected, rtol=1e-5, atol=1e-5)
 
 
 def convolutions(jaxpr):
@@ -73,15 +73,15 @@ def test_gradients_use_forward_convolutions_only(size, stride):
     # XLA for CPU computes all others, if in the body of a loop, by a plain loop: 50 times slower.
     x, kernel = inputs(size)
 
-    def found(convolve):
+    def parameters(convolve):
         gradient = jax.grad(lambda *a: jnp.sum(jnp.sin(convolve(*a, stride))), argnums=(0, 1))
         return list(convolutions(jax.make_jaxpr(gradient)(x, kernel).jaxpr))
 
-    forward = found(conv.patches)[0]["dimension_numbers"]
-    for params in found(conv.patches):
+    forward = parameters(conv.patches)[0]["dimension_numbers"]
+    for params in parameters(conv.patches):
         assert params["dimension_numbers"] == forward
         assert params["lhs_dilation"] == params["rhs_dilation"] == (1, 1)
-    assert any(params["dimension_numbers"] != forward for params in found(conv.xla))
+    assert any(params["dimension_numbers"] != forward for params in parameters(conv.xla))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -94,11 +94,11 @@ def test_bfloat16_gradients_are_as_exact_as_their_dtype(stride):
         y, back = jax.vjp(lambda x, kernel: convolve(x, kernel, stride), *operands)
         return back(jnp.ones_like(y))
 
-    for found, expected in zip(
+    for computed, expected in zip(
         gradient(conv.patches, *low), gradient(conv.xla, *same), strict=True
     ):
-        assert found.dtype == jnp.bfloat16
-        error = np.abs(np.asarray(found.astype(jnp.float32)) - np.asarray(expected))
+        assert computed.dtype == jnp.bfloat16
+        error = np.abs(np.asarray(computed.astype(jnp.float32)) - np.asarray(expected))
         assert error.max() < 0.01 * np.abs(np.asarray(expected)).max()
 
 

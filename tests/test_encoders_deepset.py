@@ -19,15 +19,15 @@ def network():
 
 @pytest.fixture(scope="module")
 def variables(network):
-    found = network.init(jax.random.key(0), (POINTS, 4))
-    return found["params"], found["batch_stats"]
+    started = network.init(jax.random.key(0), (POINTS, 4))
+    return started["params"], started["batch_stats"]
 
 
 def clouds(count: int = 3, real: int = 7) -> np.ndarray:
-    found = np.zeros((count, POINTS, 4), np.float32)
-    found[:, :real, :3] = np.random.default_rng(0).normal(size=(count, real, 3))
-    found[:, :real, 3] = 1
-    return found
+    points = np.zeros((count, POINTS, 4), np.float32)
+    points[:, :real, :3] = np.random.default_rng(0).normal(size=(count, real, 3))
+    points[:, :real, 3] = 1
+    return points
 
 
 def test_features_do_not_depend_on_the_order_of_points(network, variables):

@@ -30,10 +30,10 @@ def encoder(batch=16, forward=layers):
 
 @pytest.mark.parametrize("count", [1, 2, 5, 16, 17, 41])
 def test_any_number_of_images(count):
-    found = encoder().layers(IMAGES[:count])
-    assert list(found) == ["stem", "features", "embedding"]
-    np.testing.assert_allclose(found["features"], EXPECTED[:count], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(found["embedding"], EXPECTED[:count, :2], rtol=1e-5, atol=1e-5)
+    layers = encoder().layers(IMAGES[:count])
+    assert list(layers) == ["stem", "features", "embedding"]
+    np.testing.assert_allclose(layers["features"], EXPECTED[:count], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(layers["embedding"], EXPECTED[:count, :2], rtol=1e-5, atol=1e-5)
     assert isinstance(encoder()(IMAGES[:count]), np.ndarray)
 
 
@@ -52,9 +52,9 @@ def test_few_sizes_are_compiled():
 
 def test_arrays_of_jax_stay_there_and_are_traced():
     frozen = encoder()
-    found = frozen(jnp.asarray(IMAGES, jnp.bfloat16))
-    assert isinstance(found, jax.Array)
-    assert found.dtype == jnp.float32
+    features = frozen(jnp.asarray(IMAGES, jnp.bfloat16))
+    assert isinstance(features, jax.Array)
+    assert features.dtype == jnp.float32
     inside = jax.jit(frozen)(IMAGES[:3])
     np.testing.assert_allclose(inside, EXPECTED[:3], rtol=1e-5, atol=1e-5)
     slope = jax.grad(lambda x: frozen(x).sum())(jnp.asarray(IMAGES[:1]))

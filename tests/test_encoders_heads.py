@@ -11,13 +11,13 @@ def test_equals_numpy_view_by_view():
     head = mlp((7, 4))
     params = head.init(jax.random.key(0), 5)
     x = np.asarray(jax.random.normal(jax.random.key(1), (3, 6, 5)), np.float32)
-    found = head.apply(params, x)
+    outputs = head.apply(params, x)
     for v in range(3):
         hidden = x[v] @ np.asarray(params["dense1"]["kernel"])
         hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5)
         expected = np.maximum(hidden, 0) @ np.asarray(params["dense2"]["kernel"])
         np.testing.assert_allclose(
-            found[v], expected + np.asarray(params["dense2"]["bias"]), atol=1e-5
+            outputs[v], expected + np.asarray(params["dense2"]["bias"]), atol=1e-5
         )
 
 

@@ -52,9 +52,9 @@ TORCHVISION = {"resnet18": 11_176_512, "resnet34": 21_284_672, "resnet50": 23_50
 
 @pytest.mark.parametrize("encoder", TORCHVISION)
 def test_parameter_counts_are_torchvisions(encoder):
-    found = {stem: count(shapes(encoder, stem=stem)["params"]["encoder"]) for stem in STEMS}
-    assert found["imagenet"] == TORCHVISION[encoder]
-    assert found["cifar"] == TORCHVISION[encoder] - (7 * 7 - 3 * 3) * 3 * 64
+    counts = {stem: count(shapes(encoder, stem=stem)["params"]["encoder"]) for stem in STEMS}
+    assert counts["imagenet"] == TORCHVISION[encoder]
+    assert counts["cifar"] == TORCHVISION[encoder] - (7 * 7 - 3 * 3) * 3 * 64
 
 
 def test_tiny_is_tiny():
@@ -130,8 +130,8 @@ def test_views_equal_one_forward_after_another(started, images):
     together, moved = train(network, variables, images, views=V)
     stats = variables["batch_stats"]
     for v in range(V):
-        one, stats = train(network, variables | {"batch_stats": stats}, images[v::V])
-        for a, b in zip(together, one, strict=True):
+        of_view, stats = train(network, variables | {"batch_stats": stats}, images[v::V])
+        for a, b in zip(together, of_view, strict=True):
             np.testing.assert_allclose(a[v::V], b, rtol=1e-3, atol=1e-4)
     for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(stats), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
@@ -208,33 +208,33 @@ def test_channels_must_fit():
 def test_layers_end_in_what_encode_gives(started, images):
     network, variables = started
     parts = variables["params"], variables["batch_stats"]
-    found = jax.jit(network.layers)(*parts, images)
-    assert list(found) == [
+    layers = jax.jit(network.layers)(*parts, images)
+    assert list(layers) == [
         "stem", "layer1", "layer2", "layer3", "features", "projector1", "embedding",
     ]  # fmt: skip
-    assert [x.shape for x in found.values()] == [
+    assert [x.shape for x in layers.values()] == [
         (N * V, width) for width in (16, 16, 32, 48, 128, 512, 128)
     ]
     features, embeddings = jax.jit(network.encode)(*parts, images)
-    np.testing.assert_array_equal(found["features"], features)
-    np.testing.assert_array_equal(found["embedding"], embeddings)
+    np.testing.assert_array_equal(layers["features"], features)
+    np.testing.assert_array_equal(layers["embedding"], embeddings)
     # A hidden layer is what the next one reads.
     last = variables["params"]["projector"]["dense2"]
-    product = found["projector1"] @ last["kernel"] + last["bias"][None]
+    product = layers["projector1"] @ last["kernel"] + last["bias"][None]
     np.testing.assert_allclose(product, embeddings, rtol=1e-4, atol=1e-5)
-    assert found["projector1"].min() == 0
+    assert layers["projector1"].min() == 0
 
 
 def test_layers_are_the_network_cut_short(started, images):
     network, variables = started
-    found = jax.jit(network.layers)(variables["params"], variables["batch_stats"], images)
+    layers = jax.jit(network.layers)(variables["params"], variables["batch_stats"], images)
     kernel = variables["params"]["encoder"]["conv1"]["kernel"]
     normed = (images - jnp.asarray(MEAN)[None, None, None]) / jnp.asarray(STD)[None, None, None]
     mapped = jax.lax.conv_general_dilated(
         normed, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     stem = jax.nn.relu(mapped / np.sqrt(np.float32(1 + 1e-5)))  # BatchNorm at its start
-    np.testing.assert_allclose(found["stem"], stem.mean(axis=(1, 2)), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(layers["stem"], stem.mean(axis=(1, 2)), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -250,15 +250,15 @@ def test_layers_are_the_network_cut_short(started, images):
 def test_layers_of_other_projectors(options, expected):
     network = build(**options)
     variables = shapes("resnet_tiny", **options)
-    found = jax.eval_shape(
+    layers = jax.eval_shape(
         network.layers,
         variables["params"],
         variables["batch_stats"],
         jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32),
     )
-    assert list(found) == ["stem", "layer1", "layer2", "layer3", *expected]
-    assert {x.dtype for x in found.values()} == {jnp.dtype("float32")}
-    widths = [x.shape[1] for x in found.values()]
+    assert list(layers) == ["stem", "layer1", "layer2", "layer3", *expected]
+    assert {x.dtype for x in layers.values()} == {jnp.dtype("float32")}
+    widths = [x.shape[1] for x in layers.values()]
     assert widths[4:] == [128, *(options["projector"] or (128,))]
 
 
@@ -267,13 +267,13 @@ def test_conv_tiny_halves_the_image_four_times_and_shows_every_layer():
     assert [kernels[f"conv{i}"]["kernel"].shape for i in range(1, 5)] == [
         (3, 3, 3, 16), (3, 3, 16, 32), (3, 3, 32, 64), (3, 3, 64, 128),
     ]  # fmt: skip
-    found = jax.eval_shape(
+    layers = jax.eval_shape(
         build("conv_tiny").layers,
         variables["params"],
         variables["batch_stats"],
         jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32),
     )
-    assert {name: x.shape[1] for name, x in found.items()} == {
+    assert {name: x.shape[1] for name, x in layers.items()} == {
         "stem": 16, "layer1": 32, "layer2": 64, "features": 128, "projector1": 512,
         "embedding": 128,
     }  # fmt: skip
@@ -282,8 +282,8 @@ def test_conv_tiny_halves_the_image_four_times_and_shows_every_layer():
 def test_networks_without_layers_say_two_things():
     network = linear_network()
     variables = network.init(jax.random.key(0), (2, 2, 1))
-    found = network.layers(variables["params"], variables["batch_stats"], jnp.ones((3, 2, 2, 1)))
-    assert [(name, x.shape) for name, x in found.items()] == [
+    layers = network.layers(variables["params"], variables["batch_stats"], jnp.ones((3, 2, 2, 1)))
+    assert [(name, x.shape) for name, x in layers.items()] == [
         ("features", (3, 6)),
         ("embedding", (3, 4)),
     ]

@@ -68,8 +68,8 @@ def test_views_equal_one_forward_after_another(batch, variables):
     together, moved = forward(variables, flat(batch), views=V)
     stats = variables["batch_stats"]
     for v in range(V):
-        y, one = forward(variables | {"batch_stats": stats}, batch[:, v])
-        stats = one["batch_stats"]
+        y, updated = forward(variables | {"batch_stats": stats}, batch[:, v])
+        stats = updated["batch_stats"]
         np.testing.assert_allclose(together.reshape(batch.shape)[:, v], y, atol=1e-5)
     for name in stats:
         np.testing.assert_allclose(moved["batch_stats"][name], stats[name], rtol=1e-6)
@@ -89,12 +89,12 @@ def test_gradients_of_views_equal_those_of_forwards(batch, variables):
         return jnp.sum(y.reshape(x.shape) * weight)
 
     def separate(params, x):
-        every = [forward(variables | {"params": params}, x[:, v])[0] for v in range(V)]
-        return jnp.sum(jnp.stack(every, axis=1) * weight)
+        outputs = [forward(variables | {"params": params}, x[:, v])[0] for v in range(V)]
+        return jnp.sum(jnp.stack(outputs, axis=1) * weight)
 
-    found = jax.grad(joint, argnums=(0, 1))(variables["params"], batch)
+    gradients = jax.grad(joint, argnums=(0, 1))(variables["params"], batch)
     expected = jax.grad(separate, argnums=(0, 1))(variables["params"], batch)
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    for a, b in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 

@@ -88,8 +88,8 @@ def test_what_is_no_program_is_refused(file, tmp_path):
         (tmp_path / FILE).write_bytes(content)
         with pytest.raises(ValueError, match="cannot be read as a program"):
             read_program(tmp_path)
-    one, row = (lambda x: x[:, 0, 0], lambda x: x[:1, 0, 0])
-    for function in (jnp.sin, one, lambda x: (one(x), x), lambda x: (row(x), one(x))):
+    pixel, row = (lambda x: x[:, 0, 0], lambda x: x[:1, 0, 0])
+    for function in (jnp.sin, pixel, lambda x: (pixel(x), x), lambda x: (row(x), pixel(x))):
         (tmp_path / FILE).write_bytes(exported(function, (2, 2, 3)))
         with pytest.raises(ValueError, match="an encoder takes"):
             read_program(tmp_path)

@@ -189,7 +189,7 @@ def test_wrapped_files_are_unwrapped(prefix):
 
 
 def test_two_networks_in_a_file_need_a_choice():
-    both = {
+    networks = {
         f"{part}.{name}": value + (part == "teacher")
         for part in ("student", "teacher")
         for name, value in arrays("vit").items()
@@ -197,8 +197,8 @@ def test_two_networks_in_a_file_need_a_choice():
     with pytest.raises(
         ValueError, match=r"several encoders, under student, teacher.*part='teacher'"
     ):
-        detect(both, "file")
-    chosen = detect(both, "file", part="teacher").arrays["norm.bias"]
+        detect(networks, "file")
+    chosen = detect(networks, "file", part="teacher").arrays["norm.bias"]
     np.testing.assert_array_equal(chosen, arrays("vit")["norm.bias"] + 1)
 
 
@@ -369,7 +369,7 @@ def test_conv_tiny_and_projectors_have_names_too():
     values = jax.tree.map(lambda s: np.zeros(s.shape, np.float32), variables)
     names = to_torch_names(of_encoder(values))
     assert names["conv2.weight"].shape == (32, 16, 3, 3)
-    every = to_torch_names(values)
-    assert every["projector.dense1.weight"].shape == (8, 128)
-    back = from_torch_names(every, variables, "file")
+    arrays = to_torch_names(values)
+    assert arrays["projector.dense1.weight"].shape == (8, 128)
+    back = from_torch_names(arrays, variables, "file")
     assert jax.tree.structure(back) == jax.tree.structure(variables)

@@ -55,9 +55,9 @@ def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
         assert result["image_shape"] == [16 if name == "small" else 32] * 2 + [3]
         assert json.loads((tmp_path / name / "eval" / "0.json").read_text())["step"] == 0
         assert (tmp_path / name / "eval" / "0_spectrum_order_accuracy_amid.png").exists()
-    one, _, two = (result["encoders"]["trained"] for result in results.values())
-    assert one["knn"] == two["knn"] and "order_accuracy_amid_rotate" in one
-    assert one["gamma"]["value"] == pytest.approx(two["gamma"]["value"], rel=1e-4)
+    first, _, last = (result["encoders"]["trained"] for result in results.values())
+    assert first["knn"] == last["knn"] and "order_accuracy_amid_rotate" in first
+    assert first["gamma"]["value"] == pytest.approx(last["gamma"]["value"], rel=1e-4)
     page = (tmp_path / "page.html").read_text()
     assert all(f">{name}" in page for name in encoders) and "data:image/webp" in page
     assert "Order amid other changes" in (tmp_path / "comparison.md").read_text()

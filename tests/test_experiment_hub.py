@@ -23,9 +23,9 @@ class Hub(BaseHTTPRequestHandler):
         elif self.headers.get("Authorization") != "Bearer secret":
             self.answer(401, {"error": "Invalid credentials"})
         elif path == "/api/repos/create":
-            asked = json.loads(content)
-            name = f"{asked.get('organization') or 'me'}/{asked['name']}"
-            private = asked.get("private") or asked.get("visibility") == "private"
+            request = json.loads(content)
+            name = f"{request.get('organization') or 'me'}/{request['name']}"
+            private = request.get("private") or request.get("visibility") == "private"
             repositories.setdefault(name, {"private": private, "files": {}})
             self.answer(200, {"url": f"{self.server.address}/{name}", "id": name, "name": name})
         elif path.endswith("/preupload/main"):
@@ -47,8 +47,8 @@ class Hub(BaseHTTPRequestHandler):
 
     def do_GET(self):
         name = self.path.split("?")[0].removeprefix("/api/models/").split("/revision")[0]
-        known = name in self.server.repositories
-        self.answer(200, {"id": name, "sha": "0", "siblings": []}) if known else self.answer(
+        exists = name in self.server.repositories
+        self.answer(200, {"id": name, "sha": "0", "siblings": []}) if exists else self.answer(
             404, {}
         )
 

@@ -52,9 +52,9 @@ def test_damage_becomes_a_note(tmp_path):
     assert run.starts == []
     assert run.notes[0] == "4 lines of metrics.jsonl could not be read"
     assert [note.split()[0] for note in run.notes[1:]] == ["eval/12.json", "eval/14.json"]
-    found = Page(write_page([folder], tmp_path / "page.html").read_text())
-    check(found)
-    assert "care: loss not finite at step 6" in found.text()
+    page = Page(write_page([folder], tmp_path / "page.html").read_text())
+    check(page)
+    assert "care: loss not finite at step 6" in page.text()
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def test_an_evaluation_of_another_shape_is_damaged(tmp_path, encoders):
 
 
 def test_one_folder_named_twice_is_one_run_and_equal_names_of_figures_stay_apart(tmp_path):
-    one, two = workdir(tmp_path / "one"), workdir(tmp_path / "two")
-    for folder, width in ((one, 71), (two, 72)):
+    first, second = workdir(tmp_path / "one"), workdir(tmp_path / "two")
+    for folder, width in ((first, 71), (second, 72)):
         (folder / "comparison.png").write_bytes(png(width))
     again = tmp_path / "two" / ".." / "one"
-    found = Page(write_page([one, two, again], tmp_path / "page.html").read_text())
-    check(found)
-    assert "one" in found.all("h1")[0][2] and len(found.all("h1")[0][2].split(", ")) == 2
-    assert {"71", "72"} <= {a["width"] for _, a, _ in found.all("img")}
+    page = Page(write_page([first, second, again], tmp_path / "page.html").read_text())
+    check(page)
+    assert "one" in page.all("h1")[0][2] and len(page.all("h1")[0][2].split(", ")) == 2
+    assert {"71", "72"} <= {a["width"] for _, a, _ in page.all("img")}
 
 
 def test_a_run_that_has_not_begun(tmp_path):
@@ -93,11 +93,11 @@ def test_runs_of_a_comparison_of_a_table_and_of_several_folders(tmp_path):
     assert find_runs(deep) == [deep]
     (tmp_path / "one" / "comparison.png").write_bytes(png(77))
     path = write_page([tmp_path / "one", tmp_path / "table", deep], tmp_path / "a" / "page.html")
-    found = Page(path.read_text())
-    check(found)
-    labels = [text.strip() for _, a, text in found.all("span")]
+    page = Page(path.read_text())
+    check(page)
+    labels = [text.strip() for _, a, text in page.all("span")]
     assert set(labels) == {"one/care", "simclr", "figure_5/care"}
-    assert "77" in [a["width"] for _, a, _ in found.all("img")]
+    assert "77" in [a["width"] for _, a, _ in page.all("img")]
     assert not list(path.parent.glob("*.tmp"))
 
 
@@ -126,23 +126,28 @@ def test_help_imports_nothing_heavy():
         "import sys, eqssl_jax.report\n"
         "print([m for m in ('jax', 'flax', 'matplotlib', 'PIL') if m in sys.modules])"
     )
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    assert found.stdout.strip() == "[]"
+    assert process.stdout.strip() == "[]"
     shown = report("--help").stdout
     assert "--workdir" in shown and "--out" in shown and "may be given" in " ".join(shown.split())
 
 
 def test_the_command(tmp_path):
-    one, two = workdir(tmp_path / "care"), workdir(tmp_path / "simclr", evaluated=False)
-    ended = report(f"--workdir={one}", f"--workdir={two}", f"--out={tmp_path / 'page.html'}")
+    evaluated, unevaluated = (
+        workdir(tmp_path / "care"),
+        workdir(tmp_path / "simclr", evaluated=False),
+    )
+    ended = report(
+        f"--workdir={evaluated}", f"--workdir={unevaluated}", f"--out={tmp_path / 'page.html'}"
+    )
     assert ended.returncode == 0, ended.stderr
     assert "page.html (0." in ended.stdout.replace("\n", "")
-    found = Page((tmp_path / "page.html").read_text())
-    check(found)
-    assert found.all("h1")[0][2] == "care, simclr"
-    assert "Not evaluated yet: simclr." in found.text()
+    page = Page((tmp_path / "page.html").read_text())
+    check(page)
+    assert page.all("h1")[0][2] == "care, simclr"
+    assert "Not evaluated yet: simclr." in page.text()
 
 
 @pytest.mark.parametrize(
@@ -190,7 +195,7 @@ def test_mistakes_end_with_their_name_and_without_a_traceback(tmp_path):
     (tmp_path / "null").mkdir()
     (tmp_path / "null" / "config.json").write_text("null")
     before = sorted(tmp_path.rglob("*"))
-    lines = [[one.format(tmp_path) for one in arguments] for arguments, _ in MISTAKES]
+    lines = [[argument.format(tmp_path) for argument in arguments] for arguments, _ in MISTAKES]
     for (_, message), (status, output) in zip(
         MISTAKES, warm.ended("eqssl_jax.report", *lines), strict=True
     ):

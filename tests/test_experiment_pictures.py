@@ -34,7 +34,7 @@ def test_a_sheet_of_sets_with_different_numbers_of_images(run):
 def test_ladders_begin_at_the_image_and_change_one_part_at_a_time(run, tmp_path, monkeypatch):
     seen = {}
     monkeypatch.setattr(
-        pictures.figures, "ladders", lambda walked, *rest: seen.update(walked=walked, rest=rest)
+        pictures.figures, "ladders", lambda walked, *others: seen.update(walked=walked, rest=others)
     )
     pictures.draw_ladders(run, tmp_path / "ladders.png")
     images = np.asarray(pictures.read(run.dataset.splits["validation"], np.arange(2)))

@@ -30,33 +30,39 @@ def other(path, classes=2, count=40):
 
 def test_a_run_and_its_start_on_two_sets(tmp_path, capsys):
     workdir, *_ = tiny_run()
-    two, one = other(tmp_path / "two.npz"), other(tmp_path / "one.npz", classes=1)
-    found = transfer([str(workdir)], [two, one], tmp_path / "out", shots=(1, 3, 99), weights=5)
-    assert [each.encoder for each in found] == ["run", "run untrained"]
+    two_classes, single_class = other(tmp_path / "two.npz"), other(tmp_path / "one.npz", classes=1)
+    transfers = transfer(
+        [str(workdir)], [two_classes, single_class], tmp_path / "out", shots=(1, 3, 99), weights=5
+    )
+    assert [measured.encoder for measured in transfers] == ["run", "run untrained"]
     assert "No 99-shot on" in capsys.readouterr().out
-    for each in found:
-        assert set(each.numbers) == {"linear probe", "kNN", "1-shot", "3-shot"}
-        assert all(0 <= number.value <= 1 for number in each.numbers.values())
-        assert each.numbers["3-shot"].n == 5 and each.facts["most_frequent_class"] == 0.5
-    assert found[0].numbers["linear probe"].value == 1.0
+    for measured in transfers:
+        assert set(measured.numbers) == {"linear probe", "kNN", "1-shot", "3-shot"}
+        assert all(0 <= number.value <= 1 for number in measured.numbers.values())
+        assert measured.numbers["3-shot"].n == 5 and measured.facts["most_frequent_class"] == 0.5
+    assert transfers[0].numbers["linear probe"].value == 1.0
     capsys.readouterr()
     text = " ".join((tmp_path / "out" / "transfer.md").read_text().split())
     assert "Left out:" in text and "are 0: one class leaves a probe nothing to tell apart" in text
     assert "over draws of the k images a class, not over trainings" in text
     stored = json.loads((tmp_path / "out" / "transfer.json").read_text())
-    assert stored[0]["numbers"]["kNN"]["value"] == found[0].numbers["kNN"].value
-    assert {each.data for each in found} == {two}  # not "arrays", as every .npz would be
+    assert stored[0]["numbers"]["kNN"]["value"] == transfers[0].numbers["kNN"].value
+    assert {measured.data for measured in transfers} == {
+        two_classes
+    }  # not "arrays", as every .npz would be
     gone = str(tmp_path / "gone.npz")
     with pytest.raises(ValueError, match=r"Nothing could be measured\. .*one class leaves"):
-        transfer([str(workdir)], [one, gone], tmp_path / "none", untrained=False, weights=2)
+        transfer(
+            [str(workdir)], [single_class, gone], tmp_path / "none", untrained=False, weights=2
+        )
     assert f"Left out: run on {gone}: There is no" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"--data=.*two\.npz is given twice"):
-        transfer([str(workdir)], [two, two], tmp_path)
+        transfer([str(workdir)], [two_classes, two_classes], tmp_path)
     with pytest.raises(OSError, match=r"--out=.*two\.npz cannot be written to"):
-        transfer([str(workdir)], [one], Path(two))
+        transfer([str(workdir)], [single_class], Path(two_classes))
     for wrong in ({"shots": (0,)}, {"images": 0}, {"size": -1}):
         with pytest.raises(ValueError, match="--weights and --images are numbers of at least 1"):
-            transfer([str(workdir)], [two], tmp_path, **wrong)
+            transfer([str(workdir)], [two_classes], tmp_path, **wrong)
 
 
 def test_the_untrained_encoder_is_the_one_that_training_began_with():
@@ -82,7 +88,7 @@ def test_numbers_of_transfer_are_those_by_hand():
         rows = images.reshape(len(images), -1)
         return {"features": rows, "embedding": rows}
 
-    found = _measured(
+    measured = _measured(
         Encoder("pixels", "", Partial(forward)), data, (), 1, (1e-3, 1e-1, 10.0), None
     )
     x, y = {}, {}
@@ -96,7 +102,7 @@ def test_numbers_of_transfer_are_those_by_hand():
         for i in np.argsort(-cosine)[:20]:
             votes[y["train"][i]] += np.exp(cosine[i] / 0.07)
         hits.append(votes.argmax() == label)
-    assert found.numbers["kNN"].value == pytest.approx(np.mean(hits))
+    assert measured.numbers["kNN"].value == pytest.approx(np.mean(hits))
 
     def fitted(rows, labels, weight):
         scaled = StandardScaler().fit(rows)
@@ -106,23 +112,23 @@ def test_numbers_of_transfer_are_those_by_hand():
 
     scores = {w: fitted(x["train"], y["train"], w)("validation") for w in (1e-3, 1e-1, 10.0)}
     weight = max(scores, key=lambda w: (scores[w], w))
-    assert found.facts["weight"] == weight
-    both = [np.concatenate([part["train"], part["validation"]]) for part in (x, y)]
-    assert found.numbers["linear probe"].value == pytest.approx(fitted(*both, weight)("test"))
-    assert 0.4 < found.numbers["linear probe"].value < 0.9
+    assert measured.facts["weight"] == weight
+    joined = [np.concatenate([part["train"], part["validation"]]) for part in (x, y)]
+    assert measured.numbers["linear probe"].value == pytest.approx(fitted(*joined, weight)("test"))
+    assert 0.4 < measured.numbers["linear probe"].value < 0.9
 
 
 def test_few_shot_is_the_nearest_mean():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 4)), np.arange(30) % 3
     queries, wanted = rng.normal(size=(11, 4)), np.arange(11) % 3
-    found = few_shot((x, y), (queries, wanted), 10, classes=3, draws=2)
+    number = few_shot((x, y), (queries, wanted), 10, classes=3, draws=2)
     units = x / np.linalg.norm(x, axis=1, keepdims=True)
     means = np.stack([units[y == label].mean(0) for label in range(3)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     hits = [np.argmax(means @ q) == label for q, label in zip(queries, wanted, strict=True)]
-    assert found.value == pytest.approx(np.mean(hits))
-    assert found.sd == 0.0 and found.n == 2  # all ten of each class: every draw is the same
+    assert number.value == pytest.approx(np.mean(hits))
+    assert number.sd == 0.0 and number.n == 2  # all ten of each class: every draw is the same
     drawn = few_shot((x, y), (queries, wanted), 3, classes=3, draws=4)
     assert drawn.sd > 0 and drawn.n == 4  # different images
     with pytest.raises(TooFew, match="Class 0 has 10 training images, and 11 are drawn"):

@@ -43,11 +43,11 @@ def tiles(axes, size):
     picture = np.asarray(axes.images[0].get_array())
     gap = max(1, round(sheets.GAP * size))
     rows, columns = ((length + gap) // (size + gap) for length in picture.shape[:2])
-    found = [
+    boxes = [
         [picture[y * (size + gap) :, x * (size + gap) :][:size, :size] for x in range(columns)]
         for y in range(rows)
     ]
-    return np.asarray(found)
+    return np.asarray(boxes)
 
 
 def test_a_contact_sheet_holds_every_pixel_of_every_view(images, tmp_path, sheets_drawn):
@@ -199,7 +199,7 @@ def test_cosines_that_are_none_are_refused(tmp_path):
 
 
 def evaluation(knn, gram, random_knn=0.3):
-    def one(value, sd=None):
+    def number(value, sd=None):
         return {"value": value, "sd": sd, "n": None}
 
     return {
@@ -207,11 +207,11 @@ def evaluation(knn, gram, random_knn=0.3):
         "dataset": "shapes",
         "encoders": {
             "trained": {
-                "knn": one(knn, 0.02),
-                "gram_error": one(gram, 2 * gram),  # its bar reaches below 0
-                "γ / odd": one(float("nan")),
+                "knn": number(knn, 0.02),
+                "gram_error": number(gram, 2 * gram),  # its bar reaches below 0
+                "γ / odd": number(float("nan")),
             },
-            "random": {"knn": one(random_knn), "gram_error": one(0.3)},
+            "random": {"knn": number(random_knn), "gram_error": number(0.3)},
             "pixels": {},
         },
         "chance": {"knn": 0.1},

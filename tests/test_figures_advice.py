@@ -15,7 +15,7 @@ METRICS = ("natural", "order_accuracy", "knn", "probe_top1")
 SHOWN = ["Linear probe, top-1", "Order accuracy", "Natural variation"]
 
 
-def one(value, width=0.05):
+def number(value, width=0.05):
     return {"value": value, "low": value - width, "high": value + width, "n": 3}
 
 
@@ -24,7 +24,7 @@ def given():
     rng = np.random.default_rng(0)
 
     def tried():
-        return {r: {m: one(float(rng.uniform(0.4, 0.8))) for m in METRICS} for r in ROLES}
+        return {r: {m: number(float(rng.uniform(0.4, 0.8))) for m in METRICS} for r in ROLES}
 
     return {
         "metric": "probe_top1",
@@ -50,13 +50,13 @@ def titles(figure):
 
 def dots(axes):
     """Value, filled or not, and interval of each role, from top to bottom."""
-    found = []
+    drawn = []
     for container in axes.containers:
         point, _, bars = container.lines
         ends = bars[0].get_segments()[0][:, 0] if bars else None
         filled = point.get_markerfacecolor() == point.get_color()
-        found.append((point.get_ydata()[0], point.get_xdata()[0], filled, ends))
-    return [rest for _, *rest in sorted(found, key=lambda dot: dot[0])]
+        drawn.append((point.get_ydata()[0], point.get_xdata()[0], filled, ends))
+    return [dot_values for _, *dot_values in sorted(drawn, key=lambda dot: dot[0])]
 
 
 def test_every_role_has_a_dot_and_only_the_advised_ones_are_filled(given, tmp_path, drawn_figures):
@@ -86,15 +86,15 @@ def test_what_cannot_be_told_apart_is_drawn_as_one(given, tmp_path, drawn_figure
         patch.get_bbox() for patch in drawn_figures[0].axes[0].patches
         if patch.get_facecolor()[:3] == pytest.approx([0xDC / 255] * 3)
     ]  # fmt: skip
-    trials = [found["probe_top1"] for found in given["transformations"]["hue"]["roles"].values()]
+    trials = [part["probe_top1"] for part in given["transformations"]["hue"]["roles"].values()]
     assert len(bars) == 1
     assert bars[0].x0 == min(t["low"] for t in trials)
     assert bars[0].x1 == pytest.approx(max(t["high"] for t in trials))
 
 
 def test_without_labels_the_panels_without_labels_are_all(given, tmp_path, drawn_figures):
-    for found in given["transformations"].values():
-        for trial in found["roles"].values():
+    for part in given["transformations"].values():
+        for trial in part["roles"].values():
             del trial["probe_top1"], trial["knn"]
     figures.advice(given, tmp_path / "a.png")
     assert titles(drawn_figures[0]) == SHOWN[1:]
@@ -132,13 +132,13 @@ def small():
         "transformations": {
             "rotate": {
                 "roles": {
-                    "ordered": {"knn": one(0.7, 0.0125), "info_nce": {"value": 3.0}},
-                    "invariant": {"knn": one(0.6)},
+                    "ordered": {"knn": number(0.7, 0.0125), "info_nce": {"value": 3.0}},
+                    "invariant": {"knn": number(0.6)},
                 },
                 "advice": "ordered",
                 "reason": "it helps",
             },
-            "hue": {"roles": {"off": {"knn": one(0.5)}}, "advice": None, "reason": ""},
+            "hue": {"roles": {"off": {"knn": number(0.5)}}, "advice": None, "reason": ""},
         },
         "floor": {"knn": 0.3},
     }
@@ -164,19 +164,19 @@ def test_csv_holds_the_same_numbers_to_the_last_bit(given):
     assert [row["advised"] for row in rows] == ["no", "yes", "no", "no"]
     for row in rows:
         trial = given["transformations"][row["transformation"]]["roles"][row["role"]]
-        for metric, found in trial.items():
-            assert float(row[metric]) == found["value"]
-            assert float(row[f"{metric} low"]) == found["low"]
-            assert float(row[f"{metric} high"]) == found["high"]
-            assert int(row[f"{metric} n"]) == found["n"]
+        for metric, number in trial.items():
+            assert float(row[metric]) == number["value"]
+            assert float(row[f"{metric} low"]) == number["low"]
+            assert float(row[f"{metric} high"]) == number["high"]
+            assert int(row[f"{metric} n"]) == number["n"]
 
 
 def test_a_large_table_stays_within_the_width_and_loses_nothing():
-    known = ("probe_top1", "knn", "order_accuracy", "magnitude_r2", "info_nce", "natural")
-    tried = {r: {m: one(0.5 + i / 100) for m in known} for i, r in enumerate(roles.ROLES)}
-    found = {"roles": tried, "advice": "off", "reason": "because " * 30}
+    metrics = ("probe_top1", "knn", "order_accuracy", "magnitude_r2", "info_nce", "natural")
+    tried = {r: {m: number(0.5 + i / 100) for m in metrics} for i, r in enumerate(roles.ROLES)}
+    part = {"roles": tried, "advice": "off", "reason": "because " * 30}
     parts = ("brightness", "a long name of a transformation")
-    advice = {"metric": "knn", "transformations": dict.fromkeys(parts, found)}
+    advice = {"metric": "knn", "transformations": dict.fromkeys(parts, part)}
     text = tabular.as_text(tabular.advice_table(advice).sheet())
     assert max(map(len, text.splitlines())) <= 100
     assert text.count("52.0% [47.0, 57.0]") == 3 * 2
@@ -193,7 +193,7 @@ def test_a_large_table_stays_within_the_width_and_loses_nothing():
         (lambda a: a.update(metric="probe"), "no metric 'probe'"),
         (lambda a: a["floor"].update(accuracy=0.1), "no metric 'accuracy'; choose from probe_top1"),
         (
-            lambda a: a["transformations"]["hue"]["roles"]["ordered"].update(knn_top9=one(0.1)),
+            lambda a: a["transformations"]["hue"]["roles"]["ordered"].update(knn_top9=number(0.1)),
             "no metric 'knn_top9'",
         ),
         (

@@ -66,12 +66,12 @@ def test_a_spectrum_writes_its_numbers_in_its_cells(metric, tmp_path, drawn_figu
     figures.spectrum(given, tmp_path / "spectrum.png", metric=metric)
     grid = panels(drawn_figures[0])
     assert [axes.get_title("left") for axes in grid] == ["trained", "own"]
-    for axes, found in zip(grid, given.values(), strict=True):
+    for axes, spectrum in zip(grid, given.values(), strict=True):
         assert [label.get_text() for label in axes.get_xticklabels()] == PARTS
-        assert [label.get_text() for label in axes.get_yticklabels()] == found["layers"]
+        assert [label.get_text() for label in axes.get_yticklabels()] == spectrum["layers"]
         texts = written(axes)
-        assert len(texts) == found[metric].size
-        for place, value in np.ndenumerate(found[metric]):
+        assert len(texts) == spectrum[metric].size
+        for place, value in np.ndenumerate(spectrum[metric]):
             text = texts[place].get_text()
             if np.isnan(value):
                 assert text == "–"
@@ -85,7 +85,7 @@ def test_long_names_of_encoders_do_not_run_into_each_other(tmp_path, drawn_figur
     given = {f"order-preserving, λ = 0.1, run {i}": measured(i, parts=["hue"]) for i in range(7)}
     figures.spectrum(given, tmp_path / "a.png", metric="kendall_tau")
     boxes = [axes._left_title.get_window_extent() for axes in panels(drawn_figures[0])]
-    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[i + 1 :])
+    assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[i + 1 :])
 
 
 def test_words_stand_out_from_their_cells(tmp_path, drawn_figures):
@@ -102,14 +102,14 @@ def test_words_stand_out_from_their_cells(tmp_path, drawn_figures):
             assert _contrast(cell, ink) > 3
 
 
-def _contrast(one, other):
+def _contrast(first, second):
     """The contrast ratio of two sRGB colours (WCAG 2.1)."""
 
     def luminance(colour):
         linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
         return linear @ [0.2126, 0.7152, 0.0722]
 
-    low, high = sorted([luminance(one), luminance(other)])
+    low, high = sorted([luminance(first), luminance(second)])
     return (high + 0.05) / (low + 0.05)
 
 

@@ -48,24 +48,24 @@ def twice(draw, tmp_path):
 
 def test_over_seeds():
     runs = [result({"knn": v}, {"knn": 0.1}, {"knn": 0.05}) for v in (0.5, 0.6, 0.7)]
-    found = seeds.over_seeds(runs, "trained", "knn")
-    assert found == pytest.approx((0.6, 0.1, 3))
+    spread = seeds.over_seeds(runs, "trained", "knn")
+    assert spread == pytest.approx((0.6, 0.1, 3))
     assert seeds.over_seeds(runs[:1], "trained", "knn") == (0.5, 0.02, 1)
     assert seeds.over_seeds(runs, "chance", "knn")[0] == pytest.approx(0.05)
     runs += [result({"knn": NAN}), result({"knn": None}), result({})]
-    assert seeds.over_seeds(runs, "trained", "knn") == found  # what is missing is not counted
+    assert seeds.over_seeds(runs, "trained", "knn") == spread  # what is missing is not counted
     empty = seeds.over_seeds([], "trained", "knn")
     assert math.isnan(empty.value) and empty.trainings == 0
 
 
 def test_what_bars_are():
-    one, two, three = (seeds.Spread(0.5, 0.1, n) for n in (1, 2, 3))
+    single, two, three = (seeds.Spread(0.5, 0.1, n) for n in (1, 2, 3))
     none = seeds.Spread(0.5, NAN, 1)
-    assert seeds.what_bars_are([one, none]) == (
+    assert seeds.what_bars_are([single, none]) == (
         "one training; pale: ± 1 sd over its augmentations or probe seeds"
     )
     assert seeds.what_bars_are([two, three]) == "± 1 sd over 2 to 3 trainings"
-    assert seeds.what_bars_are([one, three]) == "± 1 sd over 3 trainings; pale: within one"
+    assert seeds.what_bars_are([single, three]) == "± 1 sd over 3 trainings; pale: within one"
     assert seeds.what_bars_are([none]) == ""
 
 
@@ -188,9 +188,9 @@ def test_circles_refuse(circles, tmp_path):
 
 def test_measures_over_training(tmp_path):
     def at(gamma):
-        one = result({"gamma": gamma, "invariance_error": 0.3}, {"gamma": 0.6})
-        one["encoders"]["trained"]["gamma_dropped"] = {"value": 30, "sd": None, "n": 100}
-        return one
+        evaluation = result({"gamma": gamma, "invariance_error": 0.3}, {"gamma": 0.6})
+        evaluation["encoders"]["trained"]["gamma_dropped"] = {"value": 30, "sd": None, "n": 100}
+        return evaluation
 
     runs = {
         "simclr": {10: [at(0.5), at(0.4)], 20: [at(0.3), at(0.2)]},
@@ -202,10 +202,10 @@ def test_measures_over_training(tmp_path):
     assert over_training._left_out(runs) == "← lower is better; at most 0.3 of pairs left out"
     steps = over_training._over_steps(runs["simclr"], "gamma")
     assert [step for step, _ in steps] == [0, 10, 20]
-    assert [one.value for _, one in steps] == pytest.approx([0.6, 0.45, 0.25])
+    assert [value.value for _, value in steps] == pytest.approx([0.6, 0.45, 0.25])
     assert [step for step, _ in over_training._over_steps(runs["care"], "gamma")] == [0, 20]
-    one = {"care": {20: [result({"positive_cosine": 0.5})]}}
-    figures.measures_over_training(one, tmp_path / "one.png", metrics=["positive_cosine"])
+    single_run = {"care": {20: [result({"positive_cosine": 0.5})]}}
+    figures.measures_over_training(single_run, tmp_path / "one.png", metrics=["positive_cosine"])
     for nothing in ({}, {"care": {}}, {"care": {10: [result({"gamma": NAN})]}}):
         with pytest.raises(ValueError, match="--step=all"):
             figures.measures_over_training(nothing, tmp_path / "never.png")
@@ -215,8 +215,10 @@ def test_measures_over_training(tmp_path):
 def test_a_legend_of_many_runs_leaves_the_panel_its_room(tmp_path, monkeypatch, count):
     kept = []
     monkeypatch.setattr(over_training, "save", lambda figure, path: kept.append(figure))
-    one = result({"positive_cosine": 0.5})
-    runs = {f"L_inv + L_unif + L_equi {i}": {10: [one], 20: [one]} for i in range(count)}
+    evaluation = result({"positive_cosine": 0.5})
+    runs = {
+        f"L_inv + L_unif + L_equi {i}": {10: [evaluation], 20: [evaluation]} for i in range(count)
+    }
     figures.measures_over_training(runs, tmp_path / "a.png", metrics=["positive_cosine"])
     kept[0].draw_without_rendering()
     place = kept[0].axes[0].get_position()

@@ -194,9 +194,9 @@ def test_streamed_batches_of_frames_are_equal_across_workers(directory):
     alone = list(stream(split, rows, start=1, stop=4))
     beside = [np.array(batch) for batch in stream(split, rows, start=1, stop=4, workers=1)]
     assert len(alone) == len(beside) == 3
-    for one, other in zip(alone, beside, strict=True):
-        np.testing.assert_array_equal(one, other)
-        assert one.shape == (8, 32, 48, 4)
+    for batch, batch_of_workers in zip(alone, beside, strict=True):
+        np.testing.assert_array_equal(batch, batch_of_workers)
+        assert batch.shape == (8, 32, 48, 4)
 
 
 def small(directory):

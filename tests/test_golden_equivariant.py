@@ -9,6 +9,7 @@ Tolerance: 1e-5 of an array's root mean square, and of every single number; rank
 """
 
 import os
+import sys
 from functools import cache, partial
 from pathlib import Path
 
@@ -176,21 +177,21 @@ def augself_pairs(i):
     """Targets of views (1, 2) and (2, 1) by type."""
     t = augself_targets
 
-    def both(function, *names, first=()):
-        one, two = ([i[f"{name}_{k}"] for name in names] for k in (1, 2))
-        pairs = [v for pair in zip(one, two, strict=True) for v in pair]
-        back = [v for pair in zip(two, one, strict=True) for v in pair]
+    def in_both_orders(function, *names, first=()):
+        first_view, second_view = ([i[f"{name}_{k}"] for name in names] for k in (1, 2))
+        pairs = [v for pair in zip(first_view, second_view, strict=True) for v in pair]
+        back = [v for pair in zip(second_view, first_view, strict=True) for v in pair]
         return function(*pairs, *(i[f"{n}_1"] for n in first)), function(
             *back, *(i[f"{n}_2"] for n in first)
         )
 
     return {
-        "crop": both(t.crop, "crop", first=("flip",)),
-        "color": both(t.color, "factors", "jitter_applied"),
-        "flip": both(t.flip, "flip"),
-        "blur": both(t.blur, "sigma", "blur_applied"),
-        "rotation": both(t.rotation, "quarter_turns"),
-        "solarize": both(t.solarize, "threshold", "solarize_applied"),
+        "crop": in_both_orders(t.crop, "crop", first=("flip",)),
+        "color": in_both_orders(t.color, "factors", "jitter_applied"),
+        "flip": in_both_orders(t.flip, "flip"),
+        "blur": in_both_orders(t.blur, "sigma", "blur_applied"),
+        "rotation": in_both_orders(t.rotation, "quarter_turns"),
+        "solarize": in_both_orders(t.solarize, "threshold", "solarize_applied"),
     }
 
 
@@ -339,16 +340,16 @@ class Inputs(dict):
 @cache
 def reference():
     """{"in" or "out": {group: {name: value}}}; a key of another form is under "unknown"."""
-    found = {"in": {}, "out": {}, "unknown": {}}
+    sides = {"in": {}, "out": {}, "unknown": {}}
     with np.load(FILE) as file:
         for key in file.files:
-            side, _, rest = key.partition("/")
-            group, dot, name = rest.partition(".")
+            side, _, entry = key.partition("/")
+            group, dot, name = entry.partition(".")
             sorts = side in ("in", "out") and group in GROUPS and dot
-            found[side if sorts else "unknown"].setdefault(group if sorts else "", {})[
+            sides[side if sorts else "unknown"].setdefault(group if sorts else "", {})[
                 name if sorts else key
             ] = file[key]
-    return found
+    return sides
 
 
 def gradients(values, names):
@@ -404,6 +405,7 @@ def computed(group):
 @pytest.mark.parametrize("group", GROUPS)
 def test_values_and_gradients_meet_the_reference(group):
     wanted = reference()["out"].get(group, {})
+    assert wanted, f"{FILE} holds no value of the group {group!r}: nothing would be compared."
     values, read = computed(group)
     unknown = [f"out/{group}.{name}" for name in wanted if name not in values]
     unknown += [f"in/{group}.{n}" for n in reference()["in"].get(group, {}) if n not in read]
@@ -415,13 +417,13 @@ def test_values_and_gradients_meet_the_reference(group):
         check(f"out/{group}.{name}", np.asarray(values[name]), value)
 
 
-def check(key, found, value):
-    assert found.shape == value.shape, f"{key}: shape {found.shape}, expected {value.shape}"
+def check(key, computed, value):
+    assert computed.shape == value.shape, f"{key}: shape {computed.shape}, expected {value.shape}"
     if np.issubdtype(value.dtype, np.integer):
-        np.testing.assert_array_equal(found, value, err_msg=key)
+        np.testing.assert_array_equal(computed, value, err_msg=key)
         return
     scale = np.sqrt(np.mean(value**2))
-    error = np.abs(found - value).max() / max(scale, 1e-30)
+    error = np.abs(computed - value).max() / max(scale, 1e-30)
     assert error <= TOLERANCE, f"{key}: off by {error:.2e} of its root mean square"
 
 
@@ -431,3 +433,15 @@ def test_every_group_is_known():
         f"{FILE} holds keys of groups that this test does not know: {unknown}. A key is "
         f"in/<group>.<name> or out/<group>.<value>, and each group needs a function in GROUPS."
     )
+
+
+def test_a_key_that_is_not_known_is_named(tmp_path, monkeypatch):
+    with np.load(FILE) as file:
+        np.savez(tmp_path / "more.npz", **file, **{"out/other.loss": 1.0, "strange": 2.0})
+    monkeypatch.setattr(sys.modules[__name__], "FILE", tmp_path / "more.npz")
+    reference.cache_clear()
+    try:
+        with pytest.raises(AssertionError, match=r"not know: \['out/other.loss', 'strange'\]"):
+            test_every_group_is_known()
+    finally:
+        reference.cache_clear()

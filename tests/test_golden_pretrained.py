@@ -148,12 +148,12 @@ def test_outputs_meet_the_original_code(tmp_path, model, variant):
     assert wanted
     for name, value in wanted.items():
         assert name in outputs, f"{prefix}{name} is not known here"
-        found = np.asarray(outputs[name])
+        output = np.asarray(outputs[name])
         if name == "pos_embed":
             value = expected_positions(value, model)
-            found = found[..., : value.shape[-1]]
-        assert found.shape == value.shape, name
-        error = np.abs(found - value).max() / np.sqrt(np.mean(value**2))
+            output = output[..., : value.shape[-1]]
+        assert output.shape == value.shape, name
+        error = np.abs(output - value).max() / np.sqrt(np.mean(value**2))
         assert error < TOLERANCE, f"{prefix}{name}: {error:.2e} of the rms"
 
 

@@ -45,9 +45,9 @@ def pids_in(logs, count):
     """The process ids that `count` processes printed, once all have."""
     for _ in range(100):
         texts = [path.read_text() for path in logs.glob("process-*.log")]
-        found = [int(text.split()[1]) for text in texts if text.startswith("pid") and "\n" in text]
-        if len(found) == count:
-            return found
+        pids = [int(text.split()[1]) for text in texts if text.startswith("pid") and "\n" in text]
+        if len(pids) == count:
+            return pids
         time.sleep(0.05)
     raise AssertionError(f"{count} processes did not start: {texts}")
 

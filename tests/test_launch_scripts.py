@@ -21,11 +21,11 @@ def test_shellcheck_has_nothing_to_say():
     program = str(beside) if beside.exists() else shutil.which("shellcheck")
     if program is None:
         pytest.skip("shellcheck is not installed: pip install -e '.[test]'")
-    found = subprocess.run(
+    process = subprocess.run(
         [program, "--external-sources", *[f"launch/{name}" for name in SCRIPTS]],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert found.returncode == 0, found.stdout
+    assert process.returncode == 0, process.stdout
 
 
 @pytest.mark.parametrize("name", STARTED)

@@ -118,10 +118,10 @@ def test_a_cancelled_job_is_not_requeued(cluster, tmp_path):
 
 def test_the_script_asks_for_the_signal_and_for_requeueing():
     lines = (ROOT / "launch" / "slurm.sbatch").read_text().splitlines()
-    asked = [line.split()[1] for line in lines if line.startswith("#SBATCH")]
-    assert "--requeue" in asked
-    assert "--signal=TERM@120" in asked  # to the tasks; B: would send it to the shell alone
-    assert "--open-mode=append" in asked  # a restart keeps the log of the start before
+    options = [line.split()[1] for line in lines if line.startswith("#SBATCH")]
+    assert "--requeue" in options
+    assert "--signal=TERM@120" in options  # to the tasks; B: would send it to the shell alone
+    assert "--open-mode=append" in options  # a restart keeps the log of the start before
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ ARGUMENTS = ["--table=lambda_sweep", "--scale=smoke"]
 
 @pytest.fixture
 def machine(tmp_path):
-    found = StandIns(tmp_path, python=TABLES, sbatch=SBATCH)
+    stand_ins = StandIns(tmp_path, python=TABLES, sbatch=SBATCH)
     (tmp_path / "work").write_text("exit 0")
-    return found
+    return stand_ins
 
 
 def table(machine, *arguments, **keywords):

@@ -65,12 +65,14 @@ class Cloud(StandIns):
 
     def verbs(self, *wanted):
         """What was asked of gcloud; of ssh, what the worker was told."""
-        found = []
+        verbs_called = []
         for call in self.calls():
             if call[0] == "gcloud":
-                told = [word for word in call if "worker.sh" in word]
-                found.append(told[0].split("worker.sh ")[-1].split()[0] if told else call[4])
-        return [verb for verb in found if verb in wanted]
+                commands = [word for word in call if "worker.sh" in word]
+                verbs_called.append(
+                    commands[0].split("worker.sh ")[-1].split()[0] if commands else call[4]
+                )
+        return [verb for verb in verbs_called if verb in wanted]
 
     def starts(self):
         path = self.folder / "starts"
@@ -228,8 +230,8 @@ def test_how_a_process_ended_is_known_after_a_machine_told_all_to_end(tmp_path):
     while not (tmp_path / ".eqssl_jax" / "status").exists():
         assert Path(f"/proc/{supervisor}").exists()
         time.sleep(0.02)
-    said = subprocess.run([*worker, "status"], env=home, capture_output=True, text=True)
-    assert said.stdout == "eqssl_jax: ended 75\n"
+    status = subprocess.run([*worker, "status"], env=home, capture_output=True, text=True)
+    assert status.stdout == "eqssl_jax: ended 75\n"
 
 
 def test_an_error_is_not_repeated(cloud_of):
@@ -280,13 +282,13 @@ def test_an_error_of_gcloud_never_makes_or_deletes_anything(cloud_of):
     ],
 )
 def test_what_the_workers_say_together(said, expected):
-    lines = "".join(f"eqssl_jax: {one}\n" for one in said.split(", "))
+    lines = "".join(f"eqssl_jax: {words}\n" for words in said.split(", "))
     script = ROOT / "launch" / "tpu_recovery.sh"
-    found = subprocess.run(
+    process = subprocess.run(
         ["bash", "-c", f"source {script}; verdict"],
         input="SSH: connected\n" + lines, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert found.stdout == expected + "\n"
+    assert process.stdout == expected + "\n"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from eqssl_jax.measures.order.ladders import draw_ladders
 PLAIN = np.tile(np.array([1.0, 0.0], np.float32), (1000, 2, 2, 1))
 
 
-def known(images):
+def position(images):
     x = images[:, 0, 0]
     factor = x[:, 0] - x[:, 1]
     return x[:, 1] / factor, jnp.log(factor)  # ((1 + by) · factor, by · factor) undone
@@ -26,17 +26,17 @@ def on_a_circle(angle):
 
 
 def by_shift(images):
-    row = on_a_circle(known(images)[0])
+    row = on_a_circle(position(images)[0])
     return row, jnp.ones_like(row)
 
 
 def by_scale(images):
-    row = on_a_circle(known(images)[1])
+    row = on_a_circle(position(images)[1])
     return row, images.reshape(len(images), -1)
 
 
 def by_both(images):
-    shift, scale = known(images)
+    shift, scale = position(images)
     weak = on_a_circle(shift + 0.02 * scale)
     return weak, on_a_circle(shift + 2 * scale)
 
@@ -63,11 +63,11 @@ def test_who_sees_only_the_others_is_at_chance_and_who_sees_nothing_exactly(stud
 
 
 def test_only_amid_others_is_near_invariance_told_from_order(studies):
-    both = studies["both"]
-    assert both.order_accuracy[0].min() > 0.999  # a fiftieth of the change is enough at rest
-    assert both.order_accuracy_amid[0, 0] > 0.9
-    assert both.order_accuracy_amid[0, 1] == pytest.approx(0.5, abs=0.03)
-    assert both.order_accuracy_amid[1, 0] < 0.6 and both.order_accuracy_amid[1, 1] > 0.7
+    study = studies["both"]
+    assert study.order_accuracy[0].min() > 0.999  # a fiftieth of the change is enough at rest
+    assert study.order_accuracy_amid[0, 0] > 0.9
+    assert study.order_accuracy_amid[0, 1] == pytest.approx(0.5, abs=0.03)
+    assert study.order_accuracy_amid[1, 0] < 0.6 and study.order_accuracy_amid[1, 1] > 0.7
 
 
 def test_the_same_ladders_are_walked_and_all_others_are_drawn_anew():
@@ -79,9 +79,9 @@ def test_the_same_ladders_are_walked_and_all_others_are_drawn_anew():
         np.testing.assert_array_equal(amid.magnitude, clean.magnitude)
         np.testing.assert_array_equal(amid.params[part][leaf], clean.params[part][leaf])
         walk = clean.params[part][leaf]
-        rest = float(recipe().identity[part][leaf])
+        identity = float(recipe().identity[part][leaf])
         even = np.linspace(0, 1, 4)[:, None]
-        np.testing.assert_allclose(walk, rest + even * (walk[-1:] - rest), rtol=1e-5)
+        np.testing.assert_allclose(walk, identity + even * (walk[-1:] - identity), rtol=1e-5)
         np.testing.assert_array_equal(clean.magnitude, np.broadcast_to(even, (4, 30)).astype("f4"))
         assert np.unique(clean.params[other][name]).size == 1
         assert np.unique(amid.params[other][name]).size == 4 * 30

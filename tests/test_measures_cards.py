@@ -87,8 +87,8 @@ def few(*outside):
 
 def test_a_card_from_outside_is_in_the_json_the_table_the_page_and_the_notes(outside):
     result = {"step": 3, "dataset": "toy", **measured(mean, dataset(), few(outside))}
-    found = result["encoders"]["trained"]["topk_overlap"]
-    assert 0 < found["value"] <= 1 and result["chance"]["topk_overlap"] == 0.25
+    number = result["encoders"]["trained"]["topk_overlap"]
+    assert 0 < number["value"] <= 1 and result["chance"]["topk_overlap"] == 0.25
     assert result["settings"]["overlap_neighbours"] == 5
     table = tabular.comparison_table({"run": result})
     assert "Overlap of neighbours ↑" in tabular.as_text(table.sheet())
@@ -130,12 +130,14 @@ def test_a_function_of_the_host_is_measured_as_one_of_jax_and_never_traced():
         assert type(images) is np.ndarray and len(images) <= 16
         return images.reshape(len(images), -1), images.reshape(len(images), -1)[:, :3]
 
-    found = measured(host_encoder(plain, name="plain", batch=16), dataset(), built_in())
-    assert "ladder" not in str(found["skipped"].get("order_accuracy_amid_lift"))
-    own, other = found["encoders"]["trained"], found["encoders"]["random"]
-    assert set(own) == set(other) and "order_accuracy_amid_lift" in own
-    for name in own:
-        assert own[name]["value"] == pytest.approx(other[name]["value"], rel=1e-4, abs=1e-5), name
+    result = measured(host_encoder(plain, name="plain", batch=16), dataset(), built_in())
+    assert "ladder" not in str(result["skipped"].get("order_accuracy_amid_lift"))
+    on_host, in_jax = result["encoders"]["trained"], result["encoders"]["random"]
+    assert set(on_host) == set(in_jax) and "order_accuracy_amid_lift" in on_host
+    for name in on_host:
+        assert on_host[name]["value"] == pytest.approx(in_jax[name]["value"], rel=1e-4, abs=1e-5), (
+            name
+        )
     with pytest.raises(EncoderFault, match="gave NaN"):
         measured(host_encoder(lambda x: np.full((len(x), 3), np.nan), name="bad"), dataset(), few())
 
@@ -145,9 +147,9 @@ def test_a_head_is_measured_where_there_is_one():
         return after[:, :3], after[:, :3], before[:, :3]  # predicts exactly
 
     subject = Subject(mean, {"equimod": head})
-    found = measured(subject, dataset(), few())
-    gain = found["encoders"]["trained"]["displacement_gain"]
-    assert gain["value"] > 0 and gain["n"] == 2 and "random: no head" in str(found["skipped"])
+    result = measured(subject, dataset(), few())
+    gain = result["encoders"]["trained"]["displacement_gain"]
+    assert gain["value"] > 0 and gain["n"] == 2 and "random: no head" in str(result["skipped"])
 
 
 @pytest.mark.parametrize(

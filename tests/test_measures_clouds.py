@@ -80,31 +80,31 @@ def errors(encode, splits, turns=3):
 
 def test_axes_of_masked_clouds_equal_a_plain_decomposition():
     x = some_clouds(5, 3)
-    for cloud, found in zip(x, principal_axes(x), strict=True):
+    for cloud, direction in zip(x, principal_axes(x), strict=True):
         points = cloud[cloud[:, 3] == 1, :3].astype(float)
         wanted = np.linalg.svd(points - points.mean(0))[2][0]
-        assert abs(wanted @ found) > 1 - 1e-9
+        assert abs(wanted @ direction) > 1 - 1e-9
         dirty = cloud.copy()
         dirty[cloud[:, 3] == 0, :3] = 50  # padding says nothing
-        assert abs(principal_axes(dirty[None])[0] @ found) > 1 - 1e-9
+        assert abs(principal_axes(dirty[None])[0] @ direction) > 1 - 1e-9
 
 
 def test_the_error_has_no_sign_and_known_values():
     x, y = np.eye(3)[:2]
-    both = (x + y) / np.sqrt(2)
-    found = axis_error(np.stack([x, x, -x, x]), np.stack([x, -x, x, y]))
-    np.testing.assert_allclose(found.error, [0, 0, 0, 1], atol=1e-12)
-    np.testing.assert_allclose(found.degrees, [0, 0, 0, 90], atol=1e-6)
-    half = axis_error(x[None], both[None])
+    diagonal = (x + y) / np.sqrt(2)
+    deviation = axis_error(np.stack([x, x, -x, x]), np.stack([x, -x, x, y]))
+    np.testing.assert_allclose(deviation.error, [0, 0, 0, 1], atol=1e-12)
+    np.testing.assert_allclose(deviation.degrees, [0, 0, 0, 90], atol=1e-6)
+    half = axis_error(x[None], diagonal[None])
     assert half.error == pytest.approx(0.5) and half.degrees == pytest.approx(45)
 
 
 def test_chance_is_what_a_fixed_axis_scores_against_uniform_ones():
     v = np.random.default_rng(0).normal(size=(200_000, 3))
     v /= np.linalg.norm(v, axis=1, keepdims=True)
-    found = axis_error(v, np.broadcast_to([0.0, 0.6, 0.8], v.shape))
-    assert found.error.mean() == pytest.approx(axis.CHANCE, abs=3e-3)
-    assert found.degrees.mean() == pytest.approx(axis.CHANCE_DEGREES, abs=0.3)
+    deviation = axis_error(v, np.broadcast_to([0.0, 0.6, 0.8], v.shape))
+    assert deviation.error.mean() == pytest.approx(axis.CHANCE, abs=3e-3)
+    assert deviation.degrees.mean() == pytest.approx(axis.CHANCE_DEGREES, abs=0.3)
 
 
 def test_axes_turn_with_their_clouds(splits):
@@ -117,16 +117,21 @@ def test_axes_turn_with_their_clouds(splits):
 
 @pytest.mark.slow
 def test_features_that_hold_the_axis_have_no_error_and_invariant_ones_are_at_chance(splits):
-    _, found = errors(projector, splits)
-    assert found[""].error.max() < 1e-4 and found[""].degrees.max() < 1
+    _, readings = errors(projector, splits)
+    assert readings[""].error.max() < 1e-4 and readings[""].degrees.max() < 1
     # A vector of either sign is linear in v, so v vᵀ is in its products alone.
-    assert found["embedding_products"].error.mean() < 1e-3 < 0.02 < found["embedding"].error.mean()
-    _, found = errors(size_alone, splits)
-    for reading in found.values():
+    assert (
+        readings["embedding_products"].error.mean()
+        < 1e-3
+        < 0.02
+        < readings["embedding"].error.mean()
+    )
+    _, readings = errors(size_alone, splits)
+    for reading in readings.values():
         assert reading.error.mean() == pytest.approx(axis.CHANCE, abs=0.12)
         assert reading.degrees.mean() == pytest.approx(axis.CHANCE_DEGREES, abs=10)
-    _, found = errors(second_moments, splits)
-    assert found[""].error.mean() < 0.2
+    _, readings = errors(second_moments, splits)
+    assert readings[""].error.mean() < 0.2
 
 
 def test_a_task_without_splits_or_turns_is_refused(splits):
@@ -161,8 +166,8 @@ def test_a_circle_is_perfectly_regular_and_a_broken_one_is_not():
 
 
 def test_a_curve_that_does_not_move_has_no_shape():
-    found = regularity(np.ones((100, 4)))
-    assert found.length == 0 and all(math.isnan(value) for value in found[1:])
+    shape = regularity(np.ones((100, 4)))
+    assert shape.length == 0 and all(math.isnan(value) for value in shape[1:])
     few = regularity(circle(5))  # 5 points in R⁵ determine no rotation
     assert few.step_variation < 1e-9 and math.isnan(few.rotation_residual)
     for refuse in (lambda x: regularity(x), lambda x: axis_error(x, x)):

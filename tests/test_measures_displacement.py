@@ -24,17 +24,17 @@ def test_equal_to_a_double_loop(embeddings):
     rows = list(zip(after, guess, before, strict=True))
     gains = [cosine(t, p) - cosine(t, o) for t, p, o in rows]
     ratios = [(1 - cosine(t, o)) / (1 - cosine(t, p)) for t, p, o in rows]
-    found = displacement_gain(after, guess, before)
-    assert found.absolute == pytest.approx(sum(gains) / 30)
-    assert found.relative == pytest.approx(sum(ratios) / 30)
-    assert found.dropped == 0
+    gain = displacement_gain(after, guess, before)
+    assert gain.absolute == pytest.approx(sum(gains) / 30)
+    assert gain.relative == pytest.approx(sum(ratios) / 30)
+    assert gain.dropped == 0
 
 
 def test_no_move_gains_nothing(embeddings):
     after, _, before = embeddings
-    found = displacement_gain(after, 2 * before, before)
-    assert found.absolute == pytest.approx(0, abs=1e-15)
-    assert found.relative == pytest.approx(1)
+    gain = displacement_gain(after, 2 * before, before)
+    assert gain.absolute == pytest.approx(0, abs=1e-15)
+    assert gain.relative == pytest.approx(1)
 
 
 def test_a_better_prediction_gains_and_a_worse_one_loses(embeddings):
@@ -48,9 +48,9 @@ def test_a_better_prediction_gains_and_a_worse_one_loses(embeddings):
 def test_exact_predictions_are_counted_not_divided_by(embeddings):
     after, guess, before = embeddings
     half = np.concatenate([after[:15], guess[15:]])
-    found = displacement_gain(after, half, before)
-    rest = displacement_gain(after[15:], guess[15:], before[15:])
-    assert found.dropped == 15 and found.relative == pytest.approx(rest.relative)
+    gain = displacement_gain(after, half, before)
+    of_others = displacement_gain(after[15:], guess[15:], before[15:])
+    assert gain.dropped == 15 and gain.relative == pytest.approx(of_others.relative)
     exact = displacement_gain(after, after, before)
     assert exact.dropped == 30 and math.isnan(exact.relative) and exact.absolute > 0
 

@@ -48,18 +48,18 @@ def encode(images):
 
 @pytest.mark.parametrize("batch", [1, 4, 23, 64])
 def test_rows_do_not_depend_on_the_batch_size(split, pixels, batch):
-    found = extract(encode, split, batch=batch)
+    extracted = extract(encode, split, batch=batch)
     flat = pixels.reshape(N, -1).astype(np.float32) / 255
-    np.testing.assert_allclose(found.features, flat[:, :7], rtol=1e-6)
-    np.testing.assert_allclose(found.embeddings, flat[:, 7:10], rtol=1e-6)
-    assert found.indices.tolist() == list(range(N))
-    assert found.features.dtype == np.float32
+    np.testing.assert_allclose(extracted.features, flat[:, :7], rtol=1e-6)
+    np.testing.assert_allclose(extracted.embeddings, flat[:, 7:10], rtol=1e-6)
+    assert extracted.indices.tolist() == list(range(N))
+    assert extracted.features.dtype == np.float32
 
 
 def test_streamed_split_equals_resident_split(split, pixels):
     streamed = Split(N, (), read_loaded, load=lambda indices: pixels[indices])
-    one, two = extract(encode, split, batch=8), extract(encode, streamed, batch=8)
-    np.testing.assert_array_equal(one.features, two.features)
+    resident, from_stream = extract(encode, split, batch=8), extract(encode, streamed, batch=8)
+    np.testing.assert_array_equal(resident.features, from_stream.features)
 
 
 def test_indices_and_limit_choose_rows(split):
@@ -83,8 +83,8 @@ def test_one_draw_for_all_and_one_for_each(split):
     )
     np.testing.assert_allclose(shared.features, whole * 0.5, rtol=1e-6)
     factors = np.linspace(0, 1, N, dtype=np.float32)
-    each = extract(encode, split, batch=8, transform=darken(), params={"factor": factors})
-    np.testing.assert_allclose(each.features, whole * factors[:, None], rtol=1e-6)
+    own_draws = extract(encode, split, batch=8, transform=darken(), params={"factor": factors})
+    np.testing.assert_allclose(own_draws.features, whole * factors[:, None], rtol=1e-6)
 
 
 def test_views_are_the_draws_in_order(split):
@@ -110,35 +110,35 @@ def test_new_weights_need_no_new_compilation(split):
         flat = images.reshape(images.shape[0], -1) * weights
         return flat, flat
 
-    one = extract(Partial(scaled, jnp.asarray(1.0)), split, batch=8)
+    single = extract(Partial(scaled, jnp.asarray(1.0)), split, batch=8)
     two = extract(Partial(scaled, jnp.asarray(2.0)), split, batch=8)
-    np.testing.assert_allclose(two.features, 2 * one.features, rtol=1e-6)
+    np.testing.assert_allclose(two.features, 2 * single.features, rtol=1e-6)
     assert len(traces) == 1
 
 
 def test_sharded_batches_equal_whole_ones(split):
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    one = extract(encode, split, batch=8)
+    whole = extract(encode, split, batch=8)
     two = extract(encode, split, batch=8, sharding=sharding)
-    np.testing.assert_array_equal(one.features, two.features)
+    np.testing.assert_array_equal(whole.features, two.features)
 
 
 def test_half_precision_encoder_gives_float32(split):
     def half(images):
         return tuple(part.astype(jnp.bfloat16) for part in encode(images))
 
-    found = extract(half, split, batch=8)
-    assert found.features.dtype == found.embeddings.dtype == np.float32
+    extracted = extract(half, split, batch=8)
+    assert extracted.features.dtype == extracted.embeddings.dtype == np.float32
 
 
 def test_pixel_floors_are_pixels(split, pixels):
     flat = pixels.reshape(N, -1).astype(np.float32) / 255
-    found = extract(raw_pixels, split, batch=8)
-    np.testing.assert_allclose(found.features, flat, rtol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(found.embeddings, axis=1), 1, rtol=1e-5)
+    extracted = extract(raw_pixels, split, batch=8)
+    np.testing.assert_allclose(extracted.features, flat, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(extracted.embeddings, axis=1), 1, rtol=1e-5)
     projected = extract(pixel_encoder((4, 5, 3), dimension=2048), split, batch=8).embeddings
-    gram, true = projected @ projected.T, found.embeddings @ found.embeddings.T
+    gram, true = projected @ projected.T, extracted.embeddings @ extracted.embeddings.T
     assert np.abs(gram - true).max() < 0.15  # about 4 / √2048
     assert projected.shape == (N, 2048)
 

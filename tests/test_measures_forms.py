@@ -29,8 +29,8 @@ def element(form, seed=1):
 @pytest.mark.parametrize("name", FORMS)
 def test_an_element_of_the_group_leaves_nothing(name):
     a = element(FORMS[name])
-    found = form_change(Z, Z @ a.T, FORMS[name])
-    np.testing.assert_allclose(found, 0, atol=1e-8)
+    change = form_change(Z, Z @ a.T, FORMS[name])
+    np.testing.assert_allclose(change, 0, atol=1e-8)
     np.testing.assert_allclose(linear_map(Z, Z @ a.T), a, atol=1e-9)
     np.testing.assert_allclose(group_factor(a, FORMS[name]), a, atol=1e-7)
 
@@ -38,10 +38,10 @@ def test_an_element_of_the_group_leaves_nothing(name):
 @pytest.mark.parametrize("name", FORMS)
 def test_an_element_of_another_group_is_linear_but_departs(name):
     for other in set(FORMS) - {name}:
-        found = form_change(Z, Z @ element(FORMS[other]).T, FORMS[name])
-        assert found.linear < 1e-9
-        assert min(found.gram, found.departure, found.on_data) > 0.01
-        assert np.isnan(found.group) or found.group > 0.01
+        change = form_change(Z, Z @ element(FORMS[other]).T, FORMS[name])
+        assert change.linear < 1e-9
+        assert min(change.gram, change.departure, change.on_data) > 0.01
+        assert np.isnan(change.group) or change.group > 0.01
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -51,8 +51,8 @@ def test_the_factor_is_in_the_group_and_its_remainder_self_adjoint(name):
     q = group_factor(a, form)
     assert form_departure(a, form) > 0.05
     assert form_departure(q, form) < 1e-9
-    rest = np.linalg.inv(q) @ a
-    np.testing.assert_allclose(np.linalg.inv(form) @ rest.T @ form, rest, atol=1e-9)
+    remainder = np.linalg.inv(q) @ a
+    np.testing.assert_allclose(np.linalg.inv(form) @ remainder.T @ form, remainder, atol=1e-9)
     if name == "O":
         np.testing.assert_allclose(q, polar(a)[0], atol=1e-9)
 
@@ -80,17 +80,17 @@ def test_gram_error_is_that_of_the_inner_product_and_of_a_double_loop():
 
 @pytest.mark.parametrize("name", FORMS)
 def test_relative_error_of_unrelated_embeddings_is_one_at_any_scale(name):
-    one, two = np.random.default_rng(3).normal(size=(2, 400, D))
-    found = form_gram_error(one, two, FORMS[name]).relative
-    assert abs(found - 1) < 0.1
-    scaled = form_gram_error(10 * one, 10 * two, 3 * FORMS[name]).relative
-    np.testing.assert_allclose(scaled, found)
+    first, second = np.random.default_rng(3).normal(size=(2, 400, D))
+    relative = form_gram_error(first, second, FORMS[name]).relative
+    assert abs(relative - 1) < 0.1
+    scaled = form_gram_error(10 * first, 10 * second, 3 * FORMS[name]).relative
+    np.testing.assert_allclose(scaled, relative)
 
 
 def test_what_nothing_moves_has_no_share_to_explain():
-    found = form_change(Z, Z, FORMS["O"])
-    assert found.gram == 0
-    assert np.isnan(found.linear) and np.isnan(found.group)
+    change = form_change(Z, Z, FORMS["O"])
+    assert change.gram == 0
+    assert np.isnan(change.linear) and np.isnan(change.group)
     assert np.isnan(form_gram_error(np.ones((3, D)), np.ones((3, D)), FORMS["O"]).relative)
 
 

@@ -35,9 +35,9 @@ def loop(bank, labels, queries, query_labels, k, temperature):
 
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.5), (7, 0.07), (50, 0.5), (300, 0.1)])
 def test_equals_a_loop(problem, k, temperature):
-    found = knn_accuracy(*problem, k=k, temperature=temperature)
-    assert found == pytest.approx(loop(*problem, k, temperature), abs=1e-6)
-    assert 0.2 < found < 1  # neither chance nor trivial
+    accuracy = knn_accuracy(*problem, k=k, temperature=temperature)
+    assert accuracy == pytest.approx(loop(*problem, k, temperature), abs=1e-6)
+    assert 0.2 < accuracy < 1  # neither chance nor trivial
 
 
 def test_equals_scikit_learn(problem):

@@ -132,14 +132,16 @@ def test_changes_are_read_from_before_and_after(studies):
 
 def test_draws_are_the_same_for_all_and_again(splits, studies):
     again = ladder_study({"seeing": seeing}, splits, RECIPE, jax.random.key(0), **BUDGET)["seeing"]
-    for found, expected in zip(again[2:6], studies["seeing"][2:6], strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for drawn, expected in zip(again[2:6], studies["seeing"][2:6], strict=True):
+        np.testing.assert_array_equal(drawn, expected)
 
 
 def test_without_other_splits_there_is_order_but_no_regression(splits):
-    one = {"validation": splits["validation"], "train": splits["train"]}
+    two_splits = {"validation": splits["validation"], "train": splits["train"]}
     options = BUDGET | dict(parts=("still", "turn"), held_out="validation")
-    study = ladder_study({"seeing": seeing}, one, RECIPE, jax.random.key(0), **options)["seeing"]
+    study = ladder_study({"seeing": seeing}, two_splits, RECIPE, jax.random.key(0), **options)[
+        "seeing"
+    ]
     assert study.order_accuracy[0, 1] > 0.99 and np.isnan(study.order_accuracy[0, 0])
     assert np.isnan(study.magnitude_r2).all() and not study.change_r2
     assert set(study.skipped) == {"still", "magnitude_r2_turn"}
@@ -163,7 +165,7 @@ def test_bad_studies_are_named(splits, options, message):
 
 def test_untouched_views_are_encoded_once_and_others_always(splits):
     """The first view of a part may be mirrored already: it is then no plain image."""
-    both = chain(lift=lift(), mirror=mirror())
+    recipe = chain(lift=lift(), mirror=mirror())
     chosen, calls = np.arange(50), []
 
     def corner(images):
@@ -175,21 +177,21 @@ def test_untouched_views_are_encoded_once_and_others_always(splits):
             "mirror": {"flip": np.full((2, 50), flip)},
             "lift": {"by": np.tile(by, (50, 1)).T},
         }
-        found = embed_views({"corner": Partial(corner)}, splits["test"], both, params, chosen,
+        embedded = embed_views({"corner": Partial(corner)}, splits["test"], recipe, params, chosen,
                             batch=25, plain=plain)  # fmt: skip
         jax.effects_barrier()
-        return found["corner"]
+        return embedded["corner"]
 
     by, plain = np.array([0, 0.3], np.float32), {}
     pool = np.asarray(splits["test"].pool)
     for _ in range(2):
-        found = embed(False, by, plain)
-        np.testing.assert_array_equal(found["features"][0], pool[:, 0, 0])
-        np.testing.assert_allclose(found["features"][1, :, 0], pool[:, 0, 0, 0] + 0.3, rtol=1e-6)
+        layers = embed(False, by, plain)
+        np.testing.assert_array_equal(layers["features"][0], pool[:, 0, 0])
+        np.testing.assert_allclose(layers["features"][1, :, 0], pool[:, 0, 0, 0] + 0.3, rtol=1e-6)
     assert len(calls) == 2 + 2 + 2  # two batches: plain once, lifted twice
-    found = embed(True, by, plain)
-    np.testing.assert_array_equal(found["features"][0], pool[:, 0, 1])
-    np.testing.assert_array_equal(found["embedding"][0], pool[:, 0, 0])
+    layers = embed(True, by, plain)
+    np.testing.assert_array_equal(layers["features"][0], pool[:, 0, 1])
+    np.testing.assert_array_equal(layers["embedding"][0], pool[:, 0, 0])
 
 
 def changes(seed, count=200):
@@ -203,10 +205,10 @@ def changes(seed, count=200):
 
 
 def test_magnitudes_of_either_sign_are_read():
-    found = change_r2(changes(0), changes(1, 60), changes(2))
-    assert set(found) == {"magnitude", "angle", "angle_per_dimension"}
-    assert found["magnitude"] > 0.999
-    assert found["angle_per_dimension"] > 0.95
+    scores = change_r2(changes(0), changes(1, 60), changes(2))
+    assert set(scores) == {"magnitude", "angle", "angle_per_dimension"}
+    assert scores["magnitude"] > 0.999
+    assert scores["angle_per_dimension"] > 0.95
     noise = [c._replace(after=np.random.default_rng(9).normal(size=c.after.shape))
              for c in (changes(0), changes(1, 60), changes(2))]  # fmt: skip
     assert change_r2(*noise)["magnitude"] < 0.05
@@ -214,20 +216,20 @@ def test_magnitudes_of_either_sign_are_read():
 
 def test_targets_have_no_seam_and_skip_what_is_not_cyclic():
     params = {"part": {"angle": np.array([1e-4, 2 * np.pi - 1e-4]), "by": np.ones(2)}}
-    found = change_targets(params, [0.5, 1.0])
-    assert set(found) == {"magnitude", "angle"}
-    assert np.abs(found["angle"][0] - found["angle"][1]).max() < 1e-3
+    targets = change_targets(params, [0.5, 1.0])
+    assert set(targets) == {"magnitude", "angle"}
+    assert np.abs(targets["angle"][0] - targets["angle"][1]).max() < 1e-3
 
 
 def test_bad_changes_are_named():
-    one = changes(0, 30)
-    level = one._replace(targets={"magnitude": np.ones((30, 1))})
+    good = changes(0, 30)
+    level = good._replace(targets={"magnitude": np.ones((30, 1))})
     with pytest.raises(ValueError, match="without variance"):
         change_r2(level, level, level)
     with pytest.raises(ValueError, match=r"same targets.*\['magnitude'\]"):
-        change_r2(one, level, one)
+        change_r2(good, level, good)
     with pytest.raises(ValueError, match=r"\(30, 4\) and \(30, 2\)"):
-        change_r2(one._replace(after=one.after[:, :2]), one, one)
+        change_r2(good._replace(after=good.after[:, :2]), good, good)
 
 
 def test_the_study_is_its_parts(splits):
@@ -248,5 +250,5 @@ def test_the_study_is_its_parts(splits):
 def test_far_features_cannot_throw_a_prediction_out_of_range():
     test = changes(2)
     far = test._replace(after=1000 * test.after)
-    found = change_r2(changes(0), changes(1, 60), far)
-    assert -4 < found["magnitude"] < 0.5  # in [0, 1], as all magnitudes are
+    scores = change_r2(changes(0), changes(1, 60), far)
+    assert -4 < scores["magnitude"] < 0.5  # in [0, 1], as all magnitudes are

@@ -26,8 +26,8 @@ def solids():
 
 
 def nothing(examples):
-    found = jnp.stack([examples[:, scene.HEIGHT], examples[:, scene.SIDE]], axis=1)
-    return found, found
+    features = jnp.stack([examples[:, scene.HEIGHT], examples[:, scene.SIDE]], axis=1)
+    return features, features
 
 
 def still(before, after, draw):
@@ -101,13 +101,13 @@ def test_pairs_are_of_one_object_however_many_views_it_has():
 def test_relative_targets_are_those_of_matrices():
     q = solids().splits["test"].factors["rotation"][:4]
     pairs = np.array([[0, 1], [2, 3]])
-    found = relative.relative_targets(q, pairs)
+    targets = relative.relative_targets(q, pairs)
     first, second = Rotation.from_quat(q[[0, 2]]), Rotation.from_quat(q[[1, 3]])
     for frame, true in (("", first.inv() * second), ("_world", second * first.inv())):
         np.testing.assert_allclose(
-            Rotation.from_quat(found[frame]).as_matrix(), true.as_matrix(), atol=1e-5
+            Rotation.from_quat(targets[frame]).as_matrix(), true.as_matrix(), atol=1e-5
         )
-        assert (found[frame][:, 3] >= 0).all()
+        assert (targets[frame][:, 3] >= 0).all()
 
 
 def test_quaternions_that_are_not_of_length_one_are_refused():
@@ -115,6 +115,6 @@ def test_quaternions_that_are_not_of_length_one_are_refused():
     split = split._replace(factors={**split.factors, "rotation": 2 * split.factors["rotation"]})
     broken = solids()._replace(splits={**solids().splits, "test": split})
     chosen = settings("quick", cards=CARDS, **BUDGET)
-    found, _ = evaluate({"a": nothing}, broken, transforms.recipes.solids(), None,
+    result, _ = evaluate({"a": nothing}, broken, transforms.recipes.solids(), None,
                         settings=chosen, cards=CARDS[:1])  # fmt: skip
-    assert "no unit quaternions: one has length 2" in found["skipped"]["rotation_r2_mlp"]
+    assert "no unit quaternions: one has length 2" in result["skipped"]["rotation_r2_mlp"]

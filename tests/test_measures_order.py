@@ -28,7 +28,7 @@ def distance(a, b):
 
 def test_equals_a_triple_loop(ladders):
     z, magnitude = ladders
-    found = [
+    scores = [
         score(distance(z[i, n], z[j, n]), distance(z[i, n], z[k, n]))
         for n in range(N)
         for i in range(V)
@@ -36,8 +36,8 @@ def test_equals_a_triple_loop(ladders):
         for k in range(V)
         if i < j < k or k < j < i
     ]
-    assert len(set(found)) == 3  # ties are among them
-    assert order_accuracy(z, magnitude) == pytest.approx(np.mean(found))
+    assert len(set(scores)) == 3  # ties are among them
+    assert order_accuracy(z, magnitude) == pytest.approx(np.mean(scores))
 
 
 def test_tau_is_tau_a_and_without_ties_every_tau(ladders):
@@ -50,12 +50,12 @@ def test_tau_is_tau_a_and_without_ties_every_tau(ladders):
     ]  # fmt: skip
     np.testing.assert_allclose(ladder_orders(z, magnitude).tau, expected)
     smooth = np.random.default_rng(1).normal(size=(V, N, D))
-    known = [
+    taus = [
         kendalltau([distance(x, smooth[0, n]) for x in smooth[1:, n]], magnitude[1:, n]).statistic
         for n in range(N)
     ]
-    assert kendall_tau(smooth, magnitude) == pytest.approx(np.mean(known))
-    assert -1 < np.mean(known) < 1
+    assert kendall_tau(smooth, magnitude) == pytest.approx(np.mean(taus))
+    assert -1 < np.mean(taus) < 1
 
 
 def test_ends_of_the_scale(ladders):
@@ -90,11 +90,11 @@ def test_invariances():
     turn = np.linalg.qr(rng.normal(size=(D, D)))[0]
     order = rng.permutation(N)
     for measure in (order_accuracy, kendall_tau):
-        found = measure(z, magnitude)
-        assert 0 < abs(found) < 1
-        assert measure(3 * z @ turn + 1, magnitude) == pytest.approx(found)
-        assert measure(z[:, order], magnitude[:, order]) == pytest.approx(found)
-        assert measure(z, magnitude**2) == pytest.approx(found)
+        value = measure(z, magnitude)
+        assert 0 < abs(value) < 1
+        assert measure(3 * z @ turn + 1, magnitude) == pytest.approx(value)
+        assert measure(z[:, order], magnitude[:, order]) == pytest.approx(value)
+        assert measure(z, magnitude**2) == pytest.approx(value)
 
 
 def test_images_that_were_not_changed_do_not_count(ladders):
@@ -140,14 +140,14 @@ def test_turns_equal_a_loop():
     z = np.random.default_rng(1).normal(size=(len(angle), 2))
     window, by_sequence = 2.0, []
     for name in (0, 1):
-        rows, found = np.flatnonzero(sequence == name), []
+        rows, scores = np.flatnonzero(sequence == name), []
         for i in rows:
             for j in rows:
                 for k in rows:
                     a, b = (np.angle(np.exp(1j * (angle[m] - angle[i]))) for m in (j, k))
                     if a * b > 0 and abs(a) < abs(b) <= window:
-                        found.append(score(distance(z[i], z[j]), distance(z[i], z[k])))
-        by_sequence.append(np.mean(found))
+                        scores.append(score(distance(z[i], z[j]), distance(z[i], z[k])))
+        by_sequence.append(np.mean(scores))
     result = turn_order_accuracy(z, angle, sequence, window=window)
     assert result.value == pytest.approx(np.mean(by_sequence))
     assert result.sd == pytest.approx(np.std(by_sequence, ddof=1))
@@ -177,8 +177,8 @@ def test_equal_angles_have_no_order():
 def test_sequences_without_a_triplet_are_passed_over():
     angle, sequence = turns((2, 9))
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    found = turn_order_accuracy(circle, angle, sequence)
-    assert found.n == 1 and np.isnan(found.sd)
+    accuracy = turn_order_accuracy(circle, angle, sequence)
+    assert accuracy.n == 1 and np.isnan(accuracy.sd)
     with pytest.raises(ValueError, match="2 frames in 1 sequences"):
         turn_order_accuracy(circle[:2], angle[:2], sequence[:2])
 

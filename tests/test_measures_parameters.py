@@ -43,8 +43,10 @@ def test_changes_of_parameters_are_read_off_an_encoder_that_shows_them_and_no_ot
     }
     options = {"parameter_images": 300, "relative_hidden": 16, "relative_steps": 300}
     chosen = settings("quick", cards=(CARD,), **options)
-    found = evaluate(encoders, data, brightness_and_blur(), None, settings=chosen, cards=(CARD,))[0]
-    shown, hidden = (found["encoders"][name] for name in encoders)
+    result = evaluate(encoders, data, brightness_and_blur(), None, settings=chosen, cards=(CARD,))[
+        0
+    ]
+    shown, hidden = (result["encoders"][name] for name in encoders)
     for name in ("parameters_r2_blur", "parameters_r2_jitter"):
         assert shown[name]["value"] > 0.3 > 0.2 > hidden[name]["value"], name
     assert shown["parameters_mse_jitter"]["value"] < hidden["parameters_mse_jitter"]["value"]
@@ -53,8 +55,8 @@ def test_changes_of_parameters_are_read_off_an_encoder_that_shows_them_and_no_ot
 
 def test_scaled_changes_are_those_of_parameters_over_their_norm():
     a, b = np.array([1.0, 3.0]), np.array([2.0, -1.0])
-    found = parameter_changes({"b": {"sigma": np.stack([a, b])}})["blur"]
-    np.testing.assert_allclose(found[:, 0], (b - a) / np.hypot(a, b), rtol=1e-6)
+    change = parameter_changes({"b": {"sigma": np.stack([a, b])}})["blur"]
+    np.testing.assert_allclose(change[:, 0], (b - a) / np.hypot(a, b), rtol=1e-6)
 
 
 @pytest.fixture
@@ -103,13 +105,13 @@ def test_ridge_equals_scikit_learn(count, width):
     x = rng.normal(size=(count, width)) * np.logspace(-2, 2, width) + 3
     y = x @ rng.normal(size=(width, 2)) + rng.normal(size=(count, 2))
     half = count // 2
-    found = ridge(x[:half], y[:half], x[half:], y[half:], l2=[0.1])
+    fit = ridge(x[:half], y[:half], x[half:], y[half:], l2=[0.1])
     mean, std = x.mean(axis=0), x.std(axis=0)
     reference = Reference(alpha=0.1 * count).fit((x - mean) / std, y)
     np.testing.assert_allclose(
-        x @ found.weight + found.bias, reference.predict((x - mean) / std), rtol=1e-6, atol=1e-6
+        x @ fit.weight + fit.bias, reference.predict((x - mean) / std), rtol=1e-6, atol=1e-6
     )
-    assert found.l2 == 0.1
+    assert fit.l2 == 0.1
 
 
 def test_validation_chooses_the_weight():
@@ -142,22 +144,22 @@ def world():
 
 
 def test_known_factors_are_read_in_and_out_of_range(world):
-    found = factor_r2(*world)
+    scores = factor_r2(*world)
     for name in ("r2_hue", "r2_angle", "r2_hue_out_of_range", "r2_angle_out_of_range"):
-        assert found[name] > 0.999, name
-        assert found[f"{name}_per_dimension"] > 0.999
-    assert abs(found["r2_size"]) < 0.15
-    assert found["r2_size"] == pytest.approx(found["r2_size_per_dimension"])
+        assert scores[name] > 0.999, name
+        assert scores[f"{name}_per_dimension"] > 0.999
+    assert abs(scores["r2_size"]) < 0.15
+    assert scores["r2_size"] == pytest.approx(scores["r2_size_per_dimension"])
 
 
 def test_what_is_not_held_is_not_found(world):
     features, splits = world
     rng = np.random.default_rng(9)
     noise = {k: f._replace(features=rng.normal(size=(200, 6))) for k, f in features.items()}
-    found = factor_r2(noise, splits)
-    assert found["r2_hue_per_dimension"] < 0.01
+    scores = factor_r2(noise, splits)
+    assert scores["r2_hue_per_dimension"] < 0.01
     # The scalar mean: hues of [0, ¾) have a mean sine, and knowing it counts.
-    assert 0.02 < found["r2_hue"] < 0.1
+    assert 0.02 < scores["r2_hue"] < 0.1
 
 
 def test_only_factors_that_all_splits_know(world):

@@ -50,9 +50,9 @@ def test_reaches_scikit_learn(problem, probed):
             model = LogisticRegression(C=1 / (len(x) * weight), max_iter=300)
             score[weight] = model.fit((x - mean) / std, y).score((vx - mean) / std, vy)
         best = max(score, key=lambda weight: score[weight])
-        both, both_y = np.concatenate([x, vx]), np.concatenate([y, vy])
-        reference = LogisticRegression(C=1 / (len(both) * best), max_iter=300)
-        reached = reference.fit((both - mean) / std, both_y).score((tx - mean) / std, ty)
+        joined, joined_y = np.concatenate([x, vx]), np.concatenate([y, vy])
+        reference = LogisticRegression(C=1 / (len(joined) * best), max_iter=300)
+        reached = reference.fit((joined - mean) / std, joined_y).score((tx - mean) / std, ty)
     assert reached > 0.5
     assert probed.top1 > reached - 0.005
 
@@ -67,8 +67,8 @@ def test_is_the_minimum_of_its_objective(problem):
     reference = LogisticRegression(C=1 / (len(x) * 0.03), tol=1e-8, max_iter=1000).fit(x, y)
 
     def loss(weight, bias):
-        found = Linear(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
-        return float(cross_entropy(found, jnp.asarray(x), jnp.asarray(y))) + 0.015 * np.sum(
+        model = Linear(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
+        return float(cross_entropy(model, jnp.asarray(x), jnp.asarray(y))) + 0.015 * np.sum(
             np.square(weight)
         )
 
@@ -96,9 +96,9 @@ def test_noise_features_give_chance():
     parts = []
     for count in (400, 200, 4000):
         parts += [rng.normal(size=(count, 20)), rng.integers(0, 4, count)]
-    found = linear_probe(*parts, classes=4, steps=50, seeds=(0,))
-    assert found.top1 == pytest.approx(0.25, abs=0.05)
-    assert np.isnan(found.top1_sd) and np.isnan(found.top5)
+    probe = linear_probe(*parts, classes=4, steps=50, seeds=(0,))
+    assert probe.top1 == pytest.approx(0.25, abs=0.05)
+    assert np.isnan(probe.top1_sd) and np.isnan(probe.top5)
 
 
 def test_scale_and_constant_features_do_not_matter(problem, probed):
@@ -108,9 +108,9 @@ def test_scale_and_constant_features_do_not_matter(problem, probed):
         widened = np.concatenate([features * 100 - 7, np.full((len(features), 2), 5.0)], axis=1)
         return widened.astype(np.float32)
 
-    found = linear_probe(change(x), y, change(vx), vy, change(tx), ty, classes=CLASSES, steps=600,
+    probe = linear_probe(change(x), y, change(vx), vy, change(tx), ty, classes=CLASSES, steps=600,
                          batch=256)  # fmt: skip
-    assert found.top1 == pytest.approx(probed.top1, abs=0.005)
+    assert probe.top1 == pytest.approx(probed.top1, abs=0.005)
 
 
 def test_seeds_give_spread_and_repeat(problem, probed):
@@ -185,11 +185,11 @@ def dataset():
 
 
 def test_care_protocol_learns_and_repeats(dataset):
-    found = care_probe(flatten, dataset, BRIGHTEN, epochs=10, batch=50, learning_rate=1e-2)
+    probe = care_probe(flatten, dataset, BRIGHTEN, epochs=10, batch=50, learning_rate=1e-2)
     again = care_probe(flatten, dataset, BRIGHTEN, epochs=10, batch=50, learning_rate=1e-2)
-    assert found.per_seed == again.per_seed
-    assert found.top1 > 0.9
-    assert found.validation == {}
+    assert probe.per_seed == again.per_seed
+    assert probe.top1 > 0.9
+    assert probe.validation == {}
     barely = care_probe(flatten, dataset, BRIGHTEN, epochs=1, batch=50, learning_rate=1e-6)
     assert barely.top1 < 0.7
 
@@ -221,12 +221,12 @@ def test_sgd_of_the_imagenet_probe_is_the_loop_written_out():
         vb = 0.9 * vb + share.mean(0) + 0.01 * b
         w, b = w - 0.5 * vw, b - 0.5 * vb
     rule = _OPTIMIZERS["sgd"]
-    found, _ = _train(
+    trained, _ = _train(
         models, jax.vmap(rule.init)(models), jnp.asarray(x), jnp.asarray(y, jnp.int32),
         jnp.float32(0.5), jnp.float32(0.01), rule=rule,
     )  # fmt: skip
-    np.testing.assert_allclose(found.weight[0], w, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.bias[0], b, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(trained.weight[0], w, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(trained.bias[0], b, rtol=1e-4, atol=1e-6)
 
 
 def test_its_rate_falls_after_30_40_and_50_of_60_epochs():
@@ -236,8 +236,8 @@ def test_its_rate_falls_after_30_40_and_50_of_60_epochs():
 
 def test_the_imagenet_probe_learns(dataset):
     options = {"optimizer": "sgd", "epochs": 6, "batch": 50, "weight_decay": 0.0, "seeds": (0,)}
-    found = care_probe(flatten, dataset, BRIGHTEN, learning_rate=0.1, **options)
-    assert found.top1 > 0.9
+    probe = care_probe(flatten, dataset, BRIGHTEN, learning_rate=0.1, **options)
+    assert probe.top1 > 0.9
     assert care_probe(flatten, dataset, BRIGHTEN, learning_rate=0.0, **options).top1 < 0.7
 
 
@@ -278,8 +278,10 @@ def test_lbfgs_chooses_on_validation_and_refits_on_both_from_what_was_chosen(mon
     assert first.validation[1e-4] == other.validation[3.0] == 1.0
     (rows, labels), settings = calls[1]
     np.testing.assert_array_equal(labels, np.concatenate([y, small]))
-    both = np.concatenate([x, held])
-    np.testing.assert_allclose(rows, (both - both.mean(0)) / both.std(0), rtol=1e-3, atol=1e-3)
+    joined = np.concatenate([x, held])
+    np.testing.assert_allclose(
+        rows, (joined - joined.mean(0)) / joined.std(0), rtol=1e-3, atol=1e-3
+    )
     begin = rows @ settings["begin"].weight + settings["begin"].bias  # the model that was chosen
-    wanted = ((both - x.mean(0)) / x.std(0)) @ models[0].weight + models[0].bias
+    wanted = ((joined - x.mean(0)) / x.std(0)) @ models[0].weight + models[0].bias
     assert np.abs(begin - wanted).max() < 0.02 * np.abs(wanted).max()

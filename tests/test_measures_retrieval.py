@@ -49,14 +49,14 @@ def test_no_change_and_full_change(rows):
 def test_change_equals_a_loop(rows):
     queries, bank = rows
     after = queries + 0.5 * np.random.default_rng(1).normal(size=queries.shape)
-    found = neighbour_change(queries, after, bank, k=4)
+    change = neighbour_change(queries, after, bank, k=4)
     jaccard, ranks = [], []
-    for one, two in zip(found.before.tolist(), found.after.tolist(), strict=True):
-        jaccard.append(len(set(one) & set(two)) / len(set(one) | set(two)))
-        ranks.append(two.index(one[0]) if one[0] in two else 4)
-    assert found.overlap == pytest.approx(np.mean(jaccard))
-    assert found.rank == pytest.approx(np.mean(ranks))
-    assert 0 < found.overlap < 1
+    for first, second in zip(change.before.tolist(), change.after.tolist(), strict=True):
+        jaccard.append(len(set(first) & set(second)) / len(set(first) | set(second)))
+        ranks.append(second.index(first[0]) if first[0] in second else 4)
+    assert change.overlap == pytest.approx(np.mean(jaccard))
+    assert change.rank == pytest.approx(np.mean(ranks))
+    assert 0 < change.overlap < 1
 
 
 def test_hue_distance_is_circular():
@@ -110,15 +110,15 @@ def test_the_mean_hue_of_a_photograph_moves_with_the_shift():
     for shift in (0.1, -0.3):
         draw = {**jitter.identity, "hue": jnp.float32(shift)}
         after = np.asarray(mean_hues(jax.vmap(lambda x, d=draw: jitter.apply(d, x))(images)))
-        known = np.isfinite(before) & np.isfinite(after)
-        assert known.sum() >= 4
-        assert hue_distance(before[known] + shift, after[known][:, None]) < 2e-3
+        with_hue = np.isfinite(before) & np.isfinite(after)
+        assert with_hue.sum() >= 4
+        assert hue_distance(before[with_hue] + shift, after[with_hue][:, None]) < 2e-3
     grey = jnp.full((1, 4, 4, 3), 0.4)
     assert np.isnan(mean_hues(grey)).all()
     split = Split(6, images, lambda pool, rows: pool[rows])
     np.testing.assert_allclose(hues_of(split, np.array([4, 1]), batch=2), before[[4, 1]])
-    known = split._replace(factors={"hue": np.arange(6) / 6})
-    np.testing.assert_array_equal(hues_of(known, np.array([3])), [0.5])
+    with_hue = split._replace(factors={"hue": np.arange(6) / 6})
+    np.testing.assert_array_equal(hues_of(with_hue, np.array([3])), [0.5])
     single = Split(2, jnp.zeros((2, 4, 4, 1)), lambda pool, rows: pool[rows])
     assert np.isnan(hues_of(single, np.arange(2), batch=2)).all()
 

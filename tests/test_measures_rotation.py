@@ -125,9 +125,9 @@ def test_gamma_equals_a_double_loop(z, other):
                 continue
             total, kept = total + (after - before) ** 2 / moved**2, kept + 1
     for chunk in (7, 512):
-        gamma, found = relative_rotational_equivariance(z, mixed, chunk=chunk)
+        gamma, dropped_pairs = relative_rotational_equivariance(z, mixed, chunk=chunk)
         assert gamma == pytest.approx(total / kept, rel=1e-9)
-        assert found == dropped // 2 == 190
+        assert dropped_pairs == dropped // 2 == 190
 
 
 def test_gamma_of_an_invariant_encoder_is_dropped_not_zero(z):
@@ -140,9 +140,9 @@ def test_gram_error_equals_a_double_loop(z, other):
     squares = [
         (z[i] @ z[j] - other[i] @ other[j]) ** 2 for i in range(200) for j in range(200) if i != j
     ]
-    found = gram_error(z, other)
-    assert found.mean_square == pytest.approx(np.mean(squares))
-    assert found.authors == pytest.approx(2 * np.sum(squares) / 200)
+    error = gram_error(z, other)
+    assert error.mean_square == pytest.approx(np.mean(squares))
+    assert error.authors == pytest.approx(2 * np.sum(squares) / 200)
 
 
 def test_gram_error_at_the_authors_scale_is_their_loss(golden):
@@ -152,8 +152,8 @@ def test_gram_error_at_the_authors_scale_is_their_loss(golden):
         if int(losses[f"{case}_chunks"]) != 1:
             continue
         value = losses[f"{case}_equivariance"]
-        found = gram_error(losses[f"{case}_z1"], losses[f"{case}_z2"]).authors
-        assert found == pytest.approx(float(value), rel=1e-5)
+        error = gram_error(losses[f"{case}_z1"], losses[f"{case}_z2"]).authors
+        assert error == pytest.approx(float(value), rel=1e-5)
         checked += 1
     assert checked
 
@@ -165,8 +165,8 @@ def test_invariance_error_of_unit_vectors_is_two_minus_two_cosines(z, other):
 
 def test_rotations_compose(z):
     a, b = random_rotation(8, 6), random_rotation(8, 7)
-    found = composition_error(z, z @ a.T, z @ b.T, z @ (b @ a).T)
-    assert max(found) < 1e-12
+    composed = composition_error(z, z @ a.T, z @ b.T, z @ (b @ a).T)
+    assert max(composed) < 1e-12
     # In the other order they do not: rotations do not commute.
     wrong = composition_error(z, z @ a.T, z @ b.T, z @ (a @ b).T)
     assert wrong.error == pytest.approx(np.linalg.norm(a @ b - b @ a))
@@ -174,19 +174,19 @@ def test_rotations_compose(z):
 
 def test_unrelated_rotations_are_about_root_2d_apart():
     z = unit(np.random.default_rng(8).normal(size=(300, 32)))
-    found = composition_error(z, *(z @ random_rotation(32, seed).T for seed in (9, 10, 11)))
-    assert found.relative == pytest.approx(1, abs=0.1)
-    assert found.error == pytest.approx(found.relative * np.sqrt(64))
-    assert found.on_data == pytest.approx(np.sqrt(2), abs=0.1)
+    composed = composition_error(z, *(z @ random_rotation(32, seed).T for seed in (9, 10, 11)))
+    assert composed.relative == pytest.approx(1, abs=0.1)
+    assert composed.error == pytest.approx(composed.relative * np.sqrt(64))
+    assert composed.on_data == pytest.approx(np.sqrt(2), abs=0.1)
 
 
 def test_directions_without_data_count_only_in_the_matrix_norm():
     rng = np.random.default_rng(12)
     noise = [1e-9 * rng.normal(size=(100, 10)) for _ in range(4)]
     flat = np.concatenate([unit(rng.normal(size=(100, 3))), np.zeros((100, 7))], axis=1)
-    found = composition_error(*(flat + e for e in noise))  # all augmentations do nothing
-    assert found.error > 0.5
-    assert found.on_data < 1e-6
+    composed = composition_error(*(flat + e for e in noise))  # all augmentations do nothing
+    assert composed.error > 0.5
+    assert composed.on_data < 1e-6
 
 
 def test_held_out_composition_is_zero_for_rotations_and_their_size_for_others(z):
@@ -208,9 +208,9 @@ def test_held_out_composition_equals_a_plain_computation(z):
         moved += np.sum((after[2][i] - z[i]) ** 2)
         gap += np.sum(((r_ba - r_b @ r_a) @ z[i]) ** 2)
         left += np.sum((r_b @ r_a @ z[i] - after[2][i]) ** 2)
-    found = held_out_composition(z, *after)
-    assert found.gap == pytest.approx(np.sqrt(gap / moved))
-    assert found.residual == pytest.approx(left / moved)
+    composed = held_out_composition(z, *after)
+    assert composed.gap == pytest.approx(np.sqrt(gap / moved))
+    assert composed.residual == pytest.approx(left / moved)
 
 
 def test_held_out_composition_gives_nothing_for_noise_and_for_spread():
@@ -218,14 +218,14 @@ def test_held_out_composition_gives_nothing_for_noise_and_for_spread():
     rng = np.random.default_rng(19)
     z = unit(rng.normal(size=(2000, 4)))
     noise = [unit(z + 0.3 * rng.normal(size=z.shape)) for _ in range(3)]
-    found = held_out_composition(z, *noise)
-    assert 0.9 < found.residual < 1.2 and 0.9 < found.single < 1.2
+    composed = held_out_composition(z, *noise)
+    assert 0.9 < composed.residual < 1.2 and 0.9 < composed.single < 1.2
     # All matrices are near the identity: the quoted number and the gap say that they compose.
-    assert composition_error(z, *noise).relative < 0.1 and found.gap < 0.3
+    assert composition_error(z, *noise).relative < 0.1 and composed.gap < 0.3
     # The same embeddings in a corner of a larger space: the quoted number grows, these do not.
     wide = [np.pad(f, ((0, 0), (0, 12))) + 1e-9 * rng.normal(size=(2000, 16)) for f in (z, *noise)]
     assert composition_error(*wide).relative > 0.5
-    assert held_out_composition(*wide).residual == pytest.approx(found.residual, rel=0.05)
+    assert held_out_composition(*wide).residual == pytest.approx(composed.residual, rel=0.05)
 
 
 def test_held_out_composition_needs_two_halves_and_a_move(z):

@@ -75,52 +75,52 @@ def studies(split):
 
 
 def test_an_equivariant_encoder_scores_zero_everywhere(studies):
-    found = studies["colours"].measures
+    measures = studies["colours"].measures
     for name in ("wahba_per_root_n", "wahba_held_out_per_root_n", "gamma", "gram_error"):
-        assert found[name].max() < 1e-5, name
-    assert found["rotation_residual"].max() < 1e-9
-    assert found["composition_error"].max() < 1e-5
+        assert measures[name].max() < 1e-5, name
+    assert measures["rotation_residual"].max() < 1e-9
+    assert measures["composition_error"].max() < 1e-5
     # Two shifts that undo each other move nothing: 0/0.
-    assert np.nanmax(found["composition_held_out"]) < 1e-5
-    assert np.nanmax(found["composition_residual"]) < 1e-9
-    assert found["invariance_error"].min() > 0.1  # it does move
+    assert np.nanmax(measures["composition_held_out"]) < 1e-5
+    assert np.nanmax(measures["composition_residual"]) < 1e-9
+    assert measures["invariance_error"].min() > 0.1  # it does move
     assert not studies["colours"].skipped
 
 
 def test_an_unrelated_encoder_does_not(studies):
-    found = studies["corner"].measures
-    assert found["wahba_held_out_per_root_n"].min() > 1
-    assert found["rotation_residual"].min() > 0.5
-    assert found["composition_relative"].min() > 0.3
-    assert np.nanmin(found["composition_residual"]) > 0.5
+    measures = studies["corner"].measures
+    assert measures["wahba_held_out_per_root_n"].min() > 1
+    assert measures["rotation_residual"].min() > 0.5
+    assert measures["composition_relative"].min() > 0.3
+    assert np.nanmin(measures["composition_residual"]) > 0.5
 
 
 def test_shapes_and_scales(studies):
-    found = studies["corner"]
+    study = studies["corner"]
     np.testing.assert_allclose(
-        found.measures["wahba"], found.measures["wahba_per_root_n"] * np.sqrt(N)
+        study.measures["wahba"], study.measures["wahba_per_root_n"] * np.sqrt(N)
     )
-    assert {len(found.measures[k]) for k in ("wahba", "gamma", "invariance_error")} == {5}
-    assert len(found.measures["composition_error"]) == 3
-    assert found.cosines.shape == (5, N)
+    assert {len(study.measures[k]) for k in ("wahba", "gamma", "invariance_error")} == {5}
+    assert len(study.measures["composition_error"]) == 3
+    assert study.cosines.shape == (5, N)
     np.testing.assert_allclose(
-        found.measures["invariance_error"], 2 - 2 * found.cosines.mean(axis=1)
+        study.measures["invariance_error"], 2 - 2 * study.cosines.mean(axis=1)
     )
 
 
 def test_positive_pairs_are_of_two_augmentations(split, studies):
-    found = studies["corner"]
+    study = studies["corner"]
     keys = jax.random.split(jax.random.key(1), 5)
     z = []
     for key in keys:
         view = jax.vmap(cycle().apply, in_axes=(None, 0))(cycle().sample(key), split.pool)
-        one = np.asarray(corner(view)[1], np.float64)
-        z.append(one / np.linalg.norm(one, axis=1, keepdims=True))
+        embeddings = np.asarray(corner(view)[1], np.float64)
+        z.append(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
     expected = [[z[2 * p][i] @ z[2 * p + 1][i] for i in range(N)] for p in range(2)]
-    assert found.positive_cosines.shape == (2, N)  # the fifth augmentation has no partner
-    np.testing.assert_allclose(found.positive_cosines, expected, atol=1e-6)
-    np.testing.assert_allclose(found.measures["positive_cosine"], np.mean(expected, axis=1))
-    np.testing.assert_allclose(found.measures["cosine_variance"], found.cosines.var(axis=1))
+    assert study.positive_cosines.shape == (2, N)  # the fifth augmentation has no partner
+    np.testing.assert_allclose(study.positive_cosines, expected, atol=1e-6)
+    np.testing.assert_allclose(study.measures["positive_cosine"], np.mean(expected, axis=1))
+    np.testing.assert_allclose(study.measures["cosine_variance"], study.cosines.var(axis=1))
     assert studies["constant"].measures["cosine_variance"].max() == 0
     alone = rotation_study({"corner": corner}, split, cycle(), jax.random.key(1),
                            augmentations=1)["corner"]  # fmt: skip
@@ -137,52 +137,52 @@ def plane(images):
 
 def test_embeddings_on_the_circle(split):
     """Of two dimensions every measure is there, zero for a rotation, and the points are kept."""
-    found = rotation_study(
+    studied = rotation_study(
         {"plane": plane, "colours": colours}, split, cycle(), jax.random.key(1),
         augmentations=4, pairs=3, batch=32,
     )  # fmt: skip
-    measures = found["plane"].measures
+    measures = studied["plane"].measures
     for name in ("wahba_per_root_n", "wahba_held_out_per_root_n", "gamma", "gram_error",
                  "composition_error", "cosine_variance"):  # fmt: skip
         assert measures[name].max() < 1e-5, name
-    assert not found["plane"].skipped and 1 < measures["effective_rank"][0] <= 2
+    assert not studied["plane"].skipped and 1 < measures["effective_rank"][0] <= 2
     # Each augmentation turns all images by one third, this way or that.
-    np.testing.assert_allclose(found["plane"].cosines, -0.5, atol=1e-5)
-    circle = found["plane"].circle
-    assert circle.shape == (5, N, 2) and found["colours"].circle is None
+    np.testing.assert_allclose(studied["plane"].cosines, -0.5, atol=1e-5)
+    circle = studied["plane"].circle
+    assert circle.shape == (5, N, 2) and studied["colours"].circle is None
     np.testing.assert_allclose(np.linalg.norm(circle, axis=-1), 1)
     np.testing.assert_allclose(
-        np.einsum("nd,and->an", circle[0], circle[1:]), found["plane"].cosines
+        np.einsum("nd,and->an", circle[0], circle[1:]), studied["plane"].cosines
     )
 
 
 def test_an_invariant_encoder_is_seen_as_one(studies):
-    found = studies["constant"].measures
-    assert found["invariance_error"].max() == 0
-    assert np.isnan(found["gamma"]).all()
-    assert (found["gamma_dropped"] == N * (N - 1) // 2).all()
-    assert np.isnan(found["rotation_residual"]).all()
-    assert found["effective_rank"][0] == pytest.approx(1)
+    measures = studies["constant"].measures
+    assert measures["invariance_error"].max() == 0
+    assert np.isnan(measures["gamma"]).all()
+    assert (measures["gamma_dropped"] == N * (N - 1) // 2).all()
+    assert np.isnan(measures["rotation_residual"]).all()
+    assert measures["effective_rank"][0] == pytest.approx(1)
 
 
 def test_too_many_dimensions_are_skipped_with_the_reason(studies):
-    found = studies["wide"]  # 96 dimensions, 90 images
-    assert "wahba" not in found.measures and "composition_error" not in found.measures
-    assert "more than 96 images" in found.skipped["wahba"]
-    assert "more than 192 images" in found.skipped["wahba_held_out_per_root_n"]
-    assert "more than 192 images" in found.skipped["composition_residual"]
-    assert np.isfinite(found.measures["gram_error"]).all()
+    study = studies["wide"]  # 96 dimensions, 90 images
+    assert "wahba" not in study.measures and "composition_error" not in study.measures
+    assert "more than 96 images" in study.skipped["wahba"]
+    assert "more than 192 images" in study.skipped["wahba_held_out_per_root_n"]
+    assert "more than 192 images" in study.skipped["composition_residual"]
+    assert np.isfinite(study.measures["gram_error"]).all()
 
 
 def test_what_one_image_cannot_give_is_left_out_and_the_rest_is_kept(split):
     alone = Split(1, split.pool[:1], read)
-    found = rotation_study(
+    study = rotation_study(
         {"colours": colours}, alone, cycle(), jax.random.key(1), augmentations=2, pairs=1, batch=1
     )["colours"]
     for name in ("gamma", "gamma_dropped", "gram_error", "effective_rank"):
-        assert found.skipped[name] == "needs two images; found 1"
-    assert "more than 3 images" in found.skipped["composition_error"]
-    assert set(found.measures) == {"invariance_error", "cosine_variance", "positive_cosine"}
+        assert study.skipped[name] == "needs two images; found 1"
+    assert "more than 3 images" in study.skipped["composition_error"]
+    assert set(study.measures) == {"invariance_error", "cosine_variance", "positive_cosine"}
 
 
 def test_one_encoder_alone_gives_the_same(split, studies):

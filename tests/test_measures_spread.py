@@ -49,9 +49,9 @@ def test_alignment_and_uniformity_are_those_of_loops():
     pairs = [(z[i, n] - z[j, n]) @ (z[i, n] - z[j, n])
              for n in range(6) for i in range(3) for j in range(i)]  # fmt: skip
     assert sphere_alignment(5 * z) == pytest.approx(np.mean(pairs), rel=1e-9)
-    each = [np.log(np.mean([np.exp(-2 * np.sum((v[i] - v[j]) ** 2))
+    of_views = [np.log(np.mean([np.exp(-2 * np.sum((v[i] - v[j]) ** 2))
                             for i in range(6) for j in range(i)])) for v in z]  # fmt: skip
-    assert sphere_uniformity(z) == pytest.approx(np.mean(each), rel=1e-9)
+    assert sphere_uniformity(z) == pytest.approx(np.mean(of_views), rel=1e-9)
     assert sphere_alignment(np.repeat(z[:1], 3, 0)) == pytest.approx(0, abs=1e-12)
     assert sphere_uniformity(np.repeat(z[:, :1], 6, 1)) == pytest.approx(0, abs=1e-12)
 
@@ -62,17 +62,17 @@ def test_the_probe_finds_the_minimum_of_scikit_learn():
     x, y = normal(120, 5).astype(np.float32), np.arange(120) % 3
     x[np.arange(120), y] += 1.0
     weight = 0.03
-    (found,) = lbfgs.fit(x, y, classes=3, weights=[weight], iterations=500)
+    (model,) = lbfgs.fit(x, y, classes=3, weights=[weight], iterations=500)
     reference = LogisticRegression(C=1 / (weight * len(x)), tol=1e-8, max_iter=1000).fit(x, y)
-    np.testing.assert_allclose(found.weight.T, reference.coef_, atol=2e-3)
+    np.testing.assert_allclose(model.weight.T, reference.coef_, atol=2e-3)
 
 
 def test_the_weight_is_chosen_on_validation_and_one_class_is_refused():
     x, y = normal(90, 30), np.arange(90) % 2
     x[:, 0] += 5 * y
     parts = [(x[i : i + 30], y[i : i + 30]) for i in (0, 30, 60)]
-    found = lbfgs_probe(*parts, classes=2, weights=lbfgs.grid(12))
-    assert found.validation[found.weight] == max(found.validation.values())
-    assert found.top1 > 0.7 and len(found.validation) == 12
+    probe = lbfgs_probe(*parts, classes=2, weights=lbfgs.grid(12))
+    assert probe.validation[probe.weight] == max(probe.validation.values())
+    assert probe.top1 > 0.7 and len(probe.validation) == 12
     with pytest.raises(TooFew, match="All 30 labels are 1: one class"):
         lbfgs_probe((x[:30], np.ones(30, int)), *parts[1:], classes=2)

@@ -77,8 +77,8 @@ def test_the_identity_is_exact(fitted):
 
 
 def test_rotations_compose(fitted):
-    one, two, both = steering_rotations(fitted, {"angle": np.array([0.7, -1.9, -1.2])})
-    np.testing.assert_allclose(two @ one, both, atol=0.02)
+    first, second, composed = steering_rotations(fitted, {"angle": np.array([0.7, -1.9, -1.2])})
+    np.testing.assert_allclose(second @ first, composed, atol=0.02)
 
 
 def test_beyond_the_range_of_the_fit():
@@ -101,42 +101,42 @@ def test_coefficients_by_hand():
                 "order": np.arange(4)}  # fmt: skip
     draws = {"gain": np.array([1.0, 3.0]), "flip": np.array([True, False]),
              "hue": np.array([0.25, 0.0]), "order": np.arange(8).reshape(2, 4)}  # fmt: skip
-    known = basis(draws, identity)
-    raw = coefficients(known, draws) * known.scale
+    fitted_basis = basis(draws, identity)
+    raw = coefficients(fitted_basis, draws) * fitted_basis.scale
     # gain, hue | flip | sin, cos − 1 of one and two phases | gain², hue², hue flip
     expected = [[0, 0.25, 1, 1, -1, 0, -2, 0, 0.0625, 0.25], [2, 0, 0, 0, 0, 0, 0, 4, 0, 0]]
     kept = np.array(expected)[:, np.any(np.abs(expected) > 0, axis=0)]
     np.testing.assert_allclose(raw[:, np.any(np.abs(raw) > 1e-9, axis=0)], kept, atol=1e-9)
     still = {name: np.asarray(value)[None] for name, value in identity.items()}
-    np.testing.assert_array_equal(coefficients(known, still), np.zeros((1, raw.shape[1])))
-    assert magnitude(known, still) == 0 and (magnitude(known, draws) > 0).all()
-    np.testing.assert_allclose(np.mean(coefficients(known, draws) ** 2, axis=0), 1)
+    np.testing.assert_array_equal(coefficients(fitted_basis, still), np.zeros((1, raw.shape[1])))
+    assert magnitude(fitted_basis, still) == 0 and (magnitude(fitted_basis, draws) > 0).all()
+    np.testing.assert_allclose(np.mean(coefficients(fitted_basis, draws) ** 2, axis=0), 1)
 
 
 def test_ranks_are_those_of_a_double_loop():
     rng = np.random.default_rng(0)
     query, after = rng.normal(size=(2, 3, 7, D))
-    found, views = among_images(query, after), among_views(query, after)
+    retrieval, views = among_images(query, after), among_views(query, after)
     for t in range(3):
         ranks = [
             1 + sum(query[t, i] @ after[t, j] > query[t, i] @ after[t, i] for j in range(7))
             for i in range(7)
         ]
-        assert found.measures["mrr"][t] == pytest.approx(np.mean(1 / np.array(ranks)))
-        assert found.measures["hit5"][t] == pytest.approx(np.mean(np.array(ranks) <= 5))
+        assert retrieval.measures["mrr"][t] == pytest.approx(np.mean(1 / np.array(ranks)))
+        assert retrieval.measures["hit5"][t] == pytest.approx(np.mean(np.array(ranks) <= 5))
         ranks = [
             1 + sum(query[t, i] @ after[s, i] > query[t, i] @ after[t, i] for s in range(3))
             for i in range(7)
         ]
         assert views.measures["hit1"][t] == pytest.approx(np.mean(np.array(ranks) <= 1))
-    assert found.chance == pytest.approx({"mrr": 2.592857 / 7, "hit1": 1 / 7, "hit5": 5 / 7})
+    assert retrieval.chance == pytest.approx({"mrr": 2.592857 / 7, "hit1": 1 / 7, "hit5": 5 / 7})
 
 
 def test_one_query_for_all_draws_is_at_chance_and_ties_are_no_gain():
     after = np.random.default_rng(0).normal(size=(5, 6, D))
     same = np.broadcast_to(after[0], after.shape)
-    found = among_views(same, after)
-    assert found.measures["mrr"].mean() == pytest.approx(found.chance["mrr"])
+    retrieval = among_views(same, after)
+    assert retrieval.measures["mrr"].mean() == pytest.approx(retrieval.chance["mrr"])
     constant = among_images(np.ones((1, 7, D)), np.ones((1, 7, D)))
     assert constant.measures["mrr"][0] == pytest.approx(1 / 4)  # the middle of seven places
     exact = among_images(after, after / np.linalg.norm(after, axis=-1, keepdims=True))
@@ -202,22 +202,22 @@ def studies():
 
 
 def test_a_study_of_an_equivariant_encoder(studies):
-    found = {name: each.mean() for name, each in studies["image"].measures.items()}
-    assert found["error"] < 0.05 < 0.5 < found["error_identity"]
-    assert found["error_wahba"] < 1e-3 and found["error_wahba_test"] < 1e-3
-    assert found["error_mean"] > 0.3
-    assert found["mrr"] > 0.98 > found["mrr_unsteered"]
-    assert found["view_hit1"] > 0.9
-    assert found["view_mrr_unsteered"] == pytest.approx(studies["image"].chance["view_mrr"])
-    assert found["composition"] < 0.1 < 0.5 < found["composition_identity"]
-    assert found["composition_wahba"] < 1e-3 and found["composition_on_data"] < 0.1
-    assert found["beyond"] < 0.2 < found["beyond_identity"]
+    means = {name: values.mean() for name, values in studies["image"].measures.items()}
+    assert means["error"] < 0.05 < 0.5 < means["error_identity"]
+    assert means["error_wahba"] < 1e-3 and means["error_wahba_test"] < 1e-3
+    assert means["error_mean"] > 0.3
+    assert means["mrr"] > 0.98 > means["mrr_unsteered"]
+    assert means["view_hit1"] > 0.9
+    assert means["view_mrr_unsteered"] == pytest.approx(studies["image"].chance["view_mrr"])
+    assert means["composition"] < 0.1 < 0.5 < means["composition_identity"]
+    assert means["composition_wahba"] < 1e-3 and means["composition_on_data"] < 0.1
+    assert means["beyond"] < 0.2 < means["beyond_identity"]
 
 
 def test_a_study_of_a_random_encoder(studies):
-    found = {name: each.mean() for name, each in studies["scrambled"].measures.items()}
-    assert found["error"] > 0.95 * min(found["error_identity"], found["error_mean"])
-    assert found["mrr"] < 2 * studies["scrambled"].chance["mrr"]
+    means = {name: values.mean() for name, values in studies["scrambled"].measures.items()}
+    assert means["error"] > 0.95 * min(means["error_identity"], means["error_mean"])
+    assert means["mrr"] < 2 * studies["scrambled"].chance["mrr"]
 
 
 def test_what_cannot_be_steered_has_a_reason(studies):
@@ -227,11 +227,11 @@ def test_what_cannot_be_steered_has_a_reason(studies):
 
 def test_draws_of_a_part_alone_are_those_it_has_together():
     alone, together = (draw_part(TURN, jax.random.key(0), part, 32) for part in ("turn", "all"))
-    for one, two in zip(alone, together, strict=True):
-        np.testing.assert_array_equal(one["turn"]["angle"], two["turn"]["angle"])
-        assert not one["noise"]["by"].any() and two["noise"]["by"].all()
-        assert not one["flip"]["flip"].any()
-    assert [len(one["turn"]["angle"]) for one in alone] == [32, 8, 8]
+    for part_draws, all_draws in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(part_draws["turn"]["angle"], all_draws["turn"]["angle"])
+        assert not part_draws["noise"]["by"].any() and all_draws["noise"]["by"].all()
+        assert not part_draws["flip"]["flip"].any()
+    assert [len(part_draws["turn"]["angle"]) for part_draws in alone] == [32, 8, 8]
 
 
 def test_public_names_and_the_share_closed(studies):
@@ -245,9 +245,9 @@ def test_public_names_and_the_share_closed(studies):
     assert other.numbers.get("steering_closed_turn", Number(0.0)).value < 0.1
     assert not no.numbers and "more than 40 images" in no.missing["steering_turn"]
     measures = studies["image"].measures
-    one = image.numbers["steering_error_turn"]
-    assert one.n == 8 and one.value == pytest.approx(measures["error"].mean())
-    expected = 1 - one.value / measures["error_identity"].mean()  # Wahba's error is 0 here
+    number = image.numbers["steering_error_turn"]
+    assert number.n == 8 and number.value == pytest.approx(measures["error"].mean())
+    expected = 1 - number.value / measures["error_identity"].mean()  # Wahba's error is 0 here
     assert image.numbers["steering_closed_turn"].value == pytest.approx(expected, abs=1e-3)
     for name in image.numbers:
         assert member(name).part == "turn" and "turn" in describe(name).title, name
@@ -307,5 +307,5 @@ def test_bad_studies_are_named():
     with pytest.raises(ValueError, match="takes families of"):
         fit_steering(turned(1, 10), turned(2, 8), STILL, families=("cubic",))
     with pytest.raises(ValueError, match="same transformation"):
-        known = basis(turned(1, 10).params, STILL)
-        coefficients(known, {"a": np.zeros(3), "b": np.zeros(3)})
+        fitted_basis = basis(turned(1, 10).params, STILL)
+        coefficients(fitted_basis, {"a": np.zeros(3), "b": np.zeros(3)})

@@ -98,10 +98,10 @@ def test_every_name_is_a_number_or_a_reason(evaluated):
     }  # fmt: skip
     for name in ENCODERS:
         for metric in names:
-            found = result["encoders"][name].get(metric)
-            assert found or metric in result["skipped"], (name, metric)
-            if found:
-                assert set(found) == {"value", "sd", "n"} and math.isfinite(found["value"])
+            number = result["encoders"][name].get(metric)
+            assert number or metric in result["skipped"], (name, metric)
+            if number:
+                assert set(number) == {"value", "sd", "n"} and math.isfinite(number["value"])
     assert "r2_angle" not in result["encoders"]["trained"]
     assert json.loads(json.dumps(result, allow_nan=False)) == json.loads(json.dumps(result))
 
@@ -156,13 +156,13 @@ def test_order_has_its_floors_and_its_spectrum(evaluated):
         assert result["chance"][f"magnitude_r2_jitter{suffix}"] == 0
     assert "turntable" in result["skipped"]["turntable_order_accuracy"]
     assert list(result["spectrum"]) == list(arrays.spectrum) == list(ENCODERS)
-    for name, found in result["spectrum"].items():
-        assert found["layers"] == ["features", "embedding"] and found["parts"] == ["jitter"]
+    for name, spectrum in result["spectrum"].items():
+        assert spectrum["layers"] == ["features", "embedding"] and spectrum["parts"] == ["jitter"]
         for table in ("order_accuracy", "order_accuracy_amid", "kendall_tau", "magnitude_r2"):
-            assert found[table] == arrays.spectrum[name][table].tolist()
+            assert spectrum[table] == arrays.spectrum[name][table].tolist()
             values = result["encoders"][name]
-            assert found[table][0][0] == values[f"{table}_jitter"]["value"]
-            assert found[table][1][0] == values[f"{table}_jitter_embedding"]["value"]
+            assert spectrum[table][0][0] == values[f"{table}_jitter"]["value"]
+            assert spectrum[table][1][0] == values[f"{table}_jitter_embedding"]["value"]
 
 
 def test_layers_and_turntables(dataset):
@@ -189,9 +189,9 @@ def test_layers_and_turntables(dataset):
     )
     assert arrays.spectrum["trained"]["layers"] == ["stem", "features", "embedding"]
     assert arrays.spectrum["random"]["layers"] == ["features", "embedding"]
-    found = result["encoders"]["trained"]["turntable_order_accuracy"]
+    number = result["encoders"]["trained"]["turntable_order_accuracy"]
     # Not 1: at length 1 the class, a level of the third channel, counts too.
-    assert found["value"] > 0.65 and found["n"] == 2 and found["sd"] is not None
+    assert number["value"] > 0.65 and number["n"] == 2 and number["sd"] is not None
     floor = result["encoders"]["random"]["turntable_order_accuracy_embedding"]
     assert floor["value"] == pytest.approx(0.5, abs=0.1)
     assert result["chance"]["turntable_order_accuracy_embedding"] == 0.5
@@ -276,13 +276,15 @@ def test_a_small_split_gives_what_it_can(dataset):
     }
     data = dataset._replace(splits=few)
     result, _ = evaluate({"trained": equivariant}, data, COLOUR, jax.random.key(0), settings=BUDGET)
-    skipped, found = result["skipped"], result["encoders"]["trained"]
-    assert "knn" in found and result["settings"]["knn_neighbours"] == 8  # all there are
+    skipped, trained = result["skipped"], result["encoders"]["trained"]
+    assert "knn" in trained and result["settings"]["knn_neighbours"] == 8  # all there are
     assert "targets without variance: all 1 values" in skipped["r2"]
     assert skipped["gamma"] == skipped["effective_rank"] == "needs two images; found 1"
-    assert {"probe_top1", "invariance_error", "neighbour_overlap"} <= set(found)
-    one = {k: s._replace(labels=np.zeros(s.size, np.int32)) for k, s in dataset.splits.items()}
-    data = dataset._replace(splits=one)
+    assert {"probe_top1", "invariance_error", "neighbour_overlap"} <= set(trained)
+    one_class = {
+        k: s._replace(labels=np.zeros(s.size, np.int32)) for k, s in dataset.splits.items()
+    }
+    data = dataset._replace(splits=one_class)
     result, _ = evaluate({"trained": equivariant}, data, COLOUR, jax.random.key(0), settings=BUDGET)
     assert result["skipped"]["probe_top1"] == "all images are of one class"
     assert "gamma" in result["encoders"]["trained"]
@@ -298,19 +300,21 @@ def test_two_dimensions_are_enough(dataset):
     result, arrays = evaluate(
         {"trained": circle}, dataset, COLOUR, jax.random.key(0), settings=BUDGET
     )
-    found = result["encoders"]["trained"]
+    trained = result["encoders"]["trained"]
     needed = {"wahba", "wahba_held_out_per_root_n", "gamma", "composition_error", "effective_rank",
               "order_accuracy_jitter_embedding", "neighbour_overlap"}  # fmt: skip
-    assert needed <= set(found)
-    assert found["rotation_residual"]["value"] < 1e-6  # a hue is an angle there, and turns
-    assert found["cosine_variance"]["value"] < 1e-6
-    assert 1 <= found["effective_rank"]["value"] <= 2
+    assert needed <= set(trained)
+    assert trained["rotation_residual"]["value"] < 1e-6  # a hue is an angle there, and turns
+    assert trained["cosine_variance"]["value"] < 1e-6
+    assert 1 <= trained["effective_rank"]["value"] <= 2
     assert arrays.study["trained"].circle.shape == (5, 90, 2)
 
 
 def test_an_invariant_encoder_has_no_gamma(dataset):
-    found = evaluate({"trained": invariant}, dataset, COLOUR, jax.random.key(0), settings=BUDGET)
-    result = found[0]
+    evaluated = evaluate(
+        {"trained": invariant}, dataset, COLOUR, jax.random.key(0), settings=BUDGET
+    )
+    result = evaluated[0]
     assert "no augmentation moves" in result["skipped"]["gamma"]
     dropped = result["encoders"]["trained"]["gamma_dropped"]
     assert dropped["value"] == dropped["n"] == 4 * 40 * 39 // 2
@@ -338,7 +342,7 @@ def test_the_probe_has_its_own_augmentation(dataset, monkeypatch):
     changed, _ = evaluate(*args, settings=budget, probe_transform=other)
     plain, _ = evaluate(*args, settings=budget)
     assert seen == [other, COLOUR]
-    wahba = [found["encoders"]["trained"]["wahba"] for found in (changed, plain)]
+    wahba = [evaluation["encoders"]["trained"]["wahba"] for evaluation in (changed, plain)]
     assert wahba[0] == wahba[1]  # what is measured stays that of `transform`
 
 

@@ -26,10 +26,10 @@ INPUTS = np.random.default_rng(0).integers(0, 64, (3, BATCH)).astype(np.int32)
 
 def config(*names: str, **changes) -> ConfigDict:
     """The named objectives on crops and hues of 8 pixels, quick to compile; "care" adds CARE."""
-    found = presets.factored("shapes")
+    built = presets.factored("shapes")
     still = dict.fromkeys(("max_angle", "brightness", "contrast", "saturation"), 0.0)
-    found.recipe.options.update({**still, "size": 8})
-    for table in (found.roles, found.role_weights, found.sharing):
+    built.recipe.options.update({**still, "size": 8})
+    for table in (built.roles, built.role_weights, built.sharing):
         for part in ("rotate", "brightness", "contrast", "saturation"):
             del table[part]
     small = {
@@ -40,15 +40,15 @@ def config(*names: str, **changes) -> ConfigDict:
         "care": ("care", {"splits": 4}),
         "two_views": ("two_view_care", {"splits": 4}),
     }
-    found.objectives = ConfigDict()
+    built.objectives = ConfigDict()
     for name in names:
         card, settings = small.get(name, (name, {}))
         key = "equivariance" if name in ("care", "two_views") else name
-        found.objectives[key] = ConfigDict(methods.entry(card, **settings))
+        built.objectives[key] = ConfigDict(methods.entry(card, **settings))
     if {"care", "two_views"} & set(names):
-        found = presets.with_care(found)
-    found.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
-    return found
+        built = presets.with_care(built)
+    built.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return built
 
 
 def train(built, *, devices=1, network=None, steps=3):
@@ -132,11 +132,11 @@ def test_the_queue_holds_keys_of_the_target_network(symmetric):
     def keys(step):
         key = jax.random.fold_in(jax.random.key(1), step)
         _, examples = draw(key, read(POOL, INPUTS[step]))
-        (_, found), _ = network.apply(
+        (_, embeddings), _ = network.apply(
             start.params["network"], start.batch_stats,
             examples["contrast"].reshape(-1, *SHAPE), train=False,
         )  # fmt: skip
-        return unit(found).reshape(2, BATCH, -1)
+        return unit(embeddings).reshape(2, BATCH, -1)
 
     newest, older = keys(1), keys(0)
     if symmetric:
@@ -163,12 +163,12 @@ def test_symmetric_moco_is_the_mean_of_both_ways():
     seen = views()._replace(memory=unit(jax.random.normal(jax.random.key(5), (7, 4))))
     q, k = unit(seen.embeddings), unit(seen.target)
     expected = jax.jit(moco)
-    one, _ = jax.jit(moco_loss(settings).loss)((), seen)
-    np.testing.assert_allclose(one, expected(q[0], k[1], seen.memory), rtol=1e-6)
+    one_way, _ = jax.jit(moco_loss(settings).loss)((), seen)
+    np.testing.assert_allclose(one_way, expected(q[0], k[1], seen.memory), rtol=1e-6)
     settings.symmetric = True
-    both, _ = jax.jit(moco_loss(settings).loss)((), seen)
+    both_ways, _ = jax.jit(moco_loss(settings).loss)((), seen)
     other = expected(q[1], k[0], seen.memory)
-    np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-6)
+    np.testing.assert_allclose(both_ways, (one_way + other) / 2, rtol=1e-6)
 
 
 def test_byol_is_zero_when_each_view_predicts_the_other():
@@ -187,8 +187,8 @@ def test_byol_is_zero_when_each_view_predicts_the_other():
 
 def test_equimod_predicts_from_the_original_and_the_draw():
     """Against a loop with the head's own matrices; and the draw matters."""
-    asked = config("info_nce", "equimod")
-    built = methods.build(asked)
+    changed = config("info_nce", "equimod")
+    built = methods.build(changed)
     objective, recipe = built.objectives["equimod"][1], built.views["contrast"].transform
     keys = jax.random.split(jax.random.key(3), (2, 6))
     params = jax.jit(jax.vmap(jax.vmap(recipe.sample)))(keys)
@@ -236,10 +236,10 @@ def test_equimod_predicts_from_the_original_and_the_draw():
 
 
 def test_the_momentum_rises_along_half_a_cosine():
-    asked = config("byol", target__momentum=0.9, target__final=1.0)
-    built = methods.scheduled(methods.build(asked), asked, steps=10)
-    found = [float(built.momentum(jnp.int32(step))) for step in (0, 5, 10, 20)]
-    np.testing.assert_allclose(found, [0.9, 0.95, 1.0, 1.0], atol=1e-6)
+    changed = config("byol", target__momentum=0.9, target__final=1.0)
+    built = methods.scheduled(methods.build(changed), changed, steps=10)
+    momenta = [float(built.momentum(jnp.int32(step))) for step in (0, 5, 10, 20)]
+    np.testing.assert_allclose(momenta, [0.9, 0.95, 1.0, 1.0], atol=1e-6)
     constant = config("moco")
     built = methods.scheduled(methods.build(constant), constant, steps=10)
     np.testing.assert_allclose(built.momentum(jnp.int32(7)), 0.99, rtol=1e-6)

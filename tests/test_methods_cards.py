@@ -54,9 +54,9 @@ def test_a_config_holds_only_the_cards_in_use():
     assert set(config.objectives) == {"info_nce", "equivariance", "order", "prediction"}
     assert set(methods.resolved(config).objectives) == {"info_nce"}
     config.roles.rotate, config.roles.hue = "ordered", "rotational"
-    found = methods.resolved(config)
-    assert set(found.objectives) == {"info_nce", "order", "equivariance"}
-    assert methods.resolved(found).to_dict() == found.to_dict()
+    resolved = methods.resolved(config)
+    assert set(resolved.objectives) == {"info_nce", "order", "equivariance"}
+    assert methods.resolved(resolved).to_dict() == resolved.to_dict()
     config.objectives.info_nce.weight = 0.0
     assert "info_nce" not in methods.resolved(config).objectives
 
@@ -65,10 +65,10 @@ def test_an_entry_is_completed_and_a_role_has_its_usual_one():
     config = small()
     config.objectives = ConfigDict({"moco": {"temperature": 0.3}, "two": {"method": "simclr"}})
     config.roles.rotate = "predicted"
-    found = methods.resolved(config).objectives.to_dict()
-    assert found["moco"] == methods.entry("moco", temperature=0.3)
-    assert found["two"] == methods.entry("simclr")
-    assert found["prediction"] == methods.entry("prediction")
+    objectives = methods.resolved(config).objectives.to_dict()
+    assert objectives["moco"] == methods.entry("moco", temperature=0.3)
+    assert objectives["two"] == methods.entry("simclr")
+    assert objectives["prediction"] == methods.entry("prediction")
     config.objectives.prediction = ConfigDict({"weight": 0.0})
     again = methods.resolved(methods.resolved(config))  # and not added a second time
     assert again.objectives.prediction.weight == 0
@@ -79,8 +79,8 @@ def test_an_entry_is_completed_and_a_role_has_its_usual_one():
 def test_along_a_ladder_the_others_are_one_draw_or_one_for_each_rung(others):
     config = small(order=methods.entry("order", others=others, rungs=3))
     config.roles.rotate, config.roles.hue = "ordered", "off"
-    found = methods.build(methods.resolved(config)).views["ladder_rotate"]
-    params, magnitude = found.pattern.draw(jax.random.key(0), found.transform, 4)
+    view_set = methods.build(methods.resolved(config)).views["ladder_rotate"]
+    params, magnitude = view_set.pattern.draw(jax.random.key(0), view_set.transform, 4)
     assert (
         np.all(np.diff(magnitude, axis=0) > 0) and np.ptp(params["rotate"]["angle"], axis=0).all()
     )
@@ -94,8 +94,8 @@ def test_another_method_for_a_role_takes_its_settings_along():
     config.roles.crop = "rotational"
     config.objectives.equivariance.splits = 4
     config.objectives.equivariance.method = "two_view_care"  # as a flag would
-    found = methods.resolved(config).objectives.equivariance.to_dict()
-    assert found == methods.entry("two_view_care", splits=4)
+    entry = methods.resolved(config).objectives.equivariance.to_dict()
+    assert entry == methods.entry("two_view_care", splits=4)
     config.objectives.equivariance.images = 4  # not a default that was left over
     with pytest.raises(ValueError, match="has no setting 'images'"):
         methods.resolved(config)
@@ -134,11 +134,11 @@ def test_configs_of_older_versions_are_converted():
     }  # fmt: skip
     old["roles"]["crop"], old["sharing"]["hue"], old["roles"]["hue"] = "rotational", "rest", "off"
     del old["model"]["geometry"]
-    found = methods.resolved(load(converted(json.loads(json.dumps(old)))))
-    assert found.model.geometry == "hyperboloid" and found.sharing.hue == "fixed"
-    assert set(found.objectives) == {"info_nce", "equivariance"}
-    assert found.objectives.info_nce.to_dict() == methods.entry("simclr", temperature=0.3)
-    assert found.objectives.equivariance.to_dict() == methods.entry(
+    resolved = methods.resolved(load(converted(json.loads(json.dumps(old)))))
+    assert resolved.model.geometry == "hyperboloid" and resolved.sharing.hue == "fixed"
+    assert set(resolved.objectives) == {"info_nce", "equivariance"}
+    assert resolved.objectives.info_nce.to_dict() == methods.entry("simclr", temperature=0.3)
+    assert resolved.objectives.equivariance.to_dict() == methods.entry(
         "two_view_care", weight=0.2, splits=4, form="minkowski"
     )
     new = plain(methods.resolved(small()))

@@ -31,12 +31,12 @@ def test_all_of_them_learn_in_one_program():
     built, optimizer = methods.build(config), permissive(optax.adam(3e-3))
     state = init_state(jax.random.key(0), network, built, optimizer, pool.shape[1:], 16)
     step = jax.jit(make_step(network, built, optimizer, read, jax.random.key(1)))
-    found = []
+    logged = []
     for i in range(30):
         rows = np.arange(16 * i, 16 * i + 16, dtype=np.int32) % 48
         state, metrics = step(state, pool.astype(np.float32), rows)
-        found.append(metrics)
-    losses = {name: np.array([float(one[name]) for one in found]) for name in ("loss", *NAMES)}
+        logged.append(metrics)
+    losses = {name: np.array([float(row[name]) for row in logged]) for name in ("loss", *NAMES)}
     assert all(np.isfinite(values).all() for values in losses.values())
     rising = [n for n, values in losses.items() if values[-8:].mean() >= values[:8].mean()]
     assert not rising, {name: losses[name][[0, -1]] for name in rising}

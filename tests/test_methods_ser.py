@@ -48,11 +48,11 @@ def test_a_map_that_turns_as_its_image_does_is_moved_onto_the_other_views(config
     )
     params = {**draws.params, ser.LOOK: whole}
     images = np.random.default_rng(0).uniform(size=(32, SIDE, SIDE, 3)).astype(np.float32)
-    one, two = (pooled(view) for view in render(spec.transform, params, images))
+    start_map, end_map = (pooled(view) for view in render(spec.transform, params, images))
     start, end = (jax.tree.map(lambda leaf, v=v: leaf[v], params[ser.MOVE]) for v in (0, 1))
     assert (np.asarray(start["turn"]["turns"]) != np.asarray(end["turn"]["turns"])).any()
-    np.testing.assert_allclose(ser.moved(one, start, end), two, atol=1e-5)
-    assert np.abs(np.asarray(one) - np.asarray(two)).max() > 0.1
+    np.testing.assert_allclose(ser.moved(start_map, start, end), end_map, atol=1e-5)
+    assert np.abs(np.asarray(start_map) - np.asarray(end_map)).max() > 0.1
 
 
 def test_both_views_share_the_crop_and_move_apart(config):

@@ -44,11 +44,11 @@ def test_values_and_gradients_meet_the_reference(golden, name, case):
     )
     value, gradients = compiled(name)(z1, z2, queue)
     np.testing.assert_allclose(value, reference[f"{case}_{name}"], rtol=1e-5)
-    for which, found in zip(("z1", "z2"), gradients, strict=True):
-        key = f"{case}_{name}_grad_{which}"
+    for view, gradient in zip(("z1", "z2"), gradients, strict=True):
+        key = f"{case}_{name}_grad_{view}"
         if key in reference:  # MoCo's keys have none
             scale = np.abs(reference[key]).max()
-            np.testing.assert_allclose(found, reference[key], rtol=1e-5, atol=1e-5 * scale)
+            np.testing.assert_allclose(gradient, reference[key], rtol=1e-5, atol=1e-5 * scale)
 
 
 def embeddings(seed: int, n: int = 6, d: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,8 +64,8 @@ def test_barlow_twins_is_its_double_loop():
         for j in range(3):
             c = sum(a[n, i] * b[n, j] for n in range(6)) / 6
             total += (1 - c) ** 2 if i == j else 0.3 * c**2
-    found = barlow_twins(jnp.float32(z1), jnp.float32(z2), off_diagonal=0.3)
-    np.testing.assert_allclose(found, total, rtol=1e-5)
+    loss = barlow_twins(jnp.float32(z1), jnp.float32(z2), off_diagonal=0.3)
+    np.testing.assert_allclose(loss, total, rtol=1e-5)
 
 
 def test_vicreg_is_its_double_loop():
@@ -80,8 +80,8 @@ def test_vicreg_is_its_double_loop():
                     spread += max(0.0, 1 - np.sqrt(c / 5 + 1e-4)) / 3 / 2
                 else:
                     redundant += (c / 5) ** 2 / 3
-    found = vicreg(jnp.float32(z1), jnp.float32(z2), invariance=2.0, variance=3.0, covariance=5.0)
-    np.testing.assert_allclose(found, 2 * near + 3 * spread + 5 * redundant, rtol=1e-5)
+    loss = vicreg(jnp.float32(z1), jnp.float32(z2), invariance=2.0, variance=3.0, covariance=5.0)
+    np.testing.assert_allclose(loss, 2 * near + 3 * spread + 5 * redundant, rtol=1e-5)
 
 
 def test_moco_is_its_double_loop():
@@ -91,8 +91,8 @@ def test_moco_is_its_double_loop():
         positive = np.exp(z1[n] @ z2[n] / 0.5)
         negative = sum(np.exp(z1[n] @ q[k] / 0.5) for k in range(5))
         total -= np.log(positive / (positive + negative)) / 6
-    found = moco(*(jnp.float32(z) for z in (z1, z2, q)), temperature=0.5)
-    np.testing.assert_allclose(found, total, rtol=1e-5)
+    loss = moco(*(jnp.float32(z) for z in (z1, z2, q)), temperature=0.5)
+    np.testing.assert_allclose(loss, total, rtol=1e-5)
 
 
 def test_negative_cosine_is_its_double_loop():
@@ -102,8 +102,8 @@ def test_negative_cosine_is_its_double_loop():
         product = sum(z1[n, j] * z2[n, j] for j in range(3))
         lengths = np.sqrt(sum(z1[n, j] ** 2 for j in range(3)) * sum(z2[n] ** 2))
         total -= product / lengths / 6
-    found = negative_cosine(unit(jnp.float32(z1)), unit(jnp.float32(z2)))
-    np.testing.assert_allclose(found, total, rtol=1e-5)
+    loss = negative_cosine(unit(jnp.float32(z1)), unit(jnp.float32(z2)))
+    np.testing.assert_allclose(loss, total, rtol=1e-5)
 
 
 def test_barlow_twins_is_zero_only_for_equal_uncorrelated_dimensions():
@@ -157,9 +157,9 @@ def test_the_parameters_of_a_draw_are_one_vector():
         "crop": {"top": jnp.array([[0.1, 0.2]]), "left": jnp.array([[0.3, 0.4]])},
         "jitter": {"hue": jnp.array([[0.25, 0.0]]), "order": jnp.array([[[0, 1], [1, 0]]])},
     }
-    found = parameter_vector(draw)  # by sorted name: left, top, cos and sin of hue, order
+    vector = parameter_vector(draw)  # by sorted name: left, top, cos and sin of hue, order
     expected = [[[0.3, 0.1, 0, 1, 0, 1], [0.4, 0.2, 1, 0, 1, 0]]]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(vector, expected, atol=1e-6)
 
 
 def test_every_public_loss_is_exported():

@@ -36,10 +36,10 @@ def loss(function, place: str = "sphere", **options):
     return jax.value_and_grad(value)
 
 
-def assert_same(found, expected, tolerance: float = 1e-6) -> None:
+def assert_same(blocked, expected, tolerance: float = 1e-6) -> None:
     """Values, and gradients in norm, to a relative tolerance."""
-    np.testing.assert_allclose(found[0], expected[0], rtol=tolerance)
-    error = np.linalg.norm(found[1] - expected[1]) / np.linalg.norm(expected[1])
+    np.testing.assert_allclose(blocked[0], expected[0], rtol=tolerance)
+    error = np.linalg.norm(blocked[1] - expected[1]) / np.linalg.norm(expected[1])
     assert error < tolerance
 
 
@@ -54,14 +54,14 @@ def test_equals_the_plain_form_in_value_and_gradient(count, block, blocks, cases
     assert blocked.block_count(count, block) == blocks
 
     @jax.jit
-    def both(x):
+    def pairs(x):
         return [
             [loss(*case, temperature=0.1, **options)(x) for options in ({"block": block}, {})]
             for case in cases
         ]
 
-    for found, expected in both(2 * draw(0, count)):
-        assert_same(found, expected)
+    for in_blocks, expected in pairs(2 * draw(0, count)):
+        assert_same(in_blocks, expected)
 
 
 def test_2_and_8_devices_give_the_gradient_of_one_and_all_work_on_every_block():
@@ -82,7 +82,7 @@ def test_2_and_8_devices_give_the_gradient_of_one_and_all_work_on_every_block():
         assert rows == {devices}
         # What is sent is sent outside of the loop over blocks.
         sent = collectives(text)
-        assert sent and all(one.times == 1 and one.counted for one in sent)
+        assert sent and all(collective.times == 1 and collective.counted for collective in sent)
 
 
 def working_memory(count: int, block: int | None = None) -> int:
@@ -111,8 +111,8 @@ def test_the_objective_and_its_metric_do_not_depend_on_the_blocks(monkeypatch):
     assert blocked.block_count(12) == 3
     again = jax.jit(lambda seen: objective.loss((), seen))
     assert "scan" in str(jax.make_jaxpr(again)(seen))
-    found, same = again(seen)
-    np.testing.assert_allclose(found, value, rtol=1e-6)
+    in_blocks, same = again(seen)
+    np.testing.assert_allclose(in_blocks, value, rtol=1e-6)
     np.testing.assert_allclose(same["positive_cosine"], metrics["positive_cosine"], rtol=1e-6)
 
 

@@ -61,8 +61,8 @@ def test_reference_values_and_gradients(golden, case):
 def test_equals_a_double_loop(temperature):
     z1, z2 = draw(0)
     expected = by_loops(np.asarray(z1), np.asarray(z2), temperature)
-    found = [f(z1, z2, temperature=temperature) for f in (info_nce, alignment, uniformity)]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    losses = [f(z1, z2, temperature=temperature) for f in (info_nce, alignment, uniformity)]
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
 def test_invariant_to_relabelling_swapping_views_and_rotation():

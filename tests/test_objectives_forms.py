@@ -84,9 +84,9 @@ def test_equals_a_double_loop(form, groups, diagonal):
 def test_zero_under_its_own_group_and_positive_under_the_others(form, seed):
     z = points(2)
     scale = loss(z, jnp.zeros_like(z), form)  # Σ G²: what a loss of order 1 is
-    own = element(form, seed)
-    np.testing.assert_allclose(own.T @ form @ own, form, atol=1e-9)
-    assert loss(z, z @ own.T, form) < 1e-9 * scale
+    of_group = element(form, seed)
+    np.testing.assert_allclose(of_group.T @ form @ of_group, form, atol=1e-9)
+    assert loss(z, z @ of_group.T, form) < 1e-9 * scale
     for other in (EUCLIDEAN, MINKOWSKI, SYMPLECTIC):
         if other is not form:
             assert loss(z, z @ element(other, seed).T, form) > 1e-2 * scale
@@ -135,8 +135,8 @@ def test_the_inner_product_is_orthogonal_equivariance():
     z1, z2 = unit(points(5)), unit(points(6))
     expected = orthogonal_equivariance(z1, z2, groups=2)
     for diagonal in (True, False):  # both are 1 there
-        found = loss(z1, z2, EUCLIDEAN, groups=2, diagonal=diagonal)
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        computed = loss(z1, z2, EUCLIDEAN, groups=2, diagonal=diagonal)
+        np.testing.assert_allclose(computed, expected, rtol=1e-6)
 
 
 def test_the_diagonal_is_needed_where_lengths_may_differ():

@@ -67,8 +67,8 @@ def test_the_distance_from_the_origin_is_arsinh():
     v = spread(2)
     origin = jnp.zeros_like(v)
     expected = -np.arcsinh(np.linalg.norm(v, axis=1))
-    found = hyperbolic.pairs(hyperboloid(v), hyperboloid(origin))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    distances = hyperbolic.pairs(hyperboloid(v), hyperboloid(origin))
+    np.testing.assert_allclose(distances, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 5.0])
@@ -88,11 +88,11 @@ def test_hyperbolic_losses_equal_a_double_loop(scale):
         unif.append(np.log(sum(others)))
         inv.append(-positive)
     points = jnp.asarray(z1, jnp.float32), jnp.asarray(z2, jnp.float32)
-    found = [
+    losses = [
         jax.jit(lambda a, b, f=f: f(a, b, temperature=temperature, similarity=hyperbolic))(*points)
         for f in (info_nce, uniformity, alignment)
     ]
-    np.testing.assert_allclose(found, [np.mean(nce), np.mean(unif), np.mean(inv)], rtol=1e-4)
+    np.testing.assert_allclose(losses, [np.mean(nce), np.mean(unif), np.mean(inv)], rtol=1e-4)
 
 
 def test_info_nce_does_not_see_a_lorentz_map_of_all_points_but_sees_one_of_a_view():

@@ -56,8 +56,8 @@ def test_hinge_is_the_triple_loop(margin):
 
 
 def test_listwise_is_the_plackett_luce_loop():
-    found = loss(Z, S, form="listwise", temperature=0.5)
-    np.testing.assert_allclose(found, listwise_by_loops(Z, S, 0.5), rtol=1e-5)
+    listwise = loss(Z, S, form="listwise", temperature=0.5)
+    np.testing.assert_allclose(listwise, listwise_by_loops(Z, S, 0.5), rtol=1e-5)
 
 
 def line(s, direction):
@@ -109,10 +109,10 @@ def test_a_step_down_the_gradient_orders():
 def test_images_that_did_not_move_do_not_count():
     still = S.copy()
     still[:, 2] = 0
-    rest = [n for n in range(N) if n != 2]
+    moved = [n for n in range(N) if n != 2]
     for form in ("hinge", "listwise"):
         np.testing.assert_allclose(
-            loss(Z, still, form=form), loss(Z[:, rest], S[:, rest], form=form), rtol=1e-5
+            loss(Z, still, form=form), loss(Z[:, moved], S[:, moved], form=form), rtol=1e-5
         )
     assert loss(Z, np.zeros_like(S)) == 0
 

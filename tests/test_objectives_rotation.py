@@ -114,8 +114,8 @@ def test_low_loss_bound():
 
 def test_rows_that_are_not_of_length_one_are_refused_where_values_are_known():
     z = sphere(16, 8, 3)
-    for wrong, found in ((2 * z, "from 2 to 2"), (z.at[1].set(jnp.nan), "nan")):
-        with pytest.raises(ValueError, match=rf"rows of z2 .*{found}.*objectives\.unit"):
+    for wrong, lengths in ((2 * z, "from 2 to 2"), (z.at[1].set(jnp.nan), "nan")):
+        with pytest.raises(ValueError, match=rf"rows of z2 .*{lengths}.*objectives\.unit"):
             orthogonal_equivariance(z, wrong)
     assert orthogonal_equivariance(z.astype(jnp.bfloat16), z) < 1e-2  # rounding is no error
     assert jax.jit(orthogonal_equivariance)(z, 2 * z) > 1  # cannot be seen there

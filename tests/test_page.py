@@ -49,10 +49,10 @@ def parsed(*runs, **more):
 
 
 def test_a_whole_page_is_well_formed_and_needs_no_network():
-    found = parsed(a_run(), a_run("simclr", knn=0.6, seed=1), shared={"comparison": png(30)})
-    check(found)
-    assert found.elements[0][0] == "html" and found.elements[0][1]["lang"] == "en"
-    headings = [text for _, _, text in found.all("h2")]
+    document = parsed(a_run(), a_run("simclr", knn=0.6, seed=1), shared={"comparison": png(30)})
+    check(document)
+    assert document.elements[0][0] == "html" and document.elements[0][1]["lang"] == "en"
+    headings = [text for _, _, text in document.all("h2")]
     assert headings == [
         "Training", "Numbers", "Evaluated over training", "Figures", "Settings", "To repeat it"
     ]  # fmt: skip
@@ -63,8 +63,8 @@ def test_equal_input_gives_an_equal_page():
 
 
 def test_columns_are_grouped_into_runs_and_floors():
-    found = parsed(a_run(), a_run("simclr", knn=0.6))
-    (_, *groups), (_, *columns), *_ = found.rows("What was measured")
+    document = parsed(a_run(), a_run("simclr", knn=0.6))
+    (_, *groups), (_, *columns), *_ = document.rows("What was measured")
     assert [(t, a["colspan"]) for a, t in groups] == [("Trained", "2"), ("To be beaten", "3")]
     floors = ["random encoder (care)", "random encoder (simclr)", "chance"]
     assert [text for _, text in columns] == ["care", "simclr", *floors]
@@ -74,12 +74,12 @@ def test_many_numbers_are_folded_under_the_headlines():
     run = a_run()
     for i in range(20):
         run.evaluations[40]["encoders"]["trained"][f"r2_{i}"] = {"value": i / 7, "sd": None}
-    found = parsed(run)
-    assert [c[0][1] for c in found.rows("In short")][2:] == [
+    document = parsed(run)
+    assert [c[0][1] for c in document.rows("In short")][2:] == [
         "kNN accuracy ↑",
         "Relative equivariance γ ↓",
     ]
-    rows = found.rows("All measurements")
+    rows = document.rows("All measurements")
     assert len(rows) == 2 + 4 + 23  # headings, a heading for each group, all measurements
     assert [c[0][1] for c in rows if c[0][0].get("scope") == "rowgroup"][2:] == [
         "Kendall τ",
@@ -92,11 +92,11 @@ def test_every_number_of_the_latest_step_stands_on_the_page_in_full():
     run = a_run()
     rows = parsed(run).rows("What was measured")
     by_title = {cells[0][1]: cells[1:] for cells in rows}
-    for name, one in run.evaluations[40]["encoders"]["trained"].items():
+    for name, number in run.evaluations[40]["encoders"]["trained"].items():
         title = f"{tabular.describe(name).title} {'↓' if name == 'gamma' else '↑'}"
         attributes, text = by_title[title][0]
-        assert float(attributes["title"]) == one["value"]
-        assert text == cell_text(name, Cell(one["value"], one["sd"]))
+        assert float(attributes["title"]) == number["value"]
+        assert text == cell_text(name, Cell(number["value"], number["sd"]))
         floor = run.evaluations[40]["encoders"]["random"][name]["value"]
         assert float(by_title[title][1][0]["title"]) == floor
     assert "40 of 40 steps" in parsed(run).text()
@@ -127,14 +127,14 @@ def test_names_values_and_notes_are_text_and_never_markup(count):
     )
     check(evil)
     # A hostile name makes no element and no attribute more than a tame one.
-    shapes = [[(n, sorted(a)) for n, a, _ in found.elements] for found in (evil, tame)]
+    shapes = [[(n, sorted(a)) for n, a, _ in document.elements] for document in (evil, tame)]
     assert shapes[0] == shapes[1]
     assert EVIL in evil.all("h1")[0][2] and evil.text().count(EVIL) >= 10
 
 
 def test_text_that_utf8_cannot_hold():
-    found = parsed(Run("\ud800", notes=["\udfff"]))
-    found.text().encode("utf-8")
+    document = parsed(Run("\ud800", notes=["\udfff"]))
+    document.text().encode("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -182,9 +182,9 @@ def test_steps_of_a_budget_in_steps_in_epochs_and_recorded():
     rows = [{"step": 1200, "loss": 1.0}]
     epochs = {"train": {"steps": 0, "epochs": 400.0}}
     assert steps_words(Run("a", records=rows, config=epochs)) == "1,200 steps (budget: 400 epochs)"
-    known = Run("a", records=rows, config=epochs, starts=[{"steps": 1200}])
-    assert steps_words(known) == "1,200 of 1,200 steps"
-    assert steps_words(known._replace(records=rows[:0])) == "0 of 1,200 steps (unfinished)"
+    run = Run("a", records=rows, config=epochs, starts=[{"steps": 1200}])
+    assert steps_words(run) == "1,200 of 1,200 steps"
+    assert steps_words(run._replace(records=rows[:0])) == "0 of 1,200 steps (unfinished)"
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_a_mark_stands_in_the_table_of_the_run_it_is_of():
             for seed in range(3)
         ]
 
-    found = parsed(*trained("worse", 0.4), *trained("better", 0.75))
-    rows = {cells[0][1]: cells[1:] for cells in found.rows("What was measured")}
+    document = parsed(*trained("worse", 0.4), *trained("better", 0.75))
+    rows = {cells[0][1]: cells[1:] for cells in document.rows("What was measured")}
     assert [text for a, text in rows["kNN accuracy ↑"] if "clearly" in (a.get("title") or "")] == [
         "75.1 ± 0.1%"
     ]
@@ -243,7 +243,7 @@ def points(panel, kind):
     """Numbers of the drawn paths or dots."""
     paths = [e for e in panel.iter("path") if e.get("class") == kind]
     pairs = [re.findall(r"[-\d.]+", e.get("d")) for e in paths]
-    return [np.array(one, float).reshape(-1, 2) for one in pairs]
+    return [np.array(pair, float).reshape(-1, 2) for pair in pairs]
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -253,9 +253,11 @@ def test_a_curve_is_where_its_values_are(log):
     panel = training.panel("a", {"run": (steps, values)}, order=["run"], last_step=9)
     (drawn,) = points(panel, None)
     expected = np.log10(values) if log else values
-    for found, wanted in ((drawn[:, 0], steps), (drawn[:, 1], -expected)):
+    for drawn_values, wanted in ((drawn[:, 0], steps), (drawn[:, 1], -expected)):
         scaled = (wanted - wanted.min()) / np.ptp(wanted)
-        np.testing.assert_allclose((found - found.min()) / np.ptp(found), scaled, atol=2e-3)
+        np.testing.assert_allclose(
+            (drawn_values - drawn_values.min()) / np.ptp(drawn_values), scaled, atol=2e-3
+        )
     assert (
         drawn[:, 0].min() >= training.LEFT
         and drawn[:, 0].max() <= training.WIDTH - training.RIGHT + 0.1
@@ -305,14 +307,14 @@ def test_a_small_figure_is_itself_and_a_large_one_becomes_smaller():
 
 
 def test_equal_figures_stand_once_and_kinds_in_their_order():
-    one, two = (
+    first, second = (
         a_run("a", figures={"odd_one": png(), "cosines": png(60), "curves": png(61)}),
         a_run("b", figures={"odd_one": png(), "cosines": png(62)}),
     )
-    found = parsed(one, two)
-    assert [t for _, _, t in found.all("h3")] == ["Cosines under augmentation", "Odd one"]
-    assert [a["width"] for _, a, _ in found.all("img")] == ["60", "62", "40"]
-    captions = [t for _, _, t in found.all("figcaption")]
+    document = parsed(first, second)
+    assert [t for _, _, t in document.all("h3")] == ["Cosines under augmentation", "Odd one"]
+    assert [a["width"] for _, a, _ in document.all("img")] == ["60", "62", "40"]
+    captions = [t for _, _, t in document.all("figcaption")]
     assert captions[-3:] == ["a", "b", "a, b"]
 
 
@@ -322,13 +324,13 @@ def test_every_figure_of_a_study_has_a_caption_and_no_file_name():
     assert len(kinds) >= 8
     names = [f"loss_ablation-small_{kind}" for kind in dict.fromkeys(kinds)]
     shared = {name: png(40 + i) for i, name in enumerate([*names, "gamma-paper_over_training"])}
-    found = parsed(a_run(figures={"ladders": png(30)}), shared=shared)
-    assert {a["width"] for _, a, _ in found.all("img")} == {
+    document = parsed(a_run(figures={"ladders": png(30)}), shared=shared)
+    assert {a["width"] for _, a, _ in document.all("img")} == {
         str(width) for width in (30, *range(40, 40 + len(shared)))
     }
-    for _, attributes, _ in found.all("img"):
+    for _, attributes, _ in document.all("img"):
         assert not re.search(r"_|png|-small", attributes["alt"])
-    headings = [text for _, _, text in found.all("h3")]
+    headings = [text for _, _, text in document.all("h3")]
     assert headings[0] == "Over training: gamma, paper"  # a study after the other, then the runs
     assert all(text.endswith(": loss ablation, small") for text in headings[1:-1])
     assert headings[-1] == "Ladders" and len(set(headings)) == len(headings)
@@ -347,13 +349,13 @@ def test_a_hyphen_alone_makes_no_study():
 def test_every_floor_has_its_line_and_its_word():
     assert set(training.LEVELS) == set(TITLES.values())
     result = {"encoders": {name: {"knn": {"value": 0.5}} for name in ("trained", *FLOORS)}}
-    said = floors_words(result)
-    assert all(f"{word} 50.0%" in said for word in ("untrained", "raw pixels", "raw coordinates"))
+    words = floors_words(result)
+    assert all(f"{word} 50.0%" in words for word in ("untrained", "raw pixels", "raw coordinates"))
 
 
 def test_paper_is_white():
-    found = parsed(a_run()).all("style")[0][2]
-    queries = re.findall(r"@media ([^{]+)\{", found)
+    style = parsed(a_run()).all("style")[0][2]
+    queries = re.findall(r"@media ([^{]+)\{", style)
     assert [q.strip() for q in queries if "dark" in q] == [
         "screen and (prefers-color-scheme: dark)"
     ]
@@ -370,8 +372,8 @@ def test_a_page_has_a_limit(monkeypatch):
 
 
 def test_evaluations_of_several_steps_are_curves_over_their_floors():
-    found = parsed(a_run(), a_run("b", evaluations={40: evaluation(40, 0.9)}))
-    hints = [text for _, _, text in found.all("title")]
+    document = parsed(a_run(), a_run("b", evaluations={40: evaluation(40, 0.9)}))
+    hints = [text for _, _, text in document.all("title")]
     assert "care, step 20: 60%" in hints and "care, step 40: 70%" in hints
     assert "chance: 10%" in hints
     assert "b, step 40: 90%" not in hints  # one step is no course
@@ -382,16 +384,16 @@ def test_evaluations_of_several_steps_are_curves_over_their_floors():
 
 
 def test_settings_say_what_differs():
-    one, two = a_run("a"), a_run("b", seed=7)
-    two.config["roles"] = {"crop": "off"}
-    two.config["model"]["encoder"] = one.config["model"]["encoder"] = "resnet50"
-    found = parsed(one, two)
-    rows = [[text for _, text in cells] for cells in found.rows("What differs between the runs")]
+    first, second = a_run("a"), a_run("b", seed=7)
+    second.config["roles"] = {"crop": "off"}
+    second.config["model"]["encoder"] = first.config["model"]["encoder"] = "resnet50"
+    document = parsed(first, second)
+    rows = [[text for _, text in cells] for cells in document.rows("What differs between the runs")]
     assert rows == [["Setting", "a", "b"], ["roles.crop", "–", '"off"'], ["seed", "0", "7"]]
     caption = "What differs from the defaults in all of them"
-    rows = [[text for _, text in cells] for cells in found.rows(caption)][1:]
+    rows = [[text for _, text in cells] for cells in document.rows(caption)][1:]
     assert rows == [["model.encoder", '"resnet50"', '"resnet18"'], ["train.steps", "40", "0"]]
-    whole = [text for _, _, text in found.all("pre") if '"encoder": "resnet50"' in text]
+    whole = [text for _, _, text in document.all("pre") if '"encoder": "resnet50"' in text]
     assert len(whole) == 2
 
 
@@ -406,11 +408,11 @@ def test_defaults_that_only_name_a_part_are_no_difference():
 
 def test_the_environment_and_the_command_of_a_run():
     elsewhere = [*a_run().starts, {**a_run().starts[0], "python": "3.12.0", "from_step": 20}]
-    found = parsed(a_run(), a_run("b", starts=elsewhere))
-    rows = [[text for _, text in cells] for cells in found.rows("Where it was trained")]
+    document = parsed(a_run(), a_run("b", starts=elsewhere))
+    rows = [[text for _, text in cells] for cells in document.rows("Where it was trained")]
     assert rows[0] == ["", "care, b", "b from step 20"]
     assert ["commit", *["abcdef012345, with uncommitted changes"] * 2] in rows
     assert ["python", "3.11.0", "3.12.0"] in rows and ["jax", "0.10.0", "0.10.0"] in rows
-    commands = [text for _, _, text in found.all("pre")]
+    commands = [text for _, _, text in document.all("pre")]
     assert commands.count(a_run().starts[0]["command"]) == 1
     assert summary.again("runs/care") in commands

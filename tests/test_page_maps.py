@@ -37,16 +37,16 @@ def test_every_point_holds_its_image_and_runs_of_equal_images_share_one_picture(
     images = rng.integers(0, 256, (20, 8, 8, 3), np.uint8)
     runs = [a_run(name, rng.normal(size=(20, 2)), images) for name in ("care", "simclr")]
     text = page.html_page(runs)
-    found = Page(text)
-    check(found)
-    assert len(found.all("image")) == 1
-    uses = [attributes["href"] for _, attributes, _ in found.all("use")]
+    document = Page(text)
+    check(document)
+    assert len(document.all("image")) == 1
+    uses = [attributes["href"] for _, attributes, _ in document.all("use")]
     assert len(uses) == 2 * 20  # runs, points
     assert set(uses) == {"#map0"}
-    dot = found.all("circle")[4]
+    dot = document.all("circle")[4]
     assert re.fullmatch(r"--f0:#\w{6};--f1:#\w{6}", dot[1]["style"])  # by class, and by hue
     assert dot[2] == "class 1, hue 0.211"
-    seen = [a for _, a, _ in found.all("svg") if a.get("class") == "seen"]
+    seen = [a for _, a, _ in document.all("svg") if a.get("class") == "seen"]
     assert {k.lower(): v for k, v in seen[17].items()}["viewbox"] == "8 8 8 8"  # row 1, column 1
     assert len(text) < 150_000
 
@@ -83,10 +83,10 @@ def test_a_ladder_stands_below_its_curve():
         "walk/trained": np.ones((3, 5, 2)), "walk/random": np.ones((3, 5, 2)),
     }  # fmt: skip
     runs = [Run(name, config={"seed": 0}, arrays=arrays) for name in ("care", "simclr")]
-    found = Page(page.html_page(runs))
-    check(found)
-    assert len(found.all("image")) == 1  # of both runs
-    rungs = [a for _, a, _ in found.all("svg") if a.get("class") == "rung"]
+    document = Page(page.html_page(runs))
+    check(document)
+    assert len(document.all("image")) == 1  # of both runs
+    rungs = [a for _, a, _ in document.all("svg") if a.get("class") == "rung"]
     assert len(rungs) == 2 * 3
     assert [float(a["x"]) for a in rungs[:3]] == sorted(float(a["x"]) for a in rungs[:3])
 
@@ -101,15 +101,15 @@ def spectrum(value):
 def test_a_film_has_a_step_a_button_and_starts_untrained():
     steps = {step: evaluation(step, 0.5) | spectrum(step / 100) for step in (60, 80, 100)}
     run = Run("care", config={"seed": 0}, evaluations=steps)
-    table, shown = frames(run)
-    assert table == "order_accuracy_amid" and list(shown) == [0, 60, 80, 100]
-    assert shown[0]["order_accuracy_amid"][0][0] == 0.5 and shown[80][table][0][0] == 0.8
-    found = Page(page.html_page([run]))
-    check(found)
-    buttons = found.all("input")
+    table, document = frames(run)
+    assert table == "order_accuracy_amid" and list(document) == [0, 60, 80, 100]
+    assert document[0]["order_accuracy_amid"][0][0] == 0.5 and document[80][table][0][0] == 0.8
+    film = Page(page.html_page([run]))
+    check(film)
+    buttons = film.all("input")
     assert [a["id"] for _, a, _ in buttons] == [f"film0-{n}" for n in (0, 60, 80, 100, "play")]
     assert ["checked" in a for _, a, _ in buttons] == [False, False, False, True, False]
-    moves = [a["values"] for _, a, _ in found.all("animate") if a["attributename"] == "fill"]
+    moves = [a["values"] for _, a, _ in film.all("animate") if a["attributename"] == "fill"]
     assert len(moves) == 4 and all(len(values.split(";")) == 4 for values in moves)
     colours = moves[0].split(";")
     assert len(set(colours)) == 4 and moves[1].split(";")[1] == "#bbbbbb"  # no value

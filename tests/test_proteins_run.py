@@ -42,10 +42,10 @@ def test_training_evaluation_and_figures_on_generated_chains(tmp_path, capsys):
     result = json.loads(path.read_text())
     assert result["dataset"] == "proteins"
     assert set(result["encoders"]) == {"trained", "random", "coordinates"}
-    for found in result["encoders"].values():
-        assert 0 <= found["principal_axis_error"]["value"] <= 1
-        assert found["trajectory_length"]["value"] > 0
-        assert "wahba_per_root_n" in found
+    for numbers in result["encoders"].values():
+        assert 0 <= numbers["principal_axis_error"]["value"] <= 1
+        assert numbers["trajectory_length"]["value"] > 0
+        assert "wahba_per_root_n" in numbers
     figures = {file.name for file in path.parent.glob("*.png")}
     assert figures == {"2_curves.png", "2_cosines.png", "2_trajectories.png"}
     # Two such runs beside each other: the floor has its own title, the curves their figure.
@@ -73,10 +73,10 @@ def test_methods_are_the_objectives_they_name(method):
 
 
 def test_config_files():
-    one = runpy.run_path(str(CONFIGS / "proteins.py"))["get_config"]
-    assert one("simclr").objectives.equivariance.weight == 0
+    config_of = runpy.run_path(str(CONFIGS / "proteins.py"))["get_config"]
+    assert config_of("simclr").objectives.equivariance.weight == 0
     with pytest.raises(ValueError, match="variant 'moco' is unknown"):
-        one("moco")
+        config_of("moco")
     several = expand(runpy.run_path(str(CONFIGS / "proteins_small.py"))["get_config"]())
     assert set(several) == set(presets.PROTEIN_METHODS)
     assert several["care"].roles.rotate == "rotational"

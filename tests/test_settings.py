@@ -69,9 +69,9 @@ def test_ranges(setting, right, wrong):
 
 def test_values_come_in_the_types_of_their_settings():
     schema = {"rate": number(0.1, ""), "sizes": wholes((1,), ""), "part": {"of": text("", "")}}
-    found = check({"rate": 1, "sizes": [2, 3], "part": {"of": "x"}}, schema)
-    assert found == {"rate": 1.0, "sizes": (2, 3), "part": {"of": "x"}}
-    assert isinstance(found["rate"], float)
+    checked = check({"rate": 1, "sizes": [2, 3], "part": {"of": "x"}}, schema)
+    assert checked == {"rate": 1.0, "sizes": (2, 3), "part": {"of": "x"}}
+    assert isinstance(checked["rate"], float)
     assert check({"part": {}}, schema, partial=True) == {"part": {}}
 
 
@@ -92,8 +92,8 @@ def test_structure(values, message):
 
 def test_free_groups():
     schema = {"roles": free("a role each", choice("x", "", ("x", "y"))), "options": free("any")}
-    found = check({"roles": {"crop": "y"}, "options": {"a": [1, {"b": 2.5}]}}, schema)
-    assert found == {"roles": {"crop": "y"}, "options": {"a": (1, {"b": 2.5})}}
+    checked = check({"roles": {"crop": "y"}, "options": {"a": [1, {"b": 2.5}]}}, schema)
+    assert checked == {"roles": {"crop": "y"}, "options": {"a": (1, {"b": 2.5})}}
     for wrong in ({"roles": {"crop": "z"}}, {"options": {"a": math.nan}}, {"options": {"a.b": 1}},
                   {"roles": ["crop"]}, {"options": {"a": {"b": 2**40}}}):  # fmt: skip
         with pytest.raises(ValueError, match=r"config\."):
@@ -145,9 +145,9 @@ TRIES = [
 
 def before_reading(config: ConfigDict) -> None:
     """All checks of a config that look at no data: ranges, runs, recipe, roles, objectives."""
-    own = next(iter(expand(config).values()))
-    methods.build(own)
-    check_measurements(own)
+    run_config = next(iter(expand(config).values()))
+    methods.build(run_config)
+    check_measurements(run_config)
 
 
 @seed(0)
@@ -166,8 +166,8 @@ def test_refusals_of_checks_that_look_at_several_settings_name_one():
         config = mutations.mutated(CONFIGS["care_order.py:shapes"], setting, value)
         with pytest.raises(ValueError, match=rf"config\.{setting}"):
             before_reading(config)
-            own = next(iter(expand(config).values()))
-            check_batch(own, methods.build(own), 1)
+            run_config = next(iter(expand(config).values()))
+            check_batch(run_config, methods.build(run_config), 1)
 
 
 CALLED = st.sampled_from(list(mutations.additions()))

@@ -229,8 +229,8 @@ def test_sharing_of_a_rotational_part(sharing, expected):
         config.sharing.hue = sharing
     spec = methods.build(config).views["contrast"]
     first, second = spec.pattern.draw(jax.random.key(0), spec.transform, 8).params["hue"]["hue"]
-    found = "equal" if (first == second).all() else "differ"
-    assert ("fixed" if not first.any() else found) == expected
+    relation = "equal" if (first == second).all() else "differ"
+    assert ("fixed" if not first.any() else relation) == expected
 
 
 def seen(embeddings, features=None, **more):
@@ -416,13 +416,13 @@ def test_paper_and_authors_values_are_both_reachable():
 def test_care_is_added_to_any_base_method_by_one_word(base):
     for dataset in ("cifar10", "cifar100", "stl10", "imagenet100"):
         alone = presets.method(base, dataset)
-        both = presets.method(base, f"{dataset},care")
-        changed = differences(plain(alone), plain(both))
+        with_care = presets.method(base, f"{dataset},care")
+        changed = differences(plain(alone), plain(with_care))
         assert {key.split(".")[0] for key in changed} <= {"roles", "objectives"}
         assert {new for _, new in changed.values()} - {"rotational"} <= {
             "care_imagenet_equivariant", 128,
         }  # fmt: skip
-        built = methods.build(both)
+        built = methods.build(with_care)
         weight = 0.01 if (base, dataset) == ("moco", "imagenet100") else presets.WEIGHTS[dataset]
         assert built.objectives["equivariance"][0] == (
             weight if isinstance(weight, float) else weight["paper"][0]
@@ -449,9 +449,12 @@ def test_the_recipes_are_those_of_their_sources():
     assert (twins.objectives.barlow_twins.weight, twins.model.encoder) == (0.1, "resnet50")
     equimod = presets.method("byol", "cifar10,equimod,equimod_recipe")
     assert (equimod.optimizer.learning_rate, equimod.target.momentum) == (2.0, 0.996)
-    own = presets.method("simclr", "cifar10,equimod,equimod_recipe")
-    assert (own.optimizer.trust, own.optimizer.clip) == (1e-3, False)
-    assert own.model.projector_last_batch_norm and not equimod.model.projector_last_batch_norm
+    with_own_recipe = presets.method("simclr", "cifar10,equimod,equimod_recipe")
+    assert (with_own_recipe.optimizer.trust, with_own_recipe.optimizer.clip) == (1e-3, False)
+    assert (
+        with_own_recipe.model.projector_last_batch_norm
+        and not equimod.model.projector_last_batch_norm
+    )
     stl = presets.method("simclr", "stl10")
     assert (stl.data.size, stl.recipe.options.size) == (96, 32)
     imagenet = presets.method("simclr", "imagenet100")

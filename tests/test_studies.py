@@ -35,8 +35,8 @@ def objectives_of(text: str) -> dict[str, float]:
 def objectives(config) -> dict[str, float]:
     """Weights by objective of what is built from a config; built once for each distinct method."""
     parts = ("recipe", "roles", "role_weights", "sharing", "objectives", "target", "model")
-    found = plain(config)
-    return objectives_of(json.dumps({part: found[part] for part in parts}, sort_keys=True))
+    plain_values = plain(config)
+    return objectives_of(json.dumps({part: plain_values[part] for part in parts}, sort_keys=True))
 
 
 def weight_of_care(config) -> float:
@@ -180,23 +180,23 @@ def test_equal_runs_share_a_folder_and_changed_ones_do_not(tmp_path):
     [other] = choose(studies.find("wahba"), "small", SHAPES, only=["care"]).wanted
     assert produce.place_of(other, tmp_path) != simclr
     seeds = choose(studies.find("wahba"), "small", SHAPES, seeds=2).shown
-    assert len({produce.place_of(one, tmp_path) for one in seeds}) == len(seeds)
+    assert len({produce.place_of(training, tmp_path) for training in seeds}) == len(seeds)
 
 
 def test_data_stands_in_for_one_column():
     study = studies.find("care_table1")
     first = choose(study, "small", SHAPES)
     assert {study.cells[cell] for cell in study.cells if cell[1] == "CIFAR-10"} == {
-        one.name for one in first.shown
+        training.name for training in first.shown
     }
     third = choose(study, "small", SHAPES, only=["stl-10", "SimCLR"])
-    assert [one.name for one in third.wanted] == ["simclr@stl10"]
+    assert [training.name for training in third.wanted] == ["simclr@stl10"]
     everything = choose(study, "small", DataChoice(), only=["CARE-SimCLR"])
     assert len(everything.wanted) == 4
     assert len(everything.shown) == len(study.cells)
     by_run = choose(study, "small", SHAPES, only=["simclr@stl10"])  # as --plan writes it
-    assert [one.name for one in by_run.wanted] == ["simclr@stl10"]
-    assert all(one.name.endswith("@stl10") for one in by_run.shown)
+    assert [training.name for training in by_run.wanted] == ["simclr@stl10"]
+    assert all(training.name.endswith("@stl10") for training in by_run.shown)
     for several in (["STL-10", "CIFAR-10"], ["simclr@stl10", "simclr@cifar10"]):
         with pytest.raises(ValueError, match="several columns"):
             choose(study, "small", SHAPES, only=several)
@@ -234,21 +234,21 @@ def test_what_does_not_exist_is_refused(action, error, message):
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path):
-    [one, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
+    [training, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
     run, comparison = tmp_path / "run", tmp_path / "comparison"
-    claim(run, one.config)
-    claim(comparison / "simclr", one.config)
+    claim(run, training.config)
+    claim(comparison / "simclr", training.config)
     with pytest.raises(ValueError, match="single run"):
         folders.check(run)
     with pytest.raises(ValueError, match=r"comparison.*simclr"):
         folders.check(comparison)
-    own = tmp_path / "own"
-    claim(produce.place_of(one, own), one.config)
-    folders.check(own)
-    changed = produce.place_of(one, own) / "config.json"
+    folder = tmp_path / "own"
+    claim(produce.place_of(training, folder), training.config)
+    folders.check(folder)
+    changed = produce.place_of(training, folder) / "config.json"
     changed.write_text(changed.read_text().replace('"seed": 0', '"seed": 5'))
     with pytest.raises(ValueError, match="seed: 5 there, 0 now"):
-        produce.place_of(one, own)
+        produce.place_of(training, folder)
 
 
 def test_a_run_is_claimed_by_one_process(tmp_path):
@@ -276,13 +276,13 @@ def quick(monkeypatch):
         config = read_config(place)
         value = 0.5 + 0.1 * config.seed + weight_of_care(config)
         number = {"value": value, "sd": 0.01, "n": 3}
-        found = {"trained": {"probe_top1": number, "gamma": number}, "random": {}, "pixels": {}}
-        found["random"]["probe_top1"] = {"value": 0.25, "sd": None, "n": 3}
+        numbers = {"trained": {"probe_top1": number, "gamma": number}, "random": {}, "pixels": {}}
+        numbers["random"]["probe_top1"] = {"value": 0.25, "sd": None, "n": 3}
         steps = [3, 6] if step == "all" else [int(step)]
         (place / "eval").mkdir(exist_ok=True)
-        for one in steps:
-            text = {"step": one, "dataset": "shapes", "encoders": found, "chance": {}}
-            (place / "eval" / f"{one}.json").write_text(json.dumps(text))
+        for evaluated in steps:
+            text = {"step": evaluated, "dataset": "shapes", "encoders": numbers, "chance": {}}
+            (place / "eval" / f"{evaluated}.json").write_text(json.dumps(text))
         return []
 
     monkeypatch.setattr(produce, "setup", lambda config: SimpleNamespace(config=config, steps=6))
@@ -294,7 +294,7 @@ def quick(monkeypatch):
 def test_stopped_it_goes_on_with_the_rest(tmp_path, quick, monkeypatch):
     study = studies.find("wahba")
     choice = choose(study, "smoke", SHAPES)
-    names = [one.title() for one in choice.wanted]
+    names = [training.title() for training in choice.wanted]
     kept = produce.assess
 
     def stopped(place, step, **options):
@@ -323,7 +323,7 @@ def test_a_study_of_all_steps_evaluates_a_finished_run_again(tmp_path, quick):
     produce.produce(gamma, "smoke", choose(gamma, "smoke", SHAPES), tmp_path)
     runs = produce.finished(gamma, choose(gamma, "smoke", SHAPES).shown, tmp_path)
     assert len(runs) == 2
-    assert all(set(found.evaluations) == {3, 6} for _, found in runs)
+    assert all(set(outcome.evaluations) == {3, 6} for _, outcome in runs)
     assert len(list(tmp_path.glob("*/config.json"))) == 2  # the same runs
 
 
@@ -430,13 +430,13 @@ def test_the_other_process_is_named_only_if_there_is_one(tmp_path, quick, monkey
 
 def outcomes_of(study, scale, data, seeds):
     """Made-up outcomes of all runs, of so many seeds each."""
-    found = {"trained": {"probe_top1": {"value": 0.5, "sd": 0.01, "n": 3}}}
-    result = {"step": 6, "dataset": "any", "encoders": found, "chance": {}}
+    numbers = {"trained": {"probe_top1": {"value": 0.5, "sd": 0.01, "n": 3}}}
+    result = {"step": 6, "dataset": "any", "encoders": numbers, "chance": {}}
     shown = choose(study, scale, data, seeds=max(seeds.values())).shown
     return shown, [
-        (one, Outcome(one.config, [], {6: result}, {}))
-        for one in shown
-        if one.seed < seeds.get(one.name, 1)
+        (training, Outcome(training.config, [], {6: result}, {}))
+        for training in shown
+        if training.seed < seeds.get(training.name, 1)
     ]
 
 
@@ -447,9 +447,9 @@ def notes_of(study, scale, data, seeds=None):
 
 def test_notes_name_data_that_stands_in():
     table, proteins = studies.find("care_table1"), studies.find("proteins")
-    own = notes_of(table, "paper", DataChoice())
-    assert "NOT comparable" not in own
-    assert "60 epochs of SGD" in own
+    notes = notes_of(table, "paper", DataChoice())
+    assert "NOT comparable" not in notes
+    assert "60 epochs of SGD" in notes
     given = notes_of(table, "paper", DataChoice("arrays", "x.npz"))
     assert "NOT comparable with the published numbers: arrays (x.npz) in place of cifar10." in given
     generated = notes_of(proteins, "paper", DataChoice())
@@ -460,8 +460,8 @@ def test_notes_name_data_that_stands_in():
 
 def test_notes_count_the_trainings_of_each_run():
     study = studies.find("wahba")
-    every = {"simclr": 2, "care": 2, "equimod": 2}
-    assert "one standard deviation over 2 trainings" in notes_of(study, "small", SHAPES, every)
+    trainings = {"simclr": 2, "care": 2, "equimod": 2}
+    assert "one standard deviation over 2 trainings" in notes_of(study, "small", SHAPES, trainings)
     assert "Trainings: 2 trainings of simclr; 1 training of care, " in (
         notes_of(study, "small", SHAPES, {"simclr": 2})
     )
@@ -479,7 +479,7 @@ def test_what_another_process_works_on_is_left_to_it(tmp_path, quick, capsys):
     choice = choose(study, "smoke", SHAPES)
     with locked(produce.place_of(choice.wanted[0], tmp_path), produce.LOCK):
         produce.produce(study, "smoke", choice, tmp_path)
-    assert quick == [one.title() for one in choice.wanted[1:]]
+    assert quick == [training.title() for training in choice.wanted[1:]]
     assert "Left to another process" in capsys.readouterr().out
 
 
@@ -507,13 +507,13 @@ def test_the_plan_has_a_command_for_each_missing_run_and_trains_nothing(
 def test_costs_are_counted_once_for_each_shape_of_a_step(tmp_path, monkeypatch):
     [simclr, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
     cache = tmp_path / "flops.json"
-    found = estimate.cost(simclr.config, cache)
-    assert found.steps == 6
+    counted = estimate.cost(simclr.config, cache)
+    assert counted.steps == 6
     # 2 views of 32 images through conv_tiny, forward and backward: at least a MFLOP an image.
-    assert found.flops > 6 * 64 * 1e6
+    assert counted.flops > 6 * 64 * 1e6
     monkeypatch.setattr(estimate, "step_flops", lambda *_: pytest.fail("counted again"))
     other = choose(studies.find("wahba"), "smoke", SHAPES, seeds=2).shown[1]
-    assert estimate.cost(other.config, cache) == found
+    assert estimate.cost(other.config, cache) == counted
     cache.write_text("{")  # damaged: counted again
     monkeypatch.setattr(estimate, "step_flops", lambda *_: 7.0)
     assert estimate.cost(simclr.config, cache).flops == 6 * 7.0
@@ -542,10 +542,10 @@ def test_the_plan_sums_no_hours_that_it_does_not_know(tmp_path, capsys, monkeypa
 
 
 def test_flops_of_clouds_are_kept_by_their_points():
-    [one, *_] = choose(studies.find("proteins"), "smoke", DataChoice()).shown
-    more = one.config.copy_and_resolve_references().unlock()
+    [training, *_] = choose(studies.find("proteins"), "smoke", DataChoice()).shown
+    more = training.config.copy_and_resolve_references().unlock()
     more.data.options.points *= 2
-    assert estimate._shape(one.config) != estimate._shape(more)
+    assert estimate._shape(training.config) != estimate._shape(more)
 
 
 def test_steps_of_the_paper_need_no_data():
@@ -556,8 +556,8 @@ def test_steps_of_the_paper_need_no_data():
 
 
 def test_a_damaged_evaluation_is_named(tmp_path):
-    [one, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
-    claim(tmp_path, one.config)
+    [training, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
+    claim(tmp_path, training.config)
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "6.json").write_text("{")
     with pytest.raises(ValueError, match=r"6\.json is damaged"):
@@ -597,8 +597,8 @@ def test_smoke_is_of_two_runs_unless_others_are_named():
     table = studies.find("care_table1")
     assert len(choose(table, "smoke", DataChoice()).wanted) == 2
     assert len(choose(table, "small", SHAPES).wanted) > 2
-    both = choose(table, "smoke", DataChoice(), only=["CIFAR-10"])
-    assert len(both.wanted) == len(both.shown) > 2
+    choice = choose(table, "smoke", DataChoice(), only=["CIFAR-10"])
+    assert len(choice.wanted) == len(choice.shown) > 2
 
 
 MISTAKES = [

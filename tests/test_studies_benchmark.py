@@ -27,8 +27,8 @@ def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_e
     assert "simclr@solids:compute" not in runs
     for config in runs.values():
         methods.resolved(config)
-    one = studies.find("benchmark").runs("small", DataChoice("arrays", "some.npz"))
-    assert one["sie@cifar10"].data.directory == "some.npz" and "sie@solids" not in one
+    configs = studies.find("benchmark").runs("small", DataChoice("arrays", "some.npz"))
+    assert configs["sie@cifar10"].data.directory == "some.npz" and "sie@solids" not in configs
     (tmp_path / "manifest.csv").write_text("path,split,variety,axis,approx_angle_deg\n")
     fruits = studies.find("benchmark").runs("small", DataChoice("folder", str(tmp_path)))
     assert fruits["sie@fruits360"].data.name == "fruits360"

@@ -74,7 +74,7 @@ def outcome(run: str, seed: int, *, arrays: bool = True) -> Outcome:
     if not arrays:
         return Outcome(base(), [], evaluations, {})
     images = generator.integers(0, 256, (2, 3, 8, 8, 3)).astype(np.uint8)
-    found = {
+    arrays_of = {
         "cosines": generator.uniform(-1, 1, (4, 9)),
         "positive_cosines": generator.uniform(-1, 1, (2, 9)),
         "circle": generator.normal(size=(5, 9, 2)),
@@ -84,10 +84,10 @@ def outcome(run: str, seed: int, *, arrays: bool = True) -> Outcome:
         "before_images": images,
         "after_images": images,
     }
-    stored = {f"{key}/{encoder}": value for key, value in found.items()
+    stored = {f"{key}/{encoder}": value for key, value in arrays_of.items()
               for encoder in ("trained", "random", "pixels")}  # fmt: skip
-    asked = np.random.default_rng(seed).integers(0, 256, (2, 2, 8, 8, 3)).astype(np.uint8)
-    stored |= {"queries": np.arange(2), "query_images": asked[0], "changed_images": asked[1]}
+    queries = np.random.default_rng(seed).integers(0, 256, (2, 2, 8, 8, 3)).astype(np.uint8)
+    stored |= {"queries": np.arange(2), "query_images": queries[0], "changed_images": queries[1]}
     return Outcome(base(), [], evaluations, {6: stored})
 
 
@@ -119,22 +119,22 @@ def test_weight_0_alone_is_no_sweep(tmp_path):
     assert figure({"lambda_0": [outcome("lambda_0", 0)]}, tmp_path / "x") == []
 
 
-def evaluations_of(of: list[Outcome]) -> list[Mapping]:
-    return [one.last() for one in of]
+def evaluations_of(outcomes: list[Outcome]) -> list[Mapping]:
+    return [trained.last() for trained in outcomes]
 
 
-def steps_of(of: list[Outcome]) -> dict[int, list[Mapping]]:
-    return {step: [one.evaluations[step] for one in of] for step in (3, 6)}
+def steps_of(outcomes: list[Outcome]) -> dict[int, list[Mapping]]:
+    return {step: [trained.evaluations[step] for trained in outcomes] for step in (3, 6)}
 
 
 def array(key: str):
-    return lambda of: of[0].arrays[6][f"{key}/trained"]
+    return lambda outcomes: outcomes[0].arrays[6][f"{key}/trained"]
 
 
 # By study and function of `figures`: what it must be given of one run, by position.
 GIVEN = {
-    ("wahba", "augmentation_strips"): {0: lambda of: {
-        key: array(key)(of) for key in ("wahba", "wahba_per_root_n", "rotation_residual")
+    ("wahba", "augmentation_strips"): {0: lambda outcomes: {
+        key: array(key)(outcomes) for key in ("wahba", "wahba_per_root_n", "rotation_residual")
     }},
     ("circle", "circle_histograms"): {0: array("cosines")},
     ("circle", "circle_points"): {0: array("circle")},
@@ -146,7 +146,7 @@ GIVEN = {
     ("retrieval", "neighbours"): {2: array("before_images"), 3: array("after_images")},
     ("proteins", "ablation_bars"): {0: evaluations_of},
     ("proteins", "trajectories"): {
-        0: lambda of: np.asarray(of[0].last()["trajectories"]["trained"][0])
+        0: lambda outcomes: np.asarray(outcomes[0].last()["trajectories"]["trained"][0])
     },
 }  # fmt: skip
 
@@ -162,9 +162,11 @@ def titles(name: str, function: str, runs) -> dict:
 @pytest.mark.parametrize(("name", "function"), GIVEN)
 def test_every_run_is_drawn_under_its_own_title(name, function, tmp_path, monkeypatch):
     called = []
-    for one in {key for _, key in GIVEN}:
+    for function_name in {key for _, key in GIVEN}:
         monkeypatch.setattr(
-            figures, one, lambda *args, one=one, **more: called.append((one, args, more))
+            figures,
+            function_name,
+            lambda *args, one=function_name, **more: called.append((one, args, more)),
         )
     trainings = made(name, arrays=True)
     studies.find(name).figure(trainings, tmp_path / name)
@@ -172,14 +174,14 @@ def test_every_run_is_drawn_under_its_own_title(name, function, tmp_path, monkey
     title = titles(name, function, trainings)
     for place, wanted in GIVEN[name, function].items():
         assert list(args[place]) == list(title.values())
-        for run, of in trainings.items():
-            np.testing.assert_equal(args[place][title[run]], wanted(of))
+        for run, outcomes in trainings.items():
+            np.testing.assert_equal(args[place][title[run]], wanted(outcomes))
     if function == "augmentation_strips":  # floors: of the first run
         first = next(iter(trainings.values()))[0].arrays[6]
         assert set(more["floors"]) == {"random", "pixels"}
         np.testing.assert_equal(more["floors"]["random"]["wahba"], first["wahba/random"])
     if function == "neighbours":
-        assert more["results"] == {run: of[0].last() for run, of in trainings.items()}
+        assert more["results"] == {run: outcomes[0].last() for run, outcomes in trainings.items()}
 
 
 def test_the_bars_of_the_axis_have_their_numbers_and_floors(tmp_path, monkeypatch):
@@ -192,17 +194,19 @@ def test_the_bars_of_the_axis_have_their_numbers_and_floors(tmp_path, monkeypatc
     trainings = made("proteins", arrays=False)
     studies.find("proteins").figure(trainings, tmp_path / "proteins")
     axes = pictures[0].axes[0]
-    found = [bar.get_height() for bar in axes.patches]
+    heights = [bar.get_height() for bar in axes.patches]
     means = [
-        np.mean([o.last()["encoders"]["trained"]["principal_axis_error"]["value"] for o in of])
-        for of in trainings.values()
+        np.mean(
+            [o.last()["encoders"]["trained"]["principal_axis_error"]["value"] for o in outcomes]
+        )
+        for outcomes in trainings.values()
     ]
-    assert found == pytest.approx(means)
+    assert heights == pytest.approx(means)
     floors = [
         np.mean([o.last()["encoders"][floor]["principal_axis_error"]["value"]
-                 for of in trainings.values() for o in of])
+                 for outcomes in trainings.values() for o in outcomes])
         for floor in ("random", "pixels")
     ]  # fmt: skip
     levels = [line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1]
     for level in floors:
-        assert any(level == pytest.approx(one) for one in levels)
+        assert any(level == pytest.approx(wanted) for wanted in levels)

@@ -53,7 +53,9 @@ def quick(monkeypatch):
     seen.train = train
     monkeypatch.setattr(sweeps, "train", train)
     monkeypatch.setattr(sweeps, "assess", assess)
-    monkeypatch.setattr(sweeps, "setup", lambda own, workdir=None: SimpleNamespace(config=own))
+    monkeypatch.setattr(
+        sweeps, "setup", lambda run_config, workdir=None: SimpleNamespace(config=run_config)
+    )
     return seen
 
 
@@ -87,10 +89,10 @@ def test_one_run_at_a_time_and_a_plan_of_commands(tmp_path, quick, capsys):
     assert only == "temperature=0.5,seed=0"
     assert sweeps.sweep(grid, tmp_path, only=only) == [] and quick.tested == []
     sweeps.show_plan(grid, tmp_path, ["--config=a b.py", "--workdir=w"])
-    told = capsys.readouterr().out
-    assert "1 runs to make, 1 finished." in told
+    printed = capsys.readouterr().out
+    assert "1 runs to make, 1 finished." in printed
     line = "python -m eqssl_jax.sweep '--config=a b.py' --workdir=w --only=temperature=0.1,seed=0"
-    assert line in told
+    assert line in printed
     with pytest.raises(ValueError, match="--only is 'x', which is none of the runs temperature"):
         sweeps.sweep(grid, tmp_path, only="x")
 
@@ -164,10 +166,10 @@ def test_a_config_of_several_runs_is_refused_and_lists_are_values():
 
 
 def test_the_figure_takes_words_and_numbers(tmp_path):
-    one = Spread(0.5, 0.1, 3)
-    value_sweep({"": {"adam": one, "sgd": one}}, tmp_path / "a.png", setting="s", score="kNN")
+    spread = Spread(0.5, 0.1, 3)
+    value_sweep({"": {"adam": spread, "sgd": spread}}, tmp_path / "a.png", setting="s", score="kNN")
     value_sweep(
-        {"x 1": {0.01: one, 1.0: one}, "x 2": {0.01: one, 1.0: one}},
+        {"x 1": {0.01: spread, 1.0: spread}, "x 2": {0.01: spread, 1.0: spread}},
         tmp_path / "b.png", setting="s", score="kNN", percent=True,
     )  # fmt: skip
     with pytest.raises(ValueError, match="No value of s has a finite kNN"):

@@ -14,8 +14,8 @@ def result(trained, random=None, pixels=None, chance=None, skipped=None, step=12
 
     def encoder(values):
         pairs = {
-            name: found if isinstance(found, tuple) else (found, None)
-            for name, found in (values or {}).items()
+            name: number if isinstance(number, tuple) else (number, None)
+            for name, number in (values or {}).items()
         }
         return {name: {"value": v, "sd": sd, "n": 3} for name, (v, sd) in pairs.items()}
 

@@ -27,8 +27,8 @@ def images():
     return np.random.default_rng(3).random((5, 8, 8, 3), np.float32)
 
 
-def same(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+def same(computed, expected):
+    np.testing.assert_allclose(computed, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_importing_the_package_imports_nothing_heavy():
@@ -53,10 +53,10 @@ def test_a_run_is_loaded_from_its_workdir_alone(trained, images):
     features, embeddings = jax.jit(run.encoder(state))(images)
     same(encoder(images), features)
     same(encoder.embeddings(images), embeddings)
-    found = encoder.layers(images)
-    assert next(iter(found)) == "stem"
-    assert [*found][-1] == "embedding"
-    same(found["features"], features)
+    layers = encoder.layers(images)
+    assert next(iter(layers)) == "stem"
+    assert [*layers][-1] == "embedding"
+    same(layers["features"], features)
     assert (encoder.image_shape, encoder.name) == ((8, 8, 3), "run")
     assert (encoder.mean, encoder.std) == (run.dataset.mean, run.dataset.std)
     assert encoder.classes == ("0", "1", "2")
@@ -66,13 +66,13 @@ def test_a_run_is_loaded_from_its_workdir_alone(trained, images):
 @pytest.mark.slow
 def test_the_step_is_chosen_by_argument_or_name(trained, images):
     workdir, *_ = trained
-    for found in (
+    for loaded in (
         eqssl_jax.load(workdir, 2),
         eqssl_jax.load(f"{workdir}@2"),
         eqssl_jax.load(f"{workdir}@best", name="best"),
     ):
-        same(found(images), eqssl_jax.load(str(workdir))(images))
-    assert found.name == "best"
+        same(loaded(images), eqssl_jax.load(str(workdir))(images))
+    assert loaded.name == "best"
 
 
 OUTSIDE = """
@@ -166,18 +166,18 @@ def test_features_of_the_data_of_a_run(trained, tmp_path, suffix):
     workdir, run, _ = trained
     out = tmp_path / f"features{suffix}"
     assert embedding.embed(workdir, out, batch=7) == 48
-    found = read(out)
+    table = read(out)
     encoder = eqssl_jax.load(workdir)
     start = 0
     for name, split in run.dataset.splits.items():
         rows = slice(start, start + split.size)
         pixels = np.asarray(split.read(split.pool, np.arange(split.size)))
-        assert set(found["split"][rows]) == {name}
-        same(found["features"][rows], encoder(pixels))
-        same(found["embeddings"][rows], encoder.embeddings(pixels))
-        np.testing.assert_array_equal(found["labels"][rows], split.labels)
+        assert set(table["split"][rows]) == {name}
+        same(table["features"][rows], encoder(pixels))
+        same(table["embeddings"][rows], encoder.embeddings(pixels))
+        np.testing.assert_array_equal(table["labels"][rows], split.labels)
         start += split.size
-    assert len(found["names"]) == len(set(found["names"])) == start
+    assert len(table["names"]) == len(set(table["names"])) == start
     assert [*tmp_path.iterdir()] == [out]
 
 
@@ -196,15 +196,15 @@ def pictures(tmp_path_factory):
 def test_pictures_of_any_size_are_brought_to_the_encoder(trained, pictures, tmp_path):
     out = tmp_path / "f.npz"
     assert embedding.embed(trained[0], out, data=str(pictures)) == 8
-    found, encoder = read(out), eqssl_jax.load(trained[0])
-    assert sorted(found["names"]) == sorted(
+    table, encoder = read(out), eqssl_jax.load(trained[0])
+    assert sorted(table["names"]) == sorted(
         str(path.relative_to(pictures)) for path in pictures.rglob("*.png")
     )
-    assert found["class_names"].tolist() == ["cats", "dogs"]
+    assert table["class_names"].tolist() == ["cats", "dogs"]
     for name, label, features in zip(
-        found["names"], found["labels"], found["features"], strict=True
+        table["names"], table["labels"], table["features"], strict=True
     ):
-        assert name.startswith(str(found["class_names"][label]))
+        assert name.startswith(str(table["class_names"][label]))
         flat = np.full((1, 8, 8, 3), 20 * int(name[-5]) / 255, np.float32)
         same(features, encoder(flat)[0])
 
@@ -230,10 +230,10 @@ def test_an_encoder_of_ones_own_takes_the_images_as_they_are(outside, tmp_path):
     arrays(tmp_path / "set.npz", count=30)
     out = tmp_path / "f.npz"
     embedding.embed("own_encoders:encode", out, data=str(tmp_path / "set.npz"), batch=8)
-    found = read(out)
+    table = read(out)
     with np.load(tmp_path / "set.npz") as file:
         expected = file["images"].reshape(30, -1)[:, :6] / 255
-    same(found["features"][found["split"] == "train"], expected)
+    same(table["features"][table["split"] == "train"], expected)
 
 
 @pytest.mark.parametrize(

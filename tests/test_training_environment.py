@@ -36,13 +36,13 @@ def checkout(tmp_path):
 
 
 def test_the_commit_and_whether_it_was_changed(checkout):
-    found = commit(checkout)
-    assert found is not None and not found["changed"]
-    assert len(found["hash"]) == 40 and int(found["hash"], 16)
+    recorded = commit(checkout)
+    assert recorded is not None and not recorded["changed"]
+    assert len(recorded["hash"]) == 40 and int(recorded["hash"], 16)
     (checkout / "notes.txt").write_text("not tracked: no change of the code")
-    assert commit(checkout) == found
+    assert commit(checkout) == recorded
     (checkout / "code.py").write_text("x = 2\n")
-    assert commit(checkout) == {**found, "changed": True}
+    assert commit(checkout) == {**recorded, "changed": True}
 
 
 def test_no_commit_outside_a_checkout_or_in_one_that_does_not_track_the_package(
@@ -57,30 +57,30 @@ def test_no_commit_outside_a_checkout_or_in_one_that_does_not_track_the_package(
 
 
 def test_a_repository_named_by_the_environment_is_not_the_package_s(checkout, monkeypatch):
-    found = commit(checkout)
+    recorded = commit(checkout)
     monkeypatch.setenv("GIT_DIR", "/nowhere")
-    assert commit(checkout) == found
+    assert commit(checkout) == recorded
 
 
 def test_versions_and_device():
-    found = environment()
-    assert found["eqssl_jax"] == __version__
-    assert found["packages"]["jax"] == jax.__version__
-    assert found["packages"]["numpy"] == np.__version__
-    assert found["device"]["kind"] == jax.devices()[0].device_kind
-    assert found["device"]["count"] == jax.device_count()
-    assert found["command"] is None  # pytest is none of our binaries
-    assert json.loads(json.dumps(found)) == found
+    present = environment()
+    assert present["eqssl_jax"] == __version__
+    assert present["packages"]["jax"] == jax.__version__
+    assert present["packages"]["numpy"] == np.__version__
+    assert present["device"]["kind"] == jax.devices()[0].device_kind
+    assert present["device"]["count"] == jax.device_count()
+    assert present["command"] is None  # pytest is none of our binaries
+    assert json.loads(json.dumps(present)) == present
 
 
 def test_every_start_is_recorded_and_what_saved_nothing_is_dropped(tmp_path, monkeypatch):
     monkeypatch.setattr(recorded, "environment", lambda: {"python": "3"})
     for step in (0, 4, 4, 8):
         record_environment(tmp_path, step=step, steps=12)
-    assert [one["from_step"] for one in read_environment(tmp_path)] == [0, 4, 8]
+    assert [start["from_step"] for start in read_environment(tmp_path)] == [0, 4, 8]
     assert read_environment(tmp_path)[0] == {"from_step": 0, "steps": 12, "python": "3"}
     record_environment(tmp_path, step=0, steps=12)  # from the beginning
-    assert [one["from_step"] for one in read_environment(tmp_path)] == [0]
+    assert [start["from_step"] for start in read_environment(tmp_path)] == [0]
     assert [path.name for path in tmp_path.iterdir()] == ["environment.json"]
 
 
@@ -99,8 +99,8 @@ def test_the_command_as_it_was_started():
         "sys.modules['__main__'].__spec__ = type('S', (), {'name': 'eqssl_jax.main'});"
         "print(e._command())"
     )
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False,
         cwd=Path(__file__).parent.parent,
     )  # fmt: skip
-    assert found.stdout.strip() == "python -m eqssl_jax.main '--workdir=a b'", found.stderr
+    assert process.stdout.strip() == "python -m eqssl_jax.main '--workdir=a b'", process.stderr

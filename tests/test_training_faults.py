@@ -52,9 +52,9 @@ def test_a_renamed_checkpoint_is_set_aside_and_the_one_before_goes_on(workdir, f
     manager.close()
     state = train(small(), workdir)
     equal(state, finished[1][12])
-    told = " ".join(capsys.readouterr().err.split())
-    assert "checkpoint of step 20" in told and "holds the state of step 12" in told
-    assert "goes on from step 8" in told
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "checkpoint of step 20" in printed and "holds the state of step 12" in printed
+    assert "goes on from step 8" in printed
     assert (workdir / "damaged" / "20-0").is_dir()
 
 
@@ -104,11 +104,11 @@ def test_a_config_that_is_none_is_named(workdir, text):
 def test_a_workdir_that_is_gone_stops_training(tmp_path, how, monkeypatch):
     pause, workdir = loop._pause, tmp_path / "run"
 
-    def gone(state, done, *rest):
+    def gone(state, done, *others):
         if done == 8:
-            checkpoint.finish(rest[2])
+            checkpoint.finish(others[2])
             how(workdir)
-        pause(state, done, *rest)
+        pause(state, done, *others)
 
     monkeypatch.setattr(loop, "_pause", gone)
     with pytest.raises(OSError, match="was removed or moved while training"):
@@ -121,13 +121,13 @@ def test_a_closed_terminal_asks_to_stop_unless_it_is_ignored():
     assert threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGHUP)
     try:
-        with listening(make_mesh(1)) as asked:
+        with listening(make_mesh(1)) as stop_asked:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert asked()
+            assert stop_asked()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
-        with listening(make_mesh(1)) as asked:
+        with listening(make_mesh(1)) as stop_asked:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert not asked()
+            assert not stop_asked()
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -172,9 +172,11 @@ def test_the_spread_is_one_minus_the_squared_length_of_the_mean_direction():
 
 def test_a_loss_that_grew_is_warned_of_once():
     alarms = Alarms()
-    told = [alarms.look(step, {"loss": loss}) for step, loss in enumerate([-2.0, 3.0, 250.0, 9e9])]
-    assert [len(text) for text in told] == [0, 0, 1, 0]
-    assert "from 2 at step 0 to 250 at step 2" in told[2][0]
+    warnings = [
+        alarms.look(step, {"loss": loss}) for step, loss in enumerate([-2.0, 3.0, 250.0, 9e9])
+    ]
+    assert [len(text) for text in warnings] == [0, 0, 1, 0]
+    assert "from 2 at step 0 to 250 at step 2" in warnings[2][0]
 
 
 @pytest.mark.parametrize(
@@ -190,17 +192,17 @@ def test_a_loss_that_grew_is_warned_of_once():
 )
 def test_growth_is_seen_from_the_least_loss_so_far(losses, warns):
     alarms = Alarms()
-    told = [alarms.look(step, {"loss": loss}) for step, loss in enumerate(losses)]
-    assert any(told) == warns and not any(told[:-1])
+    warnings = [alarms.look(step, {"loss": loss}) for step, loss in enumerate(losses)]
+    assert any(warnings) == warns and not any(warnings[:-1])
 
 
 def test_monitors_that_take_more_than_their_share_are_warned_of_once():
     alarms = Alarms()
     assert alarms.look_at_monitors(100, 0.0, 30.0) == []  # the first time they compile
     assert alarms.look_at_monitors(200, 40.0, 40.375) == []  # 3.75 % of 10 s of training
-    (told,) = alarms.look_at_monitors(300, 50.375, 51.375)
-    assert "took 1.0 s at step 300, 10.0% of the training since step 200" in told
-    assert "of 500 steps" in told
+    (warning,) = alarms.look_at_monitors(300, 50.375, 51.375)
+    assert "took 1.0 s at step 300, 10.0% of the training since step 200" in warning
+    assert "of 500 steps" in warning
     assert alarms.look_at_monitors(400, 60.0, 70.0) == []
 
 
@@ -247,7 +249,7 @@ def test_checkpoints_are_listed_again_when_training_has_removed_one(workdir, mon
     with pytest.raises(ValueError, match=r"step 12 .*is not kept"):  # a step that was named
         assess.restored(run, workdir, 12)
     assert assess.listed(run, workdir, 12) is None
-    assert "Step 12 of" in (told := capsys.readouterr().out) and "passed over" in told
+    assert "Step 12 of" in (printed := capsys.readouterr().out) and "passed over" in printed
     monkeypatch.setattr(assess, "stored_setup", lambda *arguments: run)
     monkeypatch.setattr(kept, "kept_steps", lambda folder: [8, 12])
     monkeypatch.setattr(assess, "evaluate", Measured.evaluate)
@@ -326,6 +328,8 @@ def test_watching_passes_over_a_step_that_is_gone_and_takes_the_newest_first(
 
     monkeypatch.setattr(watch.kept, "kept_steps", lambda folder: [4, 8, 12])
     order = []
-    watched(workdir, monkeypatch, steps=12, show=lambda run, found: order.append(found.path.stem))
+    watched(
+        workdir, monkeypatch, steps=12, show=lambda run, measured: order.append(measured.path.stem)
+    )
     assert order == ["12", "8"]
     assert capsys.readouterr().out.count("Step 4 of") == 1

@@ -246,7 +246,7 @@ def test_every_start_that_trains_records_its_environment(tmp_path):
     train(small(steps=4), tmp_path)  # nothing left to do: no start
     train(small(steps=8), tmp_path)
     starts = read_environment(tmp_path)
-    assert [(one["from_step"], one["steps"]) for one in starts] == [(0, 4), (4, 8)]
+    assert [(start["from_step"], start["steps"]) for start in starts] == [(0, 4), (4, 8)]
     assert starts[0]["packages"]["jax"] == jax.__version__
     assert (tmp_path / "config.json").read_text() == config
 

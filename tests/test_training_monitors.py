@@ -38,11 +38,11 @@ SMALL = dict(monitor__images=8, monitor__views=2, monitor__draws=1)
 def test_all_monitors_on_labelled_and_unlabelled_data(tmp_path, capsys):
     """Without labels the ones that need none are there, and nothing is called the best."""
     run = setup(config(arrays(tmp_path / "a.npz"), train__monitors=("all",), **SMALL))
-    found = monitor.make_monitor(run)(run.init())
+    scores = monitor.make_monitor(run)(run.init())
     free = {"rankme", "lidar", "alignment", "uniformity", "gamma", "rotation_residual"}
     names = {f"monitor_{name}" for name in free}
-    assert set(found.values) == names | {"validation_knn", "monitor_probe"}
-    assert found.score == found.values["validation_knn"]
+    assert set(scores.values) == names | {"validation_knn", "monitor_probe"}
+    assert scores.score == scores.values["validation_knn"]
     images = np.load(tmp_path / "a.npz")["images"]
     np.savez(tmp_path / "b.npz", images=images)
     made = config(tmp_path / "b.npz", train__monitors=("all",), data__validation=0.0, **SMALL)
@@ -90,11 +90,11 @@ def test_monitors_without_a_number_are_named_before_the_run(tmp_path, capsys):
         "classifier (of a classifier, and none is trained); linear_probe, care_probe, "
         in (run.notes[-1])
     )
-    found = monitor.watched(run.config, run.dataset, run.recipe)
-    assert {card.name for card in found.cards} | set(found.left_out) == set(names)
-    assert not {"steering", "factors", "trajectories"} - set(found.left_out)
-    assert {"composition", "gram", "ladders", "probe"} <= {card.name for card in found.cards}
-    assert found.conditions.settings.pairs  # which composition needs
+    watched = monitor.watched(run.config, run.dataset, run.recipe)
+    assert {card.name for card in watched.cards} | set(watched.left_out) == set(names)
+    assert not {"steering", "factors", "trajectories"} - set(watched.left_out)
+    assert {"composition", "gram", "ladders", "probe"} <= {card.name for card in watched.cards}
+    assert watched.conditions.settings.pairs  # which composition needs
     empty = Card("empty", lambda seen: {}, (Output("a", "A"),))
     seen = Seen(
         "trained", Conditions({"trained": Subject(None)}, run.dataset, run.recipe, None, None)
@@ -131,9 +131,9 @@ def test_the_loop_looks_at_what_monitors_take(capsys):
 def test_the_interval_keeps_monitors_within_two_percent(tmp_path):
     """Counted by hand: 30 + 12 images for kNN; a step trains 8 images in 2 views, 2 each."""
     run = setup(config(arrays(tmp_path / "a.npz"), train__monitors=("knn",), knn__bank=30))
-    found = monitor.watched(run.config, run.dataset, run.recipe)
+    watched = monitor.watched(run.config, run.dataset, run.recipe)
     epochs = -(-(30 + 12) // (0.02 * 32 * 4))
-    assert monitor.epochs_between(found, run.method, run.config, 4) == epochs == 17
+    assert monitor.epochs_between(watched, run.method, run.config, 4) == epochs == 17
     assert run.knn_every == run.save_every == 4 * 17 and "every 17 epochs" in run.notes[-1]
     probed = setup(config(tmp_path / "a.npz", train__monitors=("knn", "probe"), knn__bank=30))
     assert probed.knn_every == 4 * -(-(30 + 30 + 12) // (0.02 * 32 * 4))
@@ -174,8 +174,8 @@ def test_labels_travel_with_their_images():
         split = labelled(data.splits["train"]._replace(labels=labels), 301)
         rows = np.array([3, 0, 7], np.int32)
         inputs = rows if split.load is None else split.load(rows)
-        found, targets = jax.jit(split.read)(split.pool, inputs)
-        np.testing.assert_allclose(found, images[rows] / np.float32(255), rtol=1e-6)
+        images_read, targets = jax.jit(split.read)(split.pool, inputs)
+        np.testing.assert_allclose(images_read, images[rows] / np.float32(255), rtol=1e-6)
         np.testing.assert_array_equal(np.argmax(targets, 1), labels[rows])
         assert targets.shape == (3, 301)
 
@@ -226,8 +226,8 @@ def test_fine_tuning_learns_classes_and_is_rebuilt_without_data(classified):
     state = train(run, folder / "tuned")
     rows = read_records(folder / "tuned")
     assert rows[-1]["monitor_classifier_top1"] == 1.0
-    found = next(card for card in cards() if card.name == "classifier")
-    assert found.needs[0] == "classifier" and subject(run, state).classifier is not None
+    card = next(card for card in cards() if card.name == "classifier")
+    assert card.needs[0] == "classifier" and subject(run, state).classifier is not None
     from eqssl_jax.training.stored import open_run
 
     kept = open_run(folder / "tuned", "best")
@@ -251,10 +251,12 @@ def test_tensorboard_events_can_be_read_and_hide_what_was_undone(tmp_path):
         records.write(step + 1, {"loss": 0.5 + step})
         records.close()
     assert "tensorflow" not in sys.modules and "torch" not in sys.modules
-    found = [event for path in sorted((tmp_path / "tensorboard").iterdir()) for event in read(path)]
-    numbers = {(e.step, v.tag): v.simple_value for e in found for v in e.summary.value}
+    events = [
+        event for path in sorted((tmp_path / "tensorboard").iterdir()) for event in read(path)
+    ]
+    numbers = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
     assert numbers == {(1, "loss"): 0.5, (4, "loss"): 3.5}
-    assert [e.step for e in found if e.HasField("session_log")] == [1, 4]
+    assert [e.step for e in events if e.HasField("session_log")] == [1, 4]
 
 
 def read(path):
@@ -314,8 +316,11 @@ def test_a_tracker_that_fails_is_said_once_and_the_others_go_on(
     for step in (1, 2, 3):
         records.write(step, {"loss": float(step)})
     records.close()
-    told = capsys.readouterr().err
-    assert told.count("Warning: the tracker wandb failed (") == 1 and "WANDB_MODE=offline" in told
+    printed = capsys.readouterr().err
+    assert (
+        printed.count("Warning: the tracker wandb failed (") == 1
+        and "WANDB_MODE=offline" in printed
+    )
     assert len(other.logged) == len(read_records(tmp_path)) == 3
 
 

@@ -21,27 +21,27 @@ def rates(config, steps, per_epoch=10):
 
 
 def test_constant_after_a_linear_warm_up():
-    found = rates(settings(learning_rate=0.5, warmup_epochs=1.0), 30)
-    np.testing.assert_allclose(found[:10], 0.05 * np.arange(10), rtol=1e-6)
-    np.testing.assert_allclose(found[10:], 0.5, rtol=1e-6)
+    rate = rates(settings(learning_rate=0.5, warmup_epochs=1.0), 30)
+    np.testing.assert_allclose(rate[:10], 0.05 * np.arange(10), rtol=1e-6)
+    np.testing.assert_allclose(rate[10:], 0.5, rtol=1e-6)
 
 
 def test_cosine_goes_to_zero_at_the_end():
-    found = rates(settings(learning_rate=1.0, schedule="cosine"), 40)
-    np.testing.assert_allclose(found, 0.5 * (1 + np.cos(np.pi * np.arange(40) / 40)), atol=1e-6)
+    rate = rates(settings(learning_rate=1.0, schedule="cosine"), 40)
+    np.testing.assert_allclose(rate, 0.5 * (1 + np.cos(np.pi * np.arange(40) / 40)), atol=1e-6)
 
 
 def test_steps_multiply_at_their_epochs():
-    found = rates(
+    rate = rates(
         settings(
             learning_rate=1.0, schedule="step", step_epochs=(1, 2), step_factor=0.1,
             warmup_epochs=0.5,
         ),
         30,
     )  # fmt: skip
-    np.testing.assert_allclose(found[5:10], 1.0)
-    np.testing.assert_allclose(found[10:20], 0.1, rtol=1e-6)
-    np.testing.assert_allclose(found[20:], 0.01, rtol=1e-6)
+    np.testing.assert_allclose(rate[5:10], 1.0)
+    np.testing.assert_allclose(rate[10:20], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(rate[20:], 0.01, rtol=1e-6)
 
 
 def step(config, params, gradient, times=1):
@@ -59,13 +59,13 @@ GRADIENT = {"kernel": jnp.array([[0.1, 0.2]]), "bias": jnp.array([0.3])}
 
 def test_sgd_is_heavy_ball_with_l2_in_the_gradient():
     config = settings(name="sgd", learning_rate=0.1, weight_decay=0.5, momentum=0.9)
-    found = step(config, PARAMS, GRADIENT, times=2)
+    stepped = step(config, PARAMS, GRADIENT, times=2)
     for name in PARAMS:
         theta, buffer = np.asarray(PARAMS[name]), 0.0
         for _ in range(2):
             buffer = 0.9 * buffer + np.asarray(GRADIENT[name]) + 0.5 * theta
             theta = theta - 0.1 * buffer
-        np.testing.assert_allclose(found[name], theta, rtol=1e-6)
+        np.testing.assert_allclose(stepped[name], theta, rtol=1e-6)
 
 
 def test_adam_has_l2_in_the_gradient_and_adamw_beside_it():
@@ -84,18 +84,18 @@ def test_adam_has_l2_in_the_gradient_and_adamw_beside_it():
 
 def test_decay_of_kernels_alone_leaves_biases():
     config = settings(name="sgd", learning_rate=0.1, weight_decay=0.5, decay="kernels")
-    found = step(config, PARAMS, jax.tree.map(jnp.zeros_like, GRADIENT))
-    np.testing.assert_allclose(found["bias"], PARAMS["bias"])
-    np.testing.assert_allclose(found["kernel"], 0.95 * PARAMS["kernel"], rtol=1e-6)
+    stepped = step(config, PARAMS, jax.tree.map(jnp.zeros_like, GRADIENT))
+    np.testing.assert_allclose(stepped["bias"], PARAMS["bias"])
+    np.testing.assert_allclose(stepped["kernel"], 0.95 * PARAMS["kernel"], rtol=1e-6)
 
 
 def test_lars_scales_kernels_by_their_norms_and_biases_not_at_all():
     config = settings(name="lars", learning_rate=1.0, weight_decay=0.0, momentum=0.0)
-    found = step(config, PARAMS, GRADIENT)
-    np.testing.assert_allclose(found["bias"], PARAMS["bias"] - GRADIENT["bias"], rtol=1e-6)
+    stepped = step(config, PARAMS, GRADIENT)
+    np.testing.assert_allclose(stepped["bias"], PARAMS["bias"] - GRADIENT["bias"], rtol=1e-6)
     ratio = 0.001 * jnp.linalg.norm(PARAMS["kernel"]) / jnp.linalg.norm(GRADIENT["kernel"])
     np.testing.assert_allclose(
-        found["kernel"], PARAMS["kernel"] - ratio * GRADIENT["kernel"], rtol=1e-5
+        stepped["kernel"], PARAMS["kernel"] - ratio * GRADIENT["kernel"], rtol=1e-5
     )
 
 
@@ -132,10 +132,10 @@ def test_clipped_lars_moves_a_kernel_by_a_share_of_its_length_and_at_most_by_the
         config = settings(
             name="lars", learning_rate=rate, weight_decay=0.0, momentum=0.0, trust=0.02, clip=True
         )
-        found = step(config, PARAMS, GRADIENT)
-        change = jnp.linalg.norm(found["kernel"] - PARAMS["kernel"])
+        stepped = step(config, PARAMS, GRADIENT)
+        change = jnp.linalg.norm(stepped["kernel"] - PARAMS["kernel"])
         np.testing.assert_allclose(change, moved, rtol=1e-3)
-        np.testing.assert_allclose(found["bias"], 3.0 - rate * 0.3, rtol=1e-6)
+        np.testing.assert_allclose(stepped["bias"], 3.0 - rate * 0.3, rtol=1e-6)
     still = settings(name="lars", learning_rate=1.0, weight_decay=0.0, trust=0.02, clip=True)
     zero = {"kernel": jnp.zeros((1, 2)), "bias": jnp.zeros(1)}
     assert np.isfinite(step(still, zero, jax.tree.map(jnp.zeros_like, zero))["kernel"]).all()

@@ -29,9 +29,9 @@ ARRAYS = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def started(arguments, devices=2):
@@ -58,13 +58,13 @@ def together(commands, devices=2):
             process.communicate()
 
 
-def close(found, wanted, *, losses=LOSSES, arrays=ARRAYS) -> None:
-    assert set(found) == set(wanted)
+def close(computed, wanted, *, losses=LOSSES, arrays=ARRAYS) -> None:
+    assert set(computed) == set(wanted)
     for name, value in wanted.items():
         tolerance = losses if name.startswith("metrics.") else arrays
         if name == "metrics.gradient_norm":  # jumps where rounding moves a ReLU over its edge
             tolerance = {"rtol": max(1e-3, arrays["rtol"])}
-        np.testing.assert_allclose(found[name], value, err_msg=name, **tolerance)
+        np.testing.assert_allclose(computed[name], value, err_msg=name, **tolerance)
 
 
 @pytest.fixture(scope="module")
@@ -76,33 +76,33 @@ def two_processes(tmp_path_factory):
     with together(commands) as running:
         outputs = [process.communicate(timeout=900)[0] for process in running]
         assert [process.returncode for process in running] == [0, 0], outputs
-    with np.load(file) as found:
-        return {name: found[name] for name in found.files}
+    with np.load(file) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("names", METHODS, ids="+".join)
 def test_twenty_steps_are_the_same_on_any_devices_and_processes(names, two_processes):
-    one = tiny_methods.train(names, devices=1)
-    assert {"byol", "moco"}.isdisjoint(names) or any(name.startswith("target") for name in one)
+    single = tiny_methods.train(names, devices=1)
+    assert {"byol", "moco"}.isdisjoint(names) or any(name.startswith("target") for name in single)
     for devices in (2, 8):
-        close(tiny_methods.train(names, devices=devices), one)
-    close(of(two_processes, "+".join(names)), one)
+        close(tiny_methods.train(names, devices=devices), single)
+    close(of(two_processes, "+".join(names)), single)
 
 
-def of(found, label):
-    return {k.removeprefix(f"{label}/"): v for k, v in found.items() if k.startswith(f"{label}/")}
+def of(arrays, label):
+    return {k.removeprefix(f"{label}/"): v for k, v in arrays.items() if k.startswith(f"{label}/")}
 
 
 @pytest.mark.slow
 def test_so_are_steps_in_one_program_and_in_bfloat16(two_processes):
-    one = tiny_methods.train(METHODS[0], devices=1)
-    close(of(two_processes, "looped"), one)
+    single = tiny_methods.train(METHODS[0], devices=1)
+    close(of(two_processes, "looped"), single)
     # bfloat16 has 8 bits: products differ by 0.4 %, and what 20 steps make of them by a few times
     # that (1.3 % were seen in one loss).
     rough = {"losses": {"rtol": 3e-2}, "arrays": {"rtol": 5e-2, "atol": 5e-3}}
     half = tiny_methods.train(METHODS[0], devices=1, dtype="bfloat16")
-    assert not np.array_equal(half["metrics.loss"], one["metrics.loss"])
+    assert not np.array_equal(half["metrics.loss"], single["metrics.loss"])
     close(tiny_methods.train(METHODS[0], devices=8, dtype="bfloat16"), half, **rough)
     close(of(two_processes, "bfloat16"), half, **rough)
 
@@ -200,7 +200,9 @@ def test_one_process_needs_nothing(monkeypatch):
 def test_differences_and_failures_of_others_are_named(monkeypatch):
     monkeypatch.setattr(processes.jax, "process_count", lambda: 3)
     others = [{"config": {"seed": 0}}, {"config": {"seed": 0}}, {"config": {"seed": 4}}]
-    monkeypatch.setattr(processes, "gathered", lambda text: [json.dumps(one) for one in others])
+    monkeypatch.setattr(
+        processes, "gathered", lambda text: [json.dumps(settings) for settings in others]
+    )
     with pytest.raises(ValueError, match=r"config.seed: 0 in process 0, 4 in process 2"):
         processes.check_equal(others[0])
     monkeypatch.setattr(processes, "gathered", lambda text: [text, "no disk", ""])
@@ -230,9 +232,9 @@ def test_how_a_process_of_several_ends(error, status, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended, processes.leaving():
         raise error
     assert ended.value.code == status
-    said = capsys.readouterr().err
-    assert str(error) in said
-    assert ("Start all processes again" in said) == (status == 75)
+    printed = capsys.readouterr().err
+    assert str(error) in printed
+    assert ("Start all processes again" in printed) == (status == 75)
 
 
 def test_what_must_be_alike_holds_config_code_and_data(tmp_path):

@@ -91,19 +91,19 @@ def test_steps_in_a_loop_are_the_same_steps():
 
 
 def test_eight_devices_equal_one():
-    one, metrics = run(care(), devices=1)
+    single, metrics = run(care(), devices=1)
     eight, same = run(care(), devices=8)
     equal(metrics, same, rtol=2e-5, atol=1e-6)
-    equal(one.params, eight.params, rtol=1e-4, atol=1e-5)
+    equal(single.params, eight.params, rtol=1e-4, atol=1e-5)
 
 
 def test_batch_norm_is_global_over_eight_devices():
     """CARE with BatchNorm, four views with their own statistics: the same numbers on 8 devices."""
-    one, metrics = run(care(), devices=1, network=normed_network(), optimizer=optax.sgd(0.1))
+    single, metrics = run(care(), devices=1, network=normed_network(), optimizer=optax.sgd(0.1))
     eight, same = run(care(), devices=8, network=normed_network(), optimizer=optax.sgd(0.1))
     equal(metrics, same, rtol=1e-4, atol=1e-5)
-    equal(one.params, eight.params, rtol=1e-3, atol=1e-5)
-    equal(one.batch_stats, eight.batch_stats, rtol=1e-4, atol=1e-6)
+    equal(single.params, eight.params, rtol=1e-3, atol=1e-5)
+    equal(single.batch_stats, eight.batch_stats, rtol=1e-4, atol=1e-6)
 
 
 def test_the_compiled_step_cuts_the_batch_over_the_devices():

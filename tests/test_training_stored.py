@@ -64,13 +64,13 @@ def test_the_network_is_rebuilt_without_the_data(trained):
     before = encoded(run.encoder(state), images)
     hidden = file.rename(file.with_suffix(".gone"))
     try:
-        found = open_run(workdir)
+        opened = open_run(workdir)
     finally:
         hidden.rename(file)
-    equal(found.state, state)
-    equal(encoded(found.encoder(), images), before)
-    assert set(jax.eval_shape(found.layers(), images)) >= {"features", "embedding"}
-    kept = found.trained_on
+    equal(opened.state, state)
+    equal(encoded(opened.encoder(), images), before)
+    assert set(jax.eval_shape(opened.layers(), images)) >= {"features", "embedding"}
+    kept = opened.trained_on
     assert (kept.name, kept.input_shape, kept.channels) == ("arrays", (8, 8, 3), 3)
     assert not kept.clouds
     assert kept.mean == pytest.approx(run.dataset.mean)
@@ -155,8 +155,8 @@ def test_what_is_kept_is_what_was_read(trained):
 
 def rewritten(file, name, change):
     """A copy of an .npz with other arrays."""
-    with np.load(file) as found:
-        whole = {key: found[key].copy() for key in found.files}
+    with np.load(file) as arrays:
+        whole = {key: arrays[key].copy() for key in arrays.files}
     np.savez(file.with_name(name), **(whole | change(whole)))
     return file.with_name(name)
 
@@ -269,8 +269,8 @@ def test_a_run_starts_from_the_encoder_of_another(trained, tmp_path):
     equal(begun.batch_stats["encoder"], state.batch_stats["encoder"])
     equal(begun.params["network"]["projector"], run.init().params["network"]["projector"])
     assert int(begun.step) == 0
-    _, both = start(workdir, file=file, train__init_parts="encoder_and_projector")
-    equal(both.params["network"], state.params["network"])
+    _, started = start(workdir, file=file, train__init_parts="encoder_and_projector")
+    equal(started.params["network"], state.params["network"])
     assert run.provenance().mean == source.dataset.mean
 
 
@@ -410,12 +410,12 @@ def test_what_does_not_fit_is_named_before_training(trained, tmp_path):
 def test_what_the_settings_come_to_is_said(trained):
     file = trained[3]
     short = setup(config(file, train__steps=20, optimizer__warmup_epochs=10.0))
-    told = " ".join(short.notes)
+    notes = " ".join(short.notes)
     fewer = setup(config(file, knn__neighbours=200, knn__bank=30))
     assert "by 30 neighbours (all there are; config.knn.neighbours is 200)" in " ".join(fewer.notes)
-    assert "warm-up lasts 10 steps, half of this run, instead of the 40" in told
+    assert "warm-up lasts 10 steps, half of this run, instead of the 40" in notes
     assert float(short.schedule(10)) == pytest.approx(short.config.optimizer.learning_rate)
-    assert "temperature 0.5" in told
+    assert "temperature 0.5" in notes
     assert not any("warm-up" in note or "Warning" in note for note in setup(config(file)).notes)
     rate = f"{short.config.optimizer.learning_rate:g}"
     assert f"learning rate stays {rate}" in batch_note(short.config, short.method)

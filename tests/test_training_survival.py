@@ -144,19 +144,19 @@ def test_any_altered_bit_of_a_checkpoint_is_found(tmp_path):
 def test_the_checksum_sees_any_word_and_its_place_and_not_the_devices():
     state = small().init()
     [first, *_] = [leaf for leaf in jax.tree.leaves(state.params) if leaf.size > 2]
-    own = np.asarray(checksum([first]))
+    first_sum = np.asarray(checksum([first]))
     for index in range(0, first.size, 7):
         flat = np.asarray(first).ravel().copy()
         flat[index] = np.nextafter(flat[index], np.float32(9))
-        assert not np.array_equal(checksum([flat.reshape(first.shape)]), own)
+        assert not np.array_equal(checksum([flat.reshape(first.shape)]), first_sum)
     flat = np.asarray(first).ravel()
     changed = [flat[::-1], flat * np.where(np.arange(flat.size) < 2, -1, 1).astype(np.float32)]
     opposite = np.array([0.5, -0.5, 0.25], np.float32)
     assert not np.array_equal(checksum([opposite]), checksum([opposite[[1, 0, 2]]]))
     for other in changed:
-        assert not np.array_equal(checksum([other.reshape(first.shape)]), own)
+        assert not np.array_equal(checksum([other.reshape(first.shape)]), first_sum)
     assert not np.array_equal(checksum([first, opposite]), checksum([opposite, first]))
-    assert not np.array_equal(checksum([first, first]), own)
+    assert not np.array_equal(checksum([first, first]), first_sum)
     cut = jax.device_put(np.arange(64, dtype=np.int32), batched(make_mesh(8)))
     whole = checksum([np.arange(64, dtype=np.int32)])
     assert np.array_equal(checksum([cut]), whole)
@@ -198,10 +198,10 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_goes_on(tmp_path, 
     assert steps_in(workdir) == [8, 12]
     damage(workdir / "checkpoints" / "12", how)
     equal(train(small(steps=16), workdir), whole)
-    said = " ".join(capsys.readouterr().err.split())
-    assert "checkpoint of step 12" in said
-    assert how != "empty" or "holds no state" in said
-    assert "goes on from step 8" in said
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "checkpoint of step 12" in printed
+    assert how != "empty" or "holds no state" in printed
+    assert "goes on from step 8" in printed
     assert (workdir / "damaged" / "12-0").is_dir()
     assert lines(workdir) == lines(tmp_path / "whole")
     assert steps_in(workdir) == steps_in(tmp_path / "whole")
@@ -284,10 +284,10 @@ def test_asked_while_it_writes_its_last_checkpoint(tmp_path, monkeypatch):
 
 def test_a_second_signal_is_not_waited_for():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with listening(make_mesh(1)) as asked:
-        assert not asked()
+    with listening(make_mesh(1)) as stop_asked:
+        assert not stop_asked()
         os.kill(os.getpid(), signal.SIGTERM)
-        assert asked()
+        assert stop_asked()
         assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
@@ -363,12 +363,12 @@ def mounted(tmp_path):
     disk.mkdir()
 
     def mount(*options: str) -> Path:
-        found = subprocess.run(
+        process = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(disk)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        if found.returncode:
-            pytest.skip(f"no memory disk can be mounted here: {found.stderr.strip()}")
+        if process.returncode:
+            pytest.skip(f"no memory disk can be mounted here: {process.stderr.strip()}")
         return disk
 
     if not shutil.which("mount") or sys.platform != "linux":
@@ -435,8 +435,8 @@ def test_one_process_of_two_ends_and_so_does_the_other(tmp_path, sent, status):
     manager = checkpoint.open_checkpoints(tmp_path / "two", read_only=True)
     two = checkpoint.restore(manager, small().init(), steps)
     manager.close()
-    one = train(survivor.run(steps), tmp_path / "one")
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+    expected = train(survivor.run(steps), tmp_path / "one")
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(two), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
-    found = [json.loads(line)["step"] for line in lines(tmp_path / "two")]
-    assert sorted(set(found)) == list(range(1, steps + 1))
+    logged = [json.loads(line)["step"] for line in lines(tmp_path / "two")]
+    assert sorted(set(logged)) == list(range(1, steps + 1))

@@ -68,8 +68,8 @@ def test_identity_changes_no_bit(name, images):
 def test_draw_has_the_structure_of_the_identity(name):
     drawn, identity = jax.eval_shape(ALL[name].sample, jax.random.key(0)), ALL[name].identity
     assert jax.tree.structure(drawn) == jax.tree.structure(identity)
-    for leaf, rest in zip(jax.tree.leaves(drawn), jax.tree.leaves(identity), strict=True):
-        assert (leaf.shape, leaf.dtype) == (rest.shape, rest.dtype)
+    for leaf, identity_leaf in zip(jax.tree.leaves(drawn), jax.tree.leaves(identity), strict=True):
+        assert (leaf.shape, leaf.dtype) == (identity_leaf.shape, identity_leaf.dtype)
 
 
 @each
@@ -96,8 +96,8 @@ def test_shape_range_jit_and_vmap(name, images):
 
 @each
 def test_gradients_of_parameters_are_finite(name, images):
-    def total(real, rest, x):
-        params = jax.tree.map(lambda a, b: b if a is None else a, real, rest, is_leaf=empty)
+    def total(real, others, x):
+        params = jax.tree.map(lambda a, b: b if a is None else a, real, others, is_leaf=empty)
         return jnp.sum(ALL[name].apply(params, x) ** 2)
 
     def empty(leaf):
@@ -114,8 +114,8 @@ def test_gradients_of_parameters_are_finite(name, images):
 
 
 def test_chain_applies_from_left_to_right_with_independent_draws(images):
-    both = t.chain(first=t.rotate(), second=t.rotate())
-    params = both.sample(jax.random.key(0))
+    chained = t.chain(first=t.rotate(), second=t.rotate())
+    params = chained.sample(jax.random.key(0))
     assert params["first"]["angle"] != params["second"]["angle"]
     flip = {"flip": jnp.array(True)}
     angle = {"angle": jnp.float32(0.7)}
@@ -153,8 +153,8 @@ def test_parts_of_a_chain_draw_independently_of_each_other_and_of_other_images()
     for transform in (t.chain(a=ours, b=ours), chained):
         drawn = views.independent(2).draw(jax.random.key(3), transform, 2000).params
         columns = [np.asarray(x).reshape(2, -1) for x in jax.tree.leaves(drawn)]  # [V, N] each
-        every = np.concatenate(columns + [np.roll(c, 1, axis=1) for c in columns])
-        off = np.corrcoef(every) - np.eye(len(every))
+        all_columns = np.concatenate(columns + [np.roll(c, 1, axis=1) for c in columns])
+        off = np.corrcoef(all_columns) - np.eye(len(all_columns))
         assert np.abs(off).max() < 0.12  # five standard deviations of 2,000 independent draws
         assert all(len(np.unique(c)) > 0.45 * c.size for c in columns)
 

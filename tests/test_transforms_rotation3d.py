@@ -19,13 +19,13 @@ def matrices(vectors):
 
 def test_draws_are_proper_rotations_and_uniform():
     drawn = jax.vmap(t.rotate3d().sample)(jax.random.split(jax.random.key(1), 4000))["rotation"]
-    found = matrices(drawn)
-    eye = np.broadcast_to(np.eye(3), found.shape)
-    np.testing.assert_allclose(found @ np.swapaxes(found, 1, 2), eye, atol=1e-5)
-    np.testing.assert_allclose(np.linalg.det(found), 1, atol=1e-5)
+    rotations = matrices(drawn)
+    eye = np.broadcast_to(np.eye(3), rotations.shape)
+    np.testing.assert_allclose(rotations @ np.swapaxes(rotations, 1, 2), eye, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.det(rotations), 1, atol=1e-5)
     # Haar measure: E R = 0, E tr(R)² = 1; 4 standard errors.
-    assert np.abs(found.mean(axis=0)).max() < 4 * (1 / 3 / 4000) ** 0.5
-    assert abs((np.trace(found, axis1=1, axis2=2) ** 2).mean() - 1) < 4 * (2 / 4000) ** 0.5
+    assert np.abs(rotations.mean(axis=0)).max() < 4 * (1 / 3 / 4000) ** 0.5
+    assert abs((np.trace(rotations, axis1=1, axis2=2) ** 2).mean() - 1) < 4 * (2 / 4000) ** 0.5
     assert np.linalg.norm(drawn, axis=1).max() <= np.pi + 1e-5
 
 

@@ -46,8 +46,10 @@ def test_every_pattern_draws_leaves_of_views_by_images(pattern):
     params, magnitude = jax.eval_shape(lambda key: pattern.draw(key, CHAIN, 4), KEY)
     assert pattern.views == 3
     assert jax.tree.structure(params) == jax.tree.structure(CHAIN.identity)
-    for leaf, rest in zip(jax.tree.leaves(params), jax.tree.leaves(CHAIN.identity), strict=True):
-        assert (leaf.shape, leaf.dtype) == ((3, 4, *rest.shape), rest.dtype)
+    for leaf, identity in zip(
+        jax.tree.leaves(params), jax.tree.leaves(CHAIN.identity), strict=True
+    ):
+        assert (leaf.shape, leaf.dtype) == ((3, 4, *identity.shape), identity.dtype)
     assert magnitude is None or magnitude.shape == (3, 4)
 
 
@@ -75,8 +77,10 @@ def test_grouped_draws_are_equal_inside_a_chunk_only():
 
 def test_grouped_identity_reference_leaves_the_first_view_alone():
     params, _ = draw(views.grouped(4, 3, reference="identity"), 8)
-    for leaf, rest in zip(jax.tree.leaves(params), jax.tree.leaves(CHAIN.identity), strict=True):
-        np.testing.assert_array_equal(leaf[0], np.broadcast_to(rest, leaf.shape[1:]))
+    for leaf, identity in zip(
+        jax.tree.leaves(params), jax.tree.leaves(CHAIN.identity), strict=True
+    ):
+        np.testing.assert_array_equal(leaf[0], np.broadcast_to(identity, leaf.shape[1:]))
     assert len(np.unique(params["rotate"]["angle"][1:])) == 8
     x = jax.random.uniform(KEY, (8, 6, 6, 3))
     np.testing.assert_array_equal(render(params, x)[0], x)
@@ -85,8 +89,8 @@ def test_grouped_identity_reference_leaves_the_first_view_alone():
 def test_even_ladder_walks_from_the_identity_to_the_draw():
     params, magnitude = draw(views.ladder(5, spacing="even"), 6)
     np.testing.assert_allclose(magnitude, np.repeat(np.linspace(0, 1, 5)[:, None], 6, axis=1))
-    for name, rest in (("rotate", {"angle": 0.0}), ("jitter", {"brightness": 1.0, "hue": 0.0})):
-        for leaf_name, value in rest.items():
+    for name, identity in (("rotate", {"angle": 0.0}), ("jitter", {"brightness": 1.0, "hue": 0.0})):
+        for leaf_name, value in identity.items():
             leaf = np.asarray(params[name][leaf_name])
             np.testing.assert_array_equal(leaf[0], np.full(6, value, np.float32))
             assert (leaf[4] != value).all()
@@ -150,8 +154,8 @@ def test_render_equals_a_loop():
     assert got.shape == (2, 3, 6, 6, 3)
     apply = jax.jit(CHAIN.apply)
     for v, i in itertools.product(range(2), range(3)):
-        one = jax.tree.map(lambda leaf, v=v, i=i: leaf[v, i], params)
-        np.testing.assert_allclose(got[v, i], apply(one, x[i]), atol=2e-6)
+        drawn = jax.tree.map(lambda leaf, v=v, i=i: leaf[v, i], params)
+        np.testing.assert_allclose(got[v, i], apply(drawn, x[i]), atol=2e-6)
 
 
 @pytest.mark.parametrize(

@@ -87,26 +87,26 @@ def train(
     state, metrics = dispatch(
         spread(mesh, state), spread(mesh, pool), inputs[:, rows(mesh, BATCH)], STEPS
     )
-    found = {f"metrics.{name}": np.asarray(jax.device_get(m)) for name, m in metrics.items()}
+    arrays = {f"metrics.{name}": np.asarray(jax.device_get(m)) for name, m in metrics.items()}
     kept = {"params": state.params, "target": state.target, "memory": state.memory}
     for path, leaf in jax.tree_util.tree_flatten_with_path(kept)[0]:
-        found[jax.tree_util.keystr(path, simple=True, separator=".")] = np.asarray(leaf)
-    return found
+        arrays[jax.tree_util.keystr(path, simple=True, separator=".")] = np.asarray(leaf)
+    return arrays
 
 
 def main(coordinator: str, processes: str, process: str, file: str) -> None:
     from eqssl_jax.training.processes import Cluster, first, join
 
     join(Cluster(coordinator, int(processes), int(process), 60))
-    found = {}
+    arrays = {}
     for names in METHODS:
         label = "+".join(names)
-        found |= {f"{label}/{name}": value for name, value in train(names).items()}
+        arrays |= {f"{label}/{name}": value for name, value in train(names).items()}
     for label, changes in VARIANTS.items():
-        every = train(METHODS[0], **changes)
-        found |= {f"{label}/{name}": value for name, value in every.items()}
+        trained = train(METHODS[0], **changes)
+        arrays |= {f"{label}/{name}": value for name, value in trained.items()}
     if first():
-        np.savez(file, **found)
+        np.savez(file, **arrays)
 
 
 if __name__ == "__main__":

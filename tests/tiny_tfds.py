@@ -21,12 +21,12 @@ def encode(pixels: np.ndarray, encoding: str = "PNG") -> bytes:
 def photos(count: int, seed: int, side: int = 16) -> list[tuple[np.ndarray, int]]:
     """Noise images, red or blue by class."""
     rng = np.random.default_rng(seed)
-    found = []
+    pictures = []
     for number in range(count):
         pixels = rng.integers(0, 160, (side, side, 3), np.uint8)
         pixels[..., 2 * (number % 2)] += 90
-        found.append((pixels, number % 2))
-    return found
+        pictures.append((pixels, number % 2))
+    return pictures
 
 
 def write(
@@ -64,10 +64,10 @@ def write(
         def _generate_examples(self, items):
             for number, (content, label) in enumerate(items):
                 # A file object is stored as it is; pixels would be encoded by TensorFlow.
-                known = {} if boxes is None else {"bbox": tfds.features.BBox(*boxes[number])}
+                boxes_of = {} if boxes is None else {"bbox": tfds.features.BBox(*boxes[number])}
                 yield (
                     number,
-                    {"image": io.BytesIO(content), "label": label, **(extra or {}), **known},
+                    {"image": io.BytesIO(content), "label": label, **(extra or {}), **boxes_of},
                 )
 
     TinyPhotos.name = name

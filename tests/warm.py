@@ -35,7 +35,7 @@ def ended(module: str, *lines: list[str]) -> list[Ended]:
         capture_output=True, text=True, cwd=ROOT, timeout=300, check=True,
         env={**os.environ, "XLA_FLAGS": QUICK, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    return [Ended(*one) for one in json.loads(done.stdout)]
+    return [Ended(*fields) for fields in json.loads(done.stdout)]
 
 
 def forked(module: str, arguments: list[str]) -> Ended:

@@ -46,22 +46,24 @@ def collectives(text: str) -> list[Collective]:
         that is not understood.
     """
     computations, entry = _computations(text)
-    return [one for one in _walk(computations, entry, 1, True) if one.devices > 1]
+    return [
+        collective for collective in _walk(computations, entry, 1, True) if collective.devices > 1
+    ]
 
 
 def _computations(text: str) -> tuple[Mapping[str, list[str]], str]:
-    found: dict[str, list[str]] = {}
+    computations: dict[str, list[str]] = {}
     entry, name = "", ""
     for line in text.splitlines():
         if start := _COMPUTATION.match(line):
             name = start[2]
-            found[name] = []
+            computations[name] = []
             entry = name if start[1] else entry
         elif name:
-            found[name].append(line)
+            computations[name].append(line)
     if not entry:
         raise ValueError("The text is no compiled program: it has no ENTRY computation.")
-    return found, entry
+    return computations, entry
 
 
 def _walk(
@@ -80,9 +82,11 @@ def _walk(
             )
             continue  # what an all-reduce calls is its sum
         trips = _TRIPS.search(line) if operation == "while" else None
-        known = counted and (operation != "while" or trips is not None)
+        trips_known = counted and (operation != "while" or trips is not None)
         for called in _called(line):
-            yield from _walk(computations, called, times * int(trips[1] if trips else 1), known)
+            yield from _walk(
+                computations, called, times * int(trips[1] if trips else 1), trips_known
+            )
 
 
 def _called(line: str) -> list[str]:

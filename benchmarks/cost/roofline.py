@@ -82,7 +82,7 @@ def _through(few: Counts, many: Counts, devices: int, basis: Callable[[int], flo
 
     sent = {}
     for key in {**few.sent, **many.sent}:
-        pair = [one.sent.get(key, Collectives(0, 0)) for one in (few, many)]
+        pair = [counted.sent.get(key, Collectives(0, 0)) for counted in (few, many)]
         # How many there are is the compiler's choice: no trend is read into it.
         number = pair[0].number if devices <= few.devices else pair[1].number
         sent[key] = Collectives(number, between(pair[0].size, pair[1].size))
@@ -106,31 +106,31 @@ def traffic(kind: str, size: float, devices: int) -> float:
     return (2 if kind == "all-reduce" else 1) * size * (devices - 1) / devices
 
 
-def predict(found: Counts, device: str, dtype: str = "float32") -> Prediction:
+def predict(counted: Counts, device: str, dtype: str = "float32") -> Prediction:
     """Seconds on chips of one kind (`NETWORKS`): a roofline, and the ring times of collectives.
 
     Products run at `UTILISATION` of the peak, memory and networks at theirs. Groups of some devices
     are taken for groups of all.
     """
     chip = DEVICES[device]
-    network = NETWORKS[device](found.devices) if found.devices > 1 else None
+    network = NETWORKS[device](counted.devices) if counted.devices > 1 else None
     return Prediction(
-        found.flops / (UTILISATION * getattr(chip, dtype)),
-        found.memory / chip.memory,
-        sum(_seconds(found, network)) if network else 0.0,
+        counted.flops / (UTILISATION * getattr(chip, dtype)),
+        counted.memory / chip.memory,
+        sum(_seconds(counted, network)) if network else 0.0,
     )
 
 
-def _seconds(found: Counts, network: Network) -> Iterator[float]:
-    for (kind, _), one in found.sent.items():
+def _seconds(counted: Counts, network: Network) -> Iterator[float]:
+    for (kind, _), sent in counted.sent.items():
         alone = kind in ("all-to-all", "collective-permute")
         rate = network.link if alone else network.ring
-        yield traffic(kind, one.size, found.devices) / rate + one.number * network.latency
+        yield traffic(kind, sent.size, counted.devices) / rate + sent.number * network.latency
 
 
-def efficiency(one: Prediction, many: Prediction, devices: int = 1) -> float:
+def efficiency(single: Prediction, many: Prediction, devices: int = 1) -> float:
     """Of `devices` chips against one: T(1) / (devices · T); for weak scaling leave it at 1."""
-    return one.step / (devices * many.step)
+    return single.step / (devices * many.step)
 
 
 def limit(few: Counts, many: Counts, device: str, batch: int, *, least: float = 0.5) -> int:
@@ -138,10 +138,10 @@ def limit(few: Counts, many: Counts, device: str, batch: int, *, least: float = 
 
     At most one image a chip, and `MOST` chips.
     """
-    one, best, devices = predict(strong(few, many, 1), device), 1, 2
+    single, best, devices = predict(strong(few, many, 1), device), 1, 2
     while devices <= min(batch, MOST):
-        found = predict(strong(few, many, devices), device)
-        if efficiency(one, found, devices) < least:
+        predicted = predict(strong(few, many, devices), device)
+        if efficiency(single, predicted, devices) < least:
             return best
         best, devices = devices, 2 * devices
     return best

@@ -41,7 +41,7 @@ def _markdown(rows: list[dict[str, str]]) -> str:
 def _counted(name: str, points: Mapping[str, Any]) -> dict[str, str]:
     record = points[FEW]
     few, many = roofline.counts(record), roofline.counts(points[MANY])
-    number = sum(one.number for one in few.sent.values())
+    number = sum(sent.number for sent in few.sent.values())
     memory = record["state bytes"] + record["working bytes"]
     return {
         "recipe": _name(name),
@@ -57,19 +57,21 @@ def _counted(name: str, points: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _sent(found: Counts, *kinds: str) -> float:
+def _sent(counted: Counts, *kinds: str) -> float:
     """MB of the whole arrays."""
-    return sum(one.size for (kind, _), one in found.sent.items() if kind in kinds) / MB
+    return sum(sent.size for (kind, _), sent in counted.sent.items() if kind in kinds) / MB
 
 
 def _strong(name: str, points: Mapping[str, Any]) -> dict[str, str]:
     few, many = roofline.counts(points[FEW]), roofline.counts(points[MANY])
     row = {"recipe": _name(name)}
     for device, sizes in SIZES:
-        one = roofline.predict(roofline.strong(few, many, 1), device)
+        single = roofline.predict(roofline.strong(few, many, 1), device)
         for chips in sizes:
-            found = roofline.predict(roofline.strong(few, many, chips), device)
-            row[f"{device} × {chips}"] = _cell(found, roofline.efficiency(one, found, chips))
+            predicted = roofline.predict(roofline.strong(few, many, chips), device)
+            row[f"{device} × {chips}"] = _cell(
+                predicted, roofline.efficiency(single, predicted, chips)
+            )
     return row
 
 
@@ -77,10 +79,10 @@ def _weak(name: str, points: Mapping[str, Any]) -> dict[str, str]:
     few, many = roofline.counts(points[FEW]), roofline.counts(points[GROWN])
     row = {"recipe": _name(name), "images a chip": str(points[FEW]["batch"] // 8)}
     for device, sizes in SIZES:
-        one = roofline.predict(roofline.weak(few, many, 1), device)
+        single = roofline.predict(roofline.weak(few, many, 1), device)
         for chips in [size for size in sizes if size > 1]:
-            found = roofline.predict(roofline.weak(few, many, chips), device)
-            row[f"{device} × {chips}"] = _cell(found, roofline.efficiency(one, found))
+            predicted = roofline.predict(roofline.weak(few, many, chips), device)
+            row[f"{device} × {chips}"] = _cell(predicted, roofline.efficiency(single, predicted))
     return row
 
 
@@ -92,8 +94,8 @@ def _limits(name: str, points: Mapping[str, Any]) -> dict[str, str]:
     for device, _ in SIZES:
         chips = roofline.limit(few, many, device, batch)
         twice = roofline.strong(few, many, 2 * chips)
-        bare = [one._replace(memory=0.0) for one in (few, many)]
-        quiet = [_quiet(one) for one in (few, many)]
+        bare = [counts._replace(memory=0.0) for counts in (few, many)]
+        quiet = [_quiet(counts) for counts in (few, many)]
         row[f"{device}: chips"] = f"{chips} ({batch / chips:g} images each)"
         row[f"{device}: what stops it"] = _lost(twice, few, many, device)
         row[f"{device}: by FLOPs alone"] = str(roofline.limit(bare[0], bare[1], device, batch))
@@ -101,17 +103,17 @@ def _limits(name: str, points: Mapping[str, Any]) -> dict[str, str]:
     return row
 
 
-def _quiet(found: Counts) -> Counts:
+def _quiet(counted: Counts) -> Counts:
     """The same bytes, sent by collectives that take no time to start."""
-    sent = {key: one._replace(number=0.0) for key, one in found.sent.items()}
-    return found._replace(sent=sent)
+    sent = {key: collective._replace(number=0.0) for key, collective in counted.sent.items()}
+    return counted._replace(sent=sent)
 
 
-def _lost(found: Counts, few: Counts, many: Counts, device: str) -> str:
+def _lost(counted: Counts, few: Counts, many: Counts, device: str) -> str:
     """What takes most of the time beyond T(1) / n: starting collectives, their bytes, memory."""
-    step = roofline.predict(found, device)
-    bytes_alone = roofline.predict(_quiet(found), device).network
-    ideal = roofline.predict(roofline.strong(few, many, 1), device).step / found.devices
+    step = roofline.predict(counted, device)
+    bytes_alone = roofline.predict(_quiet(counted), device).network
+    ideal = roofline.predict(roofline.strong(few, many, 1), device).step / counted.devices
     shares = {
         "starting collectives": step.network - bytes_alone,
         "their bytes": bytes_alone,
@@ -120,10 +122,10 @@ def _lost(found: Counts, few: Counts, many: Counts, device: str) -> str:
     return max(shares, key=lambda name: shares[name])
 
 
-def _cell(found: Prediction, efficiency: float) -> str:
-    return f"{1e3 * found.step:.3g} ms, {efficiency:.0%}"
+def _cell(predicted: Prediction, efficiency: float) -> str:
+    return f"{1e3 * predicted.step:.3g} ms, {efficiency:.0%}"
 
 
 def _name(name: str) -> str:
-    recipe, rest = name.split("@")
-    return f"{recipe}, {rest.replace('/', ', ')}"
+    recipe, source = name.split("@")
+    return f"{recipe}, {source.replace('/', ', ')}"

@@ -58,9 +58,9 @@ def apply(drawn: Draw, x: Tensor, size: int) -> Tensor:
     """The views of these draws, size × size."""
     box = (drawn[side] for side in ("top", "left", "height", "width"))
     x = resized_crop(x, *box, size)
-    x = torch.where(_each(drawn["flip"]), x.flip(-1), x)
+    x = torch.where(_by_image(drawn["flip"]), x.flip(-1), x)
     x = jitter(drawn, x)
-    x = torch.where(_each(drawn["gray"]), grayscale(x), x)
+    x = torch.where(_by_image(drawn["gray"]), grayscale(x), x)
     return blur(x, drawn["sigma"])
 
 
@@ -108,7 +108,7 @@ def jitter(drawn: Draw, x: Tensor) -> Tensor:
 
 
 def _blend(x: Tensor, base: Tensor, factor: Tensor) -> Tensor:
-    return (_each(factor) * x + (1 - _each(factor)) * base).clamp(0, 1)
+    return (_by_image(factor) * x + (1 - _by_image(factor)) * base).clamp(0, 1)
 
 
 def grayscale(x: Tensor) -> Tensor:
@@ -138,11 +138,11 @@ def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
 def blur(x: Tensor, sigma: Tensor) -> Tensor:
     """A Gaussian of 3 × 3 pixels, the image reflected at its border; σ = 0 leaves it alone."""
     side = torch.where(sigma > 0, torch.exp(-0.5 / sigma.clamp(min=0.05) ** 2), 0.0)
-    outer, middle = (_each(w / (1 + 2 * side)) for w in (side, torch.ones_like(side)))
+    outer, middle = (_by_image(w / (1 + 2 * side)) for w in (side, torch.ones_like(side)))
     padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
     x = middle * padded[:, :, 1:-1] + outer * (padded[:, :, :-2] + padded[:, :, 2:])
     return (middle * x[..., 1:-1] + outer * (x[..., :-2] + x[..., 2:])).clamp(max=1)
 
 
-def _each(x: Tensor) -> Tensor:
+def _by_image(x: Tensor) -> Tensor:
     return x.view(-1, 1, 1, 1)

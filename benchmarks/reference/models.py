@@ -113,10 +113,10 @@ def equivariance(z1: Tensor, z2: Tensor, groups: int) -> Tensor:
 
     The scale is that of CARE's code (Sharut/CARE @ 7090100), to which its λ belongs.
     """
-    one, two = (z.reshape(groups, -1, z.shape[-1]) for z in (z1, z2))
-    square = (one @ one.mT - two @ two.mT).square()
+    first, second = (z.reshape(groups, -1, z.shape[-1]) for z in (z1, z2))
+    square = (first @ first.mT - second @ second.mT).square()
     off_diagonal = square.sum(dim=(1, 2)) - square.diagonal(dim1=1, dim2=2).sum(dim=1)
-    return 2 * off_diagonal.mean() / one.shape[1]
+    return 2 * off_diagonal.mean() / first.shape[1]
 
 
 def care(network: nn.Module, views: Sequence[Tensor], settings: tuple) -> tuple[Tensor, dict]:

@@ -52,8 +52,8 @@ def actions(args: argparse.Namespace) -> dict[str, Callable[[], None]]:
     def views() -> list[torch.Tensor]:
         drawn = [augment.draw(args.batch, generator) for _ in range(2)]
         drawn += [augment.shared(args.batch, args.splits, generator) for _ in range(2)]
-        moved = [{name: x.to(device) for name, x in each.items()} for each in drawn]
-        rendered = [augment.apply(each, images, args.size) for each in moved]
+        moved = [{name: x.to(device) for name, x in draw.items()} for draw in drawn]
+        rendered = [augment.apply(draw, images, args.size) for draw in moved]
         return [x.contiguous(memory_format=torch.channels_last) for x in rendered]
 
     def backward(rendered: list[torch.Tensor]) -> None:

@@ -55,7 +55,7 @@ def render(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> 
     drawn = [augment.draw(count, generator) for _ in range(2)]
     if recipe.weight:
         drawn += [augment.shared(count, recipe.groups, generator) for _ in range(2)]
-    return [augment.apply(each, images, recipe.size) for each in drawn]
+    return [augment.apply(draw, images, recipe.size) for draw in drawn]
 
 
 def train(images: np.ndarray, recipe: Recipe, seed: int) -> tuple[Network, list[dict[str, float]]]:
@@ -65,12 +65,12 @@ def train(images: np.ndarray, recipe: Recipe, seed: int) -> tuple[Network, list[
     network = Network(recipe.mean, recipe.std, projector=recipe.projector).train()
     adam = optimizer(network, recipe)
     pool = torch.tensor(images).permute(0, 3, 1, 2)
-    each = len(pool) // recipe.batch  # steps of an epoch; what is left over is dropped
+    epoch_steps = len(pool) // recipe.batch  # steps of an epoch; what is left over is dropped
     history = []
     for step in range(recipe.steps):
-        if step % each == 0:
+        if step % epoch_steps == 0:
             order = torch.randperm(len(pool), generator=generator)
-        chosen = order[step % each * recipe.batch :][: recipe.batch]
+        chosen = order[step % epoch_steps * recipe.batch :][: recipe.batch]
         views = render(pool[chosen].float() / 255, recipe, generator)
         losses = update(network, adam, views, recipe, step)
         if step % 20 == 19:

@@ -110,11 +110,11 @@ def resting(from_: Bench, parts: Sequence[str], view: int, count: int) -> Params
     """One view's draws with some parts at their identity; on the host, so nothing is compiled."""
     identity = from_.transform.identity
 
-    def rest(leaf: np.ndarray) -> np.ndarray:
+    def at_identity(leaf: np.ndarray) -> np.ndarray:
         return np.broadcast_to(leaf, (count, *np.shape(leaf)))
 
     return {
-        part: jax.tree.map(rest, identity[part])
+        part: jax.tree.map(at_identity, identity[part])
         if part in parts
         else jax.tree.map(lambda leaf: leaf[view, :count], drawn)
         for part, drawn in from_.draws.items()

@@ -76,8 +76,10 @@ def fleet(
         images = run.split.read(pool, inputs)  # once for all
 
         def entrant(gate: Gates, state: TrainState) -> tuple[TrainState, dict[str, Array]]:
-            own = make_step(run.network, method(gate), run.optimizer, lambda pool, x: x, root)
-            return own(state, (), images)
+            train_step = make_step(
+                run.network, method(gate), run.optimizer, lambda pool, x: x, root
+            )
+            return train_step(state, (), images)
 
         if looped:
             return jax.lax.map(lambda pair: entrant(*pair), (numbers, states))

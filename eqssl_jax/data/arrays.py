@@ -66,8 +66,8 @@ def read_npz(directory: str | Path) -> Source:
                 )
     if "train" not in splits:
         splits = {"train": splits.pop("unlabeled"), **splits}
-    known = {_NAMES} | {key for pairs in _KEYS.values() for pair in pairs.items() for key in pair}
-    others = Counter({f"arrays called {key}": 1 for key in content if key not in known})
+    keys = {_NAMES} | {key for pairs in _KEYS.values() for pair in pairs.items() for key in pair}
+    others = Counter({f"arrays called {key}": 1 for key in content if key not in keys})
     names = checks.texts(content.get(_NAMES, np.zeros(0, str)), f"{path}[{_NAMES!r}]")
     return Source(splits, names, left_out=others)
 
@@ -146,9 +146,9 @@ def _check_pairs(
     content: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], where: str
 ) -> None:
     """Labels belong to images of their own, and train and test have them alike."""
-    both = [key for key in _KEYS["train"] if key in content]
-    if len(both) > 1:
-        raise ValueError(f"{where} holds {' and '.join(both)}: keep one of them.")
+    present = [key for key in _KEYS["train"] if key in content]
+    if len(present) > 1:
+        raise ValueError(f"{where} holds {' and '.join(present)}: keep one of them.")
     pairs = {**_KEYS["train"], **_KEYS["test"]}
     lost = [
         labels for images, labels in pairs.items() if labels in content and images not in content

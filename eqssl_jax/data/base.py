@@ -100,11 +100,11 @@ class Dataset(NamedTuple):
 
     @property
     def shown_shape(self) -> tuple[int, ...]:
-        """Of what an encoder sees of an example."""
+        """Shape of an example as an encoder sees it."""
         if self.show is None:
             return tuple(self.image_shape)
-        one = jax.ShapeDtypeStruct((1, *self.image_shape), "float32")
-        return jax.eval_shape(self.show, one).shape[1:]
+        example = jax.ShapeDtypeStruct((1, *self.image_shape), "float32")
+        return jax.eval_shape(self.show, example).shape[1:]
 
     @property
     def clouds(self) -> bool:

@@ -179,24 +179,24 @@ def trainable(name: str, split: Split, classes: tuple[str, ...]) -> None:
         )
 
 
-def dataset(found: Dataset) -> Dataset:
-    """The data set, if every split of it is as `Split` says; the last check behind every reader.
+def dataset(loaded: Dataset) -> Dataset:
+    """The data set, if every split of it is a sound `Split`; the last check behind every reader.
 
     Raises:
       ValueError: naming the split and what is wrong with it.
     """
-    if "train" not in found.splits:
-        raise ValueError(f"{found.name} has no split train, only {sorted(found.splits)}.")
-    for key, split in found.splits.items():
-        where = f"the {key} split of {found.name}"
+    if "train" not in loaded.splits:
+        raise ValueError(f"{loaded.name} has no split train, only {sorted(loaded.splits)}.")
+    for key, split in loaded.splits.items():
+        where = f"the {key} split of {loaded.name}"
         if split.size < 1:
             raise ValueError(f"There is nothing in {where}.")
-        if split.labels is not None and len(found.classes):
+        if split.labels is not None and len(loaded.classes):
             labels = class_labels(split.labels, split.size, where)
-            if labels.max() >= len(found.classes):
+            if labels.max() >= len(loaded.classes):
                 raise ValueError(
                     f"The labels of {where} go to {labels.max()}, and there are "
-                    f"{len(found.classes)} classes."
+                    f"{len(loaded.classes)} classes."
                 )
         for factor, values in split.factors.items():
             found_shape = finite(values, f"The factor {factor} of {where}").shape
@@ -207,9 +207,9 @@ def dataset(found: Dataset) -> Dataset:
                 )
         if isinstance(split.pool, np.ndarray | jax.Array) and split.pool.dtype != np.uint8:
             finite(split.pool, f"The examples of {where}")
-    finite(found.mean, f"The mean of {found.name}")
-    finite(found.std, f"The standard deviation of {found.name}")
-    return found
+    finite(loaded.mean, f"The mean of {loaded.name}")
+    finite(loaded.std, f"The standard deviation of {loaded.name}")
+    return loaded
 
 
 def arguments(
@@ -244,13 +244,13 @@ def fit(name: str, fit: str, size: int | None, *, framable: bool) -> None:
         )
 
 
-def options(name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+def options(name: str, options: Mapping[str, Any], allowed: Sequence[str]) -> None:
     """Refuse options that the data set `name` does not have, and values out of their range."""
-    unknown = sorted(set(options) - set(known))
+    unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise ValueError(
             f"The data set {shown(name)} (config.data.name) has no options {unknown}; it knows "
-            f"{list(known) or 'none'}."
+            f"{list(allowed) or 'none'}."
         )
     for key, value in options.items():
         accept(f"config.data.options.{key}", value, RANGES[key])

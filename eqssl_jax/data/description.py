@@ -28,7 +28,7 @@ def describe(dataset: Dataset, trained_at: Sequence[int]) -> dict[str, str]:
         "classes": _classes(dataset),
         "image sizes": _sizes(dataset),
         "size trained at": pixels(trained_at),
-        "left out": ", ".join(f"{count:,} {what}" for what, count in dataset.left_out.items())
+        "left out": ", ".join(f"{count:,} {kind}" for kind, count in dataset.left_out.items())
         or "nothing",
     }
     if dataset.clouds:

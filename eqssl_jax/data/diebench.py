@@ -57,8 +57,10 @@ def read_diebench(
     if not directory.is_dir():
         raise FileNotFoundError(f"There is no folder {directory} of 3DIEBench.")
     lists = {name: _index(directory, name) for name in ("train", "val")}
-    if both := sorted(set(lists["train"]) & set(lists["val"])):
-        raise ValueError(f"{len(both)} objects are in both splits of {directory}, e.g. {both[0]}.")
+    if repeated := sorted(set(lists["train"]) & set(lists["val"])):
+        raise ValueError(
+            f"{len(repeated)} objects are in both splits of {directory}, e.g. {repeated[0]}."
+        )
     synsets = sorted({entry.split("/")[0] for entry in (*lists["train"], *lists["val"])})
     splits = {}
     for name, key in (("train", "train"), ("val", "test")):
@@ -89,11 +91,11 @@ def _index(directory: Path, name: str) -> list[str]:
             f"{file} must be a list of texts /<synset>/<object>/, found shape {entries.shape} of "
             f"{entries.dtype}."
         )
-    found = [str(entry).strip("/") for entry in entries]
-    wrong = [entry for entry in found if len(entry.split("/")) != 2]
-    if wrong or len(set(found)) < len(found):
+    objects = [str(entry).strip("/") for entry in entries]
+    wrong = [entry for entry in objects if len(entry.split("/")) != 2]
+    if wrong or len(set(objects)) < len(objects):
         raise ValueError(f"{file} must name each object once as /<synset>/<object>/: {wrong[:1]}.")
-    return found
+    return objects
 
 
 def _check_labels(directory: Path, name: str, entries: list[str], synsets: list[str]) -> None:
@@ -102,12 +104,12 @@ def _check_labels(directory: Path, name: str, entries: list[str], synsets: list[
         return
     labels = checks.class_labels(np.load(file, allow_pickle=False), len(entries), str(file))
     rank = {synset: i for i, synset in enumerate(synsets)}
-    own = np.array([rank[entry.split("/")[0]] for entry in entries])
-    if (labels != own).any():
-        row = int(np.argmax(labels != own))
+    expected = np.array([rank[entry.split("/")[0]] for entry in entries])
+    if (labels != expected).any():
+        row = int(np.argmax(labels != expected))
         raise ValueError(
             f"{file} gives {entries[row]} the label {labels[row]}, but its synset is number "
-            f"{own[row]} in sorted order: index and labels do not belong together."
+            f"{expected[row]} in sorted order: index and labels do not belong together."
         )
 
 
@@ -155,21 +157,21 @@ def _split(
 
 def _latent(file: Path) -> Float[np.ndarray, " k"]:
     try:
-        found = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+        latent = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{file} is no array of numbers ({error}): restore it.") from None
-    if found.ndim != 1 or len(found) not in _COLUMNS:
+    if latent.ndim != 1 or len(latent) not in _COLUMNS:
         raise ValueError(
-            f"{file} has the shape {found.shape}; a latent of 3DIEBench has 7 numbers (three "
+            f"{file} has the shape {latent.shape}; a latent of 3DIEBench has 7 numbers (three "
             f"angles, floor hue, light θ, φ and hue), one of 3DIEBench-T 10 (a translation behind)."
         )
-    return np.asarray(checks.finite(found, str(file)), np.float64)
+    return np.asarray(checks.finite(latent, str(file)), np.float64)
 
 
 def factors(latents: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n ..."]]:
-    """What the columns of latents say, by name."""
+    """The columns of latents by name, as factors."""
     q = Rotation.from_euler("xyz", latents[:, :3]).as_quat()
-    found = {
+    columns = {
         "rotation": np.where(q[:, 3:] < 0, -q, q),
         "floor_hue": latents[:, 3],
         "light_theta": latents[:, 4],
@@ -177,5 +179,5 @@ def factors(latents: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n
         "light_hue": latents[:, 6],
     }
     if latents.shape[1] == 10:
-        found["translation"] = latents[:, 7:]
-    return {name: np.asarray(values, np.float32) for name, values in found.items()}
+        columns["translation"] = latents[:, 7:]
+    return {name: np.asarray(values, np.float32) for name, values in columns.items()}

@@ -160,17 +160,17 @@ def _split(
     ink: np.ndarray, labels: np.ndarray, numbers: tuple[int, int], count: int, side: int
 ) -> Split:
     """A split that draws on demand; image i shows original i mod n."""
-    which = np.arange(count) % len(ink)
+    originals = np.arange(count) % len(ink)
     scenes = [scene((*numbers, index))[0] for index in range(count)]
     factors = {name: np.array([drawn[name] for drawn in scenes], np.float32) for name in FACTORS}
 
     def load(indices: Int[np.ndarray, " b"]) -> UInt8[np.ndarray, "b s s 3"]:
-        drawn = [draw(ink[which[i]], (*numbers, int(i)), side) for i in indices]
+        drawn = [draw(ink[originals[i]], (*numbers, int(i)), side) for i in indices]
         return np.stack(drawn) if drawn else np.zeros((0, side, side, 3), np.uint8)
 
-    split = streamed(load, size=count, labels=labels[which])
+    split = streamed(load, size=count, labels=labels[originals])
     name = "seed {}, split {}, image ".format(*numbers)
     return split._replace(
-        factors={**factors, _ORIGINAL: which.astype(np.float32)},
+        factors={**factors, _ORIGINAL: originals.astype(np.float32)},
         names=lambda indices: [f"{name}{int(index)}" for index in indices],
     )

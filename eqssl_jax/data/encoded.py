@@ -51,7 +51,7 @@ def decoded(
       ValueError: if corrupt="skip" leaves no image.
     """
 
-    def one(index: int) -> np.ndarray:
+    def example(index: int) -> np.ndarray:
         whole = None if encoded.cut else size
         pixels = images.decode(
             lambda: encoded.read(index), encoded.where(index), whole, framed=framed
@@ -63,21 +63,21 @@ def decoded(
 
     def load(indices: Int[np.ndarray, " b"]) -> np.ndarray:
         numbers = [int(index) for index in indices]
-        first = one(numbers[0])
+        first = example(numbers[0])
         # Written where they belong as they come: a list of all to be stacked costs a quarter more.
-        found = np.empty((len(numbers), *first.shape), np.uint8)
-        found[0] = first
+        batch = np.empty((len(numbers), *first.shape), np.uint8)
+        batch[0] = first
 
         def place(row: int) -> None:
-            pixels = one(numbers[row])
+            pixels = example(numbers[row])
             if pixels.shape != first.shape:
                 raise images.differ(
                     first, encoded.where(numbers[0]), pixels, encoded.where(numbers[row])
                 )
-            found[row] = pixels
+            batch[row] = pixels
 
         pipeline.in_parallel(place, range(1, len(numbers)))
-        return found
+        return batch
 
     split = pipeline.streamed(load, size=encoded.size, labels=encoded.labels)
     split = split._replace(
@@ -86,7 +86,7 @@ def decoded(
     )
     if corrupt == "error":
         return split, Counter()
-    problems = _problems(one, encoded.size)
+    problems = _problems(example, encoded.size)
     good = np.array([i for i, problem in enumerate(problems) if not problem], np.int32)
     if not len(good):
         raise ValueError(

@@ -217,7 +217,7 @@ def _whole(whole: Fingerprint) -> Fingerprint:
 def _by_split(stored: Fingerprint, present: Fingerprint) -> list[str]:
     reasons = []
     for name in sorted({*stored["splits"], *present["splits"]}):
-        before, after = (which["splits"].get(name) for which in (stored, present))
+        before, after = (fingerprint["splits"].get(name) for fingerprint in (stored, present))
         if before is None or after is None:
             reasons.append(f"the split {name} is {'new' if before is None else 'gone'}")
         elif before["count"] != after["count"]:

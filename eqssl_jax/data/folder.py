@@ -151,12 +151,12 @@ def _encoded(
     names = list(chosen.values())
     prefix, read = f"{root}:" if root.is_file() else "", listing.read
     labels = [number[path[0]] for path in chosen] if classes else None
-    known = [paths[name] for name in names]
+    listed = [paths[name] for name in names]
     return Encoded(
         size=len(names),
         read=lambda index: read(names[index]),
         where=lambda index: f"{prefix}{names[index]}",
-        name=lambda index: known[index],
+        name=lambda index: listed[index],
         labels=None if labels is None else np.array(labels, np.int32),
-        factors={} if described is None else manifests.columns_for(described, known),
+        factors={} if described is None else manifests.columns_for(described, listed),
     )

@@ -126,10 +126,10 @@ def hold_out_arcs(splits: Mapping[str, Split], fraction: float) -> tuple[dict[st
 
 
 def _within(
-    angles: Float[np.ndarray, " n"], of: Float[np.ndarray, " m"], limit: float
+    angles: Float[np.ndarray, " n"], others: Float[np.ndarray, " m"], limit: float
 ) -> Bool[np.ndarray, " n"]:
     """Whether each angle lies less than `limit` from one of others, all in degrees."""
-    gap = np.abs(angles[:, None] - of[None, :]) % 360.0
+    gap = np.abs(angles[:, None] - others[None, :]) % 360.0
     return (np.minimum(gap, 360.0 - gap) < limit).any(axis=1)
 
 

@@ -103,10 +103,10 @@ def _download(place: str, directory: str | Path | None) -> Path:
 
 def _files(root: Path, place: str) -> dict[str, list[Path]]:
     """The parquet files of each split."""
-    every = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
+    files = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
     by_word: dict[str, list[Path]] = {}
     configurations: dict[str, set[str]] = {}  # of each split: the folders that its files lie in
-    for path in every:
+    for path in files:
         word = re.split(r"[-.]", path.name)[0].lower()
         folder = path.parent
         if root.is_dir() and word not in (*_TRAIN, *_TEST, *_UNLABELED):
@@ -123,7 +123,7 @@ def _files(root: Path, place: str) -> dict[str, list[Path]]:
     if "train" not in chosen:
         raise FileNotFoundError(
             f"{PREFIX}{place} has no parquet file of a split train: found "
-            f"{', '.join(path.name for path in every[:5]) or 'no parquet file'} in {root}. A set "
+            f"{', '.join(path.name for path in files[:5]) or 'no parquet file'} in {root}. A set "
             f"in another format can be converted with datasets.load_dataset(...).to_parquet(...)."
         )
     return chosen

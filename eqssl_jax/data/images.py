@@ -174,12 +174,12 @@ def _framed(pixels: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, 
     standing = pixels.shape[0] > pixels.shape[1]
     if standing:
         pixels = pixels.swapaxes(0, 1)
-    found = np.zeros((size, frame.longest(size), frame.CHANNELS), np.uint8)
-    start = max(0, (pixels.shape[1] - found.shape[1]) // 2)
-    kept = pixels[:, start : start + found.shape[1]]
-    found[:, : kept.shape[1], :3] = kept
-    found[:, : kept.shape[1], 3] = frame.STANDING if standing else frame.LYING
-    return found
+    framed = np.zeros((size, frame.longest(size), frame.CHANNELS), np.uint8)
+    start = max(0, (pixels.shape[1] - framed.shape[1]) // 2)
+    kept = pixels[:, start : start + framed.shape[1]]
+    framed[:, : kept.shape[1], :3] = kept
+    framed[:, : kept.shape[1], 3] = frame.STANDING if standing else frame.LYING
+    return framed
 
 
 def _middle(image: Image.Image) -> Image.Image:

@@ -39,7 +39,7 @@ def layout(listing: Listing, root: Path, classes: Classes) -> Layout:
     notes = [f"all lies in the folder {printable('/'.join(outer))}"] if outer else []
     left_out = Counter(listing.left_out)
     if not files:
-        ignored = ", ".join(f"{count:,} {what}" for what, count in left_out.items())
+        ignored = ", ".join(f"{count:,} {kind}" for kind, count in left_out.items())
         raise ValueError(
             f"There are no images in class folders below {printable(root)}, nor anywhere else: "
             f"expected <class>/<name> ending in {', '.join(images.suffixes()[:8])}, …; found "

@@ -35,16 +35,16 @@ def carve(
     if not 0 <= fraction < 1:
         raise ValueError(f"{setting} must be a fraction in [0, 1), found {fraction}.")
     if together is None:
-        rest, held = held_out(split.size, fraction)
+        kept, held = held_out(split.size, fraction)
     else:
-        rest, held = _held_out_together(split.factors[together], fraction)
-    if not len(rest) or (fraction > 0 and not len(held)):
+        kept, held = _held_out_together(split.factors[together], fraction)
+    if not len(kept) or (fraction > 0 and not len(held)):
         raise ValueError(
-            f"{setting} = {fraction} of {split.size} examples would leave {len(rest)} for training "
+            f"{setting} = {fraction} of {split.size} examples would leave {len(kept)} for training "
             f"and {len(held)} held out: choose a fraction that leaves both some, or give more "
             f"examples{f' ({more})' if more else ''}."
         )
-    return subset(split, rest), subset(split, held)
+    return subset(split, kept), subset(split, held)
 
 
 def with_validation(
@@ -59,8 +59,8 @@ def with_validation(
 def _held_out_together(
     values: Float[np.ndarray, " n"], fraction: float
 ) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
-    found, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    order = np.random.Generator(np.random.Philox(key=_KEY)).permutation(len(found))
+    distinct, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    order = np.random.Generator(np.random.Philox(key=_KEY)).permutation(len(distinct))
     before = np.cumsum(counts[order]) - counts[order]  # examples held when a value's turn comes
     chosen = order[before < round(fraction * len(values))]
     held = np.isin(group, chosen)
@@ -96,8 +96,8 @@ def carve_test(
     kept, held = [], []
     for label in labels:
         members = np.flatnonzero(split.labels == label)
-        rest, chosen = held_out(len(members), max(fraction, 1 / len(members)))
-        kept.append(members[rest])
+        remaining, chosen = held_out(len(members), max(fraction, 1 / len(members)))
+        kept.append(members[remaining])
         held.append(members[chosen])
     return (
         subset(split, np.sort(np.concatenate(kept))),
@@ -133,8 +133,8 @@ def concatenate(first: Split, second: Split) -> Split:
         late = indices >= first.size
         parts = [load_first(indices[~late])] if not late.all() else []
         parts += [load_second(indices[late] - first.size)] if late.any() else []
-        found = np.concatenate(parts)  # [B, H, W, C], the early ones first
-        return found[np.argsort(np.argsort(late, kind="stable"))]
+        examples = np.concatenate(parts)  # [B, H, W, C], the early ones first
+        return examples[np.argsort(np.argsort(late, kind="stable"))]
 
     def names(indices: Int[np.ndarray, " b"]) -> list[str]:
         parts = [(first, i) if i < first.size else (second, i - first.size) for i in indices]

@@ -68,8 +68,8 @@ def load(
       ValueError: for options out of range, data that cannot be read, or too little of it.
     """
     _check(points, scale, shortest, test, chains)
-    found, left_out = _read(directory, seed, corrupt, chains)
-    long = [chain for chain in found if len(chain.atoms) >= shortest]
+    sources, left_out = _read(directory, seed, corrupt, chains)
+    long = [chain for chain in sources if len(chain.atoms) >= shortest]
     group = groups(long)
     total = len(np.unique(group))
     if total < 3:
@@ -87,13 +87,13 @@ def load(
         names=lambda indices: [f"chain {index} of {long[index].complex}" for index in indices],
     )
     more = "" if directory else "config.data.options.chains"
-    rest, held = partition.carve(
+    train, held = partition.carve(
         split, test, COMPLEX, setting="config.data.options.test", more=more
     )
-    splits = {"train": rest, "test": held}
+    splits = {"train": train, "test": held}
     splits = partition.with_validation(splits, validation, COMPLEX, more=more)
     notes = [f"{len(long)} chains of {len({c.complex for c in long})} complexes in {total} groups"]
-    left_out[f"chains shorter than {shortest}"] = len(found) - len(long)
+    left_out[f"chains shorter than {shortest}"] = len(sources) - len(long)
     # Mean 0 and deviation 1: scaling by the network would turn padding into points, and scaling
     # each coordinate by its own deviation would not commute with rotations.
     shape, left = (points, 4), {reason: count for reason, count in left_out.items() if count}

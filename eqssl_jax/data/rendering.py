@@ -50,8 +50,8 @@ def render(scenes: Float[Array, "n s"], *, size: int) -> Float[Array, "n size si
     whole = scenes.shape[0] // _CHUNK * _CHUNK
     chunks = scenes[:whole].reshape(-1, _CHUNK, scenes.shape[1])
     images = jax.lax.map(lambda part: _rendered(part, size), chunks).reshape(-1, size, size, 3)
-    rest = [_rendered(scenes[whole:], size)] if whole < scenes.shape[0] else []
-    return jnp.concatenate([images, *rest])
+    remainder = [_rendered(scenes[whole:], size)] if whole < scenes.shape[0] else []
+    return jnp.concatenate([images, *remainder])
 
 
 @functools.cache
@@ -75,8 +75,8 @@ def _rendered(scenes: Array, size: int) -> Array:
     depths = jax.lax.scan(entered, None, primitives)[1]  # [6, n, rays]
     floor = jnp.asarray((-RADIUS - eye[2]) / directions[2])[None]
     depth = jnp.minimum(jnp.min(depths, axis=0), floor)
-    one = jax.tree.map(lambda leaf: _of_nearest(leaf, depths, depth), primitives)
-    normal = _normal(one, *_from_eye(one, eye, directions), depth)
+    nearest = jax.tree.map(lambda leaf: _of_nearest(leaf, depths, depth), primitives)
+    normal = _normal(nearest, *_from_eye(nearest, eye, directions), depth)
     on_floor = depth >= floor
     up = (0.0, 0.0, 1.0)
     normal = [jnp.where(on_floor, u, part) for u, part in zip(up, normal, strict=True)]
@@ -92,7 +92,7 @@ def _rendered(scenes: Array, size: int) -> Array:
     dark = jax.lax.scan(shaded, jnp.zeros(depth.shape, bool), primitives)[0]
     facing = normal[0] * light[0] + normal[1] * light[1] + normal[2] * light[2]
     lit = jnp.where(dark, 0.0, _DIFFUSE * jnp.maximum(facing, 0.0))
-    return _picture(scenes, jnp.where(on_floor, -1.0, one.albedo), lit, size)
+    return _picture(scenes, jnp.where(on_floor, -1.0, nearest.albedo), lit, size)
 
 
 def _picture(scenes: Array, albedo: Array, lit: Array, size: int) -> Array:
@@ -112,11 +112,11 @@ def _picture(scenes: Array, albedo: Array, lit: Array, size: int) -> Array:
 def _solids(scenes: Array) -> _Solid:
     parts = scenes[:, : layout.PRIMITIVES * layout.NUMBERS]
     parts = parts.reshape(-1, layout.PRIMITIVES, layout.NUMBERS)
-    own = matrix_from_quaternion(quaternion_from_vector(parts[..., layout.TURN]))
+    turn = matrix_from_quaternion(quaternion_from_vector(parts[..., layout.TURN]))
     pose = matrix_from_quaternion(scenes[:, layout.POSE])[:, None]  # [n, 1, 3, 3]
     half, centre = parts[..., layout.HALF], parts[..., layout.CENTRE]
     # diag(1 / half) Pᵀ (Rᵀ x − c)
-    inner = jnp.swapaxes(own, -1, -2) / half[..., None]
+    inner = jnp.swapaxes(turn, -1, -2) / half[..., None]
     m = jnp.sum(inner[..., None] * jnp.swapaxes(pose, -1, -2)[..., None, :, :], axis=-2)
     b = -jnp.sum(inner * centre[..., None, :], axis=-1)
     kind, taper = parts[..., layout.KIND], parts[..., layout.TAPER]

@@ -145,7 +145,9 @@ def _splits(sizes: Mapping[str, int], seed: int, side: int, kinds: int) -> dict[
     key = jax.random.key(seed)
     index = {name: np.arange(n, dtype=np.int32) + _FIRST[name] for name, n in sizes.items()}
     # All splits in one call: one program to compile instead of one for each size.
-    factors = jax.device_get(_known(key, jnp.asarray(np.concatenate(list(index.values()))), kinds))
+    factors = jax.device_get(
+        _labels_and_factors(key, jnp.asarray(np.concatenate(list(index.values()))), kinds)
+    )
     stops = np.cumsum(list(sizes.values()))
     parts = {name: np.split(values, stops[:-1]) for name, values in factors.items()}
     return {
@@ -166,12 +168,14 @@ def _names(seed: int, numbers: Int[np.ndarray, " n"], indices: Int[np.ndarray, "
 
 
 @functools.partial(jax.jit, static_argnames="kinds")
-def _known(key: Key[Array, ""], index: Int[Array, " n"], kinds: int) -> dict[str, Array]:
-    def one(number: Int[Array, ""]) -> dict[str, Array]:
+def _labels_and_factors(
+    key: Key[Array, ""], index: Int[Array, " n"], kinds: int
+) -> dict[str, Array]:
+    def factors(number: Int[Array, ""]) -> dict[str, Array]:
         drawn = _scene_of(key, number, kinds)
         return {name: drawn[name] for name in ("label", *FACTORS)}
 
-    return jax.vmap(one)(index)
+    return jax.vmap(factors)(index)
 
 
 @functools.cache

@@ -212,21 +212,21 @@ def objects(
     is further than `radius` from there. The albedos, [.45, 1) each, do not depend on the class.
     """
     count = len(unit)
-    found = np.zeros((count, layout.PRIMITIVES, layout.NUMBERS), np.float64)
-    found[..., layout.HALF] = 1.0  # of primitives that are not there
+    primitives = np.zeros((count, layout.PRIMITIVES, layout.NUMBERS), np.float64)
+    primitives[..., layout.HALF] = 1.0  # of primitives that are not there
     for label, build in enumerate(CLASSES.values()):
         rows = np.flatnonzero(labels == label)
         if len(rows):
-            found[rows] = _built(build, unit[rows])
-    corners = _corners(found)  # [n, 6, 8, 3]
+            primitives[rows] = _built(build, unit[rows])
+    corners = _corners(primitives)  # [n, 6, 8, 3]
     low = np.where(np.isnan(corners), np.inf, corners).min(axis=(1, 2))
     high = np.where(np.isnan(corners), -np.inf, corners).max(axis=(1, 2))
     middle = (low + high) / 2
     far = np.sqrt(np.nanmax(np.sum((corners - middle[:, None, None]) ** 2, axis=-1), axis=(1, 2)))
     scale = (radius / far)[:, None, None]
-    found[..., layout.CENTRE] = (found[..., layout.CENTRE] - middle[:, None]) * scale
-    found[..., layout.HALF] *= scale
-    return found.reshape(count, -1).astype(np.float32)
+    primitives[..., layout.CENTRE] = (primitives[..., layout.CENTRE] - middle[:, None]) * scale
+    primitives[..., layout.HALF] *= scale
+    return primitives.reshape(count, -1).astype(np.float32)
 
 
 def _built(build: Callable[[Draw], list[Part]], unit: np.ndarray) -> np.ndarray:

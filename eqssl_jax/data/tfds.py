@@ -220,11 +220,11 @@ def _labels(builder: Any, split: str, source: Any) -> Int[np.ndarray, " n"]:
         kept = cache / "eqssl_jax" / "labels" / f"{place[:16]}.npy"
         if kept.exists():
             return np.load(kept)
-    found = np.empty(len(source), np.int64)
+    stored = np.empty(len(source), np.int64)
     for start in range(0, len(source), _READ):
         numbers = list(range(start, min(start + _READ, len(source))))
-        found[numbers] = [record["label"] for record in source.__getitems__(numbers)]
-    labels = checks.class_labels(found, len(source), f"{builder.info.full_name}, split {split}")
+        stored[numbers] = [record["label"] for record in source.__getitems__(numbers)]
+    labels = checks.class_labels(stored, len(source), f"{builder.info.full_name}, split {split}")
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.save(kept, labels)

@@ -58,8 +58,8 @@ def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, 
 def _backward(stride: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
     size = kernel.shape[0]
-    each = g[0].size // g.shape[-1] * size * size * x.shape[-1] * 4  # bytes of float32 patches
-    count = _chunks(x.shape[0], each)
+    image_bytes = g[0].size // g.shape[-1] * size * size * x.shape[-1] * 4  # of float32 patches
+    count = _chunks(x.shape[0], image_bytes)
     if stride == 1:
         # Written as a forward convolution: in the body of a loop (a scan over steps) XLA for CPU
         # knows no other fast one.
@@ -123,9 +123,9 @@ def _extract(x: Float[Array, "m h w c"], size: int, stride: int) -> Float[Array,
     return jnp.concatenate(shifted, axis=-1)
 
 
-def _chunks(images: int, each: int) -> int:
-    """The least number of equal chunks of at most CHUNK_BYTES, `each` bytes an image."""
-    most = max(CHUNK_BYTES // each, 1)
+def _chunks(images: int, image_bytes: int) -> int:
+    """The least number of equal chunks of at most CHUNK_BYTES, `image_bytes` an image."""
+    most = max(CHUNK_BYTES // image_bytes, 1)
     return next(n for n in range(1, images + 1) if images % n == 0 and images // n <= most)
 
 

@@ -82,17 +82,17 @@ def _unwrapped(
     arrays: Mapping[str, np.ndarray], where: str, part: str
 ) -> tuple[Arrays, str, tuple[str, ...]]:
     """The arrays of one network under their own names, its kind, and the names of all others."""
-    found = {
+    kinds = {
         name.removesuffix(anchor): kind
         for kind, anchor in (("resnet", RESNET), ("vit", VIT))
         for name in arrays
         if name == anchor or name.endswith("." + anchor)
     }
     chosen = {
-        prefix: kind for prefix, kind in found.items() if not part or part in prefix.split(".")
+        prefix: kind for prefix, kind in kinds.items() if not part or part in prefix.split(".")
     }
     if not chosen:
-        several = f" under {sorted(found)}; part is {part!r}" if found else ""
+        several = f" under {sorted(kinds)}; part is {part!r}" if kinds else ""
         shown = ", ".join(f"{n} {list(a.shape)}" for n, a in list(arrays.items())[:4])
         raise ValueError(
             f"{where} holds no encoder that is known here{several}: torchvision's ResNets have "

@@ -111,10 +111,10 @@ class Encoder:
 
 
 def compiled_encoder(
-    forward: Callable[..., Mapping[str, Any]], *weights: Any, **known: Any
+    forward: Callable[..., Mapping[str, Any]], *weights: Any, **fields: Any
 ) -> Encoder:
     """An `Encoder` of a function of JAX, `forward(*weights, images)`; weights are no constants."""
-    return Encoder(forward=Partial(forward, *jax.device_put(weights)), **known)
+    return Encoder(forward=Partial(forward, *jax.device_put(weights)), **fields)
 
 
 @jax.jit

@@ -66,14 +66,14 @@ def host_encoder(
         if largest and len(images) > PROBED and (largest <= PROBED or len(images) >= 4 * largest):
             _prove_neighbours(call, images, outputs, name)
             largest = len(images)
-        found = {layer: value.shape[1] for layer, value in outputs.items()}
-        if widths and found != widths:
+        present = {layer: value.shape[1] for layer, value in outputs.items()}
+        if widths and present != widths:
             raise ValueError(
-                f"The encoder {name!r} gave layers of widths {widths} before and {found} now: "
+                f"The encoder {name!r} gave layers of widths {widths} before and {present} now: "
                 f"every image needs the same features. Does it flatten maps of images of another "
                 f"size, or drop what is constant in a batch?"
             )
-        widths.update(found)
+        widths.update(present)
         return outputs
 
     return Encoder(name, origin, forward, image_shape, batch=batch, compiled=False)
@@ -216,9 +216,9 @@ def _prove_neighbours(
             )  # fmt: skip
 
 
-def _refuse(name: str, what: str) -> None:
+def _refuse(name: str, fault: str) -> None:
     raise ValueError(
-        f"The encoder {name!r} depends on the batch: {what} (allowed: {TOLERANCE:.0%}). Put it in "
+        f"The encoder {name!r} depends on the batch: {fault} (allowed: {TOLERANCE:.0%}). Put it in "
         f"evaluation mode (model.eval()): BatchNorm by running averages, no dropout, nothing "
         f"normalised over the batch."
     )

@@ -89,8 +89,8 @@ def from_torch_names(arrays: Mapping[str, np.ndarray], like: PyTree, where: str)
     extra = [name for name in arrays if name not in used and not _counter(name)]
     wrong += [f"{name} {list(arrays[name].shape)} has no place in it" for name in extra]
     if wrong:
-        rest = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ValueError(f"{where} does not fit the network: {'; '.join(wrong[:5])}{rest}.")
+        more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ValueError(f"{where} does not fit the network: {'; '.join(wrong[:5])}{more}.")
     return variables
 
 

@@ -173,8 +173,8 @@ def showing(network: Network, show: Callable[[Array], Float[Array, "m h w c"]]) 
         return examples if examples.ndim > 2 else jax.lax.stop_gradient(show(examples))
 
     def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
-        one = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-        return network.init(key, jax.eval_shape(images, one).shape[1:])
+        example = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        return network.init(key, jax.eval_shape(images, example).shape[1:])
 
     def apply(params: PyTree, stats: PyTree, examples: Array, **options: Any) -> Any:
         return network.apply(params, stats, images(examples), **options)
@@ -265,14 +265,14 @@ def _pure(module: _EncoderProjector) -> Network:
 
 
 def _map_of(layer: str, maps: dict[str, Array]) -> Array:
-    found = maps.get(layer)
-    if found is None or found.ndim < 3:
+    features = maps.get(layer)
+    if features is None or features.ndim < 3:
         with_places = [name for name, x in maps.items() if x.ndim > 2]
         raise ValueError(
             f"A method reads the map of the encoder's layer {layer!r}, but in training this "
             f"encoder gives maps of {with_places or 'no layer'}."
         )
-    return found
+    return features
 
 
 def _layers(

@@ -38,8 +38,8 @@ class Outside(nn.Module):
         if not train or views == 1 or not self.has_variable("batch_stats", "module"):
             return self._features(x, train)
         split = x.reshape(-1, views, *x.shape[1:])  # image by image, hence whole on devices
-        each = [self._features(split[:, v], train) for v in range(views)]
-        return jnp.stack(each, axis=1).reshape(x.shape[0], -1)
+        features = [self._features(split[:, v], train) for v in range(views)]
+        return jnp.stack(features, axis=1).reshape(x.shape[0], -1)
 
     def _features(self, x: Float[Array, "m h w c"], train: bool) -> Float[Array, "m f"]:
         try:

@@ -176,8 +176,8 @@ def settings_of(path: str | Path) -> tuple[dict[str, Any], int]:
     """
     family = detect(read_weights(path), str(path))
     size = {key: family.arguments.get(key) for key in ("width", "depth")}
-    for name, known in vit.SIZES.items():
-        if family.kind == "vit" and size == {"width": known.width, "depth": known.depth}:
+    for name, named in vit.SIZES.items():
+        if family.kind == "vit" and size == {"width": named.width, "depth": named.depth}:
             settings = family.arguments["settings"]._asdict()
             return {"encoder": name, "vit": settings}, family.grid[0] * settings["patch"]
     name = family.name.partition(",")[0]

@@ -17,8 +17,8 @@ class Aggregator(nn.Module):
     @nn.compact
     def __call__(self, tokens: Float[Array, "n l d"]) -> Float[Array, "n d"]:
         count, _, width = tokens.shape
-        own = self.param("token", nn.initializers.zeros_init(), (1, 1, width))
-        x = jnp.concatenate([jnp.broadcast_to(own, (count, 1, width)), tokens], axis=1)
+        token = self.param("token", nn.initializers.zeros_init(), (1, 1, width))
+        x = jnp.concatenate([jnp.broadcast_to(token, (count, 1, width)), tokens], axis=1)
         for _ in range(self.layers):
             attended = nn.MultiHeadDotProductAttention(self.heads)(x)
             x = nn.LayerNorm(epsilon=1e-5)(x + attended)

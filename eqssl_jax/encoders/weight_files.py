@@ -31,8 +31,8 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = storage.fetched(storage.path(path))
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{path} {what}: give the file of weights itself.")
+        fault = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{path} {fault}: give the file of weights itself.")
     if path.suffix == ".safetensors":
         arrays = _safetensors(path)
     elif path.suffix in PICKLES:

@@ -164,11 +164,11 @@ def _beside_floors(
     return subjects, columns, notes
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(a: Any, b: Any) -> bool:
     """Whether both are the same function with the same weights."""
-    if not (isinstance(one, Partial) and isinstance(other, Partial) and one.func == other.func):
+    if not (isinstance(a, Partial) and isinstance(b, Partial) and a.func == b.func):
         return False
-    leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
+    leaves, others = jax.tree.leaves(a), jax.tree.leaves(b)
     return len(leaves) == len(others) and all(map(np.array_equal, leaves, others))
 
 
@@ -260,8 +260,8 @@ def _write(
     seen: Any = SimpleNamespace(dataset=dataset, recipe=transform)
     if len(arrays.queries):
         pictures.draw_neighbours(seen, arrays, place / "0_neighbours.png")
-    if found := arrays.steering.get("trained"):
-        figures.steering(found, place / "0_steering.png")
+    if study := arrays.steering.get("trained"):
+        figures.steering(study, place / "0_steering.png")
 
 
 def _write_together(out: Path, results: Mapping[str, Result]) -> None:

@@ -56,9 +56,9 @@ def assess(
         wanted = _wanted(folder, step)
         run = stored_setup(folder, overrides)
         if missing_only:
-            wanted = [one for one in wanted if not (folder / "eval" / f"{one}.json").exists()]
-        for one in wanted:
-            state = listed(run, folder, one) if step == "all" else restored(run, folder, one)
+            wanted = [name for name in wanted if not (folder / "eval" / f"{name}.json").exists()]
+        for name in wanted:
+            state = listed(run, folder, name) if step == "all" else restored(run, folder, name)
             if state is None:
                 continue
             measured = measure_state(
@@ -183,8 +183,8 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
     folder, step, arrays = measured.path.parent, measured.result["step"], measured.arrays
     try:
         splits = run.dataset.splits
-        found = (arrays, splits[arrays.split], splits["train"], run.recipe)
-        shown = {} if run.dataset.show else retrieved_pictures(*found)
+        arguments = (arrays, splits[arrays.split], splits["train"], run.recipe)
+        shown = {} if run.dataset.show else retrieved_pictures(*arguments)
         write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown | halved(measured.walk))
         pictures.draw_all(run, workdir, folder, step, arrays)
     except Exception as error:  # of matplotlib, NumPy or the disk

@@ -45,8 +45,8 @@ def compare(
     }
     table = tabular.comparison_table(columns)
     roles = [configs[run].get("roles", {}) for run in results]
-    every = [row.metric for row in table.rows]
-    short = tabular.headlines(every, roles) or every[:FEW]  # only some cards were measured
+    metrics = [row.metric for row in table.rows]
+    short = tabular.headlines(metrics, roles) or metrics[:FEW]  # only some cards were measured
     print("\n" + tabular.as_text(tabular.comparison_table(columns, metrics=short).sheet()))
     (workdir / "comparison.md").write_text(tabular.as_markdown(table.sheet()))
     (workdir / "comparison.csv").write_text(tabular.as_csv(table.sheet()))
@@ -98,7 +98,7 @@ def _picture(
     """
     first = next(iter(walked.values()))
     part = str(first["walk_part"])
-    asked = {
+    questions = {
         name: ASKED[config.get("roles", {}).get(part, "invariant")].format(VERBS.get(part, part))
         for name, config in configs.items()
     }
@@ -107,7 +107,7 @@ def _picture(
     way = figures.Way(first["walk_images"], first["walk_value"], part)
     judged = [name for name in metrics if describe(name).better] or metrics
     figures.lead(
-        columns, walks, way, path, metrics=judged[:SHOWN], notes={"untrained": " ", **asked}
+        columns, walks, way, path, metrics=judged[:SHOWN], notes={"untrained": " ", **questions}
     )
 
 

@@ -121,8 +121,8 @@ def at_shape(dataset: Dataset, shape: tuple[int, ...] | None) -> Dataset:
         return dataset
 
     def resized(read: Callable[..., Array], pool: Any, inputs: Array) -> Array:
-        found = read(pool, inputs)
-        return jax.image.resize(found, (len(found), *shape[:2], found.shape[3]), "linear")
+        images = read(pool, inputs)
+        return jax.image.resize(images, (len(images), *shape[:2], images.shape[3]), "linear")
 
     splits = {
         name: split._replace(read=functools.partial(resized, split.read))

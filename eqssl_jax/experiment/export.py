@@ -79,9 +79,9 @@ def check_folder(out: Path) -> None:
       ValueError: for a file, and a folder that is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        what = "holds files" if out.is_dir() else "is a file"
+        fault = "holds files" if out.is_dir() else "is a file"
         raise ValueError(
-            f"--out is {out}, which {what}: nothing is replaced. Give a new folder, or remove it."
+            f"--out is {out}, which {fault}: nothing is replaced. Give a new folder, or remove it."
         )
 
 

@@ -44,10 +44,10 @@ def _measured(run: Setup) -> list[Any]:
 
 
 def merged(
-    own: tuple[Result, Arrays], first: tuple[Result, Arrays], names: Collection[str]
+    measured: tuple[Result, Arrays], first: tuple[Result, Arrays], names: Collection[str]
 ) -> tuple[Result, Arrays]:
     """An evaluation of the trained encoder with the floors of an earlier one."""
-    (result, arrays), (earlier, earlier_arrays) = own, first
+    (result, arrays), (earlier, earlier_arrays) = measured, first
 
     def with_floors(section: Any, before: Any) -> Any:
         return {**section, **{name: before[name] for name in names if name in before}}

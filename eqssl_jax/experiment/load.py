@@ -227,6 +227,6 @@ def _of_function(
     )
 
 
-def _no_options(options: dict[str, Any], what: str) -> None:
+def _no_options(options: dict[str, Any], source: str) -> None:
     if options:
-        raise ValueError(f"{what} takes no options {sorted(options)}: leave them out.")
+        raise ValueError(f"{source} takes no options {sorted(options)}: leave them out.")

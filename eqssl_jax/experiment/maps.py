@@ -32,11 +32,13 @@ def embedding_map(
     z = unit(extract(encode, held, batch=batch, indices=rows).embeddings.astype(np.float64))
     places, share = principal_plane(z)
     images = np.asarray(read(held, rows))
-    found = {"map": places, "map_share": share, "map_unit": z, "map_images": images}
+    stored = {"map": places, "map_share": share, "map_unit": z, "map_images": images}
     if held.labels is not None and run.dataset.classes:
-        found["map_label"] = np.asarray(held.labels)[rows]
-    single = {name: each for name, each in held.factors.items() if np.ndim(each) == 1}
-    return found | {f"map_factor/{name}": np.asarray(each)[rows] for name, each in single.items()}
+        stored["map_label"] = np.asarray(held.labels)[rows]
+    single = {name: values for name, values in held.factors.items() if np.ndim(values) == 1}
+    return stored | {
+        f"map_factor/{name}": np.asarray(values)[rows] for name, values in single.items()
+    }
 
 
 def principal_plane(

@@ -38,10 +38,10 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
         draw_ladders(run, folder / f"{step}_ladders.png")
     draw_spectra(arrays, folder, step)
     draw_cards(arrays, folder, step)
-    for encoder, found in arrays.steering.items():
-        if found and encoder in ("trained", "random"):
+    for encoder, study in arrays.steering.items():
+        if study and encoder in ("trained", "random"):
             name = "steering" if encoder == "trained" else f"steering_{encoder}"
-            figures.steering(found, folder / f"{step}_{name}.png")
+            figures.steering(study, folder / f"{step}_{name}.png")
 
 
 def draw_cards(arrays: Arrays, folder: Path, step: int) -> None:
@@ -91,7 +91,7 @@ def draw_spectra(arrays: Arrays, folder: Path, step: int) -> None:
         for other, path in steps.items()
     }
     by_step = {**earlier, step: arrays.spectrum["trained"]}
-    by_step = {other: found for other, found in sorted(by_step.items()) if found}
+    by_step = {other: spectrum for other, spectrum in sorted(by_step.items()) if spectrum}
     for metric in SPECTRA:
         figures.spectrum(arrays.spectrum, folder / f"{step}_spectrum_{metric}.png", metric=metric)
         if len(by_step) > 1:
@@ -145,8 +145,8 @@ def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:
     bank = run.dataset.splits["train"]
 
     def pictures(indices: Any) -> np.ndarray:
-        found = shown(run, read(bank, indices[:SHOWN].reshape(-1)))
-        return found.reshape(*indices[:SHOWN].shape, *found.shape[1:])
+        retrieved = shown(run, read(bank, indices[:SHOWN].reshape(-1)))
+        return retrieved.reshape(*indices[:SHOWN].shape, *retrieved.shape[1:])
 
     figures.neighbours(
         shown(run, images),
@@ -166,10 +166,10 @@ def read(split: Any, indices: np.ndarray) -> jax.Array:
 
 def shown(run: Setup, examples: Any) -> np.ndarray:
     """What examples [..., N, example] look like, in [0, 1]."""
-    examples, own = np.asarray(examples), len(run.dataset.image_shape)
+    examples, rank = np.asarray(examples), len(run.dataset.image_shape)
     if run.dataset.show is not None:
-        outer = examples.shape[:-own]
-        flat = run.dataset.show(jax.numpy.asarray(examples.reshape(-1, *examples.shape[-own:])))
+        outer = examples.shape[:-rank]
+        flat = run.dataset.show(jax.numpy.asarray(examples.reshape(-1, *examples.shape[-rank:])))
         examples = np.asarray(flat).reshape(*outer, *flat.shape[1:])
     return np.asarray(np.clip(examples, 0, 1))
 

@@ -39,8 +39,8 @@ def expand(config: ConfigDict) -> dict[str, ConfigDict]:
     for name, overrides in config.to_dict()["runs"].items():
         try:
             # Of plain values: a ConfigDict would bring True to 1.0 before anything can refuse it.
-            own = checked(ConfigDict(_merged(values, overrides)))
-            expanded[name] = methods.resolved(own)
+            run_config = checked(ConfigDict(_merged(values, overrides)))
+            expanded[name] = methods.resolved(run_config)
         except ValueError as error:
             raise ValueError(f"config.runs.{name} does not fit the config: {error}") from None
     return expanded
@@ -59,8 +59,8 @@ def _merged(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]
 
 def show_plans(config: ConfigDict, *, overridden: Collection[str] = ()) -> None:
     """Print what every run of the config would do; `overridden`: settings changed by flags."""
-    for name, own in expand(config).items():
-        built = setup(own)
+    for name, run_config in expand(config).items():
+        built = setup(run_config)
         show(plan(built), f"Plan {name}".strip())
         _print_notice(built)
         _say_batch(built, overridden)
@@ -107,7 +107,9 @@ def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) 
         )
     # All mistakes show before any work.
     built = processes.together(
-        lambda: {name: setup(own, workdir=workdir / name) for name, own in runs.items()}
+        lambda: {
+            name: setup(run_config, workdir=workdir / name) for name, run_config in runs.items()
+        }
     )
     if processes.first():
         _show_data(built)
@@ -123,12 +125,14 @@ def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) 
         )
     results: dict[str, Any] = {}
     first = None
-    for name, one in built.items():
-        train(one, workdir / name, name=f"{name}  ")
-        path = workdir / name / "eval" / f"{one.steps}.json"
+    for name, run_setup in built.items():
+        train(run_setup, workdir / name, name=f"{name}  ")
+        path = workdir / name / "eval" / f"{run_setup.steps}.json"
         if not path.exists():
-            measured = assess_step(one, workdir / name, one.steps, options={}, first=first)
-            first = first or (one, measured)
+            measured = assess_step(
+                run_setup, workdir / name, run_setup.steps, options={}, first=first
+            )
+            first = first or (run_setup, measured)
         results[name] = read_result(path)
         print(f"{name}: evaluation in {path}", flush=True)
     write_json(workdir / "comparison.json", results)

@@ -81,19 +81,19 @@ def stored(arrays: Arrays) -> Stored:
 
 
 def retrieved_pictures(
-    arrays: Arrays, asked: Split, bank: Split, recipe: Transform, encoder: str = "trained"
+    arrays: Arrays, query_split: Split, bank: Split, recipe: Transform, encoder: str = "trained"
 ) -> Stored:
     """Pictures of the first queries, of their change, and of what they retrieved."""
     if encoder not in arrays.before or arrays.hue is None:
         return {}
-    images = np.asarray(read(asked, arrays.queries[:QUERIES]))
+    images = np.asarray(read(query_split, arrays.queries[:QUERIES]))
     changed = jax.jit(jax.vmap(functools.partial(recipe.apply, arrays.hue)))(images)
-    found = {"query_images": images, "changed_images": np.asarray(changed)}
+    images_by_name = {"query_images": images, "changed_images": np.asarray(changed)}
     for when, indices in (("before", arrays.before), ("after", arrays.after)):
         some = indices[encoder][:QUERIES]
         near = np.asarray(read(bank, some.reshape(-1)))
-        found[f"{when}_images/{encoder}"] = near.reshape(*some.shape, *near.shape[1:])
-    return {name: _bytes(pictures) for name, pictures in found.items()}
+        images_by_name[f"{when}_images/{encoder}"] = near.reshape(*some.shape, *near.shape[1:])
+    return {name: _bytes(pictures) for name, pictures in images_by_name.items()}
 
 
 def halved(walk: Mapping[str, np.ndarray]) -> Stored:
@@ -128,8 +128,8 @@ def read_arrays(path: Path) -> Stored:
         )
     try:
         # Opened here: NumPy leaves a file open that it finds damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
     except Exception as error:  # zip's, zlib's and NumPy's errors have no common class
         raise ValueError(f"{path} is damaged ({error}): evaluate that step again.") from None
 
@@ -144,15 +144,15 @@ def same_queries(runs: Mapping[str, Stored]) -> dict[str, Any]:
       ValueError: without runs, for one without pictures, or runs that were asked with other images.
     """
     names = ("query_images", "changed_images", "before_images/trained", "after_images/trained")
-    lacking = [run for run, found in runs.items() if not set(names) <= set(found)]
+    lacking = [run for run, arrays in runs.items() if not set(names) <= set(arrays)]
     if not runs or lacking:
         raise ValueError(
             f"There are no retrieved pictures of {lacking or 'any run'}: the evaluation had "
             f"queries=0, or its recipe no hue."
         )
     first = next(iter(runs.values()))
-    for run, found in runs.items():
-        if any(not np.array_equal(found[name], first[name]) for name in names[:2]):
+    for run, arrays in runs.items():
+        if any(not np.array_equal(arrays[name], first[name]) for name in names[:2]):
             raise ValueError(
                 f"{run!r} was asked with other images than {next(iter(runs))!r}: evaluate both on "
                 f"the same data, with equal queries and hue_shift."
@@ -160,8 +160,8 @@ def same_queries(runs: Mapping[str, Stored]) -> dict[str, Any]:
     return {
         "query": first[names[0]],
         "changed": first[names[1]],
-        "before": {run: found[names[2]] for run, found in runs.items()},
-        "after": {run: found[names[3]] for run, found in runs.items()},
+        "before": {run: arrays[names[2]] for run, arrays in runs.items()},
+        "after": {run: arrays[names[3]] for run, arrays in runs.items()},
     }
 
 
@@ -182,7 +182,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(of, dict) for of in result["encoders"].values()):
+        if not all(isinstance(numbers, dict) for numbers in result["encoders"].values()):
             raise ValueError("its encoders are no tables of numbers")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(

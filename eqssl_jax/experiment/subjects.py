@@ -61,8 +61,8 @@ def ceiling(run: Setup) -> dict[str, measures.Subject]:
 
     Features are the rotation matrix and (cos, sin) of both hues [n, 13]; its head turns them.
     """
-    known = measures.Subject(Partial(read_scenes), {"poses": turn_features})
-    return {} if run.dataset.show is None else {"poses": known}
+    subject = measures.Subject(Partial(read_scenes), {"poses": turn_features})
+    return {} if run.dataset.show is None else {"poses": subject}
 
 
 def read_scenes(scenes: Any) -> tuple[Any, Any]:

@@ -28,29 +28,29 @@ def walk(
       `walk/<encoder>` [V, 1 + S, D], of length 1: the clean image, then S draws of the others at
       each rung; and `walk_part`, its name. Empty for a recipe without such a part.
     """
-    recipe, rest = run.recipe, jax.device_get(run.recipe.identity)
-    has = [(p, leaf) for p, leaf in WALKED if leaf in rest.get(p, {})]
+    recipe, identity = run.recipe, jax.device_get(run.recipe.identity)
+    has = [(p, leaf) for p, leaf in WALKED if leaf in identity.get(p, {})]
     if run.dataset.clouds or not has:
         return {}
     part, leaf = has[0]
     drawn = draw_all(recipe, jax.random.key(3), SAMPLED + RUNGS * (1 + DRAWS))
     ends = drawn[part][leaf][:SAMPLED].min(), drawn[part][leaf][:SAMPLED].max()
     value = np.linspace(*ends, RUNGS).astype(np.float32)
-    params = jax.tree.map(_clean_first, drawn, rest)
+    params = jax.tree.map(_clean_first, drawn, identity)
     params[part] = jax.tree.map(
         lambda start, leaves: np.broadcast_to(start, leaves.shape).astype(leaves.dtype),
-        rest[part],
+        identity[part],
         params[part],
     )
     params[part] = {**params[part], leaf: np.repeat(value[:, None], 1 + DRAWS, axis=1)}
     held = run.dataset.splits[split]
     rows = np.full(1 + DRAWS, min(IMAGE, held.size - 1))
-    found = embed_views(encoders, held, recipe, params, rows, batch=batch, plain={})
+    embedded = embed_views(encoders, held, recipe, params, rows, batch=batch, plain={})
     _, images = next(iter(read_batches(held, rows, batch)))
     clean = jax.tree.map(lambda leaves: np.resize(leaves[:, 0], (batch, *leaves.shape[2:])), params)
     shown = transformed(clean, images, apply=recipe.apply, per_image=True)[:RUNGS]
     stored = {"walk_value": value, "walk_images": np.clip(np.asarray(shown), 0, 1)}
-    for name, layers in found.items():
+    for name, layers in embedded.items():
         z = layers["embedding"]
         stored[f"walk/{name}"] = z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
     return {**stored, "walk_part": np.array(part)}
@@ -58,6 +58,6 @@ def walk(
 
 def _clean_first(leaves: np.ndarray, start: Any) -> np.ndarray:
     """[V, 1 + S, …] of draws after the first `SAMPLED`, the first of each rung at the identity."""
-    found = leaves[SAMPLED:].reshape(RUNGS, 1 + DRAWS, *leaves.shape[1:]).copy()
-    found[:, 0] = start
-    return found
+    rungs = leaves[SAMPLED:].reshape(RUNGS, 1 + DRAWS, *leaves.shape[1:]).copy()
+    rungs[:, 0] = start
+    return rungs

@@ -40,7 +40,7 @@ def watch(
       FileNotFoundError: if `workdir` is not the folder of a run.
     """
     runs = {folder: stored_setup(folder, overrides) for folder in run_folders(workdir)}
-    seen, told = dict.fromkeys(runs, time.monotonic()), dict[Path, str]()
+    seen, printed = dict.fromkeys(runs, time.monotonic()), dict[Path, str]()
     passed = set[tuple[Path, int]]()
     while runs:
         for folder, run in list(runs.items()):
@@ -59,11 +59,13 @@ def watch(
             if run.steps in steps:
                 del runs[folder]
             elif time.monotonic() - seen[folder] > patience:
-                _say(folder, told, f"Training has ended {_place(run, steps)}: no process trains "
+                _say(folder, printed, f"Training has ended {_place(run, steps)}: no process trains "
                      f"there. If it is started again, so can this be.")  # fmt: skip
                 del runs[folder]
             else:
-                _say(folder, told, f"Waiting for a checkpoint after that {_place(run, steps)} ...")
+                _say(
+                    folder, printed, f"Waiting for a checkpoint after that {_place(run, steps)} ..."
+                )
                 time.sleep(poll)
 
 
@@ -97,7 +99,7 @@ def _place(run: Setup, steps: list[int]) -> str:
     return f"at step {steps[-1] if steps else 0:,} of {run.steps:,}"
 
 
-def _say(folder: Path, told: dict[Path, str], text: str) -> None:
-    if told.get(folder) != text:
+def _say(folder: Path, printed: dict[Path, str], text: str) -> None:
+    if printed.get(folder) != text:
         print(f"{folder}: {text}", flush=True)
-        told[folder] = text
+        printed[folder] = text

@@ -40,7 +40,7 @@ def spectrum(spectra: Mapping[str, Spectrum], path: str | Path, *, metric: str) 
     """
     if not spectra:
         raise ValueError("There is no equivariance spectrum to draw: give at least one encoder.")
-    _known(metric)
+    _check_metric(metric)
     maps = []
     for encoder, table in spectra.items():
         values = _numbers(table, metric, encoder)
@@ -72,7 +72,7 @@ def spectrum_over_training(
     """
     if not by_step:
         raise ValueError("There is no course of training to draw: give at least one step.")
-    _known(metric)
+    _check_metric(metric)
     steps = sorted(by_step, key=int)
     layers, parts = (list(by_step[steps[0]].get(name, ())) for name in ("layers", "parts"))
     for step in steps:
@@ -91,7 +91,7 @@ def spectrum_over_training(
     draw(maps, metric, path, most=1, below="step")
 
 
-def _known(metric: str) -> None:
+def _check_metric(metric: str) -> None:
     if metric not in SCALES:
         raise ValueError(
             f"An equivariance spectrum cannot show {metric!r}; choose from {', '.join(SCALES)}."

@@ -192,7 +192,7 @@ def read_batches(
 
 def _is_per_image(transform: Transform, params: Params | None, count: int) -> bool:
     leaves = list(zip(jax.tree.leaves(params), jax.tree.leaves(transform.identity), strict=True))
-    extra = {np.ndim(leaf) - np.ndim(rest) for leaf, rest in leaves}
+    extra = {np.ndim(leaf) - np.ndim(identity) for leaf, identity in leaves}
     if extra == {1} and {np.shape(leaf)[0] for leaf, _ in leaves} == {count}:
         return True
     if extra == {0}:

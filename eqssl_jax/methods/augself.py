@@ -36,18 +36,18 @@ def target(kind: str, draws: Mapping[str, Mapping[str, Array]], part: str, stren
     a, b = ({name: leaf[view] for name, leaf in draws[part].items()} for view in (0, 1))
     always = jnp.ones(next(iter(a.values())).shape[:1], bool)  # what is not applied is identity
     if kind == "crop":
-        one, two = (
+        first, second = (
             jnp.stack([x[n] for n in ("top", "left", "height", "width")], axis=1) for x in (a, b)
         )
         flips = [d["flip"][0] for d in draws.values() if "flip" in d]
-        return augself_targets.crop(one, two, flips[0] if flips else ~always)
+        return augself_targets.crop(first, second, flips[0] if flips else ~always)
     if kind == "color":
         still = jnp.ones_like(next(iter(a.values())), jnp.float32)
-        one, two = (
+        first, second = (
             jnp.stack([x.get(name, middle * still) for name, middle in COLOR.items()], axis=1)
             for x in (a, b)
         )
-        change = augself_targets.color(one, two, always, always, strengths=strengths)
+        change = augself_targets.color(first, second, always, always, strengths=strengths)
         return change[:, np.array([name in a for name in COLOR])]  # a part may draw some of them
     if kind in ("blur", "solarize"):
         function, (leaf,) = getattr(augself_targets, kind), TYPES[kind]
@@ -100,20 +100,20 @@ def augself_loss(values: ConfigDict, identity: Mapping[str, Any]) -> Objective:
         y1 = seen.features[0]
         y2 = seen.features[1] if values.second == "online" else _by_target(seen)
         back = jax.tree.map(lambda leaf: leaf[::-1], seen.params)
-        found: dict[str, Array] = {}
+        losses: dict[str, Array] = {}
         for part, kind in kinds.items():
             size = outputs(seen)[part]
             read = partial(encoders.mlp((*hidden, size)).apply, head[part])
-            both = [target(kind, d, part, values.jitter) for d in (seen.params, back)]
-            rows, wanted = augself.outputs(y1, y2, read), jnp.concatenate(both)
+            targets = [target(kind, d, part, values.jitter) for d in (seen.params, back)]
+            rows, wanted = augself.outputs(y1, y2, read), jnp.concatenate(targets)
             value = (
                 jnp.mean((rows - wanted) ** 2)
                 if kind == "other"
                 else augself.LOSSES[kind](rows, wanted)
             )
-            found[part] = value
-        total = augself.loss(found, {part: values[kind] for part, kind in kinds.items()})
-        return total, {f"augself_{part}": value for part, value in found.items()}
+            losses[part] = value
+        total = augself.loss(losses, {part: values[kind] for part, kind in kinds.items()})
+        return total, {f"augself_{part}": value for part, value in losses.items()}
 
     return Objective("contrast", loss, init)
 
@@ -129,11 +129,11 @@ def _by_target(seen: Views) -> Array:
 
 def build(values: ConfigDict, context: Context) -> Addition:
     identity = context.recipe.identity
-    found = {type_of(draw) for draw in identity.values()} - {""}
-    if not any(values[kind] for kind in found):
+    types = {type_of(draw) for draw in identity.values()} - {""}
+    if not any(values[kind] for kind in types):
         raise ValueError(
             f"config.objectives.{context.key} gives no weight to what the recipe has: its parts "
-            f"{sorted(identity)} are of the types {sorted(found)}. Weigh one of them."
+            f"{sorted(identity)} are of the types {sorted(types)}. Weigh one of them."
         )
     loss = augself_loss(values, identity)
     return Addition({"contrast": context.contrast}, {context.key: (values.weight, loss)})

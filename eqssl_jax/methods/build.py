@@ -109,12 +109,12 @@ def _merged(name: str, first: ViewSpec, second: ViewSpec, key: str) -> ViewSpec:
             f"config.objectives.{key} and another entry both have a view set {name!r}, of another "
             f"kind: give one of them another name."
         )
-    online = _both(first.online, second.online)
-    target = _both(first.target, second.target)
+    online = _union(first.online, second.online)
+    target = _union(first.target, second.target)
     return first._replace(online=online, target=target)
 
 
-def _both(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> tuple[int, ...] | None:
+def _union(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """The numbers of the views that either of two cards reads; None is all."""
     return None if first is None or second is None else tuple(sorted({*first, *second}))
 

@@ -105,7 +105,9 @@ def _held_pattern(lines: Mapping[str, Line], rungs: int, others: str) -> Pattern
     """One draw for each image along a whole ladder, or for each rung; none where a part is off."""
     kinds = _OTHERS[others](rungs), views.fixed(rungs)
     off = {part: amount(line.weights.get("off", 0.0)) for part, line in lines.items()}
-    return views.mix(kinds[0], **{part: views.choose(which, *kinds) for part, which in off.items()})
+    return views.mix(
+        kinds[0], **{part: views.choose(switch, *kinds) for part, switch in off.items()}
+    )
 
 
 def _turns(order: Float[Array, " p"], count: int) -> Bool[Array, "p n"]:

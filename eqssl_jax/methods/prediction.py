@@ -23,7 +23,7 @@ def prediction_loss(part: str, recipe: Transform, hidden: tuple[int, ...]) -> Ob
         return head.init(key, 2 * seen.features.shape[-1])
 
     def loss(weights: object, seen: Views) -> tuple[Float[Array, ""], Metrics]:
-        both = jnp.concatenate([seen.features, seen.features[::-1]], axis=-1)  # [2, N, 2H]
+        pairs = jnp.concatenate([seen.features, seen.features[::-1]], axis=-1)  # [2, N, 2H]
         drawn = seen.params[part]
         target = jnp.stack(
             [
@@ -31,7 +31,7 @@ def prediction_loss(part: str, recipe: Transform, hidden: tuple[int, ...]) -> Ob
                 objectives.parameter_differences(jax.tree.map(lambda leaf: leaf[::-1], drawn)),
             ]
         )  # [2, N, K]
-        return objectives.unexplained_variance(head.apply(weights, both), target, variance), {}
+        return objectives.unexplained_variance(head.apply(weights, pairs), target, variance), {}
 
     return Objective("contrast", loss, init)
 

@@ -57,10 +57,12 @@ def seqjepa_loss(values: ConfigDict, name: str) -> Objective:
         relative = changes(seen.params)  # [N, L, K]
         codes = seqjepa.action_codes(relative, head["action"])
         tokens = jnp.concatenate([jnp.swapaxes(seen.features, 0, 1), codes], axis=-1)
-        found = aggregate.apply(head["aggregate"], tokens)
-        told = seqjepa.predictor_code(relative[:, -1], head["action"])
+        aggregated = aggregate.apply(head["aggregate"], tokens)
+        last_change = seqjepa.predictor_code(relative[:, -1], head["action"])
         predict = _predictor(values, seen.features.shape[-1])
-        predicted = predict.apply(head["predict"], jnp.concatenate([found, told], axis=-1))
+        predicted = predict.apply(
+            head["predict"], jnp.concatenate([aggregated, last_change], axis=-1)
+        )
         goal = jax.lax.stop_gradient(seen.target_features[-1])
         return seqjepa.loss(predicted, goal), {}
 

@@ -76,14 +76,14 @@ def log_negatives(
 def _forward(
     z: Float[Array, "n 2 d"], temperature: float, similarity: Similarity, blocks: int
 ) -> tuple[Float[Array, "n 2"], tuple[Array, Array, Array]]:
-    every, image = _in_block_order(z, blocks), _images(z.shape[0], blocks)
+    columns, image = _in_block_order(z, blocks), _images(z.shape[0], blocks)
 
-    def block(rows: Float[Array, "r 2 d"], own: Int[Array, " r"]) -> Float[Array, "r 2"]:
-        logits = _logits(rows, every, own, image, temperature, similarity)
+    def block(rows: Float[Array, "r 2 d"], rows_of: Int[Array, " r"]) -> Float[Array, "r 2"]:
+        logits = _logits(rows, columns, rows_of, image, temperature, similarity)
         return jax.nn.logsumexp(logits, axis=(2, 3))
 
     sums = _by_blocks(block, blocks, z, jnp.arange(z.shape[0]))
-    return sums, (z, every, sums)
+    return sums, (z, columns, sums)
 
 
 def _backward(
@@ -93,16 +93,17 @@ def _backward(
     saved: tuple[Array, Array, Array],
     g: Float[Array, "n 2"],
 ) -> tuple[Float[Array, "n 2 d"]]:
-    z, every, sums = saved
+    z, columns, sums = saved
     image = _images(z.shape[0], blocks)
-    every_sum, every_g = _in_block_order(sums, blocks), _in_block_order(g, blocks)
+    column_sum, column_g = _in_block_order(sums, blocks), _in_block_order(g, blocks)
 
-    def block(rows: Array, own: Array, own_sum: Array, own_g: Array) -> Float[Array, "r 2 d"]:
+    def block(rows: Array, rows_of: Array, row_sum: Array, row_g: Array) -> Float[Array, "r 2 d"]:
         logits, pull = jax.vjp(
-            lambda rows: _logits(rows, every, own, image, temperature, similarity), rows
+            lambda rows: _logits(rows, columns, rows_of, image, temperature, similarity),
+            rows,
         )
-        as_anchor = own_g[:, :, None, None] * jnp.exp(logits - own_sum[:, :, None, None])
-        as_negative = every_g[None, None] * jnp.exp(logits - every_sum[None, None])
+        as_anchor = row_g[:, :, None, None] * jnp.exp(logits - row_sum[:, :, None, None])
+        as_negative = column_g[None, None] * jnp.exp(logits - column_sum[None, None])
         return pull(as_anchor + as_negative)[0]
 
     return (_by_blocks(block, blocks, z, jnp.arange(z.shape[0]), sums, g),)

@@ -107,9 +107,9 @@ def _over_anchors(
     # Recomputed in the backward pass: kept, the [V, V] of all anchors would be O(V³).
     @jax.checkpoint
     def add(
-        carry: tuple[Array, Array], one: tuple[Float[Array, " d"], Float[Array, ""]]
+        carry: tuple[Array, Array], view: tuple[Float[Array, " d"], Float[Array, ""]]
     ) -> tuple[tuple[Array, Array], None]:
-        point, at = one
+        point, at = view
         square = jnp.sum((z - point[None]) ** 2, axis=1)
         apart = square > _FLOOR**2
         distance = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)

@@ -64,8 +64,8 @@ def relative_rotation(
     Of draws that turn from the left, x ↦ exp(r) x, it is what brings the first view to the second,
     whatever pose they started from.
     """
-    one, two = quaternion_from_vector(first), quaternion_from_vector(second)
-    return _positive(quaternion_product(two, conjugate(one)))
+    q1, q2 = quaternion_from_vector(first), quaternion_from_vector(second)
+    return _positive(quaternion_product(q2, conjugate(q1)))
 
 
 def _positive(q: Float[Array, "*n 4"]) -> Float[Array, "*n 4"]:

@@ -36,27 +36,27 @@ def films(runs: Sequence[Run]) -> list[Element]:
 
 def frames(run: Run) -> tuple[str, dict[int, Frame]]:
     """The table that is shown, and the spectrum at each evaluated step; the first is untrained."""
-    found = {step: _of(result, "trained") for step, result in evaluated(run).items()}
-    found = {step: frame for step, frame in found.items() if frame}
-    if len(found) > 1:
-        first = min(found)
-        start = _of(run.evaluations[first], "random")
-        found = ({0: start} if first > 0 and start else {}) | found
-    table = next((t for t in SHOWN if all(t in frame for frame in found.values())), "")
-    same = {(tuple(f["layers"]), tuple(f["parts"])) for f in found.values()}
-    return table, found if table and len(found) > 1 and len(same) == 1 else {}
+    spectra = {step: _spectrum(result, "trained") for step, result in evaluated(run).items()}
+    spectra = {step: frame for step, frame in spectra.items() if frame}
+    if len(spectra) > 1:
+        first = min(spectra)
+        start = _spectrum(run.evaluations[first], "random")
+        spectra = ({0: start} if first > 0 and start else {}) | spectra
+    table = next((t for t in SHOWN if all(t in frame for frame in spectra.values())), "")
+    same = {(tuple(f["layers"]), tuple(f["parts"])) for f in spectra.values()}
+    return table, spectra if table and len(spectra) > 1 and len(same) == 1 else {}
 
 
-def _of(result: Mapping[str, Any], encoder: str) -> Frame:
+def _spectrum(result: Mapping[str, Any], encoder: str) -> Frame:
     spectrum = (result.get("spectrum") or {}).get(encoder) or {}
     return spectrum if {"layers", "parts"} <= set(spectrum) else {}
 
 
 def _film(run: Run, index: int) -> Element | None:
-    table, found = frames(run)
-    if not found:
+    table, spectra = frames(run)
+    if not spectra:
         return None
-    steps = sorted(found)
+    steps = sorted(spectra)
     if len(steps) > MOST:
         steps = [steps[round(n * (len(steps) - 1) / (MOST - 1))] for n in range(MOST)]
     parts: list[Element] = []
@@ -67,7 +67,7 @@ def _film(run: Run, index: int) -> Element | None:
         parts.append(tag("input", type="radio", name=f"film{index}", id=key,
                          checked=step == steps[-1]))  # fmt: skip
         parts.append(tag("label", word, for_=key))
-        parts.append(_drawing(run.name, table, [found[s] for s in chosen], chosen))
+        parts.append(_drawing(run.name, table, [spectra[s] for s in chosen], chosen))
     caption = f"{run.name}: {FAMILIES[table].title}"
     return tag("figure", tag("figcaption", caption), tag("div", parts, class_="film"),
                class_="panel")  # fmt: skip

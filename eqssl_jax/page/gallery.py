@@ -193,21 +193,21 @@ def _of_study(study: str, scale: str, kind: str) -> tuple[str, str]:
 
 
 def _of_run(kind: str) -> tuple[str, str]:
-    name = _known(kind)
+    name = _captioned(kind)
     if name is None:
         words = kind.replace("_", " ")
         return words[:1].upper() + words[1:], ""
     heading, caption = CAPTIONS[name]
     over = kind.endswith("_over_training")
-    rest = kind.removeprefix(name).removesuffix("_over_training").strip("_")
-    if rest:
-        rest = (FAMILIES[rest] if rest in FAMILIES else describe(rest)).title
+    subject = kind.removeprefix(name).removesuffix("_over_training").strip("_")
+    if subject:
+        subject = (FAMILIES[subject] if subject in FAMILIES else describe(subject)).title
     if over:
         caption = "Transformations by step of training, a panel for each layer."
-    return heading + " over training" * over + (f": {rest}" if rest else ""), caption
+    return heading + " over training" * over + (f": {subject}" if subject else ""), caption
 
 
-def _known(kind: str) -> str | None:
+def _captioned(kind: str) -> str | None:
     fits = [name for name in CAPTIONS if kind == name or kind.startswith(name + "_")]
     return max(fits, key=len, default=None)
 
@@ -217,7 +217,7 @@ def _place(figure: str) -> tuple[int, str, int]:
     kind = figure.partition(" (")[0]
     if study := _study(kind):
         return -1, "-".join(study[:2]), list(STUDY_CAPTIONS).index(study[2])
-    name = _known(kind)
+    name = _captioned(kind)
     return list(CAPTIONS).index(name) if name else len(CAPTIONS), figure, 0
 
 

@@ -61,11 +61,13 @@ def _map(run: Run, key: str, sheets: Sheets) -> Element:
     half = float(np.abs(places).max()) or 1.0
     x, y = (SIDE / 2 + (SIDE / 2 - MARGIN) * places * np.array([1, -1]) / half).T
     sheet, corner = sheets.name(images), SIDE - SHOWN  # images show in the lower right
-    columns = [_colours(what, values) for what, values in colourings.items()]
+    columns = [_colours(colouring, values) for colouring, values in colourings.items()]
     points = []
     for n, colours in enumerate(zip(*columns, strict=True)):
         fills = ";".join(f"--f{k}:{colour}" for k, colour in enumerate(colours))
-        words = ", ".join(f"{what} {values[n]:.3g}" for what, values in colourings.items() if what)
+        words = ", ".join(
+            f"{colouring} {values[n]:.3g}" for colouring, values in colourings.items() if colouring
+        )
         dot = tag("circle", tag("title", words) if words else None, cx=f"{x[n]:.1f}",
                   cy=f"{y[n]:.1f}", r=4.5, style=fills)  # fmt: skip
         seen = picture(sheet, n, images.shape, corner, corner, SHOWN, "seen")
@@ -75,23 +77,23 @@ def _map(run: Run, key: str, sheets: Sheets) -> Element:
     drawn = tag("svg", points, viewBox=f"0 0 {SIDE} {SIDE}", role="img",
                 aria_label=f"Embeddings of {run.name}", class_="map")  # fmt: skip
     choices: list[Element] = []
-    for k, what in enumerate(colourings):
+    for k, colouring in enumerate(colourings):
         choices.append(tag("input", type="radio", name=key, id=f"{key}-{k}", checked=not k))
-        choices.append(tag("label", what or "points", for_=f"{key}-{k}"))
+        choices.append(tag("label", colouring or "points", for_=f"{key}-{k}"))
     caption = tag("figcaption", run.name, tag("small", note))
     return tag("figure", caption, tag("div", choices, drawn, class_="choice"), class_="panel")
 
 
-def _colours(what: str, values: np.ndarray) -> list[str]:
+def _colours(colouring: str, values: np.ndarray) -> list[str]:
     """Hexadecimal colours: of classes by number, of hues themselves, of other factors by rank."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
     numbers = np.asarray(values, float)
-    if what == "class":
+    if colouring == "class":
         table = [to_hex(colour) for colour in colormaps["tab10"](np.arange(10))]
         return [table[int(label) % len(table)] for label in numbers]
-    if what == "hue":
+    if colouring == "hue":
         return [to_hex(colour) for colour in colormaps["hsv"](numbers % 1.0)]
     low, spread = numbers.min(), float(np.ptp(numbers)) or 1.0
     return [to_hex(colour) for colour in colormaps["plasma"](0.9 * (numbers - low) / spread)]

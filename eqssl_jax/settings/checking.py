@@ -114,9 +114,9 @@ def _freely(values: Any, entry: Free, name: str, depth: int = 0) -> dict[str, An
                 f"{name} has an entry named {shown(key)}; a name is a word of printable "
                 f"characters without dots."
             )
-    each = entry.each
-    if each is not None:
-        return {k: _checked(v, each, f"{name}.{k}", partial=True) for k, v in values.items()}
+    value_kind = entry.each
+    if value_kind is not None:
+        return {k: _checked(v, value_kind, f"{name}.{k}", partial=True) for k, v in values.items()}
     return {key: _plain(value, f"{name}.{key}", depth) for key, value in values.items()}
 
 
@@ -164,14 +164,14 @@ def merged(default_values: dict[str, Any], values: Any, name: str = "config") ->
     """
     if not isinstance(values, dict):
         raise ValueError(f"{name} is {shown(values)}; it must be a group of settings")
-    both = {**default_values, **values}
+    joined = {**default_values, **values}
     if name == "config.objectives":
         for key, entry in values.items():
             merged({}, entry, f"{name}.{key}")
     for key, default in default_values.items():
         if isinstance(default, dict):
-            both[key] = merged(default, both[key], f"{name}.{key}")
-    return both
+            joined[key] = merged(default, joined[key], f"{name}.{key}")
+    return joined
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, Any]:

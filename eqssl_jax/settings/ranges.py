@@ -187,7 +187,7 @@ def _several(
     default: Sequence[Any] | None,
     doc: str,
     item: Setting,
-    what: str,
+    items: str,
     least: int,
     most: int,
     ordered: bool,
@@ -197,18 +197,18 @@ def _several(
     def fits(value: Any) -> bool:
         if not isinstance(value, list | tuple) or not least <= len(value) <= most:
             return False
-        if any(item.wrong(each) for each in value):
+        if any(item.wrong(element) for element in value):
             return False
         rising = not ordered or all(a <= b for a, b in itertools.pairwise(value))
         return rising and (repeated or len(set(value)) == len(value))
 
     count = f"{least}" if least == most else f"{least} to {most}"
-    each = item.allowed.removeprefix("a text of ")
-    allowed = f"{count} {what}{' in rising order' if ordered else ''}, each {each}"
+    allowed_item = item.allowed.removeprefix("a text of ")
+    allowed = f"{count} {items}{' in rising order' if ordered else ''}, each {allowed_item}"
     start = default if default is None else tuple(default)
 
     def convert(value: Any) -> tuple[Any, ...]:
-        return tuple(item.convert(each) for each in value)
+        return tuple(item.convert(element) for element in value)
 
     return _setting(start, doc, allowed, fits, convert)
 

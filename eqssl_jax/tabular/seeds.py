@@ -92,8 +92,8 @@ def by_seed(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """
     groups: dict[str, list[str]] = {}
     for run, config in configs.items():
-        rest = {key: value for key, value in config.items() if key != "seed"}
-        groups.setdefault(json.dumps(rest, sort_keys=True), []).append(run)
+        settings = {key: value for key, value in config.items() if key != "seed"}
+        groups.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
     named: dict[str, list[str]] = {}
     for runs in groups.values():
         if len({configs[run].get("seed") for run in runs}) < len(runs):  # equal runs: no seeds

@@ -113,9 +113,9 @@ def _block(
         yield _line("", stub, words, widths)
     yield "─" * (stub + sum(widths) + 2 * len(widths))
     for i, lines in enumerate(names):
-        first, *rest = lines or [""]
+        first, *below = lines or [""]
         cells = [texts[i] for _, texts in columns]
-        yield from itertools.chain([_line(first, stub, cells, widths)], rest)
+        yield from itertools.chain([_line(first, stub, cells, widths)], below)
 
 
 def _line(first: str, stub: int, texts: Sequence[str], widths: Sequence[int]) -> str:

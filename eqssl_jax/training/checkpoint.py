@@ -158,7 +158,7 @@ def _writing(manager: Manager) -> Iterator[None]:
 def resume(manager: Manager, like: Any) -> Any | None:
     """The newest state that is whole, or None if nothing was saved yet.
 
-    Damaged checkpoints that are newer are moved to damaged/ beside them, and this is said.
+    Damaged checkpoints that are newer are moved to damaged/ beside them, with a message.
 
     Raises:
       OSError: if there are checkpoints, but none can be read.
@@ -169,8 +169,8 @@ def resume(manager: Manager, like: Any) -> Any | None:
         state, error = None, None
         try:
             state = restore(manager, like, step)
-        except (DamagedError, IncompatibleError) as own:
-            error = own
+        except (DamagedError, IncompatibleError) as raised:
+            error = raised
         # All processes take the same step, also where only one could not read it.
         others = [text for text in gathered("" if error is None else str(error)) if text]
         if others:

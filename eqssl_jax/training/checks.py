@@ -66,17 +66,17 @@ def check_inputs(config: ConfigDict, dataset: Dataset) -> None:
         "config.model.encoder": (config.model.encoder, "deepset"),
         "config.recipe.name": (config.recipe.name, "rotation3d"),
     }
-    for setting, (found, own) in of_clouds.items():
-        if is_outside(found):  # whoever brings code knows what it takes
+    for setting, (chosen, needed) in of_clouds.items():
+        if is_outside(chosen):  # whoever brings code knows what it takes
             continue
-        if dataset.clouds and found != own:
+        if dataset.clouds and chosen != needed:
             raise ValueError(
-                f"{dataset.name} is of {kind} and {setting} is {found!r}, which takes images: use "
-                f"{own!r}, as configs/proteins.py does."
+                f"{dataset.name} is of {kind} and {setting} is {chosen!r}, which takes images: use "
+                f"{needed!r}, as configs/proteins.py does."
             )
-        if not dataset.clouds and found == own:
+        if not dataset.clouds and chosen == needed:
             raise ValueError(
-                f"{dataset.name} is of {kind} and {setting} is {found!r}, which takes point "
+                f"{dataset.name} is of {kind} and {setting} is {chosen!r}, which takes point "
                 f"clouds: choose another, or config.data.name = 'proteins'."
             )
 
@@ -173,5 +173,5 @@ def check_budget(config: ConfigDict, steps: int) -> None:
         )
 
 
-def _near(batch: int, of: int) -> int:
-    return max(round(batch / of), 2) * of
+def _near(batch: int, divisor: int) -> int:
+    return max(round(batch / divisor), 2) * divisor

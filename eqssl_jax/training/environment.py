@@ -30,7 +30,7 @@ def record_environment(workdir: Path, *, step: int, steps: int) -> None:
       OSError: if it cannot be written.
     """
     path = workdir / FILE
-    earlier = [one for one in read_environment(workdir) if one["from_step"] < step]
+    earlier = [start for start in read_environment(workdir) if start["from_step"] < step]
     starts = [*earlier, {"from_step": step, "steps": steps, **environment()}]
     storage.write(path, json.dumps(starts, indent=2) + "\n")
 
@@ -94,19 +94,19 @@ def commit(folder: Path = Path(__file__).parent) -> dict[str, Any] | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git answers; None without git, outside a repository, or after five seconds."""
     # GIT_DIR of a hook would name another repository than the folder's.
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        found = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             timeout=5,
             check=True,
-            env=own,
+            env=variables,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return process.stdout.strip()
 
 
 def _version(package: str) -> str | None:

@@ -63,7 +63,7 @@ def shapes(tree: PyTree) -> dict[str, str]:
     }
 
 
-def check_shapes(stored: dict[str, str], wanted: dict[str, str], which: str) -> None:
+def check_shapes(stored: dict[str, str], wanted: dict[str, str], where: str) -> None:
     if stored == wanted:
         return
     differing = [name for name in wanted if stored.get(name) != wanted[name]]
@@ -74,7 +74,7 @@ def check_shapes(stored: dict[str, str], wanted: dict[str, str], which: str) -> 
     )
     more = f" (and {len(differing) - 6} more)" if len(differing) > 6 else ""
     raise IncompatibleError(
-        f"{which} is of another model: {shown}{more}. Use the code and config it was trained with, "
+        f"{where} is of another model: {shown}{more}. Use the code and config it was trained with, "
         f"or another --workdir."
     )
 

@@ -34,7 +34,8 @@ class Interrupted(SystemExit):
 
 @contextlib.contextmanager
 def listening(mesh: Mesh) -> Iterator[Callable[..., bool]]:
-    """`asked()` after every dispatch, and `asked(last=True)` at the end: whether to save and stop.
+    """A function that says whether to save and stop: call it after every dispatch, and with
+    `last=True` at the end.
 
     SIGTERM, SIGINT (Ctrl-C) and SIGHUP (a closed terminal) ask; a second one ends the process at
     once, unsaved. A signal that the process ignores, as nohup makes it, stays ignored. Of several
@@ -65,14 +66,14 @@ def _agreed(mesh: Mesh, heard: list[int]) -> Callable[..., bool]:
     here = mesh.local_mesh.size
     sent: list[jax.Array] = []
 
-    def asked(last: bool = False) -> bool:
+    def any_heard(last: bool = False) -> bool:
         sent.append(most(cut(mesh, np.full(here, len(heard), np.int32))))
         if last:
             return bool(sent.pop())
         # That of this call is on its way while the device works; waiting for it would cost.
         return len(sent) > 1 and bool(sent.pop(0))
 
-    return asked
+    return any_heard
 
 
 def _restore(handlers: Mapping[signal.Signals, object]) -> None:

@@ -68,13 +68,13 @@ def _continue(run: Setup, workdir: Path, manager: checkpoint.Manager, name: str)
     if processes.first():
         _tell(run, workdir, start)
     if start and processes.first():
-        what = "Going on from" if start < run.steps else "Training is finished:"
-        print(f"{name}{what} step {start} of {run.steps}.", flush=True)
+        words = "Going on from" if start < run.steps else "Training is finished:"
+        print(f"{name}{words} step {start} of {run.steps}.", flush=True)
     if start >= run.steps:
         return state
-    own = workdir if processes.first() else None
+    record_folder = workdir if processes.first() else None
     config = plain(run.config)
-    records = Records(own, resumed_at=start, log=run.config.log, config=config)
+    records = Records(record_folder, resumed_at=start, log=run.config.log, config=config)
     try:
         if processes.first():
             record_environment(workdir, step=start, steps=run.steps)
@@ -135,7 +135,7 @@ def _advance(
     done = int(state.step)
     alarms = Alarms({"monitors"} if run.config.train.knn_every else ())  # whose interval is chosen
     pending: tuple[int, Metrics, int] | None = None
-    with listening(run.mesh) as asked:
+    with listening(run.mesh) as stop_asked:
         for count, batch in inputs(run, done):
             state, metrics = dispatch(state, run.split.pool, batch, count)
             # The numbers of the previous dispatch are fetched while this one runs, so that the
@@ -144,7 +144,7 @@ def _advance(
                 _report(run, records, progress, alarms, *pending)
             pending = (done, metrics, count)
             done += count
-            due = _due(run, done, asked())
+            due = _due(run, done, stop_asked())
             if any(due):
                 # Before a checkpoint: never save a NaN.
                 scored = done if due.score and monitor else None
@@ -155,17 +155,17 @@ def _advance(
                 break
         checkpoint.finish(manager)
         records.check_there()
-        if asked(last=True):
+        if stop_asked(last=True):
             raise _interrupted(done, run.steps, manager)
     return state
 
 
-def _due(run: Setup, done: int, asked: bool) -> _Due:
+def _due(run: Setup, done: int, stop: bool) -> _Due:
     last = done == run.steps
     save = last or done % run.save_every == 0
     # Every checkpoint has a score, so that the best of them is known; but who asks to stop does not
     # wait for it, and the log of the run stays as it would have been.
-    return _Due(score=save or done % run.knn_every == 0, save=save or asked, stop=asked)
+    return _Due(score=save or done % run.knn_every == 0, save=save or stop, stop=stop)
 
 
 def _pause(

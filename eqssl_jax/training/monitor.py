@@ -163,24 +163,24 @@ def epochs_between(monitors: Watched | None, method: Method, config: ConfigDict,
         cost += (1 + settings.augmentations) * min(settings.rotation_images, held)
     trained = 0
     for name, spec in method.views.items():
-        every = range(spec.pattern.views)
-        views = TRAINED * len(spec.online or every)
-        views += len(spec.target or every) if name in method.target_views else 0
+        all_views = range(spec.pattern.views)
+        views = TRAINED * len(spec.online or all_views)
+        views += len(spec.target or all_views) if name in method.target_views else 0
         trained += views * (spec.images or config.train.batch_size)
     return max(1, math.ceil(cost / (SHARE * trained * steps)))
 
 
 def make_monitor(run: "Setup") -> Monitor | None:
-    """Every monitor of a run; a failing one is said once and never ends the run."""
+    """Every monitor of a run; a failing one is reported once and never ends the run."""
     monitors = watched(run.config, run.dataset, run.recipe)
     if monitors is None or not monitors.cards:
         return None
-    told: set[str] = set()
+    printed: set[str] = set()
 
     def tell(text: str) -> None:
-        if text not in told:
+        if text not in printed:
             print(text, file=sys.stderr, flush=True)
-        told.add(text)
+        printed.add(text)
 
     def monitor(state: TrainState) -> Scores:
         fixed = monitors.conditions

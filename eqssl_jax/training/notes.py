@@ -24,7 +24,7 @@ def notes(
     left_out: Mapping[str, str] = {},
 ) -> tuple[str, ...]:
     """One sentence each, shown by --dry_run and at the start of a run."""
-    every = (
+    sentences = (
         _source(config),
         _warmup(config, steps_per_epoch, steps),
         _groups(config, built),
@@ -32,7 +32,7 @@ def notes(
         _seldom(config, apart, left_out),
         _left_out(left_out),
     )
-    return tuple(note for note in every if note)
+    return tuple(note for note in sentences if note)
 
 
 def _source(config: ConfigDict) -> str:

@@ -121,8 +121,8 @@ def check_shared(workdir: Path) -> None:
     mark = processes.gathered(uuid.uuid4().hex)[0]
 
     def see() -> None:
-        found = workdir / MARK
-        if not found.exists() or found.read_text() != mark:
+        path = workdir / MARK
+        if not path.exists() or path.read_text() != mark:
             raise OSError(
                 f"{workdir} is not the folder that process 0 writes to: all processes need one "
                 f"--workdir on a disk that they share, at the same path."

@@ -110,9 +110,9 @@ def _role(part: str, line: Role, run: Setup) -> str:
 def _encoded(run: Setup, name: str) -> int:
     """How many views of a set are encoded, by the online and the target network together."""
     spec = run.method.views[name]
-    every = tuple(range(spec.pattern.views))
-    target = (spec.target or every) if name in run.method.target_views else ()
-    return len(spec.online or every) + len(target)
+    all_views = tuple(range(spec.pattern.views))
+    target = (spec.target or all_views) if name in run.method.target_views else ()
+    return len(spec.online or all_views) + len(target)
 
 
 def show(facts: dict[str, str], title: str) -> None:

@@ -52,29 +52,29 @@ class Cluster(NamedTuple):
 def join(cluster: Cluster = Cluster()) -> None:  # noqa: B008  (immutable)
     """Connect this process to the others of its run; before any computation, from `main` alone.
 
-    With a coordinator, as told. Without one, the processes of a SLURM job step and the hosts of a
-    Cloud TPU slice find each other; anywhere else the run has one process.
+    With a coordinator, as `cluster` names it. Without one, the processes of a SLURM job step and
+    the hosts of a Cloud TPU slice find each other; anywhere else the run has one process.
 
     Raises:
       ValueError: for flags that do not belong together.
       SystemExit: with status 1, if the coordinator or other processes do not answer in time.
     """
     _check(cluster)
-    told: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if cluster.coordinator:
-        told = {
+        arguments = {
             "coordinator_address": cluster.coordinator,
             "num_processes": cluster.processes,
             "process_id": cluster.process,
             "cluster_detection_method": "deactivate",  # it would add what SLURM says of devices
         }
-    if cluster.processes == 1 or not (told or _detected()):
+    if cluster.processes == 1 or not (arguments or _detected()):
         return
     # Orbax asks this service at steps of its own choice; `interruption` has another way to agree.
     jax.config.update("jax_enable_preemption_service", False)
     with _deadline(cluster):
         jax.distributed.initialize(
-            **told,
+            **arguments,
             initialization_timeout=cluster.timeout + 60,  # the deadline comes first
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=HEARTBEAT,
@@ -207,14 +207,14 @@ def together(action: Callable[[], Result]) -> Result:
       ValueError, OSError, FloatingPointError: what it raised here; OSError: what it raised on
         another process.
     """
-    own: Exception | None = None
+    failure: Exception | None = None
     try:
         result = action()
     except (ValueError, OSError, FloatingPointError) as error:
-        own = error
-    texts = gathered("" if own is None else f"{own}" or type(own).__name__)
-    if own is not None:
-        raise own
+        failure = error
+    texts = gathered("" if failure is None else f"{failure}" or type(failure).__name__)
+    if failure is not None:
+        raise failure
     for process, text in enumerate(texts):
         if text:
             raise OSError(f"Process {process} of {len(texts)} cannot go on: {text}")

@@ -85,5 +85,5 @@ def clock(seconds: float) -> str:
     >>> clock(3725)
     '1:02:05'
     """
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+    minutes, seconds_left = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds_left:02d}"

@@ -118,13 +118,15 @@ def seen_in_training(kept: Provenance, present: Provenance) -> str:
         return ""
     present_data, stored = present.fingerprint, (kept.fingerprint, *kept.earlier)
     try:
-        told = [one for one in stored if fingerprint.trained_on(one, present_data) is not None]
-        count = fingerprint.trained_on(told, present_data) or 0
+        comparable = [
+            data for data in stored if fingerprint.trained_on(data, present_data) is not None
+        ]
+        count = fingerprint.trained_on(comparable, present_data) or 0
     except _UNREADABLE as error:
         raise ValueError(
             f"{FILE} of the run is damaged: its fingerprints cannot be read ({error!r})."
         ) from None
-    unknown = len(stored) - len(told)
+    unknown = len(stored) - len(comparable)
     if unknown and (kept.earlier or kept.fingerprint != present_data):
         return (
             f"Test images that were training images: at least {count:,}; of {unknown} of the "
@@ -210,7 +212,7 @@ def _parsed(values: Any) -> Provenance:
     if not (isinstance(splits, dict) and all(isinstance(split, dict) for split in splits.values())):
         raise ValueError("splits is no object of fingerprints")
     earlier = values.get("earlier", [])
-    if not (isinstance(earlier, list) and all(isinstance(one, dict) for one in earlier)):
+    if not (isinstance(earlier, list) and all(isinstance(entry, dict) for entry in earlier)):
         raise ValueError("earlier is no list of fingerprints")
     return Provenance(
         name=str(values["name"]),

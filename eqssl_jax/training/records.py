@@ -81,8 +81,8 @@ def read_records(workdir: Path) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Lines that end in a newline (a killed run may leave half of one), and what they say."""
-    found = []
+    """Lines that end in a newline (a killed run may leave half of one), and their values."""
+    parsed = []
     for number, line in enumerate(_text(path).splitlines(True), start=1):
         if not line.endswith("\n"):
             continue
@@ -94,8 +94,8 @@ def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
             raise ValueError(
                 f"Line {number} of {path} is damaged ({line.strip()[:80]!r}): remove that line."
             ) from None
-        found.append((line[:-1], values))
-    return found
+        parsed.append((line[:-1], values))
+    return parsed
 
 
 def _text(path: Path) -> str:

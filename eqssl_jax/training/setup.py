@@ -116,8 +116,8 @@ class Setup(NamedTuple):
         batch = self.config.train.batch_size
         if self.split.load is None:
             return jax.ShapeDtypeStruct((batch,), "int32")
-        one = self.split.load(np.zeros(1, np.int32))
-        return jax.ShapeDtypeStruct((batch, *one.shape[1:]), one.dtype)
+        example = self.split.load(np.zeros(1, np.int32))
+        return jax.ShapeDtypeStruct((batch, *example.shape[1:]), example.dtype)
 
 
 def setup(

@@ -53,12 +53,12 @@ class FromUniform:
 def draw_many(sample: Sample, key: Key[Array, ""], shape: tuple[int, ...]) -> Params:
     """Independent draws, leaves [*shape, ...]: one call of the generator where `sample` allows."""
     if isinstance(sample, FromUniform):
-        each, many = sample.read, jax.random.uniform(key, (*shape, sample.numbers))
+        read, many = sample.read, jax.random.uniform(key, (*shape, sample.numbers))
     else:
-        each, many = sample, jax.random.split(key, shape)
+        read, many = sample, jax.random.split(key, shape)
     for _ in shape:
-        each = jax.vmap(each)
-    return each(many)
+        read = jax.vmap(read)
+    return read(many)
 
 
 def then(sample: Sample, change: Callable[[Params], Params]) -> Sample:
@@ -129,11 +129,11 @@ def maybe(probability: float, transform: Transform) -> Transform:
 
     use = FromUniform(1, lambda u: {"use": u[0] < probability})
 
-    def choose(both: Params) -> Params:
+    def choose(draws: Params) -> Params:
         # Leaf by leaf rather than lax.cond: under vmap a cond becomes a select anyway.
         return jax.tree.map(
-            lambda drawn, still: jnp.where(both["use"]["use"], drawn, still),
-            both["draw"],
+            lambda drawn, still: jnp.where(draws["use"]["use"], drawn, still),
+            draws["draw"],
             transform.identity,
         )
 

@@ -62,11 +62,11 @@ def random_resized_crop(
         shape = ratio[0] / aspect * jnp.exp(log(ratio[1] / ratio[0]) * u[_TRIES:-2])
         heights, widths = jnp.sqrt(area / shape), jnp.sqrt(area * shape)
         fits = (heights <= 1) & (widths <= 1)
-        found = jnp.any(fits)
+        any_fits = jnp.any(fits)
         first = jnp.arange(_TRIES) == jnp.argmax(fits)  # a sum in place of a gather
-        height = jnp.where(found, jnp.sum(jnp.where(first, heights, 0.0)), spare_height)
-        width = jnp.where(found, jnp.sum(jnp.where(first, widths, 0.0)), spare_width)
-        place = jnp.where(found, u[-2:], 0.5)
+        height = jnp.where(any_fits, jnp.sum(jnp.where(first, heights, 0.0)), spare_height)
+        width = jnp.where(any_fits, jnp.sum(jnp.where(first, widths, 0.0)), spare_width)
+        place = jnp.where(any_fits, u[-2:], 0.5)
         top, left = place[0] * (1 - height), place[1] * (1 - width)
         return {"top": top, "left": left, "height": height, "width": width}
 

@@ -129,8 +129,8 @@ def _start(seeds: Sequence[int], width: int, classes: int) -> Linear:
     """PyTorch's initial linear layer, U(±1/√H) for weights and bias, one for each seed."""
     bound = 1 / np.sqrt(width)
     drawn = [np.random.default_rng(s).uniform(-bound, bound, (width + 1, classes)) for s in seeds]
-    both = jnp.asarray(np.stack(drawn), jnp.float32)
-    return Linear(both[:, :width], both[:, width])
+    layers = jnp.asarray(np.stack(drawn), jnp.float32)
+    return Linear(layers[:, :width], layers[:, width])
 
 
 def _epoch(
@@ -173,7 +173,7 @@ def _train(
     def advance(state: PyTree, inputs: PyTree) -> tuple[PyTree, None]:
         rows, labels = inputs
 
-        def one(model: Linear, memory: PyTree) -> tuple[Linear, PyTree]:
+        def update(model: Linear, memory: PyTree) -> tuple[Linear, PyTree]:
             gradient = jax.grad(cross_entropy)(model, rows, labels)
             # L2 in the gradient, of the bias too, as PyTorch's weight_decay=… does.
             gradient = jax.tree.map(lambda g, p: g + decay * p, gradient, model)
@@ -181,7 +181,7 @@ def _train(
                 updates, memory = rule.update(gradient, memory)
             return jax.tree.map(lambda p, u: p - rate * u, model, updates), memory
 
-        return jax.vmap(one)(*state), None
+        return jax.vmap(update)(*state), None
 
     return jax.lax.scan(advance, (models, memory), (x, y))[0]
 

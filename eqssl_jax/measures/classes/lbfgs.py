@@ -79,15 +79,15 @@ def fit(
     start = np.zeros((x32.shape[1] + 1, classes))
     if begin is not None:
         start = np.vstack([begin.weight, begin.bias]).astype(np.float64)
-    found: dict[float, Linear] = {}
+    models: dict[float, Linear] = {}
     for weight in sorted(set(weights), reverse=True):
         result = minimize(
             _loss, start.ravel(), (x32, target, weight), jac=True, method="L-BFGS-B",
             options={"maxiter": iterations},
         )  # fmt: skip
         start = result.x.reshape(start.shape)
-        found[weight] = Linear(start[:-1].astype(np.float32), start[-1].astype(np.float32))
-    return [found[weight] for weight in weights]
+        models[weight] = Linear(start[:-1].astype(np.float32), start[-1].astype(np.float32))
+    return [models[weight] for weight in weights]
 
 
 def _loss(
@@ -135,12 +135,12 @@ def lbfgs_probe(
     models = fit((train[0] - mean) / std, train[1], classes=classes, weights=weights)
     held = (np.asarray(validation[0]) - mean) / std
     scores = [top_k(model, held, validation[1], 1) for model in models]
-    _, chosen, best = max(zip(scores, weights, models, strict=True), key=lambda each: each[:2])
-    both = np.concatenate([train[0], validation[0]])
-    before, (mean, std) = (mean, std), standard(both)
+    _, chosen, best = max(zip(scores, weights, models, strict=True), key=lambda entry: entry[:2])
+    features = np.concatenate([train[0], validation[0]])
+    before, (mean, std) = (mean, std), standard(features)
     labels = np.concatenate([train[1], validation[1]])
     begin = _moved(best, before, (mean, std))
-    (model,) = fit((both - mean) / std, labels, classes=classes, weights=[chosen], begin=begin)
+    (model,) = fit((features - mean) / std, labels, classes=classes, weights=[chosen], begin=begin)
     top1 = top_k(model, (np.asarray(test[0]) - mean) / std, test[1], 1)
     return LbfgsProbe(top1, chosen, dict(zip(map(float, weights), scores, strict=True)))
 

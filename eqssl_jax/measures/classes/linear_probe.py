@@ -101,9 +101,9 @@ def linear_probe(
     # Equal scores: the stronger regularisation, the simpler classifier.
     chosen = max(zip(scores, regularisation, strict=True))[1]
 
-    both, both_y = np.concatenate([x, vx]), np.concatenate([y, vy])
-    mean, std = standard(both)
-    models = fit((both - mean) / std, both_y, seeds, [chosen])
+    joined_x, joined_y = np.concatenate([x, vx]), np.concatenate([y, vy])
+    mean, std = standard(joined_x)
+    models = fit((joined_x - mean) / std, joined_y, seeds, [chosen])
     return summary(
         models,
         [((tx - mean) / std, ty)],
@@ -197,7 +197,7 @@ def _solve(x: Array, y: Array, weights: Array, rows: Array, l2: Array, rate: Arr
 
     rule = optax.adam(lambda step: rate * (0.5 + 0.5 * jnp.cos(jnp.pi * step / steps)))
 
-    def one(weight: Array, rows: Array, l2: Float[Array, ""]) -> Linear:
+    def fit(weight: Array, rows: Array, l2: Float[Array, ""]) -> Linear:
         def loss(model: Linear, rows: Int[Array, " b"]) -> Array:
             return cross_entropy(model, x[rows], y[rows]) + l2 / 2 * jnp.sum(model.weight**2)
 
@@ -212,7 +212,7 @@ def _solve(x: Array, y: Array, weights: Array, rows: Array, l2: Array, rate: Arr
         return jax.lax.scan(move, (start, rule.init(start)), rows)[0][0]
 
     # Candidates of one seed see the same minibatches: rows are gathered once for all of them.
-    return jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(0, 0, None))(weights, rows, l2)
+    return jax.vmap(jax.vmap(fit, in_axes=(None, None, 0)), in_axes=(0, 0, None))(weights, rows, l2)
 
 
 def probed(probe: Probe, prefix: str) -> Measured:

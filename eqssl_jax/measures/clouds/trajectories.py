@@ -131,7 +131,7 @@ def _measure(seen: Seen) -> Measured:
     numbers, missing = {}, {}
     for name in Regularity._fields:
         try:
-            numbers[f"trajectory_{name}"] = over_draws([getattr(each, name) for each in shapes])
+            numbers[f"trajectory_{name}"] = over_draws([getattr(shape, name) for shape in shapes])
         except ValueError:
             few = name == "rotation_residual" and steps <= dimension
             missing[f"trajectory_{name}"] = (

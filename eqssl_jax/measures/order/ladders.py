@@ -80,11 +80,11 @@ def draw_ladders(
             lambda leaf: leaf[-1, total:].reshape(rungs, counts[held_out], *leaf.shape[2:]), drawn
         ),
     )
-    rest = jax.tree.map(_spread, transform.identity, drawn)
+    identity = jax.tree.map(_spread, transform.identity, drawn)
     walks = Ladders({part: {} for part in parts}, {})
     for part in parts:
         magnitude: Any = _magnitude(drawn[part])  # on the host, as all of these draws
-        start, walked = 0, views.Draws({**rest, part: drawn[part]}, magnitude)
+        start, walked = 0, views.Draws({**identity, part: drawn[part]}, magnitude)
         for name, count in counts.items():
             columns = np.arange(start, start + count)[None]
             rows = np.arange(rungs)[:, None]
@@ -100,9 +100,9 @@ def draw_ladders(
     return walks
 
 
-def _spread(rest: Array, drawn: Float[np.ndarray, "v n ..."]) -> np.ndarray:
+def _spread(identity: Array, drawn: Float[np.ndarray, "v n ..."]) -> np.ndarray:
     """The identity in the place of every draw."""
-    return np.broadcast_to(np.asarray(rest, drawn.dtype), drawn.shape)
+    return np.broadcast_to(np.asarray(identity, drawn.dtype), drawn.shape)
 
 
 def _magnitude(drawn: Params) -> Float[np.ndarray, "v n"]:

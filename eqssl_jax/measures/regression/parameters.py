@@ -41,8 +41,8 @@ def parameter_changes(
     for name, leaves in GROUPS.items():
         part = next((draw for draw in draws.values() if set(leaves) <= set(draw)), None)
         if part is not None:
-            both = jnp.stack([jnp.asarray(part[leaf], jnp.float32).T for leaf in leaves], axis=-1)
-            targets[name] = np.asarray(changes(scaled_over_views(both) if scaled else both))[:, 0]
+            drawn = jnp.stack([jnp.asarray(part[leaf], jnp.float32).T for leaf in leaves], axis=-1)
+            targets[name] = np.asarray(changes(scaled_over_views(drawn) if scaled else drawn))[:, 0]
     return targets
 
 
@@ -72,7 +72,7 @@ def _measure(seen: Seen) -> Measured:
         raise ValueError("the recipe has no crop, jitter or blur")
     plain = {n: parameter_changes(draws, scaled=False) for n, (_, _, draws) in pairs.items()}
     flat = relative.reduced({name: np.concatenate([a, b]) for name, (a, b, _) in pairs.items()})
-    h = {name: np.concatenate(np.split(both, 2), axis=1) for name, both in flat.items()}
+    h = {name: np.concatenate(np.split(views, 2), axis=1) for name, views in flat.items()}
     numbers: dict[str, Number | float] = {}
     for kind, wanted in (("r2", targets), ("mse", plain)):
         y = {name: np.concatenate(list(part.values()), axis=1) for name, part in wanted.items()}
@@ -85,12 +85,12 @@ def _measure(seen: Seen) -> Measured:
         )
         read = np.asarray(relative.apply_mlp(layers, h[seen.held_out])) * scale
         ends = np.cumsum([part.shape[1] for part in wanted["train"].values()])[:-1]
-        for name, found in zip(wanted["train"], np.split(read, ends, axis=1), strict=True):
+        for name, predicted in zip(wanted["train"], np.split(read, ends, axis=1), strict=True):
             true = wanted[seen.held_out][name]
             value = (
-                r2(true, found, average="per_dimension")
+                r2(true, predicted, average="per_dimension")
                 if kind == "r2"
-                else float(np.mean((true - found) ** 2))
+                else float(np.mean((true - predicted) ** 2))
             )
             numbers[f"parameters_{kind}_{name}"] = Number(value, n=len(true))
     return Measured(numbers)

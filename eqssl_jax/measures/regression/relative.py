@@ -60,11 +60,11 @@ def view_pairs(objects: Float[np.ndarray, " n"], shifts: int = _SHIFTS) -> Int[n
 def relative_targets(rotations: Rows, pairs: Int[np.ndarray, "p 2"]) -> dict[str, Rows]:
     """Quaternions of R_i⁻¹R_j and R_jR_i⁻¹ with w ≥ 0, by the ends of names in `FRAMES`."""
     i, j = (jnp.asarray(rotations[pairs[:, side]]) for side in (0, 1))
-    both = {
+    changes = {
         "": quaternion_product(conjugate(i), j),
         "_world": quaternion_product(j, conjugate(i)),
     }
-    return {name: np.asarray(jnp.where(q[:, 3:] < 0, -q, q)) for name, q in both.items()}
+    return {name: np.asarray(jnp.where(q[:, 3:] < 0, -q, q)) for name, q in changes.items()}
 
 
 def object_views(seen: Seen, split: str, most: int) -> ObjectViews:
@@ -84,10 +84,10 @@ def object_views(seen: Seen, split: str, most: int) -> ObjectViews:
         )
     objects = np.asarray(part.factors["object"])
     chosen = np.flatnonzero(np.isin(objects, np.unique(objects)[:most]))
-    found = extract(seen.subject.encode, part, batch=seen.settings.batch, indices=chosen)
-    if not np.isfinite(found.features).all():
+    extracted = extract(seen.subject.encode, part, batch=seen.settings.batch, indices=chosen)
+    if not np.isfinite(extracted.features).all():
         raise EncoderFault(f"The encoder {seen.name!r} gives NaN or infinite values.")
-    return ObjectViews(found.features, chosen, view_pairs(objects[chosen]))
+    return ObjectViews(extracted.features, chosen, view_pairs(objects[chosen]))
 
 
 def fit_mlp(
@@ -126,9 +126,9 @@ def _error(layers: PyTree, x: Array, y: Array) -> Array:
 def _trained(carry: PyTree, key: Array, x: Array, y: Array, *, steps: int) -> PyTree:
     """Layers and optimiser after so many steps more."""
 
-    def step(carry: PyTree, one: Array) -> tuple[PyTree, None]:
+    def step(carry: PyTree, step_key: Array) -> tuple[PyTree, None]:
         layers, state = carry
-        rows = jax.random.randint(one, (_BATCH,), 0, len(x))
+        rows = jax.random.randint(step_key, (_BATCH,), 0, len(x))
         updates, state = _OPTIMIZER.update(jax.grad(_error)(layers, x[rows], y[rows]), state)
         return (optax.apply_updates(layers, updates), state), None
 
@@ -175,8 +175,8 @@ def _measure(seen: Seen) -> Measured:
         for name, part in views.items()
     }
     y = {
-        name: np.concatenate([found[frame] for frame in FRAMES], 1)
-        for name, found in targets.items()
+        name: np.concatenate([quaternions[frame] for frame in FRAMES], 1)
+        for name, quaternions in targets.items()
     }
     fits = ridges(x["train"], y["train"], x["validation"], y["validation"], [4, 4], RIDGES)
     layers = fit_mlp(
@@ -217,7 +217,7 @@ def _rotations(split: Split, part: ObjectViews) -> Rows:
 
 def _hues(seen: Seen, views: Mapping[str, ObjectViews], h: Mapping[str, Rows]) -> dict[str, float]:
     """R² of ridge from one view to (cos, sin) of the floor's and the light's hue."""
-    found = {}
+    scores = {}
     for name in ("floor_hue", "light_hue"):
         if name not in seen.splits["test"].factors:
             continue
@@ -226,24 +226,24 @@ def _hues(seen: Seen, views: Mapping[str, ObjectViews], h: Mapping[str, Rows]) -
             hue = np.asarray(seen.splits[split].factors[name], np.float64)[views[split].indices]
             y[split] = np.stack([np.cos(2 * np.pi * hue), np.sin(2 * np.pi * hue)], axis=1)
         fit = ridges(h["train"], y["train"], h["validation"], y["validation"], [2], RIDGES)[0]
-        found[f"r2_{name}"] = r2(y["test"], h["test"] @ fit.weight + fit.bias)
-    return found
+        scores[f"r2_{name}"] = r2(y["test"], h["test"] @ fit.weight + fit.bias)
+    return scores
 
 
 def _outputs() -> list[Output]:
-    found = []
+    outputs = []
     for end, words in (("", ""), ("_out_of_range", ", out of range")):
         for frame, title in FRAMES.items():
             for probe, reader in (("mlp", "MLP"), ("ridge", "ridge")):
                 name = f"rotation_r2_{probe}{frame}{end}"
                 text = f"R² of relative rotation ({title}, {reader}{words})"
-                found.append(Output(name, text, HIGHER, ".3f"))
-                found.append(
+                outputs.append(Output(name, text, HIGHER, ".3f"))
+                outputs.append(
                     Output(
                         f"{name}_per_dimension", f"{text}, per dimension", HIGHER, ".3f", "", 0.0
                     )
                 )
-        found.append(
+        outputs.append(
             Output(
                 f"rotation_error{end}",
                 f"Median error of relative rotation{words}",
@@ -256,7 +256,7 @@ def _outputs() -> list[Output]:
         Output(f"r2_{n}_hue", f"R² of the {n}'s hue", None, ".3f", "", 0.0)
         for n in ("floor", "light")
     ]
-    return [*found, *hues]
+    return [*outputs, *hues]
 
 
 CARD = Card(

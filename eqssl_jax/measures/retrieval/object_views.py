@@ -53,11 +53,11 @@ def _measure(seen: Seen) -> Measured:
     shape = (*rows.shape, after.shape[-1])
     ranks = view_ranks(predicted.reshape(shape), after.reshape(shape))
     numbers: dict[str, Number | float] = {}
-    asked = {"": ranks[:, 1:].reshape(-1), "_with_own": ranks.reshape(-1)}
-    for end, some in asked.items():
-        numbers[f"predicted_mrr{end}"] = Number(reciprocal_rank(some), n=some.size)
+    ranks_by_end = {"": ranks[:, 1:].reshape(-1), "_with_own": ranks.reshape(-1)}
+    for end, chosen in ranks_by_end.items():
+        numbers[f"predicted_mrr{end}"] = Number(reciprocal_rank(chosen), n=chosen.size)
         for k in HITS:
-            numbers[f"predicted_h{k}{end}"] = hits_at(some, k)
+            numbers[f"predicted_h{k}{end}"] = hits_at(chosen, k)
     nearest = nearest_views(predicted, after)
     poses = np.asarray(q)[flat]
     numbers["predicted_pre"] = prediction_retrieval_error(poses[nearest], poses)

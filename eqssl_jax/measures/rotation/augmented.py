@@ -64,8 +64,8 @@ def draws(conditions: Conditions) -> list[Params]:
     """The augmentations, the same for every encoder."""
     count = conditions.settings.augmentations
     keys = jax.random.split(conditions.key, count)
-    found = sampled(keys, sample=conditions.transform.sample)
-    return [jax.tree.map(operator.itemgetter(a), found) for a in range(count)]
+    drawn = sampled(keys, sample=conditions.transform.sample)
+    return [jax.tree.map(operator.itemgetter(a), drawn) for a in range(count)]
 
 
 def images(conditions: Conditions) -> np.ndarray:
@@ -118,11 +118,11 @@ def where_enough(
 
 def over_augmentations(values: Mapping[str, Sequence[float]]) -> Measured:
     """Means over augmentations (or pairs of them) as numbers, each of them for figures."""
-    arrays = {name: np.asarray(each, float) for name, each in values.items()}
+    arrays = {name: np.asarray(series, float) for name, series in values.items()}
     numbers, missing = {}, {}
-    for name, each in arrays.items():
+    for name, series in arrays.items():
         try:
-            numbers[name] = over_draws(each)
+            numbers[name] = over_draws(series)
         except ValueError as error:
             missing[name] = str(error)
     return Measured(numbers, missing, arrays=arrays)

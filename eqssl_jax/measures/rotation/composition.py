@@ -122,7 +122,7 @@ def held_out_composition(
 
 
 def _fitted(seen: Seen) -> dict[str, list[float]]:
-    """Of rotations that are fitted on all images."""
+    """Composition errors of rotations that are fitted on all images."""
     plain, _, double, _ = seen.shared(augmented.augmented)
     rotations = [fit.rotation for fit in seen.own(fits)]
     errors = [
@@ -130,9 +130,9 @@ def _fitted(seen: Seen) -> dict[str, list[float]]:
         for p, after in enumerate(double)
     ]
     return {
-        "composition_error": [each.error for each in errors],
-        "composition_relative": [each.relative for each in errors],
-        "composition_on_data": [each.on_data for each in errors],
+        "composition_error": [error.error for error in errors],
+        "composition_relative": [error.relative for error in errors],
+        "composition_on_data": [error.on_data for error in errors],
     }
 
 
@@ -143,8 +143,8 @@ def _held_out(seen: Seen) -> dict[str, list[float]]:
         for p, after in enumerate(double)
     ]
     return {
-        "composition_held_out": [each.gap for each in errors],
-        "composition_residual": [each.residual for each in errors],
+        "composition_held_out": [error.gap for error in errors],
+        "composition_residual": [error.residual for error in errors],
     }
 
 

@@ -184,8 +184,8 @@ def _gammas(seen: Seen) -> dict[str, list[float]]:
         for after in single
     ]
     return {
-        "gamma": [each.gamma for each in gammas],
-        "gamma_dropped": [float(each.dropped) for each in gammas],
+        "gamma": [gamma.gamma for gamma in gammas],
+        "gamma_dropped": [float(gamma.dropped) for gamma in gammas],
     }
 
 

@@ -103,7 +103,7 @@ def own_draws(conditions: Conditions) -> tuple[np.ndarray, Params]:
 def own_views(conditions: Conditions) -> dict[str, Views]:
     """Embeddings of images under draws of their own, by encoder; rendered once for all of them."""
     chosen, drawn = conditions.once(own_draws)
-    found = embed_views(
+    embedded = embed_views(
         conditions.encoders,
         conditions.splits[conditions.held_out],
         conditions.transform,
@@ -112,7 +112,7 @@ def own_views(conditions: Conditions) -> dict[str, Views]:
         batch=min(conditions.settings.batch, len(chosen)),
         plain={},
     )
-    return {name: layers["embedding"] for name, layers in found.items()}
+    return {name: layers["embedding"] for name, layers in embedded.items()}
 
 
 def _measure_lidar(seen: Seen) -> dict[str, Number]:
@@ -144,15 +144,15 @@ def sphere_uniformity(views: Views, *, t: float = 2.0) -> float:
     n = z.shape[1]
     if n < 2:
         raise TooFew(f"Uniformity compares different images and needs 2 or more, found {n}.")
-    pairs = [np.exp(-2 * t * (1 - (one @ one.T)[np.triu_indices(n, 1)])) for one in z]
-    return float(np.mean([np.log(each.mean()) for each in pairs]))
+    pairs = [np.exp(-2 * t * (1 - (view @ view.T)[np.triu_indices(n, 1)])) for view in z]
+    return float(np.mean([np.log(potentials.mean()) for potentials in pairs]))
 
 
 def _measure_sphere(seen: Seen) -> dict[str, Number]:
     views = seen.shared(own_views)
     n = views.shape[1]
-    found = {"alignment": sphere_alignment(views), "uniformity": sphere_uniformity(views)}
-    return {name: Number(value, n=n) for name, value in found.items()}
+    numbers = {"alignment": sphere_alignment(views), "uniformity": sphere_uniformity(views)}
+    return {name: Number(value, n=n) for name, value in numbers.items()}
 
 
 RANKME = Card(

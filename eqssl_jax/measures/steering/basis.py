@@ -105,19 +105,19 @@ def magnitude(fitted: Basis, params: Params) -> Float[np.ndarray, " a"]:
 
 def _columns(params: Params, identity: Params) -> _Columns:
     numbers, switches, cycles = [], [], []
-    rests = dict(jax.tree_util.tree_leaves_with_path(identity))
-    if dict(jax.tree_util.tree_leaves_with_path(params)).keys() != rests.keys():
+    identities = dict(jax.tree_util.tree_leaves_with_path(identity))
+    if dict(jax.tree_util.tree_leaves_with_path(params)).keys() != identities.keys():
         raise ValueError(
             f"Steer draws of the same transformation as in the fit: it draws "
             f"{_describe(identity)}, found {_describe(params)}."
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        value, rest = np.asarray(leaf), np.asarray(rests[path])
+        value, identity_leaf = np.asarray(leaf), np.asarray(identities[path])
         rows = value.reshape(len(value), -1)
         if value.dtype == bool:
-            switches.append((rows != rest.reshape(1, -1)).astype(np.float64))
+            switches.append((rows != identity_leaf.reshape(1, -1)).astype(np.float64))
         elif np.issubdtype(value.dtype, np.floating):
-            change = rows.astype(np.float64) - rest.reshape(1, -1)
+            change = rows.astype(np.float64) - identity_leaf.reshape(1, -1)
             numbers.append(change)
             name = str(getattr(path[-1], "key", "")) if path else ""
             if name in CYCLES:
@@ -134,11 +134,11 @@ def _columns(params: Params, identity: Params) -> _Columns:
 
 
 def _products(numbers: np.ndarray, switches: np.ndarray) -> Float[np.ndarray, "a products"]:
-    """Of any two columns, and squares of numbers; the square of a switch is the switch."""
-    both = np.concatenate([numbers, switches], axis=1)
-    first, second = np.triu_indices(both.shape[1])
+    """Products of any two columns, and squares of numbers; a switch is its own square."""
+    columns = np.concatenate([numbers, switches], axis=1)
+    first, second = np.triu_indices(columns.shape[1])
     new = (first != second) | (first < numbers.shape[1])
-    return both[:, first[new]] * both[:, second[new]]
+    return columns[:, first[new]] * columns[:, second[new]]
 
 
 def _describe(params: Params) -> str:

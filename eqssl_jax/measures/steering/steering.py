@@ -49,7 +49,7 @@ def plain(study: SteeringStudy) -> dict[str, Any]:
     """What figures need: "magnitude" and every measure by draw; what was chosen."""
     return {
         "magnitude": study.magnitude.tolist(),
-        "measures": {name: each.tolist() for name, each in study.measures.items()},
+        "measures": {name: values.tolist() for name, values in study.measures.items()},
         "chance": dict(study.chance),
         "family": study.steering.family,
         "penalty": study.steering.penalty,
@@ -73,9 +73,9 @@ def _measure(seen: Seen) -> Measured:
 
 def _with_part(measured: Measured, part: str, study: SteeringStudy) -> Measured:
     numbers, missing = dict(measured.numbers), dict(measured.missing)
-    for name, each in study.measures.items():
-        sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
-        numbers[f"steering_{name}_{part}"] = Number(float(each.mean()), sd, len(each))
+    for name, values in study.measures.items():
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        numbers[f"steering_{name}_{part}"] = Number(float(values.mean()), sd, len(values))
     missing |= {f"steering_{name}_{part}": why for name, why in study.skipped.items()}
     for name, sources in _CLOSED.items():
         if sources[0] not in study.measures:

@@ -156,13 +156,13 @@ def _study(seen: Seen, identity: Params) -> SteeringStudy:
 def _composed(seen: Seen, steered: np.ndarray) -> dict[str, np.ndarray]:
     before, after = seen.test.before, seen.test_composed
     count = len(after)
-    both = steered[1 : count + 1] @ steered[:count]  # first p, then p + 1
+    products = steered[1 : count + 1] @ steered[:count]  # first p, then p + 1
     fitted = _wahbas(seen.train.before, seen.train_composed)
     distances = [
         compose(before, steered[p], steered[p + 1], fitted[p]).on_data for p in range(len(after))
     ]
     return {
-        "composition": rotation_errors(both, before, after),
+        "composition": rotation_errors(products, before, after),
         "composition_identity": _still(before, after),
         "composition_wahba": rotation_errors(fitted, before, after),
         "composition_on_data": np.asarray(distances),

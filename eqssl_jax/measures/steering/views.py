@@ -68,10 +68,10 @@ def draw_part(transform: Transform, key: Key[Array, ""], part: str, draws: int) 
     keys = jax.random.split(key, draws + 2 * few)
     drawn = jax.device_get(sampled(keys, sample=transform.sample))
     if part != ALL:
-        rest = jax.tree.map(
+        identity = jax.tree.map(
             lambda leaf, all_: np.broadcast_to(leaf, all_.shape), transform.identity, drawn
         )
-        drawn = {**rest, part: drawn[part]}
+        drawn = {**identity, part: drawn[part]}
     cuts = np.split(np.arange(len(keys)), [draws, draws + few])
     return PartDraws(*(restricted(drawn, rows) for rows in cuts))
 
