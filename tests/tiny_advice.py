@@ -55,9 +55,9 @@ def tiny(**changes) -> Setup:
     )
 
 
-def stand_in(config, *, roles=(), **rest) -> Setup:
+def stand_in(config, *, roles=(), **others) -> Setup:
     """`setup` with the data, network and budget of `tiny`."""
-    del rest
+    del others
     return tiny()._replace(config=methods.resolved(checked(config), roles=roles))
 
 
