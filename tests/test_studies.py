@@ -179,6 +179,12 @@ def test_equal_runs_share_a_folder_and_changed_ones_do_not(tmp_path):
     assert produce.place_of(wahba[0], tmp_path) == simclr  # whatever a study calls it
     [other] = choose(studies.find("wahba"), "small", SHAPES, only=["care"]).wanted
     assert produce.place_of(other, tmp_path) != simclr
+    # An earlier version had another digest, of a config without a setting that is newer.
+    stored = json.loads((simclr / "config.json").read_text())
+    del stored["advice"]["methods"]
+    earlier = simclr.rename(tmp_path / f"{simclr.name[:-8]}0123abcd")
+    (earlier / "config.json").write_text(json.dumps(stored))
+    assert produce.place_of(sweep[0], tmp_path) == earlier
     seeds = choose(studies.find("wahba"), "small", SHAPES, seeds=2).shown
     assert len({produce.place_of(training, tmp_path) for training in seeds}) == len(seeds)
 

@@ -128,12 +128,19 @@ def digest(config: ConfigDict) -> str:
 def folder(directory: Path, name: str, config: ConfigDict) -> Path:
     """The folder of a run: the one that holds this config already, or a new one named after it.
 
+    A folder of an earlier version, whose config lacks settings that are newer and have their
+    defaults here, holds this config under another digest.
+
     Raises:
       ValueError: if the folder with this digest holds another config.
     """
     mark = digest(config)
-    existing = sorted(directory.glob(f"*-{mark}"))
     label = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{name}-seed{config.seed}")
+    existing = sorted(directory.glob(f"*-{mark}")) or [
+        path.parent
+        for path in sorted(directory.glob(f"{label}-*/config.json"))
+        if plain(read_config(path.parent)) == plain(config)
+    ]
     place = existing[0] if existing else directory / f"{label}-{mark}"
     if (place / "config.json").exists():
         changed = differences(plain(read_config(place)), plain(config))
