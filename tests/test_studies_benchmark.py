@@ -52,6 +52,14 @@ def test_every_method_renders_its_views_on_every_kind_of_data(method, data):
         jax.ShapeDtypeStruct(shape, jnp.float32),
     )
     assert all(np.prod(made.shape) for made in views.values())
+    total = 0.0
+    for name, spec in built.views.items():
+        pixels = 1.0 if data == "solids" else views[name].shape[-2] ** 2 / 32**2
+        share = views[name].shape[1] / 128 * pixels
+        total += 3 * share * len(spec.online or views[name])
+        total += share * len(spec.target or views[name]) * (name in built.target_views)
+    costs = benchmark_study.COSTS
+    assert total / 6 == pytest.approx(costs.get(f"{method}@{data}", costs.get(method, 1.0)))
 
 
 def test_at_full_scale_heads_are_as_wide_as_their_authors():
