@@ -155,7 +155,7 @@ def _scaled(config: ConfigDict, scale: str) -> ConfigDict:
     if scale == "paper":  # --scale=full
         config.model.encoder, config.model.stem = "resnet18", "cifar"
         config.train.steps, config.train.batch_size = 100_000, 256
-        for entry in config.objectives.keys() & {"order", "ser"}:
+        for entry in {"order", "ser"} & set(config.objectives):
             config.objectives[entry].images = 64  # a quarter of the batch, as at the other scales
         config.evaluation.preset = "full"
         config.evaluation.options.parameter_images = 0 if config.data.name == "solids" else 8192
