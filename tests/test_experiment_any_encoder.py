@@ -29,7 +29,7 @@ def colours(images):
     return np.concatenate([images.mean((1, 2)), images.std((1, 2))], axis=1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_functions_of_several_sizes_give_one_page(tmp_path, capsys):
     sizes = []
 

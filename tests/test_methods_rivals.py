@@ -21,7 +21,7 @@ from eqssl_jax.training.step import make_step
 NAMES = ("stl", "essl", "sie", "sen", "augself", "cassle", "seqjepa", "equimod")
 
 
-@pytest.mark.slow  # compiling eight methods in one program
+@pytest.mark.long  # compiling eight methods in one program
 def test_all_of_them_learn_in_one_program():
     """Every method's own loss falls on solids rendered at 8 pixels."""
     config = tiny_methods.settings_of(*NAMES)

@@ -146,7 +146,7 @@ def test_without_the_others_it_ends_with_advice(tmp_path, process):
     assert "Traceback" not in output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_pod_on_this_machine_as_the_readme_starts_it(tmp_path):
     """launch/local_processes.sh with the real program; one workdir, written by process 0."""
     command = [

@@ -34,7 +34,7 @@ from eqssl_jax.training.workdir import LOCK, WriteError, claim, locked, read_con
 # Reading that orbax gives up on the way leaves coroutines behind, of which Python then complains.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 PROGRAM = Path(__file__).parent / "survivor.py"
-KILLS = int(os.environ.get("EQSSL_JAX_KILLS", "3"))  # 30 by hand: five minutes
+KILLS = int(os.environ.get("EQSSL_JAX_KILLS", "2"))  # 30 by hand: five minutes
 STEPS = max(900, 150 * KILLS)
 GRACE = 60  # seconds in which a process that is asked to stop, or that lost another, must be gone
 
