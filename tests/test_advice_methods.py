@@ -123,7 +123,7 @@ def test_killed_within_a_method_and_started_again_gives_the_same_evidence(
     assert evidence(tmp_path) == evidence(whole[0])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kept", ["scale_off", NAME])
 def test_halving_keeps_a_method_or_drops_it_and_goes_on_from_its_states(
     kept, whole, tmp_path, monkeypatch

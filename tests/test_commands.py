@@ -166,7 +166,7 @@ def test_the_plan_says_what_would_happen_and_trains_nothing(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_with_64_bits_enabled(tmp_path):
     arguments = [
         "eqssl_jax.main", "--config=configs/care.py:shapes", f"--workdir={tmp_path / 'run'}",
