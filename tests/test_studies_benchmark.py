@@ -158,3 +158,20 @@ def test_of_equally_many_trials_that_is_chosen_which_is_best_on_validation():
     assert benchmark_study.chosen(trials) == {"care@solids": "care@solids:0.3"}
     with pytest.raises(ValueError, match="2 of 3 trials"):
         benchmark_study.chosen({name: trials[name] for name in list(trials)[:2]})
+
+
+def test_measures_of_a_projector_that_no_loss_trains_are_left_out():
+    number = {"value": 0.2, "sd": None, "n": 1}
+    result = {
+        "encoders": {name: {"gamma": number, "knn": number} for name in ("trained", "pixels")}
+    }
+    for method, kept in (("sie", {"knn"}), ("simclr", {"gamma", "knn"})):
+        config = ConfigDict({"objectives": {"mine": {"method": method, "weight": 1.0}}})
+        shown = benchmark_study._without_projector(Outcome(config, [], {9: result}, {}))
+        assert set(shown.evaluations[9]["encoders"]["trained"]) == kept
+        assert set(shown.evaluations[9]["encoders"]["pixels"]) == {"gamma", "knn"}
+
+
+def test_a_run_without_seeds_in_common_is_not_called_untied():
+    numbers = {"a": {0: 1.0, 1: 2.0}, "b": {0: 0.9, 1: 2.2}, "c": {5: 1.0}}
+    assert standing.leaders(numbers, "higher").endswith("seeds in common: c")

@@ -17,7 +17,7 @@ from eqssl_jax.advice.verdict import Evidence
 from eqssl_jax.methods import Method
 from eqssl_jax.training.mesh import replicated
 from eqssl_jax.training.setup import Setup
-from eqssl_jax.training.state import TrainState, init_state
+from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.step import make_step
 
 Metrics = dict[str, Float[Array, " k"]]
@@ -113,16 +113,7 @@ def alone(run: Setup) -> Fleet:
 
 def _start(run: Setup, seed: int, count: int) -> TrainState:
     """So many equal states before the first step."""
-    state = init_state(
-        jax.random.key(seed),
-        run.network,
-        run.method,
-        run.optimizer,
-        run.dataset.image_shape,
-        run.config.train.batch_size,
-        len(run.dataset.classes),
-    )
-    states = jax.tree.map(lambda leaf: jnp.stack([leaf] * count), state)
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf] * count), run.init(seed))
     # Placed as the steps will leave them, or the second step would be compiled anew.
     return jax.device_put(states, replicated(run.mesh))
 

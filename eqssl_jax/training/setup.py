@@ -72,10 +72,10 @@ class Setup(NamedTuple):
     save_every: int
     notes: tuple[str, ...] = ()  # what the settings have come to, said at the start
 
-    def init(self) -> TrainState:
-        """The state before the first step, the same on every device."""
+    def init(self, seed: int | None = None) -> TrainState:
+        """The state before the first step, the same on every device; by default of config.seed."""
         state = init_state(
-            jax.random.key(self.config.seed),
+            jax.random.key(self.config.seed if seed is None else seed),
             self.network,
             self.method,
             self.optimizer,
