@@ -63,6 +63,7 @@ def test_an_mlp_reads_relative_rotations_off_perfect_poses_and_ridge_does_not():
     assert value("nothing", "rotation_r2_mlp") < floor + 0.05
     assert abs(value("nothing", "rotation_r2_mlp_per_dimension")) < 0.1
     assert value("nothing", "rotation_error") > 60
+    assert 60 < measured()["chance"]["rotation_error"] < 180  # of the mean quaternion of training
     for hue in ("floor", "light"):
         assert value("poses", f"r2_{hue}_hue") > 0.999 > 0.2 > value("nothing", f"r2_{hue}_hue")
 
@@ -90,6 +91,13 @@ def test_an_mlp_is_never_worse_than_the_mean_on_validation():
 
     assert missed(y, vy) <= 1.00001  # noise
     assert missed(x[:, :2], vx[:, :2]) < 0.9
+
+
+def test_the_median_angle_is_that_of_directions_whatever_their_length():
+    quarter = np.array([np.cos(np.pi / 4), np.sin(np.pi / 4), 0, 0])
+    true = np.array([[1.0, 0, 0, 0], [1, 0, 0, 0], quarter])
+    predicted = np.array([5 * quarter, quarter, quarter])  # 90, 90 and 0 degrees
+    assert relative.median_angle(predicted, true) == pytest.approx(90, abs=1e-2)
 
 
 def test_pairs_are_of_one_object_however_many_views_it_has():
