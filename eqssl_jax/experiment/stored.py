@@ -9,10 +9,10 @@
   "train"; and of the first of them pictures, uint8: `query_images`, `changed_images` [S, h, w, c],
   `before_images/<encoder>`, `after_images/<encoder>` [S, k, h, w, c];
 - of one image along one part: `walk_part`, `walk_value` [V], `walk_images` [V, h, w, c], uint8, and
-  `walk/<encoder>` [V, 1 + S, D] (`experiment.walks`), where ladders are measured;
+  `walk/<encoder>` [V, 1 + S, D] (`experiment.embedded`), where ladders are measured;
 
 - of at most 160 held-out images: `map` [n, 2], `map_share` [2], `map_images`, `map_label` and
-  `map_factor/<name>` (`experiment.maps`) of the trained encoder.
+  `map_factor/<name>` (`experiment.embedded`) of the trained encoder.
 
 n is at most 1000 images, and their precision half: histograms show no more. Measures are of all
 images, in full precision.
