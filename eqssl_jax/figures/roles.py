@@ -61,9 +61,6 @@ def advice(advice: Advice, path: str | Path) -> None:
     Args:
       advice: see `eqssl_jax.tabular.advice`; labels may be missing altogether.
       path: the PNG to write.
-
-    Raises:
-      ValueError: as `advice_table`.
     """
     table = advice_table(advice)
     bands = _bands(table)
