@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.advice.candidates import Candidate, Gates, gated_method, gates
 from eqssl_jax.advice.verdict import Evidence
-from eqssl_jax.data.labelled import labelled
+from eqssl_jax.data.pipeline import labelled
 from eqssl_jax.methods import Method, assemble, entry, find, resolve, resolved, scheduled
 from eqssl_jax.methods.roles import lines
 from eqssl_jax.training.checks import check_batch, check_crops, check_labels
