@@ -21,7 +21,6 @@ images, in full precision.
 import functools
 import io
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from eqssl_jax import storage
 from eqssl_jax.data.base import Split
 from eqssl_jax.experiment.pictures import read
 from eqssl_jax.measures import Arrays, subset
-from eqssl_jax.names import user_path
 from eqssl_jax.transforms.base import Transform
 
 IMAGES = 1000  # whose cosines are stored
@@ -41,24 +39,6 @@ QUERIES = 6  # whose pictures are stored
 LARGEST = 64  # pixels: larger pictures are reduced
 
 Stored = dict[str, np.ndarray]
-
-
-def writable_folder(out: str | Path) -> Path:
-    """The folder that --out names, made and tried before anything is computed.
-
-    Raises:
-      OSError: if nothing can be written there.
-    """
-    path = user_path(out)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except OSError as error:
-        raise OSError(
-            f"--out is {path}, where nothing can be written ({error.strerror}): give a folder of "
-            f"yours, which need not exist."
-        ) from None
 
 
 def stored(arrays: Arrays) -> Stored:
