@@ -112,14 +112,11 @@ def build(
     projector: Sequence[int] = (512, 128),
     projector_batch_norm: bool = True,
     projector_last_batch_norm: bool = False,
-    projector_bias: bool = True,
     mean: Sequence[float],
     std: Sequence[float],
     compute_dtype: str = "float32",
     conv: str = "auto",
     vit: ViTSettings = DEFAULT,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
 ) -> Network:
     """A network: normalisation (x − mean) / std, encoder, projector.
 
@@ -130,13 +127,10 @@ def build(
       projector: widths of its layers, the last is the embedding's; () for none.
       projector_batch_norm: BatchNorm after every hidden layer of the projector.
       projector_last_batch_norm: a BatchNorm without scale and shift after its last layer.
-      projector_bias: a bias in the projector's last layer.
       mean, std: of each channel, for values in [0, 1].
       compute_dtype: float32 or bfloat16; parameters, BatchNorm statistics and outputs stay float32.
       conv: how convolutions are computed: auto, xla or patches (see `encoders.conv`).
       vit: settings of vision transformers.
-      bn_momentum: what running averages keep at each update; PyTorch's momentum is one minus it.
-      bn_epsilon: added to the variance.
 
     Raises:
       ValueError: for a name that is none of the above, or a mean and std that do not fit.
@@ -144,16 +138,13 @@ def build(
     _choose("stem", stem, resnet.STEMS)
     _choose("compute_dtype", compute_dtype, DTYPES)
     dtype = DTYPES[compute_dtype]
-    norm = partial(BatchNorm, momentum=bn_momentum, epsilon=bn_epsilon)
     make = partial(Conv, dtype=dtype, convolve=implementation(conv))
     return assemble(
-        _encoder(encoder, stem=stem, conv=make, norm=norm, dtype=dtype, settings=vit),
+        _encoder(encoder, stem=stem, conv=make, norm=BatchNorm, dtype=dtype, settings=vit),
         MLP(
             check_widths("projector", projector),
             batch_norm=projector_batch_norm,
             last_batch_norm=projector_last_batch_norm,
-            bias=projector_bias,
-            norm=norm,
             dtype=dtype,
         ),
         mean=mean,

@@ -179,14 +179,14 @@ def spread_bars(
             axes.errorbar(x, y, fmt="none", ecolor=color, elinewidth=1.3, zorder=4, **bars, **look)
 
 
-def spans_decades(values: Iterable[float], *, decades: float = 2) -> bool:
-    """Whether values are all positive and cover more than so many powers of ten.
+def spans_decades(values: Iterable[float]) -> bool:
+    """Whether values are all positive and cover more than two powers of ten.
 
     >>> spans_decades([0.001, 1.0]), spans_decades([0.5, 1.0]), spans_decades([0.0, 1000.0])
     (True, False, False)
     """
     finite = [value for value in values if math.isfinite(value)]
-    return bool(finite) and min(finite) > 0 and math.log10(max(finite) / min(finite)) > decades
+    return bool(finite) and min(finite) > 0 and max(finite) > 100 * min(finite)
 
 
 def save(figure: "Figure", path: str | Path) -> None:
