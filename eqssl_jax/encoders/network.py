@@ -16,8 +16,8 @@ from eqssl_jax.encoders.conv import Conv, implementation
 from eqssl_jax.encoders.heads import MLP, check_widths
 from eqssl_jax.encoders.inputs import channels, check_kind
 from eqssl_jax.encoders.norm import BatchNorm
+from eqssl_jax.encoders.outside import sown, sown_map
 from eqssl_jax.encoders.small import ConvNet, DeepSet
-from eqssl_jax.encoders.sown import sown, sown_map
 from eqssl_jax.encoders.vit import DEFAULT, ViTSettings
 from eqssl_jax.names import is_outside, resolve
 

@@ -12,8 +12,14 @@ from eqssl_jax.config import plain
 from eqssl_jax.data.base import Split
 from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.embedded import embedding_map, walk
-from eqssl_jax.experiment.reopen import run_folders, stored_setup
-from eqssl_jax.experiment.stored import halved, retrieved_pictures, stored, write_arrays
+from eqssl_jax.experiment.stored import (
+    halved,
+    retrieved_pictures,
+    run_folders,
+    stored,
+    stored_setup,
+    write_arrays,
+)
 from eqssl_jax.experiment.subjects import ceiling, common, input_floor, merged, subject
 from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.setup import Setup

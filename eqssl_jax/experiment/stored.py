@@ -1,4 +1,4 @@
-"""What figures over several runs need of an evaluated step, in a file beside its numbers.
+"""The runs of a workdir, set up again; and of an evaluated step what figures over several need.
 
 `eval/<step>_arrays.npz` holds, by encoder ("trained", "random", "pixels"):
 
@@ -32,6 +32,14 @@ from eqssl_jax import storage
 from eqssl_jax.data.base import Split
 from eqssl_jax.experiment.pictures import read
 from eqssl_jax.measures import Arrays, subset
+from eqssl_jax.training.provenance import (
+    changes,
+    kept_provenance,
+    refuse_changes,
+    seen_in_training,
+)
+from eqssl_jax.training.setup import Setup, setup
+from eqssl_jax.training.workdir import has_checkpoints, read_config
 from eqssl_jax.transforms.base import Transform
 
 IMAGES = 1000  # whose cosines are stored
@@ -39,6 +47,56 @@ QUERIES = 6  # whose pictures are stored
 LARGEST = 64  # pixels: larger pictures are reduced
 
 Stored = dict[str, np.ndarray]
+
+
+def stored_setup(workdir: Path, overrides: Mapping[str, Any] | None = None) -> Setup:
+    """The set-up of a run from its workdir, with the statistics that its network has.
+
+    Args:
+      workdir: the folder of the run.
+      overrides: settings by their dotted name that replace those of the run, e.g. the place of the
+        data.
+
+    Raises:
+      FileNotFoundError: if the data are not there.
+      ValueError: if they are not those of training and `data.changed` is not "accept".
+    """
+    config = read_config(workdir)
+    with config.unlocked():
+        config.update_from_flattened_dict(dict(overrides or {}))
+    try:
+        run = setup(config, training=False, workdir=workdir)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error} If the data of this run lie elsewhere now: --config.data.directory=..."
+        ) from None
+    if has_checkpoints(workdir):
+        present = run.provenance()
+        kept = kept_provenance(workdir, present, run.config.data.changed)
+        differing = changes(kept, present)
+        refuse_changes(workdir, differing, run.config.data.changed)
+        if differing:
+            print(f"Evaluating on other data than {workdir} was trained on: {differing}.")
+        if seen := seen_in_training(kept, present):
+            print(seen, flush=True)
+    return run
+
+
+def run_folders(workdir: Path) -> list[Path]:
+    """The folder itself if it is a run, else the runs inside it.
+
+    Raises:
+      FileNotFoundError: if there are none.
+    """
+    if (workdir / "config.json").exists():
+        return [workdir]
+    inside = sorted(path.parent for path in workdir.glob("*/config.json"))
+    if not inside:
+        raise FileNotFoundError(
+            f"{workdir} is not the folder of a run, nor does it hold any: no config.json there or "
+            f"one level below. Give the --workdir that training was started with."
+        )
+    return inside
 
 
 def stored(arrays: Arrays) -> Stored:
