@@ -7,7 +7,7 @@ window, and no backend to choose. matplotlib is imported when the first figure i
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from eqssl_jax import storage
 from eqssl_jax.tabular.metrics import HIGHER, LOWER, TITLES, describe
@@ -132,7 +132,9 @@ def floor_looks(seen: Collection[str]) -> dict[str, Mapping[str, Any]]:
     return {TITLES[floor]: line for floor, line in LINES.items() if floor in seen}
 
 
-def value_axis(axes: "Axes", metric: str, drawn: Iterable[float], side: str = "x") -> None:
+def value_axis(
+    axes: "Axes", metric: str, drawn: Iterable[float], side: Literal["x", "y"] = "x"
+) -> None:
     """The axis of a metric: logarithmic where that helps, percent where the metric is a share."""
     from matplotlib.ticker import NullFormatter, PercentFormatter
 
