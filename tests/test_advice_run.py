@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from agreement import load_encoders
 from ml_collections import ConfigDict
 from tiny_advice import equal, stand_in, tiny
 
@@ -235,8 +236,8 @@ def test_halving_keeps_the_base_and_half_and_trains_them_as_if_all_had_stayed(wh
     reasons = {f"{part}_off": entry["reason"] for part, entry in advice["transformations"].items()}
     assert "Dropped at step 1, in the worse half: off." in reasons[lost]
     assert "Dropped" not in reasons[kept]
-    _, halved = run_file.load_encoders(tmp_path)
-    _, alone = run_file.load_encoders(whole[0])
+    _, halved = load_encoders(tmp_path)
+    _, alone = load_encoders(whole[0])
     for seed in (0, 1):
         assert set(halved[seed]) == {kept, "base", "random"}
         for name, encode in halved[seed].items():
