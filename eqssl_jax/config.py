@@ -115,7 +115,16 @@ SCHEMA: Schema = {
             False, "BatchNorm without scale and shift after the projector's last layer"
         ),
         compute_dtype=choice(
-            "float32", "of the encoder; parameters and losses stay float32", ("float32", "bfloat16")
+            "auto",
+            "of the encoder; auto: bfloat16 on GPU and TPU, float32 on CPU, and for good what a run "
+            "began with; parameters and losses stay float32",
+            ("auto", "float32", "bfloat16"),
+        ),
+        remat=choice(
+            "none",
+            "blocks: the backward pass computes the inside of each block of the encoder again, "
+            "which saves memory and costs about a forward",
+            ("none", "blocks"),
         ),
         init_from=text("", "another name of train.init_from"),
         vit=dict(  # of vision transformers alone

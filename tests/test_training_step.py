@@ -106,6 +106,26 @@ def test_batch_norm_is_global_over_eight_devices():
     equal(single.batch_stats, eight.batch_stats, rtol=1e-4, atol=1e-6)
 
 
+def test_the_gradient_of_several_forwards_is_summed_over_devices_once():
+    """Half the images in the second set, hence two forwards through the same parameters."""
+    network, mesh, optimizer = normed_network(), make_mesh(8), permissive(optax.sgd(0.1))
+    method = care()
+    equivariance = method.views["equivariance"]._replace(images=BATCH // 2)
+    method = method._replace(views=method.views | {"equivariance": equivariance})
+    state = init_state(jax.random.key(0), network, method, optimizer, SHAPE, BATCH)
+    step = make_step(network, method, optimizer, read, jax.random.key(1))
+    text = compile_step(step, mesh).lower(state, POOL, INPUTS[0]).compile().as_text()
+    # What is summed, be it merged into one operation or not: text before the name of the operation.
+    summed = " ".join(line.partition(" all-reduce(")[0] for line in _all_reduces(text))
+    assert [summed.count(f"f32[{shape}]") for shape in ("9,16", "16,8")] == [1, 1]
+    # Mean and variance of two views in one array, of two forwards and of their backward passes.
+    assert summed.count("f32[2,2,16]") == 4
+
+
+def _all_reduces(text):
+    return [line for line in text.splitlines() if " all-reduce(" in line]
+
+
 def test_the_compiled_step_cuts_the_batch_over_the_devices():
     """Each device renders and encodes its own images: no program holds the views of all."""
     network, method, mesh = linear_network(), care(), make_mesh(8)
