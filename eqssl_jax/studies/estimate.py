@@ -106,8 +106,8 @@ def assumptions() -> str:
         f"FLOPs are those of the lowered training step: a lower bound, since loops over small "
         f"filters are counted once. Hours are of training alone, on one chip at "
         f"{UTILISATION:.0%} of its peak, which is assumed and not measured. Peak TFLOP/s in "
-        f"float32 as JAX computes it: {peaks}; config.model.compute_dtype=auto is bfloat16. Two CPU cores: from measured step rates, of "
-        f"{', '.join(CPU)}."
+        f"float32 as JAX computes it: {peaks}; model.compute_dtype=auto is bfloat16 there. Two CPU "
+        f"cores: from measured step rates, of {', '.join(CPU)}."
     )
 
 

@@ -228,8 +228,8 @@ def settled(
     config: ConfigDict, *, roles: Collection[str] = (), workdir: Path | None = None
 ) -> ConfigDict:
     """The config as a run keeps it: checked, its objectives those in use, its places absolute, and
-    its encoder that of `init_from` where it is to be taken from there, its dtype that of this machine
-    or of the run in `workdir`.
+    its encoder that of `init_from` where it is to be taken from there; its dtype that of the run in
+    `workdir`, or that of this machine.
 
     Raises:
       ValueError, FileNotFoundError: as `checked`, `methods.resolved` and `with_source_encoder`.
