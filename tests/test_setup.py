@@ -17,8 +17,8 @@ from eqssl_jax.methods import resolve
 from eqssl_jax.objectives import Views
 from eqssl_jax.settings import differences
 from eqssl_jax.training.checks import check_batch
-from eqssl_jax.training.plan import _groups, _role, _view_set
 from eqssl_jax.training.model import build_network
+from eqssl_jax.training.plan import _groups, _role, _view_set
 from eqssl_jax.training.setup import settled, setup
 from eqssl_jax.training.workdir import claim, read_config
 from eqssl_jax.transforms import recipes
