@@ -116,8 +116,8 @@ SCHEMA: Schema = {
         ),
         compute_dtype=choice(
             "auto",
-            "of the encoder; auto: bfloat16 on GPU and TPU, float32 on CPU, for good as a run began; "
-            "parameters and losses stay float32",
+            "of the encoder; auto: bfloat16 on GPU and TPU, float32 on CPU, kept by a run "
+            "wherever it goes on; parameters and losses stay float32",
             ("auto", "float32", "bfloat16"),
         ),
         remat=choice(
