@@ -138,7 +138,7 @@ def folder(directory: Path, name: str, config: ConfigDict) -> Path:
 
     def changed(place: Path) -> dict[str, tuple[Any, Any]]:
         stored = read_config(place)  # a dtype that is left to the machine is that of the run
-        return differences(plain(stored), plain(with_dtype(config, stored)))
+        return differences(plain(with_dtype(stored)), plain(with_dtype(config, stored)))
 
     mark = digest(config)
     label = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{name}-seed{config.seed}")
