@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import methods
 from eqssl_jax.config import checked
 from eqssl_jax.data.base import Dataset, Split
-from eqssl_jax.data.labelled import labelled
+from eqssl_jax.data.pipeline import labelled
 from eqssl_jax.encoders import Network, showing
 from eqssl_jax.methods import Method
 from eqssl_jax.training import initial

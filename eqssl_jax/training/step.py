@@ -107,7 +107,7 @@ def make_step(
 
 
 def _read(read: Callable[..., Any], labelled: bool, pool: PyTree, inputs: Array) -> tuple[Any, Any]:
-    """Images, and one-hot labels for a method that learns from them (`data.labelled`)."""
+    """Images, and one-hot labels for a method that learns from them (`data.pipeline.labelled`)."""
     return read(pool, inputs) if labelled else (read(pool, inputs), None)
 
 
