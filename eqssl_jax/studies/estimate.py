@@ -86,7 +86,8 @@ def _read(cache: Path) -> dict[str, float | None]:
 
 def hours(flops: float, config: ConfigDict) -> dict[str, float | None]:
     """Hours of one chip at `UTILISATION` of its peak, and of two CPU cores where measured."""
-    dtype, encoder = config.model.compute_dtype, config.model.encoder
+    encoder = config.model.encoder
+    dtype = "float32" if config.model.compute_dtype == "float32" else "bfloat16"  # auto: on chips
     by_device: dict[str, float | None] = {
         name: flops / (getattr(device, dtype) * UTILISATION) / 3600
         for name, device in DEVICES.items()
@@ -104,8 +105,8 @@ def assumptions() -> str:
         f"FLOPs are those of the lowered training step: a lower bound, since loops over small "
         f"filters are counted once. Hours are of training alone, on one chip at "
         f"{UTILISATION:.0%} of its peak, which is assumed and not measured. Peak TFLOP/s in "
-        f"float32 as JAX computes it: {peaks}. Two CPU cores: from measured step rates, of "
-        f"{', '.join(CPU)}."
+        f"float32 as JAX computes it: {peaks}; model.compute_dtype=auto is bfloat16 there. Two CPU "
+        f"cores: from measured step rates, of {', '.join(CPU)}."
     )
 
 
