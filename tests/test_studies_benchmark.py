@@ -279,7 +279,7 @@ def test_only_takes_a_method_a_data_set_and_says_what_is_nearest():
     assert named("care@b") == ["care@b:0.3", "care@b:1"]
     assert named("my:own") == ["my:own@a"]
     assert named("@b", "sie") == ["sie@a", "sie@b", "care@b:0.3", "care@b:1"]
-    with pytest.raises(ValueError, match=r"run 'sei' \(nearest: sie.*takes sie, care, my:own, @a"):
+    with pytest.raises(ValueError, match=r"run 'sei' \(nearest: sie.*takes .*my:own"):
         named("sei")
     with pytest.raises(ValueError, match="run 'simclr@a'"):
         named("simclr@a")
