@@ -64,8 +64,9 @@ def choose(
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}; at least one training of each run is needed.")
     runs = dict(study.runs(scale, data))
-    for name in only if study.added else ():
-        runs |= study.added(name, scale, data)
+    if study.added is not None:
+        for name in only:
+            runs |= study.added(name, scale, data)
     columns = list(dict.fromkeys(column for _, column in study.cells))
     rows = list(dict.fromkeys(row for row, _ in study.cells))
     named = _split(study, only, columns, [*rows, *runs])
