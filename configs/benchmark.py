@@ -3,9 +3,9 @@
     python -m eqssl_jax.main --config=configs/benchmark.py:solids,equimod --workdir=runs/equimod
 
 The data are solids (rendered objects, the default), shapes or cifar10 (or an .npz of it:
---config.data.name=arrays --config.data.directory=FILE); the methods are the keys of
-`presets.benchmark.METHODS`. All of them in one table: python -m eqssl_jax.tables
---table=benchmark. Protocol and results: docs/results/benchmark.
+--config.data.name=arrays --config.data.directory=FILE); a method is a card with a row of the
+benchmark (`methods.entrants.rows`), any other card, or module:attribute. All rows in one table:
+python -m eqssl_jax.tables --table=benchmark. Protocol and results: docs/results/benchmark.
 """
 
 from ml_collections import ConfigDict

@@ -6,6 +6,7 @@ from eqssl_jax.methods.card import Addition, Card, Context, on_contrast
 from eqssl_jax.methods.entries import cards, entry, find, resolved, role_entries
 from eqssl_jax.methods.recipe import at_same_size, build_recipe
 from eqssl_jax.methods.roles import ROLES, Line, Role, resolve
+from eqssl_jax.methods.row import Row, relative_cost
 from eqssl_jax.methods.target import scheduled
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Line",
     "Method",
     "Role",
+    "Row",
     "assemble",
     "at_same_size",
     "build",
@@ -24,6 +26,7 @@ __all__ = [
     "entry",
     "find",
     "on_contrast",
+    "relative_cost",
     "resolve",
     "resolved",
     "role_entries",
