@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import methods, studies
 from eqssl_jax.data import solids
-from eqssl_jax.presets.benchmark import METHODS, benchmark
+from eqssl_jax.presets.benchmark import METHODS, OF_IMAGES, benchmark
 from eqssl_jax.studies import benchmark as benchmark_study
 from eqssl_jax.studies import standing
 from eqssl_jax.studies.base import DataChoice, Outcome
@@ -33,8 +33,15 @@ def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_e
     fruits = studies.find("benchmark").runs("small", DataChoice("folder", str(tmp_path)))
     assert fruits["sie@fruits360"].data.name == "fruits360"
     assert fruits["sie@fruits360"].data.directory == str(tmp_path)
+    (tmp_path / "train_images.npy").touch()
+    objects = studies.find("benchmark").runs("small", DataChoice("folder", str(tmp_path)))
+    assert {run.split("@")[1].split(":")[0] for run in objects} == {"3diebench"}
+    assert {run.split("@")[0] for run in objects} == set(METHODS) - set(OF_IMAGES)
+    assert objects["sie@3diebench"].data.directory == str(tmp_path)
     with pytest.raises(ValueError, match="the methods supervised, simclr"):
         benchmark("solids", "nothing")
+    with pytest.raises(ValueError, match="care is not trained on 3diebench"):
+        benchmark("3diebench", "care")
     with pytest.raises(ValueError, match="no recipes for --data=stl10"):
         studies.find("benchmark").runs("small", DataChoice("stl10"))
     with pytest.raises(ValueError, match="no scale 'tiny'"):

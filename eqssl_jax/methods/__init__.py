@@ -7,9 +7,12 @@ from eqssl_jax.methods.entries import cards, entry, find, resolved, role_entries
 from eqssl_jax.methods.recipe import at_same_size, build_recipe
 from eqssl_jax.methods.roles import ROLES, Line, Role, resolve
 from eqssl_jax.methods.target import scheduled
+from eqssl_jax.methods.viewpoints import RECIPE as STORED_VIEWS
+from eqssl_jax.methods.viewpoints import places
 
 __all__ = [
     "ROLES",
+    "STORED_VIEWS",
     "Addition",
     "Card",
     "Context",
@@ -24,6 +27,7 @@ __all__ = [
     "entry",
     "find",
     "on_contrast",
+    "places",
     "resolve",
     "resolved",
     "role_entries",

@@ -13,7 +13,9 @@ from eqssl_jax import methods
 from eqssl_jax.config import base
 from eqssl_jax.presets.ours import objectives
 
-DATA = ("solids", "shapes", "cifar10", "fruits360")
+DATA = ("solids", "shapes", "cifar10", "fruits360", "3diebench")
+# Not on stored views of objects: draws shared by objects or views, ladders, turns of the picture.
+OF_IMAGES = ("care", "two_view_care", "order", "stl", "essl", "ser")
 # Entries of config.objectives by method; at small scale widths of heads fit an encoder of 128
 # features, at full scale they are those of the cards, as authors have them.
 METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -64,6 +66,12 @@ def benchmark(data: str, method: str, *, small: bool = True) -> ConfigDict:
             f"The benchmark has the data {', '.join(DATA)} and the methods {', '.join(METHODS)}; "
             f"found {data!r} and {method!r}."
         )
+    if data == "3diebench" and method in OF_IMAGES:
+        raise ValueError(
+            f"{method} is not trained on 3diebench: each stored view of an object has a pose and "
+            f"hues of its own, which no other object shares and nothing changes. Methods without "
+            f"such views are {', '.join(name for name in METHODS if name not in OF_IMAGES)}."
+        )
     config = base()
     config.data.name = data
     config.model.encoder, config.model.stem = "conv_tiny", "imagenet"
@@ -104,6 +112,10 @@ def _views(config: ConfigDict, data: str) -> None:
     if data == "solids":  # no other augmentation than the choice of two views, as SIE's
         config.data.split, config.data.size = "objects", 32
         config.recipe.name, config.recipe.options = "solids", ConfigDict({})
+        config.evaluation.options = ConfigDict({"queries": 0, "ladder_images": 0})
+    elif data == "3diebench":  # pairs of stored views; images of 256 pixels
+        config.data.size, config.recipe.name = 64, "stored_views"
+        config.recipe.options = ConfigDict({})
         config.evaluation.options = ConfigDict({"queries": 0, "ladder_images": 0})
     elif data == "shapes":
         config.recipe.name, config.recipe.options = "shapes", ConfigDict({"size": 32})

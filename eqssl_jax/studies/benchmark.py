@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods
-from eqssl_jax.presets.benchmark import DATA, METHODS, TRIALS, TRIED, benchmark
+from eqssl_jax.presets.benchmark import DATA, METHODS, OF_IMAGES, TRIALS, TRIED, benchmark
 from eqssl_jax.studies.base import DataChoice, Outcome, Runs, Study, Trainings
 from eqssl_jax.studies.scales import EVALUATION, check
 from eqssl_jax.studies.standing import report
@@ -42,6 +42,7 @@ METRICS = (
 # measured on the embeddings of the network's projector.
 UNPROJECTED = {"classify", "sie", "sen", "cassle", "seqjepa"}
 OF_EMBEDDINGS = ("gamma",)
+_OBJECTS = ("solids", "3diebench")  # whose views have poses, which other measures read
 _STEPS = {"reduced": 4_000, "small": 1_000, "smoke": 6}
 _SMALL = {  # what the measures of classes and of relative rotation read, and little else
     "train_images": 4096, "validation_images": 512, "test_images": 2048,
@@ -54,7 +55,8 @@ _SMOKE = {"relative_objects": 16, "relative_hidden": 16, "relative_steps": 20}
 def _runs(scale: str, data: DataChoice) -> Runs:
     """All methods on solids and CIFAR-10; with --data on that alone.
 
-    An .npz or a folder stands in for CIFAR-10, but for the folder of Fruits-360 with its manifest.
+    An .npz or a folder stands in for CIFAR-10, but for the folders of Fruits-360 with its manifest
+    and of 3DIEBench with its index.
 
     Raises:
       ValueError: for an unknown scale, and for data without recipes of this study.
@@ -63,6 +65,8 @@ def _runs(scale: str, data: DataChoice) -> Runs:
     names: tuple[str, ...] = ("solids", "cifar10")
     if data.name == "folder" and _shows_turns(Path(data.directory) / "manifest.csv"):
         data = DataChoice("fruits360", data.directory)
+    if data.name == "folder" and (Path(data.directory) / "train_images.npy").is_file():
+        data = DataChoice("3diebench", data.directory)
     if data.name and data.name not in DATA and not data.directory:
         raise ValueError(
             f"The benchmark has no recipes for --data={data.name}: give one of {', '.join(DATA)}, "
@@ -73,6 +77,8 @@ def _runs(scale: str, data: DataChoice) -> Runs:
     found = {}
     for name in names:
         for method in METHODS:
+            if name == "3diebench" and method in OF_IMAGES:
+                continue
             config = _scaled(benchmark(name, method, small=scale != "paper"), scale)
             if data.directory:
                 config.data.name, config.data.directory = data
@@ -158,13 +164,13 @@ def _scaled(config: ConfigDict, scale: str) -> ConfigDict:
         for entry in {"order", "ser"} & set(config.objectives):
             config.objectives[entry].images = 64  # a quarter of the batch, as at the other scales
         config.evaluation.preset = "full"
-        config.evaluation.options.parameter_images = 0 if config.data.name == "solids" else 8192
+        config.evaluation.options.parameter_images = 0 if config.data.name in _OBJECTS else 8192
         config.train.save_every = config.train.knn_every = 10_000
         return config
     config.train.steps = _STEPS[scale]
     if scale == "small":
         config.evaluation.options.update(_SMALL)
-        if config.data.name != "solids":
+        if config.data.name not in _OBJECTS:
             config.evaluation.options.parameter_images = 2048
     config.train.save_every = config.train.knn_every = _STEPS[scale]
     if scale == "smoke":
