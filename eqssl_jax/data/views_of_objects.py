@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float, Int, PyTree, UInt8
-from scipy.spatial.transform import Rotation
 
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.partition import names_of
@@ -152,10 +152,11 @@ def _numbers(
     for part, values in known.items():
         kind, width, _ = KNOWN[part]
         if kind == ROTATION:
-            poses = Rotation.from_quat(values.reshape(-1, 4))
+            read = scipy.spatial.transform.Rotation.from_quat
+            poses = read(values.reshape(-1, 4))
             if reference is not None:
                 start = np.broadcast_to(values[:, reference, None], values.shape)
-                poses = poses * Rotation.from_quat(start.reshape(-1, 4)).inv()
+                poses = poses * read(start.reshape(-1, 4)).inv()
             values = poses.as_rotvec()
         elif reference is not None:
             values = values - values[:, [reference]]
