@@ -104,6 +104,27 @@ def test_pairs_of_stl_share_all_but_flip_and_blur():
     assert (flip[:, ::2] != flip[:, 1::2]).any()
 
 
+def test_seqjepa_predicts_by_the_last_change():
+    """The sequence is not told how the target differs from the last view; the predictor is."""
+    objective = tiny_methods.build("seqjepa").objectives["seqjepa"][1]
+    rng = np.random.default_rng(0)
+    features, targets = (rng.normal(size=(v, 6, 4)).astype(np.float32) for v in (3, 1))
+    observed, last = (rng.normal(size=(n, 6)).astype(np.float32) for n in (3, 1))
+
+    def seen(moves):
+        draws = {"shift": {"x": moves}}
+        return Views(features, np.zeros((3, 6, 2)), draws, target_features=targets)
+
+    def to(change):
+        return np.concatenate([observed, observed[2:] + change])
+
+    head = objective.init(jax.random.key(0), seen(to(last)))
+    loss = jax.jit(lambda moves: objective.loss(head, seen(moves))[0])
+    # Permuted over images, the changes leave the statistics of the codes' BatchNorm as they are.
+    assert abs(loss(to(last[:, ::-1])) - loss(to(last))) > 1e-4
+    np.testing.assert_allclose(loss(to(last) + 1), loss(to(last)), atol=1e-5)
+
+
 def test_stl_needs_an_even_batch():
     config = tiny_methods.settings_of("stl")
     config.train.batch_size = 7

@@ -12,6 +12,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import traceback
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -38,15 +39,32 @@ def ended(module: str, *lines: list[str]) -> list[Ended]:
     return [Ended(*fields) for fields in json.loads(done.stdout)]
 
 
+def _status(module: str, arguments: list[str]) -> int:
+    """What the interpreter would exit with, which prints what it would print."""
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as stop:
+        if isinstance(stop.code, int | None):
+            return stop.code or 0
+        print(stop.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
 def forked(module: str, arguments: list[str]) -> Ended:
     with tempfile.TemporaryFile("w+") as output:
         child = os.fork()
         if child == 0:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
-            sys.argv = [module, *arguments]
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-            sys.exit(0)
+            status = _status(module, arguments)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # taking all modules down takes a second
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         output.seek(0)
         return Ended(status, output.read())

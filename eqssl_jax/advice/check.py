@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import stats
 
 from eqssl_jax.advice.verdict import Evidence
 from eqssl_jax.tabular.advice import BASE, OBJECTIVES
@@ -112,7 +112,7 @@ def _mean(evidence: Sequence[Evidence], name: str, metric: str) -> float:
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
     if np.ptp(a) == 0 or np.ptp(b) == 0:  # no ranking at all
         return float("nan")
-    return float(stats.spearmanr(a, b).statistic)
+    return float(scipy.stats.spearmanr(a, b).statistic)
 
 
 def _resamples(rng: np.random.Generator, count: int) -> list[np.ndarray]:

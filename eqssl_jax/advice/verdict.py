@@ -26,8 +26,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import stats
 
 from eqssl_jax.advice.candidates import Candidate
 from eqssl_jax.advice.evidence import IMAGES, VARIANCE
@@ -149,7 +149,7 @@ def _half_width(
         total = of_seeds + of_images
         if total > 0:
             shared = total**2 / (of_seeds**2 / freedom + of_images**2 / max(count - 1, 1))
-            widest = max(widest, float(stats.t.ppf(quantile, shared)) * math.sqrt(total))
+            widest = max(widest, float(scipy.stats.t.ppf(quantile, shared)) * math.sqrt(total))
     return widest / 2
 
 

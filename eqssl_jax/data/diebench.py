@@ -17,8 +17,8 @@ import re
 from pathlib import Path
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from eqssl_jax.data import checks, encoded
 from eqssl_jax.data.base import Source, Split
@@ -170,7 +170,7 @@ def _latent(file: Path) -> Float[np.ndarray, " k"]:
 
 def factors(latents: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n ..."]]:
     """The columns of latents by name, as factors."""
-    q = Rotation.from_euler("xyz", latents[:, :3]).as_quat()
+    q = scipy.spatial.transform.Rotation.from_euler("xyz", latents[:, :3]).as_quat()
     columns = {
         "rotation": np.where(q[:, 3:] < 0, -q, q),
         "floor_hue": latents[:, 3],

@@ -20,8 +20,8 @@ sign is fixed), floor_hue and light_hue in turns. The light's direction is the o
 
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float, Int
-from scipy.spatial.transform import Rotation
 
 from eqssl_jax import scene as layout
 from eqssl_jax.data import partition, rendering
@@ -160,6 +160,6 @@ def _quaternions(unit: np.ndarray, poses: str, outside: bool) -> np.ndarray:
         angles = np.pi * (unit - 0.5)  # ±π/2
         if outside:
             angles[..., ::2] += np.where(angles[..., ::2] < 0, -np.pi / 2, np.pi / 2)
-        flat = Rotation.from_euler("xyz", angles.reshape(-1, 3)).as_quat()
+        flat = scipy.spatial.transform.Rotation.from_euler("xyz", angles.reshape(-1, 3)).as_quat()
         quaternions = flat.reshape(*unit.shape[:-1], 4)
     return np.where(quaternions[..., 3:] < 0, -quaternions, quaternions)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from eqssl_jax import tabular
 from eqssl_jax.figures import benchmark as figure
@@ -30,7 +30,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     if len(array) < 2:
         return float(array.mean()), math.nan
     error = array.std(ddof=1) / math.sqrt(len(array))
-    return float(array.mean()), float(stats.t.ppf(0.975, len(array) - 1) * error)
+    return float(array.mean()), float(scipy.stats.t.ppf(0.975, len(array) - 1) * error)
 
 
 def holm(values: Mapping[str, float]) -> dict[str, float]:
@@ -76,7 +76,7 @@ def apart(numbers: Numbers, other: str) -> dict[str, float]:
             gaps = np.array([values[seed] - numbers[other][seed] for seed in common])
             spread = float(gaps.std())
             raw[run] = (
-                float(stats.ttest_1samp(gaps, 0.0).pvalue) if spread else float(not any(gaps))
+                float(scipy.stats.ttest_1samp(gaps, 0.0).pvalue) if spread else float(not any(gaps))
             )
     return holm(raw)
 
@@ -109,10 +109,10 @@ def ranks(numbers: Numbers, better: str) -> tuple[dict[str, float], float]:
     if not seeds:
         return {}, math.nan
     table = np.array([[numbers[run][seed] for seed in seeds] for run in numbers])  # [runs, seeds]
-    placed = stats.rankdata(-table if better == HIGHER else table, axis=0).mean(axis=1)
+    placed = scipy.stats.rankdata(-table if better == HIGHER else table, axis=0).mean(axis=1)
     p = math.nan
     if len(numbers) > 2 and len(seeds) > 1 and np.ptp(table, axis=0).any():
-        p = float(stats.friedmanchisquare(*table).pvalue)
+        p = float(scipy.stats.friedmanchisquare(*table).pvalue)
     return dict(zip(numbers, map(float, placed), strict=True)), p
 
 

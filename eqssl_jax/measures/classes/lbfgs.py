@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
+import scipy
 
 from eqssl_jax.measures.cards import HIGHER, Card, Number, Output, TooFew, check_finite
 from eqssl_jax.measures.classes.knn import most_frequent
@@ -81,7 +81,7 @@ def fit(
         start = np.vstack([begin.weight, begin.bias]).astype(np.float64)
     models: dict[float, Linear] = {}
     for weight in sorted(set(weights), reverse=True):
-        result = minimize(
+        result = scipy.optimize.minimize(
             _loss, start.ravel(), (x32, target, weight), jac=True, method="L-BFGS-B",
             options={"maxiter": iterations},
         )  # fmt: skip

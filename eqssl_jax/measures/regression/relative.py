@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
-from sklearn.utils.extmath import randomized_svd
 
 from eqssl_jax.data.base import Split
 from eqssl_jax.measures.cards import HIGHER, LOWER, Card, Measured, Number, Output
@@ -152,6 +151,8 @@ def reduced(features: Mapping[str, Rows]) -> dict[str, Rows]:
     mean = train.mean(axis=0)
     basis = np.eye(train.shape[1])
     if train.shape[1] > _WIDTH:
+        from sklearn.utils.extmath import randomized_svd  # a second to import
+
         basis = randomized_svd(train[:2048] - mean, _WIDTH, random_state=0)[2].T
     std = np.maximum(((train - mean) @ basis).std(axis=0), 1e-6)
     return {name: ((h - mean) @ basis / std).astype(np.float32) for name, h in features.items()}

@@ -7,8 +7,8 @@ geometry puts them (unit vectors, points of the hyperboloid). On the host in flo
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.linalg import sqrtm
 
 from eqssl_jax.measures.cards import TooFew, check_finite
 from eqssl_jax.measures.rotation.distances import Rows, paired
@@ -115,7 +115,7 @@ def group_factor(a: Matrix, form: Form) -> Matrix:
     size = np.abs(values).max()
     if ((values.real <= 1e-12 * size) & (np.abs(values.imag) <= 1e-12 * size)).any():
         return np.full_like(square, np.nan)
-    return np.linalg.solve(sqrtm(square).real.T, a.T).T
+    return np.linalg.solve(scipy.linalg.sqrtm(square).real.T, a.T).T
 
 
 def form_change(z: Rows, z_a: Rows, form: Form, *, seed: int = 0) -> FormChange:

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, Float
-from scipy import linalg, optimize
 
 from eqssl_jax.measures.steering.basis import FAMILIES, Basis, basis, coefficients, magnitude
 from eqssl_jax.transforms.base import Params
@@ -117,7 +117,7 @@ def steering_rotations(steering: Steering, params: Params) -> Float[np.ndarray, 
       ValueError: for draws of another transformation.
     """
     c = coefficients(steering.basis, params)
-    return linalg.expm(np.einsum("ak,kde->ade", c, steering.generators))
+    return scipy.linalg.expm(np.einsum("ak,kde->ade", c, steering.generators))
 
 
 def steering_errors(steering: Steering, drawn: Drawn) -> Float[np.ndarray, " a"]:
@@ -211,7 +211,9 @@ def fit_generators(
             return float(value), np.asarray(slope, np.float64).ravel()
 
         options = {"maxiter": -(-iterations // (1 if share == 1 else 3)), "maxcor": 20}
-        x_best = optimize.minimize(loss, x_best, jac=True, method="L-BFGS-B", options=options).x
+        x_best = scipy.optimize.minimize(
+            loss, x_best, jac=True, method="L-BFGS-B", options=options
+        ).x
     w = x_best.reshape(k, d, d)
     return w - w.swapaxes(1, 2)
 
