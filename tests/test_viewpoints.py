@@ -26,6 +26,7 @@ from eqssl_jax.training.step import make_step
 SMALL = {
     "sie": {"projector": (8, 4)},
     "equimod": {"projector": (8, 6), "parameters": 5},
+    "ser": {"images": 8},
     "seqjepa": {"code": 4, "layers": 1, "heads": 2, "hidden": (8,)},
 }
 EVERY = np.arange(8)  # training objects, all of them a batch

@@ -30,7 +30,8 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
     if records:
         name = workdir.name or "run"
         figures.training_curves({name: records}, folder / f"{step}_curves.png")
-    figures.cosine_histograms(arrays.cosines, folder / f"{step}_cosines.png")
+    if arrays.cosines:
+        figures.cosine_histograms(arrays.cosines, folder / f"{step}_cosines.png")
     if len(arrays.queries):
         draw_neighbours(run, arrays, folder / f"{step}_neighbours.png")
     if run.dataset.clouds:
