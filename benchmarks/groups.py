@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from eqssl_jax import measures, objectives
-from eqssl_jax.experiment.reopen import run_folders
+from eqssl_jax.experiment.stored import run_folders
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.workdir import read_config

@@ -14,7 +14,7 @@ import json
 import math
 from pathlib import Path
 
-from eqssl_jax.advice.check import agreement, regrets
+from agreement import agreement, regrets
 
 
 def evidence(workdir: Path) -> list[dict]:

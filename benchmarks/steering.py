@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 
 from eqssl_jax import figures
-from eqssl_jax.experiment.reopen import run_folders
+from eqssl_jax.experiment.stored import run_folders
 from eqssl_jax.measures import evaluate, settings
 from eqssl_jax.measures.steering.steering import CARD
 from eqssl_jax.training import checkpoint

@@ -35,6 +35,7 @@ DATASETS = ("cifar10", "cifar100", "stl10", "imagenet100", "shapes", "digits", "
 VALUES = ("paper", "authors", "solo", "equimod_recipe")
 ADDITIONS = ("care", "equimod", "two_views")
 ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
+DTYPES = ("float32", "bfloat16")
 MONITORS = ("knn", "probe", "rankme", "lidar", "alignment", "gamma", "wahba")  # "all"
 # The last: no weights, but all else that comes with the encoder of another run.
 INIT_PARTS = ("encoder", "encoder_and_projector", "architecture")
@@ -115,8 +116,9 @@ SCHEMA: Schema = {
             False, "BatchNorm without scale and shift after the projector's last layer"
         ),
         compute_dtype=choice(
-            "float32", "of the encoder; parameters and losses stay float32", ("float32", "bfloat16")
+            "auto", "auto: float32 on CPU, else bfloat16; a run keeps it", ("auto", *DTYPES)
         ),
+        remat=choice("none", "blocks: computed again in the backward pass", ("none", "blocks")),
         init_from=text("", "another name of train.init_from"),
         vit=dict(  # of vision transformers alone
             patch=whole(4, "side of a patch in pixels; 16 is usual at 224 px", low=1, high=256),
@@ -215,8 +217,7 @@ SCHEMA: Schema = {
         draws=whole(2, "augmentations of all of them (gamma, wahba)", low=1, high=1000),
         views=whole(4, "of each under draws of its own (lidar, alignment)", low=2, high=1000),
     ),
-    # Beside metrics.jsonl, which is always written.
-    "log": names(
+    "log": names(  # beside metrics.jsonl, which is always written
         ("tensorboard",), "trackers: tensorboard, wandb, trackio, or module:attribute of your own"
     ),
     "knn": dict(  # the monitor on the validation split

@@ -26,11 +26,10 @@ flags.adopt_module_key_flags(command)  # --help shows them too
 def main(argv: list[str]) -> None:
     # Imported late: --help and a mistyped flag answer at once.
     def run() -> None:
-        from eqssl_jax.experiment import hub
-        from eqssl_jax.experiment.export import export
+        from eqssl_jax.experiment.export import check_repository, export, push
 
         if PUSH.value:
-            hub.check(PUSH.value)
+            check_repository(PUSH.value)
         out = user_path(OUT.value or "")
         files = export(
             storage.path(command.workdir()),
@@ -42,7 +41,7 @@ def main(argv: list[str]) -> None:
         )
         print(f"Exported to {out}: {', '.join(path.name for path in files)}", flush=True)
         if PUSH.value:
-            print(f"Pushed: {hub.push(out, PUSH.value, private=PRIVATE.value)}", flush=True)
+            print(f"Pushed: {push(out, PUSH.value, private=PRIVATE.value)}", flush=True)
 
     if WORKDIR.value is None or not OUT.value:
         raise app.UsageError("--workdir, the folder of a run, and --out, a new folder, are needed.")

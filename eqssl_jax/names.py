@@ -5,6 +5,7 @@ import inspect
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -136,18 +137,21 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def make_folder(path: Path, flag: str) -> None:
-    """Make a folder to write to, before the work whose results it is for.
+def make_folder(path: Path, flag: str) -> Path:
+    """The folder to write to, made and tried before the work whose results it is for.
 
     Raises:
       OSError: naming the flag, where it cannot be made or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK):
-            raise PermissionError(f"no permission to write to {path}")
+        with tempfile.TemporaryFile(dir=path):
+            return path
     except OSError as error:
-        raise OSError(f"{flag}={path} cannot be written to ({error}): give a folder.") from None
+        raise OSError(
+            f"{flag}={path} cannot be written to ({error.strerror}): give a folder of yours, which "
+            f"need not exist."
+        ) from None
 
 
 def unfinished(out: Path) -> Path:

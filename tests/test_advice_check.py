@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
+from agreement import agreement, regrets
 from scipy import stats
-
-from eqssl_jax.advice.check import agreement, regrets
 
 NAMES = ("base", "turn_ordered", "turn_off", "hue_ordered", "hue_off")
 

@@ -12,7 +12,7 @@ from eqssl_jax.advice import advise, show_plan, verdicts
 from eqssl_jax.advice.bench import bench
 from eqssl_jax.advice.candidates import Candidate, candidates
 from eqssl_jax.advice.evidence import gather
-from eqssl_jax.advice.with_method import entry_text, with_method
+from eqssl_jax.advice.fleet import entry_text, with_method
 from eqssl_jax.data import batch_indices
 from eqssl_jax.methods import assemble, resolve, scheduled
 from eqssl_jax.methods.roles import lines

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from cost import roofline
 from cost import tables as scaling
-from cost.roofline import Collectives, Counts
+from cost.roofline import Collectives, Counts, v5e
 
-from eqssl_jax.studies.estimate import DEVICES, UTILISATION, v5e
+from eqssl_jax.studies.estimate import DEVICES, UTILISATION
 
 WHOLE = ("all-reduce", True)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eqssl_jax import data
-from eqssl_jax.data import shape_tasks
+from eqssl_jax.data import outlines as shape_tasks
 
 SIZES = {"train_size": 600, "test_size": 200, "out_of_range_size": 100}
 

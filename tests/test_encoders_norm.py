@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cost.collectives import collectives
+from jax.sharding import PartitionSpec
 
-from eqssl_jax.encoders.norm import BatchNorm
+from eqssl_jax.encoders.norm import BatchNorm, normalised
+from eqssl_jax.training.mesh import AXIS, make_mesh
 
 N, V, SIZE, C = 5, 3, 4, 6
 
@@ -96,6 +99,70 @@ def test_gradients_of_views_equal_those_of_forwards(batch, variables):
     expected = jax.grad(separate, argnums=(0, 1))(variables["params"], batch)
     for a, b in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def plain(x, scale, bias):
+    """What autodiff is given: [N, V, S, C] by its mean and variance, each a sum over the batch."""
+    wide = x.astype(jnp.float32)
+    mean = jnp.mean(wide, axis=(0, 2), keepdims=True)
+    var = jnp.mean(jnp.square(wide - mean), axis=(0, 2), keepdims=True)
+    y = (wide - mean) * jax.lax.rsqrt(var + 1e-5) * scale[None, None, None] + bias[None, None, None]
+    return y.astype(x.dtype)
+
+
+def value_and_gradients(function, weight):
+    def value(x, scale, bias):
+        return jnp.sum((function(x, scale, bias) * weight.astype(x.dtype)).astype(jnp.float32))
+
+    return jax.value_and_grad(value, argnums=(0, 1, 2))
+
+
+def near_zero(x, scale, bias):
+    return normalised(x, scale, bias, jnp.zeros_like(bias), 1e-5)[0]
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+def test_the_backward_pass_of_one_sweep_is_that_of_autodiff(batch, variables, dtype, error):
+    x = batch.reshape(N, V, SIZE * SIZE, C).astype(dtype)
+    parts = (x, variables["params"]["scale"], variables["params"]["bias"])
+    weight = jax.random.normal(jax.random.key(0), x.shape)
+    _, gradients = jax.jit(value_and_gradients(near_zero, weight))(*parts)
+    _, expected = jax.jit(value_and_gradients(plain, weight))(*parts)
+    assert [g.dtype for g in gradients] == [part.dtype for part in parts]
+    for a, b in zip(gradients, expected, strict=True):
+        a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+        np.testing.assert_allclose(a, b, atol=error * np.abs(b).max())
+
+
+def test_devices_that_take_their_part_send_one_array_each_way(variables):
+    """Also where the mean is 1000 standard deviations, as soon as the running average is near."""
+    x = 1000 + jax.random.normal(jax.random.key(0), (16, 2, 3, C))
+    scale, bias = variables["params"]["scale"], variables["params"]["bias"]
+    weight = jax.random.normal(jax.random.key(1), x.shape)
+    near = jnp.full((C,), 999.0)
+    whole, part = PartitionSpec(), PartitionSpec(AXIS)
+    shared = jax.shard_map(
+        lambda x, scale, bias: normalised(x, scale, bias, near, 1e-5),
+        mesh=make_mesh(8),
+        in_specs=(part, whole, whole),
+        out_specs=(part, whole, whole),
+        check_vma=False,
+    )
+
+    def of_both(x, scale, bias):
+        y, _, var = shared(x, scale, bias)
+        return jnp.sum(y * weight), var
+
+    program = jax.jit(jax.value_and_grad(of_both, argnums=(0, 1, 2), has_aux=True))
+    compiled = program.lower(x, scale, bias).compile()
+    (_, var), gradients = compiled(x, scale, bias)
+    np.testing.assert_allclose(var, np.var(np.asarray(x, np.float64), axis=(0, 2)), rtol=1e-4)
+    _, expected = value_and_gradients(plain, weight)(x, scale, bias)
+    for a, b in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3 * float(jnp.abs(b).max()))
+    sizes = [c.size for c in collectives(compiled.as_text()) if c.kind == "all-reduce"]
+    two_means = 2 * 2 * C * 4  # of two views; on the way back beside scale, bias and the sum
+    assert sorted(sizes) == [two_means, two_means + 2 * C * 4 + 4]
 
 
 def test_variance_survives_a_large_mean(variables):

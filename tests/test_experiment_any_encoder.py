@@ -161,5 +161,5 @@ def test_commands_on_files_take_no_arrays(tmp_path):
 def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(OSError, match=r"--out is .*nothing can be written"):
+        with pytest.raises(OSError, match=r"--out=.* cannot be written to"):
             measure(colours, "nowhere/", out=out)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eqssl_jax.experiment import floors
+from eqssl_jax.experiment import subjects as floors
 from eqssl_jax.measures import Arrays
 
 

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from eqssl_jax.experiment import hub
+from eqssl_jax.experiment import export as hub
 
 pytest.importorskip("huggingface_hub")
 
@@ -113,4 +113,4 @@ def test_a_hub_that_is_not_there(folder, monkeypatch):
 @pytest.mark.parametrize("name", ["care", "a/b/c", "", "../x", "a/", "https://hub/a/b", "a b/c"])
 def test_names_that_are_no_repository(name):
     with pytest.raises(ValueError, match="USER/NAME"):
-        hub.check(name)
+        hub.check_repository(name)

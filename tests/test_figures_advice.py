@@ -1,6 +1,5 @@
 """Advice as a picture and as a table: what is marked, what is written, and what is refused."""
 
-import copy
 import csv
 import io
 
@@ -181,38 +180,3 @@ def test_a_large_table_stays_within_the_width_and_loses_nothing():
     assert max(map(len, text.splitlines())) <= 100
     assert text.count("52.0% [47.0, 57.0]") == 3 * 2
     assert text.count("because") == 60
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda a: a["transformations"].clear(), "no advice to show"),
-        (lambda a: a["transformations"]["hue"]["roles"].clear(), "No role was tried for 'hue'"),
-        (lambda a: a["transformations"]["hue"].update(advice="off"), "'off', which was not tried"),
-        (lambda a: a["transformations"]["hue"]["roles"].update(odd={}), "no role 'odd'"),
-        (lambda a: a.update(metric="probe"), "no metric 'probe'"),
-        (lambda a: a["floor"].update(accuracy=0.1), "no metric 'accuracy'; choose from probe_top1"),
-        (
-            lambda a: a["transformations"]["hue"]["roles"]["ordered"].update(knn_top9=number(0.1)),
-            "no metric 'knn_top9'",
-        ),
-        (
-            lambda a: a["transformations"]["hue"]["roles"]["ordered"]["knn"].update(low=0.9),
-            "The interval of knn of 'hue' as 'ordered'",
-        ),
-        (
-            lambda a: a["transformations"].update(
-                {p: {"roles": {"off": {}}} for p in ("rotate", "hue")}
-            ),
-            "no finite number",
-        ),
-    ],
-)
-def test_advice_that_cannot_be_shown_is_refused(given, change, message, tmp_path):
-    wrong = copy.deepcopy(given)
-    change(wrong)
-    with pytest.raises(ValueError, match=message):
-        tabular.advice_table(wrong)
-    with pytest.raises(ValueError, match=message):
-        figures.advice(wrong, tmp_path / "never.png")
-    assert not (tmp_path / "never.png").exists()

@@ -1,7 +1,6 @@
 """The figure of steering: a row for each part, and a word about what is missing."""
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from eqssl_jax.figures import steering
@@ -26,13 +25,3 @@ def test_a_row_for_each_part(tmp_path):
         with Image.open(tmp_path / "steering.png") as picture:
             sizes.append(picture.size)
     assert sizes[0][0] == sizes[1][0] and sizes[1][1] > sizes[0][1] + 300
-
-
-def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(ValueError, match="at least one part"):
-        steering({}, tmp_path / "steering.png")
-    short = part()
-    short["measures"]["error_mean"] = [0.5]
-    del short["measures"]["view_mrr"]
-    with pytest.raises(ValueError, match="'hue' lacks error_mean, view_mrr for its 6 draws"):
-        steering({"hue": short}, tmp_path / "steering.png")

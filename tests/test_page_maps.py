@@ -8,10 +8,10 @@ import pytest
 from parsed_page import Page, check, evaluation
 
 from eqssl_jax import page
-from eqssl_jax.experiment.maps import principal_plane, umap_plane
+from eqssl_jax.experiment.embedded import principal_plane, umap_plane
 from eqssl_jax.experiment.page import _by_umap
+from eqssl_jax.page.embeddings import distances
 from eqssl_jax.page.films import frames
-from eqssl_jax.page.ladders import distances
 from eqssl_jax.page.runs import Run
 
 

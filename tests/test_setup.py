@@ -17,8 +17,10 @@ from eqssl_jax.methods import resolve
 from eqssl_jax.objectives import Views
 from eqssl_jax.settings import differences
 from eqssl_jax.training.checks import check_batch
+from eqssl_jax.training.model import build_network
 from eqssl_jax.training.plan import _groups, _role, _view_set
-from eqssl_jax.training.setup import setup
+from eqssl_jax.training.setup import settled, setup
+from eqssl_jax.training.workdir import claim, read_config
 from eqssl_jax.transforms import recipes
 
 VALUES = ("authors", "solo")
@@ -37,6 +39,30 @@ def small(**changes):
     config.lock()
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return config
+
+
+def test_auto_is_bfloat16_on_an_accelerator_and_stays_so_elsewhere(tmp_path, monkeypatch):
+    """A run begun on a GPU computes in bfloat16 where it is evaluated or goes on without one."""
+    config = small()
+    assert (config.model.compute_dtype, settled(config).model.compute_dtype) == ("auto", "float32")
+    with monkeypatch.context() as on_gpu:
+        on_gpu.setattr(jax, "default_backend", lambda: "gpu")
+        began = settled(config)
+        assert began.model.compute_dtype == "bfloat16"
+        chosen = settled(small(model__compute_dtype="float32"))
+        assert chosen.model.compute_dtype == "float32"
+    claim(tmp_path, began)
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+    assert read_config(tmp_path).model.compute_dtype == "bfloat16"
+    claim(tmp_path, settled(config, workdir=tmp_path))  # the same command, on this CPU
+    of_run = build_network(read_config(tmp_path), (0.5,), (0.2,))
+    networks = {
+        dtype: build_network(small(model__compute_dtype=dtype), (0.5,), (0.2,))
+        for dtype in ("auto", "float32", "bfloat16")
+    }
+    assert of_run is networks["bfloat16"] is not networks["float32"] is networks["auto"]
+    with pytest.raises(ValueError, match="compute_dtype: 'bfloat16' there, 'float32' now"):
+        claim(tmp_path, settled(small(model__compute_dtype="float32"), workdir=tmp_path))
 
 
 def test_the_small_config_itself_is_fine():

@@ -184,6 +184,8 @@ def test_equal_runs_share_a_folder_and_changed_ones_do_not(tmp_path):
     # An earlier version had another digest, of a config without a setting that is newer.
     stored = json.loads((simclr / "config.json").read_text())
     del stored["advice"]["methods"]
+    assert stored["model"]["compute_dtype"] == "auto"  # which setup makes that of the machine
+    stored["model"]["compute_dtype"] = "bfloat16"
     earlier = simclr.rename(tmp_path / f"{simclr.name[:-8]}0123abcd")
     (earlier / "config.json").write_text(json.dumps(stored))
     assert produce.place_of(sweep[0], tmp_path) == earlier
@@ -530,7 +532,7 @@ def test_costs_are_counted_once_for_each_shape_of_a_step(tmp_path, monkeypatch):
 def test_hours_are_told_only_where_they_were_measured(capsys):
     [simclr, *_] = choose(studies.find("wahba"), "smoke", SHAPES).shown
     hours = estimate.hours(1e18, simclr.config)
-    assert hours["A100"] == pytest.approx(1e18 / (0.25 * 156e12) / 3600)
+    assert hours["A100"] == pytest.approx(1e18 / (0.25 * 312e12) / 3600)  # bfloat16
     assert hours["2 CPU cores"] == pytest.approx(1e18 / 21e9 / 3600)
     large = choose(studies.find("lambda_sweep"), "paper", DataChoice()).shown[0].config
     hours = estimate.hours(1e18, large)

@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from eqssl_jax import presets
-from eqssl_jax.figures.sweep import value_sweep
+from eqssl_jax.figures import value_sweep
 from eqssl_jax.studies import sweep as sweeps
 from eqssl_jax.studies.grid import label, parse
 from eqssl_jax.tabular.seeds import Spread

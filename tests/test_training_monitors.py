@@ -17,7 +17,7 @@ from test_training_stored import arrays, config
 from tiny_run import tiny_run
 
 from eqssl_jax.data import from_arrays
-from eqssl_jax.data.labelled import labelled
+from eqssl_jax.data.pipeline import labelled
 from eqssl_jax.experiment.assess import subject
 from eqssl_jax.measures import Card, Output, cards
 from eqssl_jax.measures.spread.directions import own_draws

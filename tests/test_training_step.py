@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from cost.collectives import collectives
 from toys import linear_network, normed_network, read, recipe
 
 from eqssl_jax import views
 from eqssl_jax.methods import Method
-from eqssl_jax.objectives import Objective, info_nce, orthogonal_equivariance, unit
+from eqssl_jax.objectives import Objective, enqueue, info_nce, orthogonal_equivariance, unit
 from eqssl_jax.training.forward import forward
-from eqssl_jax.training.mesh import make_mesh, replicated
+from eqssl_jax.training.mesh import batched, make_mesh, replicated
 from eqssl_jax.training.optimizer import permissive
 from eqssl_jax.training.state import init_state
 from eqssl_jax.training.step import compile_step, make_dispatch, make_step
@@ -104,6 +105,41 @@ def test_batch_norm_is_global_over_eight_devices():
     equal(metrics, same, rtol=1e-4, atol=1e-5)
     equal(single.params, eight.params, rtol=1e-3, atol=1e-5)
     equal(single.batch_stats, eight.batch_stats, rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_of_several_forwards_is_summed_over_devices_once():
+    """Half the images in the second set, hence two forwards through the same parameters."""
+    network, mesh, optimizer = normed_network(), make_mesh(8), permissive(optax.sgd(0.1))
+    method = care()
+    equivariance = method.views["equivariance"]._replace(images=BATCH // 2)
+    method = method._replace(views=method.views | {"equivariance": equivariance})
+    state = init_state(jax.random.key(0), network, method, optimizer, SHAPE, BATCH)
+    step = make_step(network, method, optimizer, read, jax.random.key(1))
+    text = compile_step(step, mesh).lower(state, POOL, INPUTS[0]).compile().as_text()
+    # What is summed, be it merged into one operation or not: text before the name of the operation.
+    summed = " ".join(line.partition(" all-reduce(")[0] for line in _all_reduces(text))
+    assert [summed.count(f"f32[{shape}]") for shape in ("9,16", "16,8")] == [1, 1]
+    # Mean and variance of two views in one array, of two forwards and of their backward passes.
+    assert summed.count("f32[2,2,16]") == 4
+
+
+def test_a_queue_is_not_gathered_but_its_new_keys():
+    """The queue is whole on every device, so that keys are all that it lacks."""
+    mesh, queue, keys = make_mesh(8), (64, 4), (16, 4)
+
+    def push(queue, keys):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return enqueue(queue, keys)
+
+    whole = replicated(mesh)
+    program = jax.jit(push, in_shardings=(whole, batched(mesh)), out_shardings=whole)
+    text = program.lower(*(jax.ShapeDtypeStruct(x, jnp.float32) for x in (queue, keys))).compile()
+    sent = [(c.kind, c.size) for c in collectives(text.as_text())]
+    assert sent == [("all-gather", 4 * math.prod(keys))]
+
+
+def _all_reduces(text):
+    return [line for line in text.splitlines() if " all-reduce(" in line]
 
 
 def test_the_compiled_step_cuts_the_batch_over_the_devices():

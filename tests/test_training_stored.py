@@ -12,7 +12,7 @@ from test_training_loop import equal
 from eqssl_jax import methods, presets
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.encoders.pretrained import settings_of
-from eqssl_jax.experiment.reopen import stored_setup
+from eqssl_jax.experiment.stored import stored_setup
 from eqssl_jax.training import datasets
 from eqssl_jax.training.initial import started_from
 from eqssl_jax.training.loop import train

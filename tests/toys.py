@@ -75,7 +75,7 @@ def normed_network(dtype: str = "float32") -> Network:
         z, moved = normed.apply(variables, x, views=views, train=True, mutable=["batch_stats"])
         return (z, z), moved["batch_stats"]
 
-    return Network(init, apply)
+    return Network(init, apply, local=True)
 
 
 def drawn(spec: ViewSpec, count: int, seed: int = 0) -> Draws:

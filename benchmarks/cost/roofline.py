@@ -1,11 +1,55 @@
 """How long a step would take on so many chips: a prediction from what was counted."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from eqssl_jax.studies.estimate import DEVICES, NETWORKS, UTILISATION, Network
+from eqssl_jax.studies.estimate import DEVICES, UTILISATION
 
 MOST = 256  # chips that are considered: a full TPU v5e pod
+
+
+class Network(NamedTuple):
+    """How many chips of one kind are connected.
+
+    Attributes:
+      ring: bytes/s that pass each chip when all of them form rings, as all-reduce and all-gather
+        do; both directions together, counted once.
+      link: bytes/s from one chip to another.
+      latency: seconds that a collective takes however small it is. Assumed, not measured.
+    """
+
+    ring: float
+    link: float
+    latency: float
+
+
+def v5e(chips: int) -> Network:
+    """A slice of TPU v5e: a mesh of rows × columns, a torus at the full 16 × 16.
+
+    A chip has four links of 50 GB/s in each direction (400 GB/s in all, both directions). In a
+    smaller slice the ends of rows do not meet, and one ring through all chips uses two of the four:
+    100 GB/s. The documentation's 51.2 TB/s of all-reduce for the pod are 200 GB/s a chip. Latency:
+    1 µs a hop, assumed, there and back along either side.
+    """
+    rows = 2 ** (int(math.log2(chips)) // 2)
+    columns = chips // rows
+    torus = rows == columns == 16
+    hops = rows + columns if torus else 2 * (rows + columns - 2)
+    return Network(200e9 if torus else 100e9, 50e9, hops * 1e-6)
+
+
+def h200(chips: int) -> Network:
+    """H200 in nodes of eight: NVLink inside, InfiniBand at 400 Gb/s a GPU between.
+
+    NVLink has 450 GB/s in each direction (900 GB/s in all). Eight rings, each leaving the node
+    through another adapter, pass 8 × 50 GB/s between nodes. Latency: 15 µs inside, 40 µs between,
+    assumed.
+    """
+    return Network(450e9, 450e9, 15e-6) if chips <= 8 else Network(400e9, 50e9, 40e-6)
+
+
+NETWORKS: Mapping[str, Callable[[int], Network]] = {"TPU v5e": v5e, "H200": h200}
 
 
 class Collectives(NamedTuple):

@@ -15,7 +15,7 @@ from rich.table import Table
 from eqssl_jax import figures, tabular
 from eqssl_jax.advice.bench import check_images
 from eqssl_jax.advice.candidates import Candidate, candidates, gated_method, gates
-from eqssl_jax.advice.with_method import CONTRASTS, check_method, entry_text
+from eqssl_jax.advice.fleet import CONTRASTS, check_method, entry_text
 from eqssl_jax.methods import ROLES
 from eqssl_jax.methods.entries import OF_ROLES
 from eqssl_jax.settings import LARGEST

@@ -30,10 +30,10 @@ from eqssl_jax.advice.fleet import (
     pick,
     stops,
     survivors,
+    with_method,
 )
 from eqssl_jax.advice.prepare import decided_by, prepare, write
 from eqssl_jax.advice.verdict import Evidence, verdicts
-from eqssl_jax.advice.with_method import with_method
 from eqssl_jax.data import batch_indices
 from eqssl_jax.methods import find
 from eqssl_jax.training import checkpoint

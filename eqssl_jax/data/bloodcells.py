@@ -70,7 +70,6 @@ def read_bloodcells(
     size = size or views
     if size is None:
         raise ValueError("Cells differ in size: bloodcells needs size (e.g. size=48).")
-    boxes.check_margin(margin)
     photographs, read = _photographs(directory)
     checked = _checked(boxes.read_boxes(directory / "bccd_boxes.csv", kind="cell"), photographs)
     cells = [cell for cell in checked if cell not in _POINTS]

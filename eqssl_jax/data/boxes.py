@@ -140,11 +140,3 @@ def _problem(box: Box, width: int, height: int) -> str:
     if min(box) < 0 or box.right > width or box.bottom > height:
         return f"{edges} outside the photograph of {width} × {height} pixels"
     return ""
-
-
-def check_margin(margin: float) -> None:
-    """Refuse a margin that would cut the box, or is no number."""
-    if not (isinstance(margin, int | float) and 0 <= margin < float("inf")):
-        raise ValueError(
-            f"margin must be a fraction of the box's side of at least 0, found {margin!r}."
-        )

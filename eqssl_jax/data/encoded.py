@@ -96,6 +96,25 @@ def decoded(
     return partition.subset(split, good), Counter(filter(None, problems))
 
 
+def all_decoded(
+    parts: Mapping[str, Encoded],
+    *,
+    size: int | None,
+    views: int | None,
+    corrupt: str,
+    framed: bool = False,
+) -> tuple[dict[str, Split], Counter[str], Sizes | None]:
+    """The `decoded` splits of a source, what was left out of all, and the sizes of their images."""
+    sizes = found_sizes(parts.values())
+    stored = stored_size(size, views, sizes)
+    splits: dict[str, Split] = {}
+    left_out = Counter[str]()
+    for name, encoded in parts.items():
+        splits[name], bad = decoded(encoded, size=stored, corrupt=corrupt, framed=framed)
+        left_out.update(bad)
+    return splits, left_out, sizes
+
+
 def found_sizes(parts: Iterable[Encoded]) -> Sizes | None:
     """The sizes that the headers of up to 1,024 evenly spaced images of all parts name.
 

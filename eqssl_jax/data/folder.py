@@ -8,8 +8,8 @@ import numpy as np
 from eqssl_jax.data import images, partition
 from eqssl_jax.data import layout as layouts
 from eqssl_jax.data import manifest as manifests
-from eqssl_jax.data.base import Source, Split
-from eqssl_jax.data.encoded import Encoded, decoded, found_sizes, stored_size
+from eqssl_jax.data.base import Source
+from eqssl_jax.data.encoded import Encoded, all_decoded
 from eqssl_jax.data.layout import Classes, Files
 from eqssl_jax.data.listing import Listing, list_files, printable
 
@@ -88,12 +88,10 @@ def read_described(
         split: _encoded(files, chosen, listing, root, layout.paths, described)
         for split, files in layout.parts.items()
     }
-    sizes = found_sizes(encoded.values())
-    stored = stored_size(size, views, sizes)
-    splits: dict[str, Split] = {}
-    for split, part in encoded.items():
-        splits[split], bad = decoded(part, size=stored, corrupt=corrupt, framed=framed)
-        layout.left_out.update(bad)
+    splits, bad, sizes = all_decoded(
+        encoded, size=size, views=views, corrupt=corrupt, framed=framed
+    )
+    layout.left_out.update(bad)
     if "test" not in splits and chosen:
         splits["train"], splits["test"] = partition.carve_test(splits["train"], names=chosen)
         layout.notes.append("test is 10 % of each class, held out by a fixed rule")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from eqssl_jax.data import checks
-from eqssl_jax.data.base import Source, Split
-from eqssl_jax.data.encoded import Encoded, decoded, found_sizes, stored_size
+from eqssl_jax.data.base import Source
+from eqssl_jax.data.encoded import Encoded, all_decoded
 from eqssl_jax.names import user_path
 
 PREFIX = "hf:"
@@ -64,13 +64,9 @@ def read_hugging_face(
     for split, paths in files.items():
         parts[split], named = _encoded(place, split, paths, image, label)
         classes = classes or named
-    sizes = found_sizes(parts.values())
-    stored = stored_size(size, views, sizes)
-    splits: dict[str, Split] = {}
-    left_out: dict[str, int] = {}
-    for split, encoded in parts.items():
-        splits[split], bad = decoded(encoded, size=stored, corrupt=corrupt, framed=framed)
-        left_out |= {why: left_out.get(why, 0) + count for why, count in bad.items()}
+    splits, left_out, sizes = all_decoded(
+        parts, size=size, views=views, corrupt=corrupt, framed=framed
+    )
     return Source(splits, classes, (), left_out, sizes)
 
 

@@ -65,9 +65,8 @@ def load(
 
     Raises:
       FileNotFoundError: if there is no such file or folder, or nothing in it.
-      ValueError: for options out of range, data that cannot be read, or too little of it.
+      ValueError: for data that cannot be read, or too little of it.
     """
-    _check(points, scale, shortest, test, chains)
     sources, left_out = _read(directory, seed, corrupt, chains)
     long = [chain for chain in sources if len(chain.atoms) >= shortest]
     group = groups(long)
@@ -167,15 +166,3 @@ def _read(
         raise ValueError(f"{path} is no folder or file of data: expected {structures.EXPECTED}.")
     loaded, skipped = source.read_npz(path, corrupt=corrupt)
     return loaded, Counter({"chains with coordinates that are not finite": skipped})
-
-
-def _check(points: int, scale: float, shortest: int, test: float, chains: int) -> None:
-    for name, value, least in (("points", points, 3), ("shortest", shortest, 3)):
-        if value < least:
-            raise ValueError(f"proteins needs {name} of at least {least}, found {value}.")
-    if chains < 3:
-        raise ValueError(f"proteins generates at least 3 chains, found chains={chains}.")
-    if not scale >= 0:
-        raise ValueError(f"The scale of proteins is in Å and not negative, found {scale}.")
-    if not 0 < test < 1:
-        raise ValueError(f"The test fraction of proteins must lie between 0 and 1, found {test}.")

@@ -26,13 +26,12 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt32
 
-from eqssl_jax.data import partition, shape_tasks
+from eqssl_jax.data import outlines as shape_outlines
+from eqssl_jax.data import partition
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.outlines import CLASSES, signed_distance
-from eqssl_jax.data.outlines import outlines as vertices_of_all
-from eqssl_jax.data.textures import colour, grain, ground, wave
 
 FACTORS = ("hue", "angle", "size", "x", "y")
 # First index of each split.
@@ -118,7 +117,7 @@ def load(
       train_size: number of training images, validation included.
       test_size: number of test images.
       out_of_range_size: number of images with hues and angles never seen in training.
-      task: what the label is, "outline", "hue" or "angle", see `shape_tasks.labelled`.
+      task: what the label is, "outline", "hue" or "angle", see `outlines.labelled`.
       outlines: draw only the first so many of `outlines.CLASSES` (None: all ten), all else equal.
 
     >>> data = load(train_size=100, test_size=10, out_of_range_size=10)
@@ -126,17 +125,14 @@ def load(
     (90, 10)
 
     Raises:
-      ValueError: for a size below 8 pixels, an empty split, an unknown task or too many outlines.
+      ValueError: for a size below 8 pixels, an unknown task or too many outlines.
     """
     side = 32 if size is None else size
     sizes = {"train": train_size, "test": test_size, "out_of_range": out_of_range_size}
     if side < 8:
         raise ValueError(f"shapes cannot be told apart below 8 pixels, found size={size}.")
-    for name, count in sizes.items():
-        if not 1 <= count <= 2**28:
-            raise ValueError(f"shapes needs {name}_size between 1 and 2**28, found {count}.")
-    kinds = shape_tasks.kinds(task, outlines)
-    splits, classes = shape_tasks.labelled(_splits(sizes, seed, side, kinds), task, kinds)
+    kinds = shape_outlines.kinds(task, outlines)
+    splits, classes = shape_outlines.labelled(_splits(sizes, seed, side, kinds), task, kinds)
     splits = partition.with_validation(splits, validation, more="config.data.options.train_size")
     return Dataset("shapes", (side, side, 3), classes, _MEAN, _STD, splits)
 
@@ -194,6 +190,46 @@ def _distance(scene: Scene, grid: Float[Array, " s"]) -> Float[Array, "s s"]:
     # The outline is turned and scaled, not the grid: its few vertices are cheaper than the pixels.
     cos, sin = jnp.cos(scene["angle"]), jnp.sin(scene["angle"])
     turn = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
-    vertices = jnp.asarray(vertices_of_all())[scene["label"]] @ turn * (scene["size"] / 2)
+    vertices = jnp.asarray(shape_outlines.outlines())[scene["label"]] @ turn * (scene["size"] / 2)
     # Image rows run downwards, outlines upwards.
     return signed_distance(grid - scene["x"], scene["y"] - grid, vertices)
+
+
+def grain(number: UInt32[Array, ""], size: int) -> Float[Array, "s s"]:
+    """Noise in [−1, 1]: an integer hash of the image's number and the pixel's.
+
+    A few multiplications and shifts (constants of lowbias32, Wellons 2018) instead of the library's
+    generator: noise has no need of its quality, and it would take a third of the rendering time.
+    """
+    pixels = jnp.arange(size * size, dtype=jnp.uint32).reshape(size, size)
+    x = pixels + number * jnp.uint32(0x9E3779B9)
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return (x >> 16).astype(jnp.float32) / 32767.5 - 1
+
+
+def wave(grid: Float[Array, " s"], across: Array, down: Array, phase: Array) -> Array:
+    """cos 2π(across·x + down·y + phase) on the grid, from 4S cosines instead of S²."""
+    x, y = 2 * math.pi * (across * grid + phase), 2 * math.pi * down * grid
+    return jnp.cos(x)[None, :] * jnp.cos(y)[:, None] - jnp.sin(x)[None, :] * jnp.sin(y)[:, None]
+
+
+def colour(hue: Array, saturation: Array, value: Float[Array, "s s"]) -> Float[Array, "s s 3"]:
+    """HSV to RGB for one hue and saturation and many values."""
+    sector = (hue * 6 + jnp.array([5.0, 3.0, 1.0])) % 6
+    fade = 1 - saturation * jnp.clip(jnp.minimum(sector, 4 - sector), 0, 1)
+    return value[..., None] * fade[None, None, :]
+
+
+def ground(
+    scene: Mapping[str, Array], grid: Float[Array, " s"], shadow: Float[Array, "s s"]
+) -> Float[Array, "s s 3"]:
+    """Two colours of one hue, mixed along a bent gradient, under a shadow."""
+    bend = sum(  # at most 3 cycles a side
+        wave(grid, 3 * across, 3 * down, phase) for across, down, phase in scene["waves"]
+    )
+    turn, centred = 2 * math.pi * scene["gradient_turn"], grid - 0.5
+    across = jnp.cos(turn) * centred[None, :] + jnp.sin(turn) * centred[:, None]
+    mix = jnp.clip(0.5 + 0.7 * across + 0.17 * bend, 0, 1)
+    value = scene["ground_dark"] + (scene["ground_bright"] - scene["ground_dark"]) * mix
+    return colour(scene["ground_hue"], scene["ground_saturation"], value * shadow)

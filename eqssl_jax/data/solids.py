@@ -28,7 +28,6 @@ from eqssl_jax.data import partition, rendering
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.solid_objects import CLASSES, NUMBERS, objects
 
-POSES = ("box", "full")
 SIZES = (32, 64)
 _FIRST = {"train": 0, "test": 2**22, "out_of_range": 2**23}  # number of the first object
 _OF_OBJECT, _OF_VIEW = NUMBERS + 2, 5  # uniform numbers
@@ -61,19 +60,16 @@ def load(
     (21, (81,))
 
     Raises:
-      ValueError: for another size, unknown poses, or fewer objects than classes.
+      ValueError: for another size, or fewer objects than classes.
     """
     side = 32 if size is None else size
     if side not in SIZES:
         raise ValueError(f"solids are rendered at {SIZES} pixels (config.data.size), found {size}.")
-    if poses not in POSES:
-        raise ValueError(f"The poses of solids are one of {POSES}, found {poses!r}.")
     counts = {"train": train_objects, "test": test_objects, "out_of_range": test_objects // 2}
-    if min(train_objects // 2, test_objects) < len(CLASSES) or views_each < 2:
+    if min(train_objects // 2, test_objects) < len(CLASSES):
         raise ValueError(
             f"solids need {len(CLASSES)} test objects and twice as many for training (one and two "
-            f"a class), each in 2 views, found test_objects={test_objects}, "
-            f"train_objects={train_objects} and views_each={views_each}."
+            f"a class), found test_objects={test_objects} and train_objects={train_objects}."
         )
     if poses == "full":  # nothing is out of it
         del counts["out_of_range"]

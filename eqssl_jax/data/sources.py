@@ -47,10 +47,10 @@ _READERS = {
         ("task", "margin"),
     ),
     "digits": Reader(digits.read_digits, "", ("train_size", "test_size")),
+    "3diebench": Reader(
+        diebench.read_diebench, "the folder of the synsets and index files", ("out_of_range",)
+    ),
 }
-_READERS["3diebench"] = Reader(
-    diebench.read_diebench, "the folder of the synsets and index files", ("out_of_range",)
-)
 _RENDERED = {
     "shapes": ("train_size", "test_size", "out_of_range_size", "task", "outlines"),
     "solids": ("poses", "views_each", "train_objects", "test_objects"),
@@ -94,12 +94,7 @@ def load(
     | "hf:NAME"     | where files of the Hub are kept, or   | of `hugging_face.               |
     |               | none                                  | read_hugging_face`              |
     | any other     | TFDS's data_dir                       | of `tfds.read_tfds`             |
-    | "module:name" | given to your function, if it asks    | given to your function          |
-
-    "module:name" is a function of your own that takes the options (and `directory` and `seed`, if
-    it has parameters of these names) and returns a mapping of named splits: "train", and if there
-    are any "test" and "unlabeled", each an array of images, uint8 [N, H, W, 3], [N, H, W, 1] or
-    [N, H, W], or a pair (images, labels) with integers [N]; and "classes", names, if you like.
+    | "module:name" | see `outside.read_outside`            | given to your function          |
 
     Labels are optional. Grey images become RGB. "validation" is carved from "train"
     (`partition.carve`); "test" is the set's own. "unlabeled" (STL-10, and arrays that have it) is
@@ -143,15 +138,9 @@ def load(
             _rendered(name, directory, size, seed, validation, corrupt, limit, options)
         )
     source = read(
-        name,
-        directory,
-        size=size,
-        corrupt=corrupt,
-        views=views,
-        fit=fit,
-        seed=seed,
+        name, directory, size=size, corrupt=corrupt, views=views, fit=fit, seed=seed,
         options=options,
-    )
+    )  # fmt: skip
     source = source._replace(
         splits={key: _limited(split, limit) for key, split in source.splits.items()}
     )
@@ -216,11 +205,11 @@ def read(
       FileNotFoundError: if the data is not there.
       ValueError: without a directory that is needed, for unknown options, and as the reader.
     """
+    reading: dict[str, Any] = {"size": size, "corrupt": corrupt, "views": views}
+    reading |= {"framed": True} if fit == "frame" else {}
     if name.startswith(hugging_face.PREFIX):
         checks.options(name, options, _HUGGING_FACE)
-        framed = fit == "frame"
-        kinds: dict[str, Any] = {"size": size, "corrupt": corrupt, "views": views}
-        return hugging_face.read_hugging_face(name, directory, framed=framed, **kinds, **options)
+        return hugging_face.read_hugging_face(name, directory, **reading, **options)
     if names.is_outside(name):
         return _sized(outside.read_outside(name, directory, seed, options), size)
     reader = _READERS.get(name)
@@ -230,8 +219,6 @@ def read(
     if name == "arrays":
         checks.options(name, options, ())
         return _sized(arrays.read_npz(Path(str(directory))), size)
-    reading: dict[str, Any] = {"size": size, "corrupt": corrupt, "views": views}
-    reading |= {"framed": True} if fit == "frame" else {}
     if reader is not None:
         checks.options(name, options, reader.options)
         reading |= {} if where else {"seed": seed}

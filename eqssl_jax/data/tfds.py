@@ -5,7 +5,6 @@ The only file that imports tensorflow_datasets, and only inside functions.
 
 import hashlib
 import os
-from collections import Counter
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from jaxtyping import Int
 from eqssl_jax import names
 from eqssl_jax.data import boxes, checks, partition
 from eqssl_jax.data.base import Source
-from eqssl_jax.data.encoded import Encoded, decoded, found_sizes, stored_size
+from eqssl_jax.data.encoded import Encoded, all_decoded
 
 _UNLABELED = ("unlabelled", "unlabeled")
 _CACHED_FROM = 200_000  # labels of larger splits take minutes to read, and are kept on disk
@@ -69,13 +68,10 @@ def read_tfds(
         parts[split] = _hundred(encoded, classes) if name == "imagenet100" else encoded
     if name == "imagenet100":
         classes = _imagenet100()
-    sizes = found_sizes(parts.values())
-    stored = stored_size(size, views, sizes)
+    splits, left_out, sizes = all_decoded(
+        parts, size=size, views=views, corrupt=corrupt, framed=framed
+    )
     notes: tuple[str, ...] = ()
-    splits, left_out = {}, Counter[str]()
-    for split, encoded in parts.items():
-        splits[split], bad = decoded(encoded, size=stored, corrupt=corrupt, framed=framed)
-        left_out.update(bad)
     if "test" not in splits:
         splits["train"], splits["test"] = partition.carve_test(splits["train"], names=classes)
         notes = ("test is 10 % of each class of train, held out by a fixed rule",)
@@ -199,7 +195,6 @@ def _cropped(builder: Any, split: str, encoded: Encoded, margin: float) -> Encod
             f"crop_boxes=True needs the feature bbox, one box an image; {builder.info.full_name} "
             f"has {sorted(features)}."
         )
-    boxes.check_margin(margin)
     source = _source(builder, split)
 
     def cut(index: int, pixels: np.ndarray) -> np.ndarray:

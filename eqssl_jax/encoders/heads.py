@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: the projector of a network, and heads for objectives."""
+"""Heads for objectives: multi-layer perceptrons, which projectors are too, and a transformer."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -145,3 +145,37 @@ def check_widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
     if any(width < 1 for width in widths):
         raise ValueError(f"{name} takes widths of at least 1, found {tuple(widths)}.")
     return tuple(int(width) for width in widths)
+
+
+class Aggregator(nn.Module):
+    """A learned token, zero at first, attends to the sequence in layers with LayerNorm behind."""
+
+    layers: int
+    heads: int
+
+    @nn.compact
+    def __call__(self, tokens: Float[Array, "n l d"]) -> Float[Array, "n d"]:
+        count, _, width = tokens.shape
+        token = self.param("token", nn.initializers.zeros_init(), (1, 1, width))
+        x = jnp.concatenate([jnp.broadcast_to(token, (count, 1, width)), tokens], axis=1)
+        for _ in range(self.layers):
+            attended = nn.MultiHeadDotProductAttention(self.heads)(x)
+            x = nn.LayerNorm(epsilon=1e-5)(x + attended)
+            y = nn.Dense(width)(nn.relu(nn.Dense(4 * width)(x)))
+            x = nn.LayerNorm(epsilon=1e-5)(x + y)
+        return nn.LayerNorm(epsilon=1e-5)(x)[:, 0]
+
+
+def aggregator(layers: int, heads: int) -> Head:
+    """An `Aggregator` as a pair of pure functions; `apply` takes [N, L, D] and gives [N, D]."""
+    module = Aggregator(layers, heads)
+
+    def init(key: Key[Array, ""], inputs: int) -> PyTree:
+        return module.init(key, jnp.zeros((1, 1, inputs)))["params"]
+
+    def apply(params: PyTree, x: Float[Array, "n l d"]) -> Float[Array, "n d"]:
+        # Flax adds Python numbers to what strict promotion would refuse.
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return jnp.asarray(module.apply({"params": params}, x))
+
+    return Head(init, apply)

@@ -16,8 +16,9 @@ from eqssl_jax.encoders.conv import Conv, implementation
 from eqssl_jax.encoders.heads import MLP, check_widths
 from eqssl_jax.encoders.inputs import channels, check_kind
 from eqssl_jax.encoders.norm import BatchNorm
+from eqssl_jax.encoders.outside import sown, sown_map
+from eqssl_jax.encoders.remat import with_remat
 from eqssl_jax.encoders.small import ConvNet, DeepSet
-from eqssl_jax.encoders.sown import sown, sown_map
 from eqssl_jax.encoders.vit import DEFAULT, ViTSettings
 from eqssl_jax.names import is_outside, resolve
 
@@ -50,12 +51,15 @@ class Network(NamedTuple):
       inner: `inner(params, batch_stats, images)` is what `layers` gives; None where only features
         and embeddings are known.
       stochastic: whether `apply` takes a key.
+      local: whether `apply` treats each image by itself, but for BatchNorm of this package, so that
+        devices may each encode a part of the batch under `jax.shard_map`.
     """
 
     init: Callable[[Key[Array, ""], tuple[int, ...]], PyTree]
     apply: Callable[..., tuple[tuple[Float[Array, "m f"], Float[Array, "m d"]], PyTree]]
     inner: Callable[..., dict[str, Float[Array, "m h"]]] | None = None
     stochastic: bool = False
+    local: bool = False
 
     def encode(
         self, params: PyTree, batch_stats: PyTree, images: Float[Array, "m h w c"]
@@ -112,14 +116,12 @@ def build(
     projector: Sequence[int] = (512, 128),
     projector_batch_norm: bool = True,
     projector_last_batch_norm: bool = False,
-    projector_bias: bool = True,
     mean: Sequence[float],
     std: Sequence[float],
     compute_dtype: str = "float32",
     conv: str = "auto",
+    remat: str = "none",
     vit: ViTSettings = DEFAULT,
-    bn_momentum: float = 0.9,
-    bn_epsilon: float = 1e-5,
 ) -> Network:
     """A network: normalisation (x − mean) / std, encoder, projector.
 
@@ -130,30 +132,28 @@ def build(
       projector: widths of its layers, the last is the embedding's; () for none.
       projector_batch_norm: BatchNorm after every hidden layer of the projector.
       projector_last_batch_norm: a BatchNorm without scale and shift after its last layer.
-      projector_bias: a bias in the projector's last layer.
       mean, std: of each channel, for values in [0, 1].
       compute_dtype: float32 or bfloat16; parameters, BatchNorm statistics and outputs stay float32.
       conv: how convolutions are computed: auto, xla or patches (see `encoders.conv`).
+      remat: blocks: the backward pass computes the inside of each block of the encoder again,
+        instead of keeping it; none.
       vit: settings of vision transformers.
-      bn_momentum: what running averages keep at each update; PyTorch's momentum is one minus it.
-      bn_epsilon: added to the variance.
 
     Raises:
       ValueError: for a name that is none of the above, or a mean and std that do not fit.
     """
     _choose("stem", stem, resnet.STEMS)
     _choose("compute_dtype", compute_dtype, DTYPES)
+    _choose("remat", remat, ("none", "blocks"))
     dtype = DTYPES[compute_dtype]
-    norm = partial(BatchNorm, momentum=bn_momentum, epsilon=bn_epsilon)
     make = partial(Conv, dtype=dtype, convolve=implementation(conv))
+    module = _encoder(encoder, stem=stem, conv=make, norm=BatchNorm, dtype=dtype, settings=vit)
     return assemble(
-        _encoder(encoder, stem=stem, conv=make, norm=norm, dtype=dtype, settings=vit),
+        with_remat(module, encoder) if remat == "blocks" else module,
         MLP(
             check_widths("projector", projector),
             batch_norm=projector_batch_norm,
             last_batch_norm=projector_last_batch_norm,
-            bias=projector_bias,
-            norm=norm,
             dtype=dtype,
         ),
         mean=mean,
@@ -181,7 +181,7 @@ def showing(network: Network, show: Callable[[Array], Float[Array, "m h w c"]]) 
     def inner(params: PyTree, stats: PyTree, examples: Array) -> Any:
         return network.layers(params, stats, images(examples))
 
-    return Network(init, apply, inner, network.stochastic)
+    return Network(init, apply, inner, network.stochastic, network.local)
 
 
 def _encoder(
@@ -260,7 +260,8 @@ def _pure(module: _EncoderProjector) -> Network:
     draws = foreign or (
         isinstance(module.encoder, vit.ViT) and module.encoder.settings.drop_path > 0
     )
-    return Network(init, apply, partial(_layers, module), draws)
+    local = isinstance(module.encoder, resnet.ResNet | vit.ViT | ConvNet | DeepSet)
+    return Network(init, apply, partial(_layers, module), draws, local)
 
 
 def _layers(

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
 from eqssl_jax.encoders import positions, resnet, vit
 from eqssl_jax.encoders.conv import Conv
@@ -28,7 +28,6 @@ class Info(NamedTuple):
       family: of the architecture, for people: "resnet18", "DINOv2 ViT of width 384, …".
       image_shape: height, width and channels of its images.
       mean, std: which it subtracts and divides by itself.
-      features: their width.
       head: {"kernel": [F, classes], "bias": [classes]} of the file's linear classifier, or empty.
       left_out: names of arrays in the file that are no part of the encoder.
       notes: full sentences on what the file does not say and was assumed.
@@ -38,7 +37,6 @@ class Info(NamedTuple):
     image_shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    features: int
     head: dict[str, np.ndarray]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
@@ -95,15 +93,9 @@ def from_weights(
         "params": {"encoder": encoder["params"], "projector": {}},
         "batch_stats": {"encoder": encoder["batch_stats"]} if encoder["batch_stats"] else {},
     }
-    features = jax.eval_shape(
-        network.encode,
-        variables["params"],
-        variables["batch_stats"],
-        jax.ShapeDtypeStruct((1, *shape), "float32"),
-    )[0].shape[1]
     head = {"kernel": family.head["weight"].T, "bias": family.head["bias"]} if family.head else {}
     m, s = (tuple(float(value) for value in values) for values in (mean, std))
-    info = Info(family.name, shape, m, s, features, head, family.left_out, notes)
+    info = Info(family.name, shape, m, s, head, family.left_out, notes)
     return network, variables, info
 
 
@@ -285,15 +277,3 @@ def _full_products(network: Network) -> Network:
 
     inner = network.inner
     return network._replace(apply=exactly(network.apply), inner=inner and exactly(inner))
-
-
-def logits(info: Info, features: Float[Array, "m f"]) -> Float[Array, "m c"]:
-    """What the file's own classifier gives for features.
-
-    Raises:
-      ValueError: if the file has none.
-    """
-    if not info.head:
-        raise ValueError(f"The file of {info.family} has no linear classifier.")
-    product = jnp.matmul(features, info.head["kernel"], precision=jax.lax.Precision.HIGHEST)
-    return product + jnp.asarray(info.head["bias"])[None]

@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from eqssl_jax.encoders import remat
+
 STEMS = ("cifar", "imagenet")
 
 
@@ -63,6 +65,7 @@ class ResNet(nn.Module):
       widths: channels inside the blocks of each stage.
       stem: "cifar" (3×3, stride 1) or "imagenet" (7×7, stride 2, then a 3×3 max-pool, stride 2).
       conv, norm: constructors of convolution and BatchNorm.
+      remat: whether the backward pass computes the inside of blocks again, see `remat`.
 
     "intermediates/layers" holds, for who asks, the maps after the stem and each stage but the last.
     """
@@ -73,6 +76,7 @@ class ResNet(nn.Module):
     stem: str
     conv: Callable[..., Any]
     norm: Callable[..., Any]
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -88,13 +92,14 @@ class ResNet(nn.Module):
         for stage, (count, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
             self.sow("intermediates", "layers", x)
             for i in range(count):
-                x = self.block(
+                block = self.block(
                     width,
                     stride=2 if stage and not i else 1,
                     conv=self.conv,
                     norm=self.norm,
                     name=f"layer{stage + 1}_{i}",
-                )(x, views=views, train=train)
+                )
+                x = remat.call(block, x, remat=self.remat and train, views=views, train=train)
         return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
 
 

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from eqssl_jax.encoders import remat
 from eqssl_jax.encoders.heads import Dense
 
 
@@ -20,6 +21,7 @@ class ConvNet(nn.Module):
       widths: channels of each convolution; the last is the width of the features.
       conv, norm: constructors of convolution and BatchNorm.
       stem: taken for the sake of one signature; there is no choice of stem here.
+      remat: whether the backward pass computes layers again, see `remat`.
 
     "intermediates/layers" holds, for who asks, the maps after each convolution but the last.
     """
@@ -28,14 +30,19 @@ class ConvNet(nn.Module):
     conv: Callable[..., Any]
     norm: Callable[..., Any]
     stem: str = ""
+    remat: bool = False
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "m h w c"], *, views: int = 1, train: bool
     ) -> Float[Array, "m f"]:
         for i, width in enumerate(self.widths, 1):
-            x = self.conv(width, stride=2, name=f"conv{i}")(x)
-            x = nn.relu(self.norm(name=f"bn{i}")(x, views=views, train=train))
+
+            def layer(self: "ConvNet", x: Array, i: int = i, width: int = width) -> Array:
+                x = self.conv(width, stride=2, name=f"conv{i}")(x)
+                return nn.relu(self.norm(name=f"bn{i}")(x, views=views, train=train))
+
+            x = remat.again(layer)(self, x) if self.remat and train else layer(self, x)
             if i < len(self.widths):
                 self.sow("intermediates", "layers", x)
         return jnp.mean(x.astype(jnp.float32), axis=(1, 2))

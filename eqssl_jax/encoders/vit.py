@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from eqssl_jax.encoders import positions
+from eqssl_jax.encoders import positions, remat
 
 POOLS = ("cls", "mean")
 EPSILON = 1e-6  # of every LayerNorm, as in timm, DINOv2 and MAE
@@ -147,6 +147,7 @@ class ViT(nn.Module):
         MAE does when it is fine-tuned.
       position: the rule by which position embeddings are resized, see `positions.resize`.
       dtype: what products are computed in; parameters and features are float32.
+      remat: whether the backward pass computes the inside of blocks again, see `remat`.
 
     "intermediates/layers" holds, for who asks, the patches [M, T, D] before the first block and
     after every block: their mean is not normalised yet.
@@ -164,6 +165,7 @@ class ViT(nn.Module):
     norm_last: bool = False
     position: str = "timm"
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -173,7 +175,7 @@ class ViT(nn.Module):
         x, extra = self._tokens(x)
         self.sow("intermediates", "layers", x[:, extra:])
         for i in range(self.depth):
-            x = Block(
+            block = Block(
                 self.heads,
                 self.hidden or 4 * self.width,
                 self.gated,
@@ -182,7 +184,8 @@ class ViT(nn.Module):
                 self.settings.drop_path * i / max(self.depth - 1, 1),
                 self.dtype,
                 name=f"blocks_{i}",
-            )(x, train=train)
+            )
+            x = remat.call(block, x, remat=self.remat and train, train=train)
             self.sow("intermediates", "layers", x[:, extra:])
         x = x.astype(jnp.float32)
         if self.settings.pool == "cls":

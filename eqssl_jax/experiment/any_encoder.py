@@ -21,9 +21,9 @@ from eqssl_jax.experiment import pictures
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.experiment.embed import at_shape
 from eqssl_jax.experiment.load import check_options, given_to, load
-from eqssl_jax.experiment.stored import stored, writable_folder, write_arrays
+from eqssl_jax.experiment.stored import stored, write_arrays
 from eqssl_jax.methods import build_recipe
-from eqssl_jax.names import check_folder_name, check_free
+from eqssl_jax.names import check_folder_name, check_free, make_folder, user_path
 from eqssl_jax.training.workdir import write_json
 from eqssl_jax.transforms import Transform
 
@@ -75,7 +75,7 @@ def measure(
       ValueError, OSError: as `load`, `data.load`, `build_recipe` and `measures.evaluate`.
     """
     data = in_memory(data)
-    out = None if out is None else writable_folder(out)
+    out = None if out is None else make_folder(user_path(out), "--out")
     opened = _opened(encoders, encoder_options)
     cards = _chosen(measures.cards(own, setting="--measure"), only)
     budget = measures.budgets(options, preset, cards=cards)

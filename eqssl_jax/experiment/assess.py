@@ -10,12 +10,17 @@ import numpy as np
 from eqssl_jax import measures, methods
 from eqssl_jax.config import plain
 from eqssl_jax.data.base import Split
-from eqssl_jax.experiment import floors, pictures
-from eqssl_jax.experiment.maps import embedding_map
-from eqssl_jax.experiment.reopen import run_folders, stored_setup
-from eqssl_jax.experiment.stored import halved, retrieved_pictures, stored, write_arrays
-from eqssl_jax.experiment.subjects import ceiling, input_floor, subject
-from eqssl_jax.experiment.walks import walk
+from eqssl_jax.experiment import pictures
+from eqssl_jax.experiment.embedded import embedding_map, walk
+from eqssl_jax.experiment.stored import (
+    halved,
+    retrieved_pictures,
+    run_folders,
+    stored,
+    stored_setup,
+    write_arrays,
+)
+from eqssl_jax.experiment.subjects import ceiling, common, input_floor, merged, subject
 from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
@@ -90,7 +95,7 @@ class Assessment(NamedTuple):
       path: the file of its numbers.
       result: what it holds.
       arrays: what its figures need.
-      walk: one image along one part (`walks.walk`), and the map of the embeddings (`maps`).
+      walk: one image along one part (`embedded.walk`), and the map of the embeddings.
     """
 
     path: Path
@@ -156,12 +161,12 @@ def measure_state(
     if with_floors:
         encoders |= {"random": run.encoder(untrained), **input_floor(run), **ceiling(run)}
         layers["random"] = run.layers(untrained)
-    names = floors.common(first[0], run, (first[0].init(), untrained)) if first else ()
+    names = common(first[0], run, (first[0].init(), untrained)) if first else ()
     encoders = {name: encoder for name, encoder in encoders.items() if name not in names}
     result, arrays = evaluate(run, encoders, options, layers)
     if first:
         earlier = first[1].result, first[1].arrays
-        result, arrays = floors.merged((result, arrays), earlier, names)
+        result, arrays = merged((result, arrays), earlier, names)
     result = {"step": step, "dataset": run.dataset.name, **result}
     path = workdir / "eval" / f"{step}.json"
     path.parent.mkdir(exist_ok=True)

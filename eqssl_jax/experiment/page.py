@@ -10,9 +10,8 @@ import numpy as np
 
 from eqssl_jax import page, storage
 from eqssl_jax.config import plain
-from eqssl_jax.experiment.maps import umap_plane
-from eqssl_jax.experiment.reopen import run_folders
-from eqssl_jax.experiment.stored import read_arrays
+from eqssl_jax.experiment.embedded import umap_plane
+from eqssl_jax.experiment.stored import read_arrays, run_folders
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.workdir import read_config
 

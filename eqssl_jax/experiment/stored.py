@@ -1,4 +1,4 @@
-"""What figures over several runs need of an evaluated step, in a file beside its numbers.
+"""The runs of a workdir, set up again; and of an evaluated step what figures over several need.
 
 `eval/<step>_arrays.npz` holds, by encoder ("trained", "random", "pixels"):
 
@@ -9,10 +9,10 @@
   "train"; and of the first of them pictures, uint8: `query_images`, `changed_images` [S, h, w, c],
   `before_images/<encoder>`, `after_images/<encoder>` [S, k, h, w, c];
 - of one image along one part: `walk_part`, `walk_value` [V], `walk_images` [V, h, w, c], uint8, and
-  `walk/<encoder>` [V, 1 + S, D] (`experiment.walks`), where ladders are measured;
+  `walk/<encoder>` [V, 1 + S, D] (`experiment.embedded`), where ladders are measured;
 
 - of at most 160 held-out images: `map` [n, 2], `map_share` [2], `map_images`, `map_label` and
-  `map_factor/<name>` (`experiment.maps`) of the trained encoder.
+  `map_factor/<name>` (`experiment.embedded`) of the trained encoder.
 
 n is at most 1000 images, and their precision half: histograms show no more. Measures are of all
 images, in full precision.
@@ -21,7 +21,6 @@ images, in full precision.
 import functools
 import io
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,14 @@ from eqssl_jax import storage
 from eqssl_jax.data.base import Split
 from eqssl_jax.experiment.pictures import read
 from eqssl_jax.measures import Arrays, subset
-from eqssl_jax.names import user_path
+from eqssl_jax.training.provenance import (
+    changes,
+    kept_provenance,
+    refuse_changes,
+    seen_in_training,
+)
+from eqssl_jax.training.setup import Setup, setup
+from eqssl_jax.training.workdir import has_checkpoints, read_config
 from eqssl_jax.transforms.base import Transform
 
 IMAGES = 1000  # whose cosines are stored
@@ -43,22 +49,54 @@ LARGEST = 64  # pixels: larger pictures are reduced
 Stored = dict[str, np.ndarray]
 
 
-def writable_folder(out: str | Path) -> Path:
-    """The folder that --out names, made and tried before anything is computed.
+def stored_setup(workdir: Path, overrides: Mapping[str, Any] | None = None) -> Setup:
+    """The set-up of a run from its workdir, with the statistics that its network has.
+
+    Args:
+      workdir: the folder of the run.
+      overrides: settings by their dotted name that replace those of the run, e.g. the place of the
+        data.
 
     Raises:
-      OSError: if nothing can be written there.
+      FileNotFoundError: if the data are not there.
+      ValueError: if they are not those of training and `data.changed` is not "accept".
     """
-    path = user_path(out)
+    config = read_config(workdir)
+    with config.unlocked():
+        config.update_from_flattened_dict(dict(overrides or {}))
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except OSError as error:
-        raise OSError(
-            f"--out is {path}, where nothing can be written ({error.strerror}): give a folder of "
-            f"yours, which need not exist."
+        run = setup(config, training=False, workdir=workdir)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error} If the data of this run lie elsewhere now: --config.data.directory=..."
         ) from None
+    if has_checkpoints(workdir):
+        present = run.provenance()
+        kept = kept_provenance(workdir, present, run.config.data.changed)
+        differing = changes(kept, present)
+        refuse_changes(workdir, differing, run.config.data.changed)
+        if differing:
+            print(f"Evaluating on other data than {workdir} was trained on: {differing}.")
+        if seen := seen_in_training(kept, present):
+            print(seen, flush=True)
+    return run
+
+
+def run_folders(workdir: Path) -> list[Path]:
+    """The folder itself if it is a run, else the runs inside it.
+
+    Raises:
+      FileNotFoundError: if there are none.
+    """
+    if (workdir / "config.json").exists():
+        return [workdir]
+    inside = sorted(path.parent for path in workdir.glob("*/config.json"))
+    if not inside:
+        raise FileNotFoundError(
+            f"{workdir} is not the folder of a run, nor does it hold any: no config.json there or "
+            f"one level below. Give the --workdir that training was started with."
+        )
+    return inside
 
 
 def stored(arrays: Arrays) -> Stored:

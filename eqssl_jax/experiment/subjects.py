@@ -1,7 +1,7 @@
-"""What of a run is measured: its encoder with its heads, and its inputs as a floor."""
+"""What of a run is measured: its encoder with its heads, and floors, common ones once."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 
 from eqssl_jax import measures
 from eqssl_jax import scene as layout
+from eqssl_jax.config import plain
 from eqssl_jax.objectives.base import Views
 from eqssl_jax.rotations import matrix_from_quaternion, quaternion_from_vector
 from eqssl_jax.training.mesh import local
@@ -81,3 +82,62 @@ def turn_features(before: Any, after: Any, draws: Any) -> tuple[Any, Any, Any]:
     c, s, co, si = before[:, 9:11], before[:, 11:], jnp.cos(phase), jnp.sin(phase)
     predicted = jnp.concatenate([poses, c * co - s * si, s * co + c * si], axis=1)
     return after, np.asarray(predicted), before
+
+
+Measured = tuple[dict[str, Any], measures.Arrays]
+# Sections of a result by encoder.
+_BY_ENCODER = ("encoders", "spectrum", "steering", "trajectories")
+
+
+def common(first: Setup, run: Setup, starts: tuple[TrainState, TrainState]) -> tuple[str, ...]:
+    """The floors of one run that are those of another, too: the inputs, and the untrained network.
+
+    Both must be measured alike: on the same data, under the same recipe, at the same budgets. The
+    untrained networks must have equal weights.
+    """
+    if _measured(first) != _measured(run):
+        return ()
+    weights = [
+        jax.tree.leaves(jax.device_get((state.params["network"], state.batch_stats)))
+        for state in starts
+    ]
+    same = len(weights[0]) == len(weights[1]) and all(map(np.array_equal, *weights))
+    inputs = "coordinates" if run.dataset.clouds else "pixels"
+    return ("random", inputs, "poses") if same else (inputs, "poses")
+
+
+def _measured(run: Setup) -> list[Any]:
+    config = plain(run.config)
+    recipes = [
+        [entry.get("recipe"), entry.get("recipe_options")]
+        for entry in config["objectives"].values()
+        if entry.get("recipe")
+    ]
+    alike = [config[group] for group in ("data", "recipe", "evaluation", "model")]
+    return [*alike, recipes, run.dimension()]
+
+
+def merged(measured: Measured, first: Measured, names: Collection[str]) -> Measured:
+    """An evaluation of the trained encoder with the floors of an earlier one."""
+    (result, arrays), (earlier, earlier_arrays) = measured, first
+
+    def with_floors(section: Any, before: Any) -> Any:
+        return {**section, **{name: before[name] for name in names if name in before}}
+
+    result = dict(result)
+    for section in _BY_ENCODER:
+        if section in earlier:
+            result[section] = with_floors(result.get(section, {}), earlier[section])
+    for section in ("chance", "skipped"):
+        result[section] = {**earlier.get(section, {}), **result[section]}
+    fields: dict[str, Any] = {}
+    for field, value in arrays._asdict().items():
+        before = getattr(earlier_arrays, field)
+        if field == "figures":
+            fields[field] = {
+                card: (where, with_floors(given, before[card][1] if card in before else {}))
+                for card, (where, given) in value.items()
+            }
+        elif isinstance(value, Mapping) and field != "hue":
+            fields[field] = with_floors(value, before)
+    return result, arrays._replace(**fields)

@@ -13,7 +13,7 @@ from eqssl_jax.experiment.assess import (
     listed,
     measure_state,
 )
-from eqssl_jax.experiment.reopen import run_folders, stored_setup
+from eqssl_jax.experiment.stored import run_folders, stored_setup
 from eqssl_jax.training import kept
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.workdir import LOCK, is_locked

@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from eqssl_jax.figures.floors import LINES, value_axis
 from eqssl_jax.figures.style import (
     INK,
+    LINES,
     PALETTE,
     QUIET,
     RULE,
     SMALL,
     TEXT,
+    floor_looks,
     key,
+    metric_rows,
     new_figure,
     panels,
     quiet,
     run_styles,
     save,
+    value_axis,
 )
-from eqssl_jax.figures.style import save as save_figure
-from eqssl_jax.tabular.metrics import HIGHER, LOWER, TITLES, describe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,14 +57,10 @@ def augmentation_strips(
       floors: "random" and "pixels" -> the same.
 
     Raises:
-      ValueError: without methods, for an unknown floor, arrays that are not [A], or when no method
-        has a finite number.
+      ValueError: for arrays that are not [A], or when no method has a finite number.
 
     Source: after Gupta et al. 2024 (arXiv:2306.13924), Figure 5.
     """
-    unknown = sorted(set(floors) - set(LINES))
-    if unknown:
-        raise ValueError(f"There is no line for the floor {unknown}; choose from {list(LINES)}.")
     shown = {
         m: {name: _finite(name, m, named) for name, named in methods.items()} for m in measures
     }
@@ -77,11 +74,12 @@ def augmentation_strips(
     seen: set[str] = set()
     for axes, (measure, rows) in zip(grid, shown.items(), strict=True):
         levels = {floor: _finite(floor, measure, named) for floor, named in floors.items()}
-        levels = {floor: values for floor, values in levels.items() if len(values)}
+        levels = {floor: x for floor, x in levels.items() if len(x) and floor in LINES}
         seen |= set(levels)
         strip(axes, measure, rows, levels)
-    handles, names = _legend([floor for floor in LINES if floor in seen])
-    key(figure, handles, names)
+    dot = {"linestyle": "", "marker": "o", "markersize": 3.6, "color": INK, "alpha": 0.45}
+    bar = {"marker": "D", "markersize": 4.5, "color": INK, "linewidth": 1.4}
+    key(figure, {"an augmentation": dot, "mean ± 1 sd": bar, **floor_looks(seen)})
     save(figure, path)
 
 
@@ -103,21 +101,7 @@ def strip(
     for floor, values in floors.items():
         axes.axvline(float(values.mean()), zorder=1, **LINES[floor])
     value_axis(axes, measure, np.concatenate([*rows.values(), *floors.values()]).tolist())
-    first = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
-    axes.set_yticks(range(len(rows)), list(rows) if first else [])
-    axes.set_ylim(len(rows) - 0.5, -0.5)  # the first method on top
-    notes = {LOWER: "← lower is better", HIGHER: "higher is better →", None: " "}
-    quiet(axes, describe(measure).title, note=notes[describe(measure).better])
-    axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=TEXT)
-
-
-def _legend(floors: Sequence[str]) -> tuple[list[Any], list[str]]:
-    from matplotlib.lines import Line2D
-
-    dot = Line2D([], [], linestyle="", marker="o", markersize=3.6, color=INK, alpha=0.45)
-    bar = Line2D([], [], marker="D", markersize=4.5, color=INK, linewidth=1.4)
-    handles = [dot, bar, *(Line2D([], [], **LINES[floor]) for floor in floors)]
-    return handles, ["an augmentation", "mean ± 1 sd", *(TITLES[floor] for floor in floors)]
+    metric_rows(axes, measure, rows)
 
 
 def _finite(name: str, measure: str, measures: Measures) -> np.ndarray:
@@ -153,27 +137,18 @@ def steering(parts: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
       parts: part -> {"magnitude": [T], "measures": {name: [T]}, "chance": {name: value}}, as in
         eval/<step>.json.
       path: the PNG to write.
-
-    Raises:
-      ValueError: without parts, or for a part without these numbers.
     """
-    from matplotlib.lines import Line2D
-
-    if not parts:
-        raise ValueError("There is no steering to draw: give at least one part.")
     figure = new_figure(6.6, 0.5 + 2.3 * len(parts))
     grid = figure.subplots(len(parts), 2, squeeze=False, width_ratios=(1.5, 1))
     for (left, right), (part, drawn) in zip(grid, parts.items(), strict=True):
-        _check(part, drawn)
         _errors(left, drawn)
         _bars(right, drawn)
         quiet(left, part.replace("_", " "), note="error of held-out draws on held-out images")
         quiet(right, "MRR", note="of the augmented image; line: chance")
     grid[-1][0].set_xlabel("distance of the draw from the identity", fontsize=TEXT, color=QUIET)
-    looks = [look for _, look in ERRORS.values()]
-    handles = [Line2D([], [], linestyle="", markersize=5, **look) for look in looks]
-    key(figure, handles, [name for name, _ in ERRORS.values()])
-    save_figure(figure, path)
+    dots = {"linestyle": "", "markersize": 5}
+    key(figure, {name: {**dots, **look} for name, look in ERRORS.values()})
+    save(figure, path)
 
 
 def _errors(axes: "Axes", drawn: Mapping[str, Any]) -> None:
@@ -202,15 +177,3 @@ def _bars(axes: "Axes", drawn: Mapping[str, Any]) -> None:
         axes.plot([at - 0.42, at + 0.42], [chance] * 2, color=RULE, linewidth=1.3, zorder=3)
     axes.set_xticks(range(len(BANKS)), list(BANKS.values()))
     axes.set_ylim(0, 1.08)
-
-
-def _check(part: str, drawn: Mapping[str, Any]) -> None:
-    measures, count = drawn.get("measures", {}), len(drawn.get("magnitude", ()))
-    wanted = [*ERRORS, *(bank + suffix for bank in BANKS for suffix in BARS)]
-    missing = [name for name in wanted if len(measures.get(name, ())) != count or not count]
-    missing += [bank for bank in BANKS if bank not in drawn.get("chance", {})]
-    if missing:
-        raise ValueError(
-            f"The steering of {part!r} lacks {', '.join(missing)} for its {count} draws (keys: "
-            f"{', '.join(drawn) or 'none'}): evaluate the run again."
-        )

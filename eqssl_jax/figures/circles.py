@@ -1,5 +1,6 @@
-"""Embeddings in the plane: on the circle under augmentations, and along the turns of an input."""
+"""How far augmentations turn embeddings: cosines as histograms, and points on the circle."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,15 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from eqssl_jax.figures.augmentations import strip
-from eqssl_jax.figures.curves import checked_cosines
 from eqssl_jax.figures.style import (
     INK,
     QUIET,
     RULE,
     SMALL,
     TEXT,
-    TITLE,
-    new_figure,
     panels,
     quiet,
     run_styles,
@@ -27,14 +25,93 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+Cosines = Float[np.ndarray, "augmentations images"]
 BINS = np.linspace(-1, 1, 101)
 LOWEST = 1e-8  # variances below are those of rounding in half precision
 RINGS = 5  # augmentations on the rings of one panel
 
 
-def circle_histograms(
-    cosines: Mapping[str, Float[np.ndarray, "augmentations images"]], path: str | Path
-) -> None:
+def cosine_histograms(values: Mapping[str, Cosines], path: str | Path) -> None:
+    """How alike an image and its augmentation are: histograms of cos(f(x), f(a(x))), by run.
+
+    A thin line is one augmentation a over all images; the tick below it is its mean. Narrow lines
+    at different places are what a rotation by an angle of its own for each augmentation looks like.
+    The title gives the variance over images, averaged over augmentations.
+
+    Args:
+      values: run name -> cosines in [−1, 1], [A, N].
+      path: the PNG to write.
+
+    Raises:
+      ValueError: without runs, for arrays of another rank, or for numbers that are not cosines.
+
+    Source: after Gupta et al. 2024 (arXiv:2306.13924), Figure 6.
+    """
+    cosines = _checked(values)
+    bins = _bins(cosines)
+    figure, grid = panels(len(cosines), most=3, width=3.4, height=2.5)
+    top = 0.0
+    for axes, (run, style) in zip(grid, run_styles(cosines).items(), strict=True):
+        array, colour = cosines[run], style["color"]
+        faint = max(0.3, min(0.8, 10 / len(array)))
+        for row in array:
+            share = np.histogram(np.clip(row, -1, 1), bins)[0] / len(row)
+            first, last = np.flatnonzero(share)[[0, -1]]  # no line where there are no images
+            part = share[first : last + 1], bins[first : last + 2]
+            axes.stairs(*part, color=colour, alpha=faint, linewidth=0.9)
+            top = max(top, float(share.max()))
+        below = axes.get_xaxis_transform()  # x in cosines, y in parts of the panel
+        means = array.mean(axis=1)
+        axes.vlines(means, 0.0, 0.045, color=colour, linewidth=1.1, transform=below)
+        count = f"{len(array)} augmentation{'s' if len(array) > 1 else ''}"
+        quiet(axes, run, note=f"{_spread(array)}, {count}")
+        axes.set_xlabel("cos(f(x), f(a(x)))", fontsize=TEXT, color=QUIET)
+    for axes in grid:
+        # Histograms stand on a floor above the ticks, the same height in every panel.
+        axes.set(xlim=(bins[0], bins[-1] + (bins[1] - bins[0]) / 2), ylim=(-0.07 * top, 1.05 * top))
+        axes.locator_params(axis="y", nbins=4)
+        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1.05 * top])
+        _share_axis(axes)
+    grid[0].set_ylabel("share of images", fontsize=TEXT, color=QUIET)
+    save(figure, path)
+
+
+def positive_histograms(cosines: Mapping[str, Cosines], path: str | Path) -> None:
+    """How alike two augmentations of one image are: a histogram of cos(f(a(x)), f(a'(x))) by run.
+
+    All pairs of augmentations together; the tick is the mean. All mass at 1 is a collapse, or a
+    perfect invariance: the bars of `ablation_bars` tell the two apart.
+
+    Args:
+      cosines: run or combination -> cosines in [−1, 1], [P, n].
+      path: the PNG to write.
+
+    Raises:
+      ValueError: without runs, for arrays of another rank, or for numbers that are not cosines.
+
+    Source: after Gupta et al. 2024 (arXiv:2306.13924), Figures 10 to 16.
+    """
+    checked = _checked(cosines)
+    bins = _bins(checked)
+    figure, grid = panels(len(checked), most=4, width=2.5, height=1.8)
+    for axes, (name, style) in zip(grid, run_styles(checked).items(), strict=True):
+        values = np.clip(checked[name].ravel(), -1, 1)
+        share = np.histogram(values, bins)[0] / len(values)
+        axes.stairs(share, bins, fill=True, color=style["color"], alpha=0.55)
+        mean = float(values.mean())
+        below = axes.get_xaxis_transform()  # x in cosines, y in parts of the panel
+        axes.vlines(mean, 0, 1, color=INK, linewidth=0.9, linestyle=":", transform=below)
+        quiet(axes, name, note=f"mean {mean:.3f}, sd {values.std():.2g}")
+        axes.set(xlim=(bins[0], 1 + bins[1] - bins[0]), ylim=(0, 1.08 * float(share.max())))
+        axes.locator_params(axis="y", nbins=3)
+        _share_axis(axes)
+        if axes.get_subplotspec().is_last_row():
+            axes.set_xlabel("cosine of positive pairs", fontsize=TEXT, color=QUIET)
+    grid[0].set_ylabel("share of pairs", fontsize=TEXT, color=QUIET)
+    save(figure, path)
+
+
+def circle_histograms(cosines: Mapping[str, Cosines], path: str | Path) -> None:
     """How far each augmentation turns the images: a ridge of cos(f(x), f(a(x))) for each.
 
     A rotation turns all images by one angle: its ridge is a needle, somewhere below 1. An
@@ -50,16 +127,13 @@ def circle_histograms(
 
     Source: after Gupta et al. 2024 (arXiv:2306.13924), Figure 6.
     """
-    checked = {name: checked_cosines(name, array) for name, array in cosines.items()}
-    if not checked:
-        raise ValueError("There are no cosines to draw: give at least one method.")
+    checked = _checked(cosines)
     most = max(map(len, checked.values()))
     figure, grid = panels(len(checked) + 1, most=4, width=2.7, height=1.2 + 0.13 * most)
     styles = run_styles(checked)
     for axes, (name, array) in zip(grid, checked.items(), strict=False):
         _ridges(axes, array, styles[name]["color"])
-        spread = float(array.var(axis=1).mean())
-        quiet(axes, name, note=f"mean {array.mean():.3f}, variance {spread:.2g}")
+        quiet(axes, name, note=_spread(array))
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("cos(f(x), f(a(x)))", fontsize=TEXT, color=QUIET)
     grid[0].set_ylabel("augmentations", fontsize=TEXT, color=QUIET)
@@ -81,14 +155,8 @@ def circle_points(circles: Mapping[str, Float[np.ndarray, "v n 2"]], path: str |
     Args:
       circles: method -> embeddings [1 + A, n, 2], any length, the images as they are first.
       path: the PNG to write.
-
-    Raises:
-      ValueError: without methods, for embeddings that are not [1 + A, n, 2] with A, n ≥ 1, or that
-        hold NaN.
     """
-    if not circles:
-        raise ValueError("There are no circles to draw: give at least one method.")
-    angles = {name: _angles(name, z) for name, z in circles.items()}
+    angles = {name: np.arctan2(z[..., 1], z[..., 0]) for name, z in circles.items()}
     figure, grid = panels(len(angles), most=4, width=2.7, height=2.85)
     for axes, (name, angle) in zip(grid, angles.items(), strict=True):
         _rings(axes, angle[: RINGS + 1])
@@ -122,18 +190,6 @@ def _ridges(axes: "Axes", array: np.ndarray, colour: Any) -> None:
     axes.set(xlim=(-1.04, 1.04), ylim=(-0.3, len(array) + 1.2), yticks=[])
 
 
-def _angles(name: str, z: Float[np.ndarray, "v n 2"]) -> Float[np.ndarray, "v n"]:
-    z = np.asarray(z, np.float64)
-    if z.ndim != 3 or z.shape[0] < 2 or not z.shape[1] or z.shape[2] != 2:
-        raise ValueError(
-            f"The embeddings of {name!r} must be [1 + augmentations, images, 2], found shape "
-            f"{z.shape}: train with a projector that ends in 2."
-        )
-    if not np.isfinite(z).all():
-        raise ValueError(f"The embeddings of {name!r} hold NaN or infinite values.")
-    return np.arctan2(z[..., 1], z[..., 0])
-
-
 def _rings(axes: "Axes", angles: Float[np.ndarray, "v n"]) -> None:
     colours = places(angles[0])
     for ring, angle in enumerate(angles):
@@ -147,70 +203,39 @@ def _rings(axes: "Axes", angles: Float[np.ndarray, "v n"]) -> None:
         axes.spines[side].set_visible(False)
 
 
-AXES = ("x", "y", "z")
-
-
-def trajectories(rows: Mapping[str, Float[np.ndarray, "3 s 2"]], path: str | Path) -> None:
-    """Small multiples: a row for each cloud (or run), a column for each axis it is turned around.
-
-    A panel shows S points of one whole turn on a plane, joined to a closed curve; the colour, on a
-    cyclic scale, is the angle, and the ring the start. The panels of one row share their scale and
-    their plane; rows do not: the number at the left of each is the larger extent of its curves.
-
-    Args:
-      rows: name -> curves around x, y and z.
-      path: the PNG to write.
+def _checked(cosines: Mapping[str, Cosines]) -> dict[str, np.ndarray]:
+    """The cosines by name as float64 [A, n].
 
     Raises:
-      ValueError: without curves, or for arrays of another shape or that are not finite.
-
-    Source: after Gupta et al. 2024 (arXiv:2306.13924), Figures 3 and 17-20.
+      ValueError: without any, for another rank, no number, NaN, or a number that is no cosine.
     """
-    from matplotlib import colormaps
-    from matplotlib.collections import LineCollection
-
-    checked = {name: _checked(name, curves) for name, curves in rows.items()}
-    if not checked:
-        raise ValueError("There are no trajectories to draw: give at least one row of curves.")
-    figure = new_figure(6.0, 1.85 * len(checked) + 0.3)
-    grid = figure.subplots(len(checked), 3, squeeze=False)
-    for line, (name, curves) in zip(grid, checked.items(), strict=True):
-        low, high = curves.min(axis=(0, 1)), curves.max(axis=(0, 1))
-        extent = float((high - low).max())
-        half = 0.56 * extent if extent > 0 else 1.0
-        for axes, curve, around in zip(line, curves, AXES, strict=True):
-            closed = np.concatenate([curve, curve[:1]])
-            pieces = np.stack([closed[:-1], closed[1:]], axis=1)
-            turn = np.arange(len(curve)) / len(curve)
-            colours = colormaps["twilight_shifted"](turn)
-            axes.add_collection(LineCollection(list(pieces), colors=colours, linewidths=1.2))
-            axes.scatter(*curve.T, s=5, c=colours, linewidths=0, zorder=2)
-            axes.scatter(*curve[0], s=34, facecolors="none", edgecolors=INK, linewidths=1, zorder=3)
-            middle = (low + high) / 2
-            axes.set(
-                xlim=(middle[0] - half, middle[0] + half),
-                ylim=(middle[1] - half, middle[1] + half),
-                xticks=[],
-                yticks=[],
-                aspect="equal",
+    if not cosines:
+        raise ValueError("There are no cosines to draw: give at least one run.")
+    checked = {name: np.asarray(array, np.float64) for name, array in cosines.items()}
+    for name, array in checked.items():
+        if array.ndim != 2 or array.size == 0:
+            raise ValueError(
+                f"The cosines of {name!r} must be [augmentations, images], found shape "
+                f"{array.shape}."
             )
-            for side in axes.spines.values():
-                side.set_visible(False)
-            if axes.get_subplotspec().is_first_row():
-                axes.set_title(f"around {around}", fontsize=TITLE, color=INK)
-        line[0].set_ylabel(f"{name}\nextent {extent:.2g}", fontsize=TEXT, color=INK)
-    note = "A ring marks the start; the colour is the angle, from 0 to a whole turn."
-    figure.supxlabel(note, fontsize=SMALL, color=QUIET)
-    save(figure, path)
+        if not np.abs(array).max() <= 1 + 1e-3:  # also refuses NaN
+            raise ValueError(
+                f"The cosines of {name!r} must lie in [-1, 1], found values from {array.min():.3g} "
+                f"to {array.max():.3g}: divide inner products by the norms."
+            )
+    return checked
 
 
-def _checked(name: str, curves: np.ndarray) -> np.ndarray:
-    curves = np.asarray(curves, np.float64)
-    if curves.ndim != 3 or curves.shape[0] != 3 or curves.shape[2] != 2 or curves.shape[1] < 3:
-        raise ValueError(
-            f"The trajectories of {name!r} must be [3 axes, at least 3 steps, 2], found shape "
-            f"{curves.shape}."
-        )
-    if not np.isfinite(curves).all():
-        raise ValueError(f"The trajectories of {name!r} are not finite.")
-    return curves
+def _bins(cosines: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Ends of 60 bins from a tenth below the least of the cosines to 1."""
+    low = min(float(array.min()) for array in cosines.values())
+    return np.linspace(max(-1.0, math.floor(low * 10 - 1e-6) / 10), 1.0, 61)
+
+
+def _share_axis(axes: "Axes") -> None:
+    axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.3g}%")
+
+
+def _spread(array: np.ndarray) -> str:
+    """Mean, and the variance over images, averaged over augmentations."""
+    return f"mean {array.mean():.3f}, variance {float(array.var(axis=1).mean()):.2g}"

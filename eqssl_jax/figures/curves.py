@@ -1,4 +1,4 @@
-"""The course of training, and distributions of cosines: one panel a metric or a run."""
+"""The course of training: recorded metrics, and measures of evaluated steps, a panel a metric."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from eqssl_jax.figures.style import (
     QUIET,
@@ -17,12 +16,18 @@ from eqssl_jax.figures.style import (
     run_styles,
     save,
     spans_decades,
+    spread_bars,
+    value_axis,
 )
+from eqssl_jax.tabular.metrics import describe
+from eqssl_jax.tabular.seeds import Result, Spread, over_seeds, what_bars_are
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Rows = Sequence[Mapping[str, Any]]
+ByStep = Mapping[int, Sequence[Result]]
+LINE: Mapping[str, Any] = {"linewidth": 1.4, "markersize": 4.5}
 SMOOTH_ABOVE = 150  # points; longer curves are drawn faint, with their running mean over them
 
 
@@ -39,8 +44,6 @@ def training_curves(runs: Mapping[str, Rows], path: str | Path) -> None:
     Raises:
       ValueError: when no run has recorded a finite number.
     """
-    from matplotlib.lines import Line2D
-
     names = dict.fromkeys(n for rows in runs.values() for row in rows for n in row if n != "step")
     series = {name: {run: series_of(rows, name) for run, rows in runs.items()} for name in names}
     series = {
@@ -68,58 +71,7 @@ def training_curves(runs: Mapping[str, Rows], path: str | Path) -> None:
         quiet(axes, name.replace("_", " ").replace("/", ": "))
         if axes.get_subplotspec().is_last_row():
             axes.set_xlabel("step", fontsize=TEXT, color=QUIET)
-    lines = [Line2D([], [], linewidth=1.6, **style) for style in styles.values()]
-    key(figure, lines, list(styles))
-    save(figure, path)
-
-
-def cosine_histograms(
-    values: Mapping[str, Float[np.ndarray, "augmentations images"]], path: str | Path
-) -> None:
-    """How alike an image and its augmentation are: histograms of cos(f(x), f(a(x))), by run.
-
-    A thin line is one augmentation a over all images; the tick below it is its mean. Narrow lines
-    at different places are what a rotation by an angle of its own for each augmentation looks like.
-    The title gives the variance over images, averaged over augmentations.
-
-    Args:
-      values: run name -> cosines in [−1, 1], [A, N].
-      path: the PNG to write.
-
-    Raises:
-      ValueError: without runs, for arrays of another rank, or for numbers that are not cosines.
-
-    Source: after Gupta et al. 2024 (arXiv:2306.13924), Figure 6.
-    """
-    cosines = {run: checked_cosines(run, array) for run, array in values.items()}
-    if not cosines:
-        raise ValueError("There are no cosines to draw: give at least one run.")
-    low = min(float(array.min()) for array in cosines.values())
-    bins = np.linspace(max(-1.0, math.floor(low * 10 - 1e-6) / 10), 1.0, 61)
-    figure, grid = panels(len(cosines), most=3, width=3.4, height=2.5)
-    top = 0.0
-    for axes, (run, style) in zip(grid, run_styles(cosines).items(), strict=True):
-        array, colour = cosines[run], style["color"]
-        faint = max(0.3, min(0.8, 10 / len(array)))
-        for row in array:
-            share = np.histogram(np.clip(row, -1, 1), bins)[0] / len(row)
-            first, last = np.flatnonzero(share)[[0, -1]]  # no line where there are no images
-            part = share[first : last + 1], bins[first : last + 2]
-            axes.stairs(*part, color=colour, alpha=faint, linewidth=0.9)
-            top = max(top, float(share.max()))
-        below = axes.get_xaxis_transform()  # x in cosines, y in parts of the panel
-        means = array.mean(axis=1)
-        axes.vlines(means, 0.0, 0.045, color=colour, linewidth=1.1, transform=below)
-        spread = float(array.var(axis=1).mean())
-        quiet(axes, run, note=f"mean {array.mean():.3f}, variance {spread:.2g}, {_count(array)}")
-        axes.set_xlabel("cos(f(x), f(a(x)))", fontsize=TEXT, color=QUIET)
-    for axes in grid:
-        # Histograms stand on a floor above the ticks, the same height in every panel.
-        axes.set(xlim=(bins[0], bins[-1] + (bins[1] - bins[0]) / 2), ylim=(-0.07 * top, 1.05 * top))
-        axes.locator_params(axis="y", nbins=4)
-        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1.05 * top])
-        axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.3g}%")
-    grid[0].set_ylabel("share of images", fontsize=TEXT, color=QUIET)
+    key(figure, {run: {"linewidth": 1.6, **style} for run, style in styles.items()})
     save(figure, path)
 
 
@@ -154,24 +106,92 @@ def running_mean(values: np.ndarray) -> np.ndarray:
     return (total[last] - total[first]) / (last - first)
 
 
-def checked_cosines(run: str, array: Float[np.ndarray, "a n"]) -> np.ndarray:
-    """The cosines as float64 [A, n], not empty and in [−1, 1].
+def measures_over_training(
+    runs: Mapping[str, ByStep],
+    path: str | Path,
+    *,
+    metrics: Sequence[str] = ("gamma", "invariance_error"),
+) -> None:
+    """Measures of the encoder at the steps that were evaluated, one panel a metric, all runs in it.
+
+    The hollow point at step 0 is the encoder before training (the "random" floor of the evaluation,
+    the run's own initial weights). Bars are ± 1 sd over trainings, or pale, of one training, over
+    augmentations. γ is 0/0 for what does not move: its panel says how many pairs were left out.
+
+    Args:
+      runs: run name -> step -> the evaluations of its trainings (a list of one for one seed).
+      path: the PNG to write.
+      metrics: which panels, in this order.
 
     Raises:
-      ValueError: for another rank, no number, NaN, or a number that is no cosine.
+      ValueError: when no run has a finite number of any of the metrics.
+
+    Source: after Gupta et al. 2024 (arXiv:2306.13924), Figure 8 (γ, and the invariance error beside
+    it).
     """
-    array = np.asarray(array, np.float64)
-    if array.ndim != 2 or array.size == 0:
+    series = {m: {run: _over_steps(by_run, m) for run, by_run in runs.items()} for m in metrics}
+    series = {m: by_run for m, by_run in series.items() if any(any(s) for s in by_run.values())}
+    if not series:
         raise ValueError(
-            f"The cosines of {run!r} must be [augmentations, images], found shape {array.shape}."
+            f"No evaluation of {list(runs)} has a finite number of {', '.join(metrics)}: evaluate "
+            f"several steps of each run (python -m eqssl_jax.eval --step=all)."
         )
-    if not np.abs(array).max() <= 1 + 1e-3:  # also refuses NaN
-        raise ValueError(
-            f"The cosines of {run!r} must lie in [-1, 1], found values from {array.min():.3g} to "
-            f"{array.max():.3g}: divide inner products by the norms."
-        )
-    return array
+    styles = run_styles(runs)
+    figure, grid = panels(len(series), most=3, width=3.4, height=2.5)
+    for axes, (metric, by_run) in zip(grid, series.items(), strict=True):
+        drawn: list[Spread] = []
+        for run, steps in by_run.items():
+            drawn += _course(axes, steps, styles[run])
+        spread_axis(axes, metric, drawn)
+        axes.locator_params(axis="x", nbins=5)
+        axes.set_xlabel("step", fontsize=TEXT, color=QUIET)
+        note = _left_out(runs) if metric == "gamma" else what_bars_are(drawn)
+        quiet(axes, describe(metric).title, note=note or " ")
+    look = {"linewidth": 1.6, "marker": "o", "markersize": 4}
+    key(figure, {run: {**look, **style} for run, style in styles.items()})
+    save(figure, path)
 
 
-def _count(array: np.ndarray) -> str:
-    return f"{len(array)} augmentation{'s' if len(array) > 1 else ''}"
+def _over_steps(by_step: ByStep, metric: str) -> list[tuple[int, Spread]]:
+    """(step, number) where there is one; step 0 is the untrained encoder."""
+    steps = sorted(by_step, key=int)
+    spreads = [(int(step), over_seeds(by_step[step], "trained", metric)) for step in steps]
+    if steps and int(steps[0]) > 0:
+        spreads.insert(0, (0, over_seeds(by_step[steps[0]], "random", metric)))
+    return [(step, spread) for step, spread in spreads if spread.trainings]
+
+
+def _course(
+    axes: "Axes", steps: Sequence[tuple[int, Spread]], style: Mapping[str, Any]
+) -> list[Spread]:
+    if not steps:
+        return []
+    x = [step for step, _ in steps]
+    y = [spread.value for _, spread in steps]
+    axes.plot(x, y, marker="o", **{**LINE, **style})
+    spread_bars(axes, x, [spread for _, spread in steps], style["color"])
+    axes.plot(x[:1], y[:1], "o", color=style["color"], markersize=4.5, zorder=4,
+              markerfacecolor="white" if x[0] == 0 else style["color"])  # fmt: skip
+    return [spread for _, spread in steps]
+
+
+def _left_out(runs: Mapping[str, ByStep]) -> str:
+    """The largest share of pairs that γ left out."""
+    shares = []
+    for by_step in runs.values():
+        for results in by_step.values():
+            for result in results:
+                dropped = result.get("encoders", {}).get("trained", {}).get("gamma_dropped") or {}
+                if dropped.get("n"):
+                    shares.append(dropped["value"] / dropped["n"])
+    if not shares:
+        return ""
+    return f"← lower is better; at most {max(shares):.2g} of pairs left out"
+
+
+def spread_axis(axes: "Axes", metric: str, drawn: Sequence[Spread]) -> None:
+    """The upright axis of numbers with their spreads; from 0 where none of them is below."""
+    value_axis(axes, metric, [spread.value for spread in drawn], "y")
+    least = min(spread.value for spread in drawn if spread.trainings)
+    if axes.get_yscale() == "linear" and axes.get_ylim()[0] < 0 <= least:
+        axes.set_ylim(bottom=0)  # a bar below 0 says that the spread is skewed, not the measure

@@ -5,49 +5,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jaxtyping import Float
-
-from eqssl_jax.figures.curves import checked_cosines
 from eqssl_jax.figures.style import (
     INK,
+    LINES,
     QUIET,
     RULE,
     SMALL,
     TEXT,
+    floor_looks,
+    floors_of,
     key,
+    metric_rows,
     new_figure,
     panels,
     quiet,
     run_styles,
     save,
-    spans_decades,
     spread_bars,
+    value_axis,
 )
-from eqssl_jax.tabular.metrics import (
-    HIGHER,
-    LOWER,
-    TITLES,
-    check_results,
-    describe,
-    in_order,
-    measured,
-    show,
-)
-from eqssl_jax.tabular.seeds import Spread, over_seeds, what_bars_are
+from eqssl_jax.tabular.metrics import check_results, describe, in_order, measured, show
+from eqssl_jax.tabular.seeds import Result, Spread, over_seeds, spreads_of, what_bars_are
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-Result = Mapping[str, Any]
-LINES: Mapping[str, Mapping[str, Any]] = {
-    "random": {"linestyle": "--", "color": "#8a8a8a", "linewidth": 1.3},
-    "pixels": {"linestyle": ":", "color": "#4a4a4a", "linewidth": 1.3},
-    "coordinates": {"linestyle": ":", "color": "#4a4a4a", "linewidth": 1.3},
-    "chance": {"linestyle": "-", "color": RULE, "linewidth": 1.3},
-}
-NOTES = {HIGHER: "higher is better →", LOWER: "← lower is better", None: " "}
 
 
 def comparison(
@@ -67,29 +48,15 @@ def comparison(
     Raises:
       ValueError: without results, for a result without metrics, or an unknown metric.
     """
-    from matplotlib.lines import Line2D
-
     check_results(results, metrics)
     if metrics is None:
         metrics = in_order(name for r in results.values() for name in measured(r, "trained"))
-    spreads = {m: [over_seeds([r], "trained", m) for r in results.values()] for m in metrics}
-    spreads = {
-        m: by_encoder
-        for m, by_encoder in spreads.items()
-        if any(spread.trainings for spread in by_encoder)
-    }
-    if not spreads:
-        raise ValueError(
-            f"No run of {list(results)} has a finite number for the metrics asked for."
-        )
+    spreads = spreads_of({run: [result] for run, result in results.items()}, metrics)
     figure, grid = panels(len(spreads), most=4, width=2.6, height=0.95 + 0.26 * len(results))
     seen: set[str] = set()
     for axes, name in zip(grid, spreads, strict=True):
         seen |= panel(axes, name, results)
-    shown = [floor for floor in LINES if floor in seen]
-    lines = {TITLES[floor]: LINES[floor] for floor in shown} | _bars(spreads)
-    if lines:
-        key(figure, [Line2D([], [], **look) for look in lines.values()], list(lines))
+    key(figure, floor_looks(seen) | _bars(spreads))
     save(figure, path)
 
 
@@ -128,29 +95,10 @@ def panel(axes: "Axes", name: str, results: Mapping[str, Result], note: str = ""
             spread_bars(axes, [y], [spread], colour, across=True)
             drawn.append(spread.value)
     value_axis(axes, name, drawn)
-    first = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
-    axes.set_yticks(range(len(results)), list(results) if first else [])
-    axes.set_ylim(len(results) - 0.5, -0.5)  # the first run on top
-    way = NOTES[describe(name).better]
-    quiet(axes, describe(name).title, note=way)
+    metric_rows(axes, name, results)
     if note:
         axes.set_xlabel(note, fontsize=SMALL, color=QUIET, loc="left")
-    axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=TEXT)
     return seen
-
-
-def value_axis(axes: "Axes", name: str, drawn: Sequence[float]) -> None:
-    """The x axis of a metric: logarithmic where that helps, percent where the metric is a share."""
-    from matplotlib.ticker import NullFormatter, PercentFormatter
-
-    if spans_decades(drawn):
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        axes.margins(x=0.12)
-        axes.locator_params(axis="x", nbins=4)
-    if describe(name).format.endswith("%"):
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 
 
 JOINT = " + "
@@ -178,18 +126,7 @@ def ablation_bars(
 
     Source: after Gupta et al. 2024 (arXiv:2306.13924), Figures 10 to 16.
     """
-    from matplotlib.lines import Line2D
-
-    spread_of = {
-        m: [over_seeds(group, "trained", m) for group in results.values()] for m in metrics
-    }
-    spread_of = {
-        m: group for m, group in spread_of.items() if any(spread.trainings for spread in group)
-    }
-    if not spread_of:
-        raise ValueError(
-            f"No combination of {list(results)} has a finite number of {', '.join(metrics)}."
-        )
+    spread_of = spreads_of(results, metrics)
     terms = list(dict.fromkeys(term for name in results for term in name.split(JOINT)))
     below = 0.25 * len(terms)
     figure = new_figure(max(5.0, 1.9 + 0.62 * len(results)), 1.75 * len(spread_of) + below + 0.4)
@@ -200,62 +137,17 @@ def ablation_bars(
     all_results = [result for group in results.values() for result in group]
     seen: set[str] = set()
     for axes, (metric, group) in zip(grid, spread_of.items(), strict=False):
-        spreads = {floor: over_seeds(all_results, floor, metric) for floor in LINES}
-        floors = {floor: spread.value for floor, spread in spreads.items() if spread.trainings}
+        floors = floors_of(all_results, metric)
         seen |= set(floors)
         _ablation_bars(axes, metric, dict(zip(results, group, strict=True)), floors)
     _table(grid[-1], list(results), terms)
-    names = [floor for floor in LINES if floor in seen]
-    if names:
-        key(figure, [Line2D([], [], **LINES[f]) for f in names], [TITLES[f] for f in names])
-    save(figure, path)
-
-
-def positive_histograms(
-    cosines: Mapping[str, Float[np.ndarray, "pairs images"]], path: str | Path
-) -> None:
-    """How alike two augmentations of one image are: a histogram of cos(f(a(x)), f(a'(x))) by run.
-
-    All pairs of augmentations together; the tick is the mean. All mass at 1 is a collapse, or a
-    perfect invariance: the bars of `ablation_bars` tell the two apart.
-
-    Args:
-      cosines: run or combination -> cosines in [−1, 1], [P, n].
-      path: the PNG to write.
-
-    Raises:
-      ValueError: without runs, for arrays of another rank, or for numbers that are not cosines.
-
-    Source: after Gupta et al. 2024 (arXiv:2306.13924), Figures 10 to 16.
-    """
-    checked = {name: checked_cosines(name, array) for name, array in cosines.items()}
-    if not checked:
-        raise ValueError("There are no cosines to draw: give at least one run.")
-    low = min(float(array.min()) for array in checked.values())
-    bins = np.linspace(max(-1.0, math.floor(low * 10 - 1e-6) / 10), 1.0, 61)
-    figure, grid = panels(len(checked), most=4, width=2.5, height=1.8)
-    for axes, (name, style) in zip(grid, run_styles(checked).items(), strict=True):
-        values = np.clip(checked[name].ravel(), -1, 1)
-        share = np.histogram(values, bins)[0] / len(values)
-        axes.stairs(share, bins, fill=True, color=style["color"], alpha=0.55)
-        mean = float(values.mean())
-        below = axes.get_xaxis_transform()  # x in cosines, y in parts of the panel
-        axes.vlines(mean, 0, 1, color=INK, linewidth=0.9, linestyle=":", transform=below)
-        quiet(axes, name, note=f"mean {mean:.3f}, sd {values.std():.2g}")
-        axes.set(xlim=(bins[0], 1 + bins[1] - bins[0]), ylim=(0, 1.08 * float(share.max())))
-        axes.locator_params(axis="y", nbins=3)
-        axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.3g}%")
-        if axes.get_subplotspec().is_last_row():
-            axes.set_xlabel("cosine of positive pairs", fontsize=TEXT, color=QUIET)
-    grid[0].set_ylabel("share of pairs", fontsize=TEXT, color=QUIET)
+    key(figure, floor_looks(seen))
     save(figure, path)
 
 
 def _ablation_bars(
     axes: "Axes", metric: str, spread_by_name: Mapping[str, Spread], floors: Mapping[str, float]
 ) -> None:
-    from matplotlib.ticker import PercentFormatter
-
     styles = run_styles(spread_by_name)
     tops = [
         spread.value + (spread.sd if math.isfinite(spread.sd) else 0)
@@ -273,9 +165,7 @@ def _ablation_bars(
     for floor, level in floors.items():
         axes.axhline(level, zorder=3, **LINES[floor])
     axes.set_ylim(min(0.0, *(t for t in tops if math.isfinite(t))), 1.14 * top)
-    axes.locator_params(axis="y", nbins=4)
-    if describe(metric).format.endswith("%"):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    value_axis(axes, metric, (), "y")  # bars start at 0: never logarithmic
     quiet(axes, describe(metric).title, note=what_bars_are(list(spread_by_name.values())) or " ")
     axes.tick_params(axis="x", length=0, labelbottom=False)
 
@@ -292,3 +182,53 @@ def _table(axes: "Axes", combinations: Sequence[str], terms: Sequence[str]) -> N
     axes.tick_params(length=0, labelsize=TEXT, labelcolor=INK, labelbottom=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+Point = tuple[tuple[float, float], tuple[float, float]]  # (mean, half interval) of either axis
+
+
+def pareto(points: Mapping[str, Point], metrics: tuple[str, str], path: Path) -> Path:
+    """Draw the points; those that no other one surpasses in both are filled."""
+    figure = new_figure(6.0, 4.5)
+    axes = figure.subplots()
+    for (x, dx), (y, dy) in points.values():
+        best = not any(a > x and b > y for (a, _), (b, _) in points.values())
+        axes.errorbar(
+            [x], [y], xerr=[dx], yerr=[dy], fmt="o", color=INK, capsize=2, elinewidth=0.7,
+            markerfacecolor=INK if best else "none",
+        )  # fmt: skip
+    figure.draw_without_rendering()  # which settles where the points lie
+    pixels_per_point = figure.dpi / 72
+    where = {
+        name: tuple(axes.transData.transform((x, y)) / pixels_per_point)
+        for name, ((x, _), (y, _)) in points.items()
+    }
+    for name, height in apart(where, 1.2 * SMALL, 70.0).items():
+        (x, _), (y, _) = points[name]
+        offset = (7, 4 + height - where[name][1])
+        line = {"arrowstyle": "-", "lw": 0.4, "color": INK} if offset[1] < 4 else None
+        axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", fontsize=SMALL,
+                      arrowprops=line)  # fmt: skip
+    axes.set_xlabel(describe(metrics[0]).title)
+    axes.set_ylabel(describe(metrics[1]).title)
+    quiet(axes, "Class against equivariance", note="filled: no other run is better in both")
+    save(figure, path)
+    return path
+
+
+def apart(
+    where: Mapping[str, tuple[float, float]], height: float, width: float
+) -> dict[str, float]:
+    """Heights of labels of this size at (x, y), moved down until none lies on another.
+
+    >>> apart({"a": (0.0, 9.0), "b": (1.0, 8.0), "c": (99.0, 8.0)}, 2.0, 50.0)
+    {'a': 9.0, 'b': 7.0, 'c': 8.0}
+    """
+    placed: dict[str, tuple[float, float]] = {}
+    for name, (x, y) in sorted(where.items(), key=lambda item: -item[1][1]):
+        while below := [
+            b for a, b in placed.values() if abs(a - x) < width and abs(b - y) < height
+        ]:
+            y = min(below) - height
+        placed[name] = x, y
+    return {name: placed[name][1] for name in where}

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eqssl_jax.figures.floors import LINES, NOTES, value_axis
 from eqssl_jax.figures.style import (
     INK,
+    LINES,
+    NOTES,
     QUIET,
     SMALL,
     TEXT,
@@ -16,6 +17,7 @@ from eqssl_jax.figures.style import (
     quiet,
     run_styles,
     save,
+    value_axis,
 )
 from eqssl_jax.tabular.advice import (
     LABEL_FREE,
@@ -59,9 +61,6 @@ def advice(advice: Advice, path: str | Path) -> None:
     Args:
       advice: see `eqssl_jax.tabular.advice`; labels may be missing altogether.
       path: the PNG to write.
-
-    Raises:
-      ValueError: as `advice_table`.
     """
     table = advice_table(advice)
     bands = _bands(table)
@@ -79,17 +78,15 @@ def advice(advice: Advice, path: str | Path) -> None:
 
 def _key(figure: Any, table: AdviceTable, shown: Sequence[str]) -> None:
     """What the marks mean, of those that there are."""
-    from matplotlib.lines import Line2D
-
     dot: dict[str, Any] = {"marker": "o", "linestyle": "", "color": INK}
-    handles = {"role tried": Line2D([], [], markerfacecolor="white", markersize=5, **dot)}
+    looks: dict[str, Any] = {"role tried": {**dot, "markerfacecolor": "white", "markersize": 5}}
     if any(row.advised for row in table.rows):
-        handles["advised"] = Line2D([], [], markersize=7, **dot)
+        looks["advised"] = {**dot, "markersize": 7}
     if any(verdict.role is None for verdict in table.verdicts):
-        handles[UNDECIDED] = Line2D([], [], color=TOGETHER, linewidth=7)
+        looks[UNDECIDED] = {"color": TOGETHER, "linewidth": 7}
     if any(metric in table.floor for metric in shown):
-        handles["floor"] = Line2D([], [], **LINES["random"])
-    key(figure, list(handles.values()), list(handles))
+        looks["floor"] = LINES["random"]
+    key(figure, looks)
 
 
 def _shown(metrics: Sequence[str], decisive: str | None) -> list[str]:

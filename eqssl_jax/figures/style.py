@@ -5,12 +5,13 @@ window, and no backend to choose. matplotlib is imported when the first figure i
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from eqssl_jax import storage
-from eqssl_jax.tabular.seeds import Spread
+from eqssl_jax.tabular.metrics import HIGHER, LOWER, TITLES, describe
+from eqssl_jax.tabular.seeds import Result, Spread, over_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,13 @@ TITLE, TEXT, SMALL = 9.5, 8.5, 7.5  # points
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":", "-.")
 ROWS = 3  # of a legend above the panels, at most
+LINES: Mapping[str, Mapping[str, Any]] = {  # of floors
+    "random": {"linestyle": "--", "color": "#8a8a8a", "linewidth": 1.3},
+    "pixels": {"linestyle": ":", "color": "#4a4a4a", "linewidth": 1.3},
+    "coordinates": {"linestyle": ":", "color": "#4a4a4a", "linewidth": 1.3},
+    "chance": {"linestyle": "-", "color": RULE, "linewidth": 1.3},
+}
+NOTES = {HIGHER: "higher is better →", LOWER: "← lower is better", None: " "}
 
 
 def run_styles(names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -82,19 +90,27 @@ def quiet(axes: "Axes", title: str, *, note: str = "") -> None:
     axes.tick_params(labelsize=SMALL, color=RULE, labelcolor=QUIET, which="both")
 
 
-def key(figure: Any, handles: list[Any], names: list[str]) -> None:
+def key(figure: Any, looks: Mapping[str, Any]) -> None:
     """One legend for the whole figure: above the panels, or beside them where it needs more rows.
 
     Beside them the figure is made wider, so that no legend takes room from the panels.
+
+    Args:
+      figure: what it is of.
+      looks: name -> how its line looks, or an artist; without any there is no legend.
     """
-    entry = 0.5 + 0.075 * max(map(len, names))  # inches: the line, and the longest name
-    columns = max(1, min(len(names), 5, int(figure.get_figwidth() / entry)))
-    beside = len(names) > ROWS * columns
+    from matplotlib.lines import Line2D
+
+    if not looks:
+        return
+    entry = 0.5 + 0.075 * max(map(len, looks))  # inches: the line, and the longest name
+    columns = max(1, min(len(looks), 5, int(figure.get_figwidth() / entry)))
+    beside = len(looks) > ROWS * columns
     if beside:
         figure.set_figwidth(figure.get_figwidth() + entry)
     figure.legend(
-        handles,
-        names,
+        [Line2D([], [], **look) if isinstance(look, Mapping) else look for look in looks.values()],
+        list(looks),
         loc="outside right upper" if beside else "outside upper left",
         ncols=1 if beside else columns,
         frameon=False,
@@ -103,6 +119,42 @@ def key(figure: Any, handles: list[Any], names: list[str]) -> None:
         handlelength=1.8,
         columnspacing=1.6,
     )
+
+
+def floors_of(results: Sequence[Result], metric: str) -> dict[str, float]:
+    """The mean over trainings of each floor that has a line."""
+    spreads = {floor: over_seeds(results, floor, metric) for floor in LINES}
+    return {floor: spread.value for floor, spread in spreads.items() if spread.trainings}
+
+
+def floor_looks(seen: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """The lines of these floors by their titles, for `key`."""
+    return {TITLES[floor]: line for floor, line in LINES.items() if floor in seen}
+
+
+def value_axis(
+    axes: "Axes", metric: str, drawn: Iterable[float], side: Literal["x", "y"] = "x"
+) -> None:
+    """The axis of a metric: logarithmic where that helps, percent where the metric is a share."""
+    from matplotlib.ticker import NullFormatter, PercentFormatter
+
+    axis = axes.xaxis if side == "x" else axes.yaxis
+    if spans_decades(drawn):
+        axes.set(**{f"{side}scale": "log"})
+        axis.set_minor_formatter(NullFormatter())
+    else:
+        axes.locator_params(axis=side, nbins=4)
+    if describe(metric).format.endswith("%"):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+
+
+def metric_rows(axes: "Axes", metric: str, rows: Collection[str]) -> None:
+    """A panel of a metric across, and a row for each name, the first on top."""
+    first = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
+    axes.set_yticks(range(len(rows)), list(rows) if first else [])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    quiet(axes, describe(metric).title, note=NOTES[describe(metric).better])
+    axes.tick_params(axis="y", length=0, labelcolor=INK, labelsize=TEXT)
 
 
 def spread_bars(
@@ -129,14 +181,14 @@ def spread_bars(
             axes.errorbar(x, y, fmt="none", ecolor=color, elinewidth=1.3, zorder=4, **bars, **look)
 
 
-def spans_decades(values: Iterable[float], *, decades: float = 2) -> bool:
-    """Whether values are all positive and cover more than so many powers of ten.
+def spans_decades(values: Iterable[float]) -> bool:
+    """Whether values are all positive and cover more than two powers of ten.
 
     >>> spans_decades([0.001, 1.0]), spans_decades([0.5, 1.0]), spans_decades([0.0, 1000.0])
     (True, False, False)
     """
     finite = [value for value in values if math.isfinite(value)]
-    return bool(finite) and min(finite) > 0 and math.log10(max(finite) / min(finite)) > decades
+    return bool(finite) and min(finite) > 0 and max(finite) > 100 * min(finite)
 
 
 def save(figure: "Figure", path: str | Path) -> None:

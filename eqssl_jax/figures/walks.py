@@ -1,4 +1,4 @@
-"""One image while it turns, as several encoders see it, above what they are judged by."""
+"""One input while it turns, as encoders see it: an image above what they are judged by; clouds."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from eqssl_jax.figures.floors import LINES, panel
-from eqssl_jax.figures.style import INK, QUIET, RULE, SMALL, TEXT, TITLE, new_figure, save
-from eqssl_jax.tabular.metrics import TITLES
+from eqssl_jax.figures.floors import panel
+from eqssl_jax.figures.style import (
+    INK,
+    QUIET,
+    RULE,
+    SMALL,
+    TEXT,
+    TITLE,
+    floor_looks,
+    new_figure,
+    save,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,18 +81,9 @@ def lead(
       path: the PNG to write.
       metrics: panels, in this order.
       notes: a sentence below the plane of an encoder.
-
-    Raises:
-      ValueError: without walks, or for walks that do not fit the way.
     """
     from matplotlib.lines import Line2D
 
-    lengths = {name: np.shape(walk) for name, walk in walks.items()}
-    if not walks or any(len(s) != 3 or s[0] != len(way.value) for s in lengths.values()):
-        raise ValueError(
-            f"Walks must be [V, 1 + S, D] with the {len(way.value)} rungs of the way, found "
-            f"{lengths}."
-        )
     rows = -(-len(metrics) // PANELS)
     below = (1.1 + 0.26 * len(results)) * rows + 0.3
     figure = new_figure(2.65 * max(len(walks), 4), 5.6 + below)
@@ -96,10 +96,10 @@ def lead(
         seen |= panel(axes, name, results, note=_sentence(name))
     for axes in grid[len(metrics) :]:
         axes.remove()
-    shown = [floor for floor in LINES if floor in seen]
-    lines = [Line2D([], [], **LINES[floor]) for floor in shown]
-    bottom.legend(lines, [TITLES[f] for f in shown], loc="outside lower left", ncols=4,
-                  frameon=False, fontsize=TEXT, labelcolor=INK)  # fmt: skip
+    looks = floor_looks(seen)
+    bottom.legend([Line2D([], [], **look) for look in looks.values()], list(looks),
+                  loc="outside lower left", ncols=4, frameon=False, fontsize=TEXT,
+                  labelcolor=INK)  # fmt: skip
     save(figure, path)
 
 
@@ -183,3 +183,51 @@ def _quiet(axes: "Axes", way: Way) -> None:
 
 def _sentence(metric: str) -> str:
     return next((text for start, text in SENTENCES.items() if metric.startswith(start)), "")
+
+
+def trajectories(rows: Mapping[str, Float[np.ndarray, "3 s 2"]], path: str | Path) -> None:
+    """Small multiples: a row for each cloud (or run), a column for each axis it is turned around.
+
+    A panel shows S points of one whole turn on a plane, joined to a closed curve; the colour, on a
+    cyclic scale, is the angle, and the ring the start. The panels of one row share their scale and
+    their plane; rows do not: the number at the left of each is the larger extent of its curves.
+
+    Args:
+      rows: name -> curves around x, y and z.
+      path: the PNG to write.
+
+    Source: after Gupta et al. 2024 (arXiv:2306.13924), Figures 3 and 17-20.
+    """
+    from matplotlib import colormaps
+    from matplotlib.collections import LineCollection
+
+    figure = new_figure(6.0, 1.85 * len(rows) + 0.3)
+    grid = figure.subplots(len(rows), 3, squeeze=False)
+    for line, (name, curves) in zip(grid, rows.items(), strict=True):
+        low, high = curves.min(axis=(0, 1)), curves.max(axis=(0, 1))
+        extent = float((high - low).max())
+        half = 0.56 * extent if extent > 0 else 1.0
+        for axes, curve, around in zip(line, curves, "xyz", strict=True):
+            closed = np.concatenate([curve, curve[:1]])
+            pieces = np.stack([closed[:-1], closed[1:]], axis=1)
+            turn = np.arange(len(curve)) / len(curve)
+            colours = colormaps["twilight_shifted"](turn)
+            axes.add_collection(LineCollection(list(pieces), colors=colours, linewidths=1.2))
+            axes.scatter(*curve.T, s=5, c=colours, linewidths=0, zorder=2)
+            axes.scatter(*curve[0], s=34, facecolors="none", edgecolors=INK, linewidths=1, zorder=3)
+            middle = (low + high) / 2
+            axes.set(
+                xlim=(middle[0] - half, middle[0] + half),
+                ylim=(middle[1] - half, middle[1] + half),
+                xticks=[],
+                yticks=[],
+                aspect="equal",
+            )
+            for side in axes.spines.values():
+                side.set_visible(False)
+            if axes.get_subplotspec().is_first_row():
+                axes.set_title(f"around {around}", fontsize=TITLE, color=INK)
+        line[0].set_ylabel(f"{name}\nextent {extent:.2g}", fontsize=TEXT, color=INK)
+    note = "A ring marks the start; the colour is the angle, from 0 to a whole turn."
+    figure.supxlabel(note, fontsize=SMALL, color=QUIET)
+    save(figure, path)

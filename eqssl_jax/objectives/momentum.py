@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
 from eqssl_jax.objectives.contrastive import check_pair, check_temperature
@@ -51,10 +52,15 @@ def moco(
 def enqueue(queue: Float[Array, "k d"], keys: Float[Array, "n d"]) -> Float[Array, "k d"]:
     """First in, first out: the keys in front, the oldest dropped; the size stays.
 
+    Within a mesh every device has the whole queue, and is sent the keys: were they left cut over
+    devices, the new queue would be cut as they are, and then all of it be gathered.
+
     >>> import jax.numpy as jnp
     >>> enqueue(jnp.array([[1.0], [2.0], [3.0]]), jnp.array([[4.0], [5.0]]))[:, 0].tolist()
     [4.0, 5.0, 1.0]
     """
+    if not jax.sharding.get_abstract_mesh().empty:
+        keys = jax.lax.with_sharding_constraint(keys, PartitionSpec())
     return jnp.concatenate([keys.astype(queue.dtype), queue])[: queue.shape[0]]
 
 

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from xml.etree.ElementTree import Element
 
+from eqssl_jax.page.embeddings import ladders, maps
 from eqssl_jax.page.films import films
 from eqssl_jax.page.gallery import figures
-from eqssl_jax.page.ladders import ladders
-from eqssl_jax.page.maps import maps
 from eqssl_jax.page.markup import markup, tag
 from eqssl_jax.page.numbers import number_tables
 from eqssl_jax.page.runs import Run, evaluated

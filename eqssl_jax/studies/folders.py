@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -17,6 +17,7 @@ from eqssl_jax import methods
 from eqssl_jax.config import plain
 from eqssl_jax.settings import differences
 from eqssl_jax.studies.base import DataChoice, Study
+from eqssl_jax.training.model import with_dtype
 from eqssl_jax.training.workdir import read_config
 
 
@@ -134,24 +135,25 @@ def folder(directory: Path, name: str, config: ConfigDict) -> Path:
     Raises:
       ValueError: if the folder with this digest holds another config.
     """
+
+    def changed(place: Path) -> dict[str, tuple[Any, Any]]:
+        stored = read_config(place)  # a dtype that is left to the machine is that of the run
+        return differences(plain(with_dtype(stored)), plain(with_dtype(config, stored)))
+
     mark = digest(config)
     label = re.sub(r"[^A-Za-z0-9_.]+", "-", f"{name}-seed{config.seed}")
     existing = sorted(directory.glob(f"*-{mark}")) or [
         path.parent
         for path in sorted(directory.glob(f"{label}-*/config.json"))
-        if plain(read_config(path.parent)) == plain(config)
+        if not changed(path.parent)
     ]
     place = existing[0] if existing else directory / f"{label}-{mark}"
-    if (place / "config.json").exists():
-        changed = differences(plain(read_config(place)), plain(config))
-        if changed:
-            shown = "; ".join(
-                f"{k}: {old!r} there, {new!r} now" for k, (old, new) in changed.items()
-            )
-            raise ValueError(
-                f"{place / 'config.json'} is not the config that the folder is named after "
-                f"({shown}). It was changed after training began: move the folder away."
-            )
+    if (place / "config.json").exists() and (changes := changed(place)):
+        shown = "; ".join(f"{k}: {old!r} there, {new!r} now" for k, (old, new) in changes.items())
+        raise ValueError(
+            f"{place / 'config.json'} is not the config that the folder is named after "
+            f"({shown}). It was changed after training began: move the folder away."
+        )
     return place
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from eqssl_jax import tabular
-from eqssl_jax.figures import benchmark as figure
+from eqssl_jax import figures, tabular
 from eqssl_jax.measures.cards import HIGHER, LOWER
 from eqssl_jax.studies.base import Outcome, Trainings
 from eqssl_jax.tabular import published
@@ -228,7 +227,7 @@ def _pareto(
         )
         for run, values in both.items()
     }
-    return [figure.pareto(points, (metric, axes[0]), path)]
+    return [figures.pareto(points, (metric, axes[0]), path)]
 
 
 def _beside() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from eqssl_jax import tabular
 from eqssl_jax.experiment.assess import assess
-from eqssl_jax.figures.sweep import value_sweep
+from eqssl_jax.figures import value_sweep
 from eqssl_jax.measures.cards import LOWER
 from eqssl_jax.studies import folders
 from eqssl_jax.studies.grid import Sweep, Swept, Values, label

@@ -1,4 +1,4 @@
-"""Which role each transformation was advised, and on what evidence: checked, and as a table.
+"""Which role each transformation was advised, and on what evidence, as a table.
 
 Advice is `{"metric": name, "transformations": {part: {"roles": {role: {metric: {"value", "low",
 "high", "n"}}}, "advice": role or None, "reason": text}}, "floor": {metric: value}}`; `None` is "no
@@ -7,7 +7,7 @@ stand, in place of a transformation and its roles, what is trained: the base, an
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from eqssl_jax.tabular.metrics import MISSING, describe, show
@@ -80,34 +80,16 @@ def advice_table(advice: Advice) -> AdviceTable:
 
     Args:
       advice: see the docstring of the module.
-
-    Raises:
-      ValueError: without transformations, roles or any number, for an unknown role or metric, an
-        advised role that was not tried, or an interval that does not hold its value.
     """
-    parts = advice.get("transformations") or {}
-    if not parts:
-        raise ValueError("There is no advice to show: its 'transformations' are empty.")
-    choices = (*WITH_LABELS, *LABEL_FREE)
-    decisive = advice.get("metric")
-    used = [m for trials in parts.values() for table in _roles(trials).values() for m in table]
-    floor = _floor(advice.get("floor") or {})
-    _refuse_unknown("metric", [*used, *floor, *([decisive] if decisive else [])], choices)
-    order = sorted(
-        choices, key=lambda name: name != decisive
-    )  # stable: the others keep their order
-    for part, trials in parts.items():
-        _check_roles(part, trials)
+    parts, floor = advice["transformations"], _floor(advice.get("floor") or {})
+    # Stable: all but the deciding one keep their order.
+    order = sorted((*WITH_LABELS, *LABEL_FREE), key=lambda name: name != advice.get("metric"))
     cells = {
-        (part, role): {m: _evidence(trials["roles"][role].get(m), part, role, m) for m in order}
+        (part, role): {m: _evidence(trials["roles"][role].get(m)) for m in order}
         for part, trials in parts.items()
         for role in _sorted(part, trials["roles"])
     }
     metrics = tuple(m for m in order if any(c[m].value is not None for c in cells.values()))
-    if not metrics:
-        raise ValueError(
-            f"The advice holds no finite number for any role of {', '.join(parts)}: measure first."
-        )
     rows = tuple(
         Trial(part, role, parts[part].get("advice") == role, tuple(trials[m] for m in metrics))
         for (part, role), trials in cells.items()
@@ -117,10 +99,6 @@ def advice_table(advice: Advice) -> AdviceTable:
         for part, trials in parts.items()
     )
     return AdviceTable(metrics, rows, verdicts, {m: floor[m] for m in metrics if m in floor})
-
-
-def _roles(trials: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    return trials.get("roles") or {}
 
 
 def _sorted(part: str, roles: Iterable[str]) -> list[str]:
@@ -135,44 +113,14 @@ def _floor(floor: Mapping[str, Any]) -> dict[str, float]:
     return {m: float(v) for m, v in floor.items() if v is not None and math.isfinite(v)}
 
 
-def _refuse_unknown(kind: str, names: Sequence[str], allowed: Sequence[str]) -> None:
-    unknown = [name for name in dict.fromkeys(names) if name not in allowed]
-    if unknown:
-        raise ValueError(
-            f"Advice knows no {kind} {', '.join(map(repr, unknown))}; choose from "
-            f"{', '.join(allowed)}."
-        )
-
-
-def _check_roles(part: str, trials: Mapping[str, Any]) -> None:
-    tried = list(_roles(trials))
-    if not tried:
-        raise ValueError(f"No role was tried for {part!r}: leave it out, or try at least one.")
-    _refuse_unknown("role", tried, tried if part == OBJECTIVES else ROLES)
-    if trials.get("advice") not in (None, *tried):
-        raise ValueError(
-            f"The advice for {part!r} is {trials['advice']!r}, which was not tried (tried: "
-            f"{', '.join(tried)}): give one of these, or None for no clear difference."
-        )
-
-
-def _evidence(measurement: Mapping[str, Any] | None, part: str, role: str, metric: str) -> Evidence:
-    """A measurement; empty where there is no finite number, without an interval where it has none.
-
-    Raises:
-      ValueError: for an interval that does not hold the value.
-    """
+def _evidence(measurement: Mapping[str, Any] | None) -> Evidence:
+    """A measurement; empty without a finite number, without an interval where it has none."""
     numbers = [(measurement or {}).get(name) for name in ("value", "low", "high")]
     value, low, high = (None if x is None or not math.isfinite(x) else float(x) for x in numbers)
     if value is None:
         return Evidence()
     if low is None or high is None:
         return Evidence(value, n=(measurement or {}).get("n"))
-    if not low <= value <= high:
-        raise ValueError(
-            f"The interval of {metric} of {part!r} as {role!r} must hold its value, found {value} "
-            f"and [{low}, {high}]."
-        )
     return Evidence(value, low, high, (measurement or {}).get("n"))
 
 

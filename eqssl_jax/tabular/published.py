@@ -10,10 +10,6 @@ from eqssl_jax.tabular.metrics import MISSING, describe
 from eqssl_jax.tabular.tables import Cell
 from eqssl_jax.tabular.writers import Sheet
 
-_TABLE = {"metric": str, "unit": str, "setting": str, "spread": str, "source": dict}
-_ENTRY = {"row": str, "column": str, "value": float | int | None, "sd": float | None}
-_ENTRY |= {"n": int | None}
-_OPTIONAL = {"origin": str, "reason": str}  # whose number it first was; why there is none
 UNITS = {"%": 100.0, "": 1.0}  # how many of it make 1
 
 
@@ -59,64 +55,22 @@ def published() -> Mapping[str, Published]:
     Entry(row='CARE-SimCLR', column='CIFAR-10', value=0.9192, sd=0.0012, n=3, origin='', reason='')
     """
     file = resources.files("eqssl_jax.tabular").joinpath("published.json")
-    return parse(json.loads(file.read_text(encoding="utf-8")))
+    tables = json.loads(file.read_text(encoding="utf-8"))
+    return {name: _table(table) for name, table in tables.items()}
 
 
-def parse(tables: Mapping[str, Any]) -> Mapping[str, Published]:
-    """Tables from JSON.
-
-    Raises:
-      ValueError: naming the table, and the entry, that does not follow the schema: a key too many
-        or too few, a value of another type, a spread without its number of seeds, a missing number
-        without a reason, two numbers for one cell.
-    """
-    return {name: _table(f"published.json, {name}", table) for name, table in tables.items()}
-
-
-def _table(where: str, table: Mapping[str, Any]) -> Published:
-    _check(where, table, {**_TABLE, "entries": list}, {})
-    _check(f"{where}, source", table["source"], {"paper": str, "where": str}, {"arxiv": str})
-    if table["unit"] not in UNITS:
-        raise ValueError(f"{where}: the unit is {table['unit']!r}; choose one of {list(UNITS)}.")
-    cells: dict[tuple[str, str], Entry] = {}
-    for i, fields in enumerate(table["entries"]):
-        entry = _entry(f"{where}, entry {i}", fields, table["unit"], table["spread"])
-        if (entry.row, entry.column) in cells:
-            raise ValueError(f"{where}, entry {i}: {entry.row} on {entry.column} stands twice.")
-        cells[entry.row, entry.column] = entry
-    return Published(table["metric"], table["setting"], table["spread"], table["source"], cells)
-
-
-def _entry(where: str, fields: Mapping[str, Any], unit: str, spread: str) -> Entry:
-    _check(where, fields, _ENTRY, _OPTIONAL)
-    where = f"{where} ({fields['row']} on {fields['column']})"
-    value, sd, n = fields["value"], fields["sd"], fields["n"]
-    if (value is None) != ("reason" in fields):
-        raise ValueError(f"{where}: a missing value needs a reason, and only it; found {fields}.")
-    if (sd is None) != (n is None) or (sd is not None and (value is None or not spread)):
-        raise ValueError(f"{where}: sd needs a value, n, and the table's spread; found {fields}.")
-    if value is not None and not (0 <= value <= UNITS[unit] or not unit):
-        raise ValueError(f"{where}: {value} is no share in {unit}.")
-
-    def plain(number: float | None) -> float | None:
+def _table(table: Mapping[str, Any]) -> Published:
+    def fraction(number: float | None) -> float | None:
         # Rounded: 91.92 / 100 must be the 0.9192 that was printed.
-        return None if number is None else round(number / UNITS[unit], 6)
+        return None if number is None else round(number / UNITS[table["unit"]], 6)
 
-    more = {key: fields[key] for key in _OPTIONAL if key in fields}
-    return Entry(fields["row"], fields["column"], plain(value), plain(sd), n, **more)
-
-
-def _check(where: str, fields: Any, needed: Mapping[str, Any], optional: Mapping[str, Any]) -> None:
-    if not isinstance(fields, dict):
-        raise ValueError(f"{where}: expected an object, found {fields!r}.")
-    missing, unknown = set(needed) - set(fields), set(fields) - set(needed) - set(optional)
-    if missing or unknown:
-        raise ValueError(
-            f"{where}: missing keys {sorted(missing)}, unknown keys {sorted(unknown)}."
+    cells = {
+        (entry["row"], entry["column"]): Entry(
+            **{**entry, "value": fraction(entry["value"]), "sd": fraction(entry["sd"])}
         )
-    for key, kind in {**needed, **optional}.items():
-        if key in fields and (not isinstance(fields[key], kind) or isinstance(fields[key], bool)):
-            raise ValueError(f"{where}: {key} must be {kind}, found {fields[key]!r}.")
+        for entry in table["entries"]
+    }
+    return Published(table["metric"], table["setting"], table["spread"], table["source"], cells)
 
 
 _HEADINGS = ("ours", "published", "ours − published")

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,6 +50,22 @@ def over_seeds(results: Sequence[Result], encoder: str, metric: str) -> Spread:
         return numbers[0]
     values = [number.value for number in numbers]
     return Spread(float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
+
+
+def spreads_of(
+    groups: Mapping[Any, Sequence[Result]], metrics: Iterable[str]
+) -> dict[str, list[Spread]]:
+    """By metric the number of each group of trainings; a metric that none has is left out.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    metrics = list(metrics)
+    spreads = {m: [over_seeds(group, "trained", m) for group in groups.values()] for m in metrics}
+    kept = {m: group for m, group in spreads.items() if any(spread.trainings for spread in group)}
+    if not kept:
+        raise ValueError(f"None of {list(groups)} has a finite number of {', '.join(metrics)}.")
+    return kept
 
 
 def merged(results: Sequence[Result]) -> Result:

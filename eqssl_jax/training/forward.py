@@ -5,11 +5,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Key, PyTree
 
 from eqssl_jax.data.views_of_objects import StoredViews
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
+from eqssl_jax.training.mesh import AXIS
 from eqssl_jax.views import Draws, ViewSpec, render
 
 
@@ -69,7 +71,34 @@ def forward(
     set that is `joint` has a forward and statistics for itself. Images lead views in the batch, so
     that a batch sharded over devices stays so. `key` is for encoders that draw in training; None:
     they draw nothing.
+
+    Within a mesh (`jax.sharding.use_abstract_mesh`) each device encodes its images by itself, where
+    the network is `local`, draws nothing and the images of each set can be shared equally. What
+    several forwards give for a parameter is then added before it is summed over devices, once, and
+    BatchNorm sends one array each way.
     """
+
+    def run(params: PyTree, batch_stats: PyTree, examples: dict[str, Array]) -> Any:
+        return _forward(network, params, batch_stats, examples, method, key)
+
+    devices = jax.sharding.get_abstract_mesh().shape.get(AXIS, 1)
+    equal = all(x.shape[1] % devices == 0 for x in examples.values())
+    if devices > 1 and network.local and key is None and equal:
+        whole, part = PartitionSpec(), PartitionSpec(None, AXIS)
+        run = jax.shard_map(
+            run, in_specs=(whole, whole, part), out_specs=(part, whole), check_vma=False
+        )
+    return run(params, batch_stats, examples)
+
+
+def _forward(
+    network: Network,
+    params: PyTree,
+    batch_stats: PyTree,
+    examples: dict[str, Float[Array, "v n ..."]],
+    method: Method,
+    key: Key[Array, ""] | None,
+) -> tuple[dict[str, Outputs], PyTree]:
     outputs: dict[str, Outputs] = {}
     names = list(examples)
     kinds = {name: (examples[name].shape[1:], method.views[name].layer) for name in names}

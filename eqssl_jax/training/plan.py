@@ -43,7 +43,10 @@ def plan(run: Setup) -> dict[str, str]:
             for name, (weight, objective) in run.method.objectives.items()
         },
         "encoder": f"{config.model.encoder}, {config.model.stem} stem, "
-        f"{config.model.compute_dtype}",
+        f"{config.model.compute_dtype}"
+        + (
+            ", blocks computed again in the backward pass" if config.model.remat == "blocks" else ""
+        ),
         **counts,
         "optimizer": f"{config.optimizer.name}, rate {config.optimizer.learning_rate:g} "
         f"({config.optimizer.schedule}), weight decay {config.optimizer.weight_decay:g}",

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import methods
 from eqssl_jax.config import checked
 from eqssl_jax.data.base import Dataset, Split
-from eqssl_jax.data.labelled import labelled
+from eqssl_jax.data.pipeline import labelled
 from eqssl_jax.data.views_of_objects import objects_of
 from eqssl_jax.encoders import Network, showing
 from eqssl_jax.methods import Method
@@ -36,13 +36,13 @@ from eqssl_jax.training.datasets import (
     with_absolute_paths,
 )
 from eqssl_jax.training.mesh import local, make_mesh, spread
-from eqssl_jax.training.model import build_network
+from eqssl_jax.training.model import build_network, with_dtype
 from eqssl_jax.training.monitor import epochs_between, watched
 from eqssl_jax.training.notes import notes
 from eqssl_jax.training.optimizer import learning_rate, optimizer
 from eqssl_jax.training.provenance import Provenance, provenance, read_provenance, with_statistics
 from eqssl_jax.training.state import TrainState, init_state
-from eqssl_jax.training.workdir import has_trained
+from eqssl_jax.training.workdir import has_trained, read_config
 from eqssl_jax.transforms import Transform
 
 
@@ -238,10 +238,12 @@ def settled(
     config: ConfigDict, *, roles: Collection[str] = (), workdir: Path | None = None
 ) -> ConfigDict:
     """The config as a run keeps it: checked, its objectives those in use, its places absolute, and
-    its encoder that of `init_from` where it is to be taken from there.
+    its encoder that of `init_from` where it is to be taken from there; its dtype that of the run in
+    `workdir`, or that of this machine.
 
     Raises:
       ValueError, FileNotFoundError: as `checked`, `methods.resolved` and `with_source_encoder`.
     """
     config = with_absolute_paths(methods.resolved(checked(config), roles=roles))
-    return initial.with_source_encoder(config, workdir)
+    stored = read_config(workdir) if workdir is not None and has_trained(workdir) else None
+    return with_dtype(initial.with_source_encoder(config, workdir), stored)

@@ -107,7 +107,7 @@ def make_step(
 
 
 def _read(read: Callable[..., Any], labelled: bool, pool: PyTree, inputs: Array) -> tuple[Any, Any]:
-    """Images, and one-hot labels for a method that learns from them (`data.labelled`)."""
+    """Images, and one-hot labels for a method that learns from them (`data.pipeline.labelled`)."""
     return read(pool, inputs) if labelled else (read(pool, inputs), None)
 
 
@@ -198,8 +198,13 @@ def compile_step(step: Step, mesh: Mesh) -> Program:
 def _program(function: Callable[..., Any], step: Step, mesh: Mesh, *shardings: Any) -> Program:
     """`function(step, state, pool, inputs, …)`, compiled; `shardings` of inputs and after."""
     everywhere = replicated(mesh)
+
+    def within(*arguments: Any) -> Any:  # so that `forward` finds the mesh
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*arguments)
+
     jitted = jax.jit(
-        function,
+        within,
         donate_argnums=1,
         in_shardings=(everywhere, everywhere, everywhere, *shardings),
         out_shardings=(everywhere, everywhere),

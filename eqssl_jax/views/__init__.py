@@ -16,11 +16,9 @@ A pattern decides only how parameters are drawn; applying them is always the sam
 Who shares a draw in a pattern, of whatever author, is told in words by `describe`.
 """
 
-from eqssl_jax.views.base import Draws, Pattern, ViewSpec, render
-from eqssl_jax.views.description import describe
+from eqssl_jax.views.base import Draws, Pattern, ViewSpec, describe, render
 from eqssl_jax.views.ladders import ladder, ladder_parts
-from eqssl_jax.views.mixing import choose, mix
-from eqssl_jax.views.sharing import fixed, grouped, independent, paired
+from eqssl_jax.views.sharing import choose, fixed, grouped, independent, mix, paired
 
 __all__ = [
     "Draws",
