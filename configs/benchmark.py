@@ -4,9 +4,9 @@
 
 The data are solids (rendered objects, the default), shapes, cifar10 (or an .npz of it:
 --config.data.name=arrays --config.data.directory=FILE), or 3diebench (pairs of the stored views of
-its objects: --config.data.directory=FOLDER); the methods are the keys of
-`presets.benchmark.METHODS`. All of them in one table: python -m eqssl_jax.tables
---table=benchmark. Protocol and results: docs/results/benchmark.
+its objects: --config.data.directory=FOLDER); a method is a card with a row of the benchmark
+(`methods.entrants.rows`), any other card, or module:attribute. All rows in one table:
+python -m eqssl_jax.tables --table=benchmark. Protocol and results: docs/results/benchmark.
 """
 
 from ml_collections import ConfigDict

@@ -6,9 +6,10 @@ from eqssl_jax.methods.card import Addition, Card, Context, on_contrast
 from eqssl_jax.methods.entries import cards, entry, find, resolved, role_entries
 from eqssl_jax.methods.recipe import at_same_size, build_recipe
 from eqssl_jax.methods.roles import ROLES, Line, Role, resolve
+from eqssl_jax.methods.row import Row, relative_cost
 from eqssl_jax.methods.target import scheduled
 from eqssl_jax.methods.viewpoints import RECIPE as STORED_VIEWS
-from eqssl_jax.methods.viewpoints import places
+from eqssl_jax.methods.viewpoints import NotStoredError, places
 
 __all__ = [
     "ROLES",
@@ -18,7 +19,9 @@ __all__ = [
     "Context",
     "Line",
     "Method",
+    "NotStoredError",
     "Role",
+    "Row",
     "assemble",
     "at_same_size",
     "build",
@@ -28,6 +31,7 @@ __all__ = [
     "find",
     "on_contrast",
     "places",
+    "relative_cost",
     "resolve",
     "resolved",
     "role_entries",

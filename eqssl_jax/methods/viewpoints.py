@@ -13,12 +13,16 @@ _ALONE = {"drawn for each image and each view", "drawn for each image, in one vi
 _STILL = {"at its identity"}
 
 
+class NotStoredError(ValueError):
+    """A method wants views that no stored ones can be."""
+
+
 def on_stored_views(method: Method, config: ConfigDict, recipe: Transform) -> Method:
     """The method, whose views come as they are to be seen.
 
     Raises:
-      ValueError: for a view set whose draws are shared, ordered or of other transformations, naming
-        its objectives.
+      NotStoredError: for a view set whose draws are shared, ordered or of other transformations,
+        naming its objectives.
     """
     for name, spec in method.views.items():
         if set(spec.transform.identity) == set(recipe.identity):
@@ -29,7 +33,7 @@ def on_stored_views(method: Method, config: ConfigDict, recipe: Transform) -> Me
         else:
             wanted = f"the transformations {', '.join(spec.transform.identity)}"
         readers = [key for key, (_, loss) in method.objectives.items() if name in loss.names()]
-        raise ValueError(
+        raise NotStoredError(
             f"config.recipe.name is {RECIPE!r}: each stored view of an object has a pose and hues "
             f"of its own, which no other object shares and nothing changes. The view set {name} "
             f"(of config.objectives: {', '.join(readers)}) wants {wanted}. Leave that objective "
