@@ -25,23 +25,16 @@ def number(
     high: float = inf,
     above: float | None = None,
     below: float | None = None,
-    zero: str = "",
 ) -> Setting:
-    """A float32 number in [low, high]; `above` and `below` are bounds that are not allowed.
-
-    `zero` says what 0 means where it is allowed beside that range.
-    """
+    """A float32 number in [low, high]; `above` and `below` are bounds that are not allowed."""
 
     def fits(value: Any) -> bool:
         if not is_number(value):
             return False
         inside = low <= value <= high
-        inside &= (above is None or value > above) and (below is None or value < below)
-        return inside or (bool(zero) and value == 0)
+        return inside and (above is None or value > above) and (below is None or value < below)
 
-    allowed = f"a finite float32 number{_bounds(low, high, above, below)}" + (
-        zero and f", or 0: {zero}"
-    )
+    allowed = f"a finite float32 number{_bounds(low, high, above, below)}"
     return _setting(default, doc, allowed, fits, float)
 
 
@@ -105,11 +98,10 @@ def wholes(
     high: int = LARGEST,
     least: int = 0,
     most: int = 64,
-    ordered: bool = False,
 ) -> Setting:
-    """From `least` to `most` whole numbers in a range; `ordered`: none below the one before."""
+    """From `least` to `most` whole numbers in a range."""
     item = whole(0, "", low=low, high=high)
-    return _several(default, doc, item, "whole numbers", least, most, ordered)
+    return _several(default, doc, item, "whole numbers", least, most, False)
 
 
 def names(
