@@ -36,6 +36,12 @@ def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_e
     fruits = studies.find("benchmark").runs("small", DataChoice("folder", str(tmp_path)))
     assert fruits["sie@fruits360"].data.name == "fruits360"
     assert fruits["sie@fruits360"].data.directory == str(tmp_path)
+    (tmp_path / "manifest.csv").rename(tmp_path / "train_images.npy")
+    objects = studies.find("benchmark").runs("small", DataChoice("folder", str(tmp_path)))
+    assert {run.split("@")[1].split(":")[0] for run in objects} == {"3diebench"}
+    of_images = {"care", "two_view_care", "order", "stl", "essl", "ser"}
+    assert {run.split("@")[0] for run in objects} == set(rows()) - of_images
+    assert objects["sie@3diebench"].data.directory == str(tmp_path)
     with pytest.raises(ValueError, match="the methods supervised, simclr"):
         benchmark("solids", "nothing")
     with pytest.raises(ValueError, match="no recipes for --data=stl10"):

@@ -27,6 +27,9 @@ class Split(NamedTuple):
       factors: known generative factors by name, float32 [size] or [size, k] each (hue in turns,
         angle in radians, rotation as a unit quaternion, …); empty when unknown.
       load: `load(indices)` reads uint8 images [B, H, W, C] on the host; None when resident.
+      draw: `draw(seed, step, indices)` gives what `load` takes in place of indices, where a step
+        reads other things of the same examples than the step before, as views of objects
+        (`data.views_of_objects`); pure, each row a function of its own index alone. None: indices.
       names: `names(indices)` says what the examples are called where they come from (a path below
         the root, a row of an array, a record); no two of a source are equal. None: by number.
     """
@@ -36,7 +39,8 @@ class Split(NamedTuple):
     read: Callable[[PyTree, Array], Float[Array, "b ..."]]
     labels: Int[np.ndarray, " n"] | None = None
     factors: Mapping[str, Float[np.ndarray, "n ..."]] = {}
-    load: Callable[[Int[np.ndarray, " b"]], np.ndarray] | None = None
+    load: Callable[[Int[np.ndarray, "b ..."]], np.ndarray] | None = None
+    draw: Callable[[int, int, Int[np.ndarray, " b"]], Int[np.ndarray, "b k"]] | None = None
     names: Callable[[Int[np.ndarray, " b"]], Sequence[str]] | None = None
 
 

@@ -143,7 +143,8 @@ def _with_labels(
 ) -> UInt8[np.ndarray, "b h+1 w c"]:
     images = load(indices)
     row = np.zeros((len(images), 1, *images.shape[2:]), np.uint8)
-    row.reshape(len(images), -1)[:, :4] = labels[indices].astype("<i4")[:, None].view(np.uint8)
+    numbers = indices.reshape(len(indices), -1)[:, :1]  # of views of objects the first column
+    row.reshape(len(images), -1)[:, :4] = labels[numbers].astype("<i4").view(np.uint8)
     return np.concatenate([images, row], axis=1)
 
 

@@ -1,5 +1,6 @@
 """How a method stands in the equivariance benchmark, and what a step costs its encoder."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -62,7 +63,7 @@ def relative_cost(
     """
 
     def pixels(transform: Transform) -> int:
-        return jax.eval_shape(transform.apply, transform.identity, example).size
+        return jax.eval_shape(functools.partial(transform.apply, transform.identity), example).size
 
     total = 0.0
     for name, spec in method.views.items():

@@ -11,7 +11,7 @@ from eqssl_jax.config import base
 from eqssl_jax.methods.entrants import find
 from eqssl_jax.methods.entries import OF_ROLES
 
-DATA = ("solids", "shapes", "cifar10", "fruits360")
+DATA = ("solids", "shapes", "cifar10", "fruits360", "3diebench")
 # The parts that an ordered role is for, the first that the recipe has: all else still differs
 # between the views that a base method compares.
 _ORDERED = ("turn", "crop")
@@ -62,6 +62,10 @@ def _views(config: ConfigDict, data: str) -> None:
     if data == "solids":  # no other augmentation than the choice of two views, as SIE's
         config.data.split, config.data.size = "objects", 32
         config.recipe.name, config.recipe.options = "solids", ConfigDict({})
+        config.evaluation.options = ConfigDict({"queries": 0, "ladder_images": 0})
+    elif data == "3diebench":  # pairs of stored views; images of 256 pixels
+        config.data.size, config.recipe.name = 64, "stored_views"
+        config.recipe.options = ConfigDict({})
         config.evaluation.options = ConfigDict({"queries": 0, "ladder_images": 0})
     elif data == "shapes":
         config.recipe.name, config.recipe.options = "shapes", ConfigDict({"size": 32})

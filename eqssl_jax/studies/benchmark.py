@@ -35,6 +35,7 @@ METRICS = (
 )  # fmt: skip
 # What of a run is measured on the embeddings of the network's projector.
 OF_EMBEDDINGS = ("gamma",)
+_OBJECTS = ("solids", "3diebench")  # whose views have poses, which other measures read
 # For a choice on validation every method has as many trials: one number times each of these, its
 # weight of equivariance or, where it has no second term, the learning rate (`Entrant.tried`).
 TRIALS = (1.0, 0.3, 3.0)
@@ -52,7 +53,8 @@ _SMOKE = {"relative_objects": 16, "relative_hidden": 16, "relative_steps": 20}
 def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
     """All methods on solids and CIFAR-10; with --data on that alone.
 
-    An .npz or a folder stands in for CIFAR-10, but for the folder of Fruits-360 with its manifest.
+    An .npz or a folder stands in for CIFAR-10, but for the folders of Fruits-360 with its manifest
+    and of 3DIEBench with its index, whose stored views some methods cannot have.
     `added` names one method that has no row: module:attribute or a card, perhaps with its @data.
 
     Raises:
@@ -62,6 +64,8 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
     check(scale)
     if data.name == "folder" and _shows_turns(Path(data.directory) / "manifest.csv"):
         data = DataChoice("fruits360", data.directory)
+    if data.name == "folder" and (Path(data.directory) / "train_images.npy").is_file():
+        data = DataChoice("3diebench", data.directory)
     if data.name and data.name not in DATA and not data.directory:
         raise ValueError(
             f"The benchmark has no recipes for --data={data.name}: give one of {', '.join(DATA)}, "
@@ -77,6 +81,8 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
     for name in (name for name in columns if on in ("", name)):
         for row in (method,) if added else rows():
             config = _scaled(benchmark(name, row, small=scale != "paper"), scale)
+            if not (added or _can_be_built(config)):
+                continue
             if data.directory:
                 config.data.name, config.data.directory = data
             runs[f"{row}@{name}"] = config
@@ -87,12 +93,21 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
     return runs
 
 
+def _can_be_built(config: ConfigDict) -> bool:
+    """Whether stored views, if the config is of such, can show what its method asks for."""
+    try:
+        return config.recipe.name != methods.STORED_VIEWS or bool(methods.build(config))
+    except methods.NotStoredError:
+        return False
+
+
 def _cost(method: str, config: ConfigDict) -> float:
     """The one that its card states, or that of the method as it is built."""
     recipe, stated = config.recipe, find(method).row.cost
     if stated:
         return stated.get(recipe.name, stated.get("", 1.0))
-    shape = (scene.SIZE,) if recipe.name == "solids" else (recipe.options.size,) * 2 + (3,)
+    side = recipe.options.get("size", config.data.size)
+    shape = (scene.SIZE,) if recipe.name == "solids" else (side, side, 3)
     return methods.relative_cost(
         methods.build(methods.resolved(config)),
         methods.build_recipe(recipe.name, recipe.options),
@@ -193,13 +208,13 @@ def _scaled(config: ConfigDict, scale: str) -> ConfigDict:
         config.model.encoder, config.model.stem = "resnet18", "cifar"
         config.train.steps, config.train.batch_size = 100_000, 256
         config.evaluation.preset = "full"
-        config.evaluation.options.parameter_images = 0 if config.data.name == "solids" else 8192
+        config.evaluation.options.parameter_images = 0 if config.data.name in _OBJECTS else 8192
         config.train.save_every = config.train.knn_every = 10_000
         return config
     config.train.steps = _STEPS[scale]
     if scale == "small":
         config.evaluation.options.update(_SMALL)
-        if config.data.name != "solids":
+        if config.data.name not in _OBJECTS:
             config.evaluation.options.parameter_images = 2048
     config.train.save_every = config.train.knn_every = _STEPS[scale]
     if scale == "smoke":
