@@ -1,6 +1,7 @@
 """What files hold: labels, names, coordinates, manifests and functions; each checked, or named."""
 
 import gzip
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,6 @@ CIF = "data_x\nloop_\n" + "".join(f"_atom_site.{name}\n" for name in COLUMNS.spl
 @pytest.mark.parametrize("kind", ["pdb", "cif", "pdb.gz"])
 def test_coordinates_that_are_no_numbers_are_named_or_skipped(tmp_path, bad, count, kind):
     pytest.importorskip("gemmi")
-    import gzip
 
     def content(number, wrong=""):
         random = np.random.default_rng(number)
