@@ -1,4 +1,4 @@
-"""Curves and figures of a page: in their places, in the colours of their runs, and not too large."""
+"""Curves and figures of a page: in their places, in the colours of their runs, not too large."""
 
 import base64
 import io
