@@ -1,14 +1,21 @@
-"""Does advice hold? Its ranking of candidates beside that of longer trainings on the test split."""
+"""Does advice hold? Its ranking of candidates beside that of longer trainings; its encoders."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
+from jax.tree_util import Partial
 from jaxtyping import Float
 
+from eqssl_jax.advice.candidates import candidates
+from eqssl_jax.advice.fleet import pick
+from eqssl_jax.advice.run import Round, read_evidence, restore
 from eqssl_jax.advice.verdict import Evidence
 from eqssl_jax.tabular.advice import BASE, OBJECTIVES
+from eqssl_jax.training.setup import Setup, setup
+from eqssl_jax.training.workdir import read_config
 
 
 class Agreement(NamedTuple):
@@ -117,3 +124,33 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 def _resamples(rng: np.random.Generator, count: int) -> list[np.ndarray]:
     return [rng.integers(0, count, count) for _ in range(2000)]
+
+
+def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
+    """What advice trained: its setup, and the frozen encoders of the last round by seed and name.
+
+    "random" is the untrained one.
+
+    Raises:
+      FileNotFoundError: if `workdir` holds no finished advice.
+    """
+    config = read_config(workdir)
+    run = setup(config, training=False, workdir=workdir, roles=config.advice.roles)
+    tables = candidates(run.config, run.recipe)
+    loaded: dict[int, dict[str, Partial]] = {}
+    for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
+        rounds = sorted((workdir / f"seed_{seed}").glob("round_*/evidence.json"))
+        if not rounds:
+            raise FileNotFoundError(f"{workdir} holds no finished advice for seed {seed}.")
+        measured = read_evidence(rounds[-1])
+        kept = [candidate for candidate in tables if candidate.name in measured]
+        number = int(rounds[-1].parent.name.removeprefix("round_"))
+        last = Round(number, kept, run.steps, (), tables)
+        loaded[seed] = {}
+        for program in last.programs():
+            start = program.fleet(run).init(seed)
+            states = restore(program.folder(workdir, seed), start)
+            named = enumerate(program.tables)
+            loaded[seed] |= {c.name: run.encoder(pick(states, k)) for k, c in named}
+            loaded[seed].setdefault("random", run.encoder(pick(start, 0)))
+    return run, loaded

@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from agreement import load_encoders
 
-from eqssl_jax.advice.run import load_encoders
 from eqssl_jax.measures import extract, pixel_encoder, turn_order_accuracy
 
 

@@ -24,7 +24,12 @@ SCALE = flags.DEFINE_string(
 RUNS = flags.DEFINE_string("runs", None, "Folder that holds the runs of studies.")
 DATA = flags.DEFINE_string("data", "", "An .npz, a folder or .zip, a TFDS name, or shapes.")
 SEEDS = flags.DEFINE_integer("seeds", 1, "Trainings of each run.")
-ONLY = flags.DEFINE_list("only", [], "Columns, rows or names of runs; the others are left.")
+ONLY = flags.DEFINE_list(
+    "only",
+    [],
+    "Columns, rows or names of runs; the others are left. Of runs sie@solids also sie or @solids. "
+    "In the benchmark module:attribute is a method of your own, a row beside the built-in ones.",
+)
 PLAN = flags.DEFINE_bool("plan", False, "Print commands and costs of missing runs; train nothing.")
 flags.adopt_module_key_flags(command)  # --help shows them too
 

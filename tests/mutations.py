@@ -41,7 +41,7 @@ MEANINGFUL = (
     (r"directory$|recipe$|init_from$", lambda v: v == ""),
     (r"directory$|init_from$", lambda v: v in ("abc", "[bold]x[/none]")),
     (
-        r"(^log|step_epochs|byol\.hidden|prediction\.hidden|advice\.parts|evaluation\.measures|train\.monitors)$",
+        r"(^log|step_epochs|byol\.hidden|prediction\.hidden|advice\.(parts|methods)|evaluation\.measures|train\.monitors)$",
         lambda v: v == [],
     ),
     (r"blur_sigma$|solarize$", lambda v: v == []),

@@ -3,6 +3,7 @@
 import importlib
 import json
 
+import agreement
 import jax
 import pytest
 from ml_collections import ConfigDict
@@ -28,7 +29,7 @@ NAME = "with BYOL"  # has a target network
 @pytest.fixture(autouse=True)
 def miniature(monkeypatch):
     """The data, network and budget of `tiny` in place of what a config names."""
-    for file in (run_file, prepare_file):
+    for file in (agreement, prepare_file):
         monkeypatch.setattr(file, "setup", stand_in)
 
 
@@ -46,7 +47,7 @@ def evidence(workdir):
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("advice") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        for file in (run_file, prepare_file):
+        for file in (agreement, prepare_file):
             patch.setattr(file, "setup", stand_in)
         return folder, advise(config_of(), folder)
 
@@ -82,7 +83,7 @@ def test_its_evidence_is_that_of_a_plain_training_with_its_entry(whole):
     state = alone.init()
     for i in range(run.steps):
         state, _ = step(state, run.split.pool, batch_indices(0, i, run.split.size, 8))
-    _, loaded = run_file.load_encoders(whole[0])
+    _, loaded = agreement.load_encoders(whole[0])
     assert set(loaded[0]) == {"base", "random", "scale_off", NAME}
     equal(loaded[0][NAME].args, run.encoder(state).args, rtol=1e-6, atol=1e-7)
     measured = json.loads((whole[0] / "seed_0/round_1/evidence.json").read_text())
@@ -136,8 +137,8 @@ def test_halving_keeps_a_method_or_drops_it_and_goes_on_from_its_states(
     assert list(advice["transformations"]) == ["scale", OBJECTIVES]
     dropped = {"scale_off": OBJECTIVES, NAME: "scale"}[kept]
     assert "Dropped at step 1" in advice["transformations"][dropped]["reason"]
-    _, halved = run_file.load_encoders(tmp_path)
-    _, alone = run_file.load_encoders(whole[0])
+    _, halved = agreement.load_encoders(tmp_path)
+    _, alone = agreement.load_encoders(whole[0])
     assert set(halved[0]) == {"random", "base", kept}
     equal(halved[0][kept].args, alone[0][kept].args, rtol=1e-5, atol=1e-6)
 

@@ -6,6 +6,7 @@ import math
 import shutil
 from types import SimpleNamespace
 
+import agreement
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -36,7 +37,7 @@ FILES = {
 @pytest.fixture(autouse=True)
 def miniature(monkeypatch):
     """The data, network and budget of `tiny` in place of what a config names."""
-    for file in (run_file, prepare_file):
+    for file in (agreement, prepare_file):
         monkeypatch.setattr(file, "setup", stand_in)
 
 
@@ -59,7 +60,7 @@ def evidence(workdir):
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("advice") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        for file in (run_file, prepare_file):
+        for file in (agreement, prepare_file):
             patch.setattr(file, "setup", stand_in)
         return folder, start(folder)
 
@@ -235,8 +236,8 @@ def test_halving_keeps_the_base_and_half_and_trains_them_as_if_all_had_stayed(wh
     reasons = {f"{part}_off": entry["reason"] for part, entry in advice["transformations"].items()}
     assert "Dropped at step 1, in the worse half: off." in reasons[lost]
     assert "Dropped" not in reasons[kept]
-    _, halved = run_file.load_encoders(tmp_path)
-    _, alone = run_file.load_encoders(whole[0])
+    _, halved = agreement.load_encoders(tmp_path)
+    _, alone = agreement.load_encoders(whole[0])
     for seed in (0, 1):
         assert set(halved[seed]) == {kept, "base", "random"}
         for name, encode in halved[seed].items():

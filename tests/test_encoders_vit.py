@@ -191,13 +191,7 @@ def test_the_recipe_is_adamw_that_decays_kernels_alone():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (dict(patch=0), "vit.patch is 0"),
-        (dict(patch=2.5), "vit.patch is 2.5"),
         (dict(pool="max"), "vit.pool is 'max'.*cls"),
-        (dict(registers=-1), "vit.registers is -1"),
-        (dict(drop_path=1.0), "vit.drop_path is 1.0"),
-        (dict(drop_path=float("nan")), "vit.drop_path is nan"),
-        (dict(layer_scale=-1.0), "vit.layer_scale is -1.0"),
         (dict(heads=5), "vit.heads is 5.*192"),
     ],
 )

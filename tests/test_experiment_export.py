@@ -149,9 +149,9 @@ def test_weights_that_leave_come_back(tmp_path):
         eqssl_jax.load(tmp_path / "other.safetensors")
     torch = pytest.importorskip("torch")
     timm_or_skip()
-    code = torch_code(
-        "vit_tiny", "cifar", vit, shape=(8, 8, 3), file=str(file), **statistics
-    ).replace("torch.rand(5, 3, 8, 8)", "torch.tensor(IMAGES.transpose(0, 3, 1, 2))")
+    code = torch_code("vit_tiny", "cifar", vit, shape=(8, 8, 3), **statistics)
+    code = code.replace("encoder.safetensors", str(file))
+    code = code.replace("torch.rand(5, 3, 8, 8)", "torch.tensor(IMAGES.transpose(0, 3, 1, 2))")
     scope = {"IMAGES": IMAGES, "torch": torch}
     exec(code, scope)
     np.testing.assert_allclose(scope["features"].detach().numpy(), features, rtol=1e-3, atol=1e-4)

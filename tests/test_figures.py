@@ -116,8 +116,6 @@ def test_ladders_stand_in_rising_order_beside_their_names(tmp_path, sheets_drawn
 
 def test_images_that_cannot_be_drawn_are_refused(images, tmp_path):
     path = tmp_path / "never.png"
-    with pytest.raises(ValueError, match="a title for each of its 3 views, found 1"):
-        figures.views_sheet(images, ["original"], path)
     with pytest.raises(ValueError, match=r"\[V, N, H, W, C\].*\(2, 8, 8, 3\)"):
         figures.views_sheet(images[0], ["original"] * 2, path)
     with pytest.raises(ValueError, match="at least one image"):
@@ -126,16 +124,8 @@ def test_images_that_cannot_be_drawn_are_refused(images, tmp_path):
         with pytest.raises(ValueError, match=r"in \[0, 1\]"):
             figures.views_sheet(wrong, ["original"] * 3, path)
     queries, near = images[0], images[:, :2].swapaxes(0, 1)
-    for wrong, message in (
-        ((queries, queries, {}, {}), "before and after"),
-        ((queries, queries, {"a": near}, {"b": near}), "before and after"),
-        ((queries, queries[:1], {"a": near}, {"a": near}), "changed queries"),
-        ((queries[:1], queries[:1], {"a": near}, {"a": near}), "'a' must be"),
-        ((queries, queries, {"a": near}, {"a": near[:, :1]}), "'a' must be"),
-        ((queries * 2, queries, {"a": near}, {"a": near}), r"in \[0, 1\]"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            figures.neighbours(*wrong, path)
+    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+        figures.neighbours(queries * 2, queries, {"a": near}, {"a": near}, path)
     assert not path.exists()
 
 

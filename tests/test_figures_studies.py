@@ -224,14 +224,11 @@ def test_weight_sweep(tmp_path):
     sweep = {0: at([0.5, 0.52]), 0.1: at([0.6, 0.61]), 0.01: at([NAN, 0.55]), 1: at([0.4])}
     picture = twice(lambda path: figures.weight_sweep(sweep, path), tmp_path)
     assert has_colour(picture, sweeps._SHADE)
-    figures.weight_sweep(sweep, tmp_path / "plain.png", published=None)
-    assert not has_colour(read(tmp_path / "plain.png"), sweeps._SHADE)
     figures.weight_sweep({0.1: at([0.5])}, tmp_path / "one.png", metrics=["knn"])
     figures.weight_sweep({0.0: at([0.5]), 1: []}, tmp_path / "gap.png", metrics=["knn"])
     for wrong, message in (
-        ({}, "a positive one"),
-        ({0: at([0.5])}, "a positive one"),
-        ({-1: at([0.5]), 1: at([0.5])}, "weights ≥ 0"),
+        ({}, "a positive weight"),
+        ({0: at([0.5])}, "a positive weight"),
         ({0.1: at([NAN])}, "finite number"),
     ):
         with pytest.raises(ValueError, match=message):

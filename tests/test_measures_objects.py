@@ -59,6 +59,10 @@ def test_an_mlp_reads_relative_rotations_off_perfect_poses_and_ridge_does_not():
         assert mlp > 0.75 and floor < linear < mlp - 0.1, (mlp, linear)
         apart = mlp - value("poses", f"rotation_r2_mlp{frame}_per_dimension")
         assert apart > 0.02  # dimensions have different means
+    # Of other objects: what a choice of weights may look at.
+    validated = value("poses", "rotation_r2_mlp_validation")
+    assert 0 < abs(validated - value("poses", "rotation_r2_mlp")) < 0.1
+    assert value("nothing", "rotation_r2_mlp_validation") < floor + 0.05
     assert value("poses", "rotation_error") < 40
     assert value("nothing", "rotation_r2_mlp") < floor + 0.05
     assert abs(value("nothing", "rotation_r2_mlp_per_dimension")) < 0.1

@@ -47,7 +47,7 @@ def test_changes_of_parameters_are_read_off_an_encoder_that_shows_them_and_no_ot
         0
     ]
     shown, hidden = (result["encoders"][name] for name in encoders)
-    for name in ("parameters_r2_blur", "parameters_r2_jitter"):
+    for name in ("parameters_r2_blur", "parameters_r2_jitter", "parameters_r2_jitter_validation"):
         assert shown[name]["value"] > 0.3 > 0.2 > hidden[name]["value"], name
     assert shown["parameters_mse_jitter"]["value"] < hidden["parameters_mse_jitter"]["value"]
     assert "parameters_r2_crop" not in shown  # the recipe has none

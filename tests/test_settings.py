@@ -43,7 +43,7 @@ ROOT = Path(__file__).parent.parent
     [
         (number(1.0, "", above=0, high=2), (1, 2.0, 1e-30), (0, 2.1, math.nan, math.inf, 1e-300)),
         (number(1.0, "", low=-1, below=0), (-1, -0.5), (0, -1.1, True, "0", None, 10**400)),
-        (number(1.0, "", low=3, zero="none"), (0, 3.0), (1, -1)),
+        (whole(4, "", low=3, zero="none"), (0, 3), (1, -1)),
         (whole(3, "", low=2, high=5), (2, 5), (1, 6, 2.0, True, "3", math.nan, 2**31, 10**30)),
         (choice("a", "", ("a", "b")), ("a", "b"), ("c", "", None, 1, ["a"])),
         (flag(True, ""), (True, False), (1, 0, "true", None)),

@@ -18,6 +18,7 @@ PARTS = {
     "factors": ["rotate", "crop", "brightness", "contrast", "saturation", "hue"],
     "rotation3d": ["rotate"],
     "solids": ["turn", "floor", "light"],
+    "stored_views": ["turn", "floor", "light"],
 }
 
 

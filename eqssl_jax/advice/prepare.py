@@ -61,6 +61,12 @@ def check(run: Setup) -> None:
             f"config.seed is {seed} and config.advice.seeds {seeds}: the last seed must be below "
             f"{LARGEST}."
         )
+    if run.split.draw is not None:
+        raise ValueError(
+            f"Advice compares roles that share or leave out draws, and config.recipe.name is "
+            f"{run.config.recipe.name!r}: stored views of objects each have draws of their own. "
+            f"Take the recipe of images that is to be advised on."
+        )
     if run.split.load is not None:
         raise ValueError(
             "Advice trains many encoders on data that lives on the device, and this data is "

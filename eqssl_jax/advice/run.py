@@ -18,7 +18,7 @@ from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from eqssl_jax.advice.bench import Bench, bench
-from eqssl_jax.advice.candidates import Candidate, candidates
+from eqssl_jax.advice.candidates import Candidate
 from eqssl_jax.advice.evidence import check_evidence, gather
 from eqssl_jax.advice.fleet import (
     Fleet,
@@ -41,9 +41,9 @@ from eqssl_jax.training.alarms import Alarms
 from eqssl_jax.training.loop import check_finite
 from eqssl_jax.training.ownership import pin
 from eqssl_jax.training.progress import Progress
-from eqssl_jax.training.setup import Setup, setup
+from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
-from eqssl_jax.training.workdir import LOCK, claim, locked, read_config, write_json
+from eqssl_jax.training.workdir import LOCK, claim, locked, write_json
 
 
 class Round(NamedTuple):
@@ -127,35 +127,6 @@ def _advise(workdir: Path, run: Setup, tables: list[Candidate]) -> dict[str, Any
         gone = gone | dropped(before, now, until, gone)
     write(advice, tables, config, workdir)
     return advice
-
-
-def load_encoders(workdir: Path) -> tuple[Setup, dict[int, dict[str, Partial]]]:
-    """What advice trained: its setup, and the frozen encoders of the last round by seed and name.
-
-    "random" is the untrained one.
-
-    Raises:
-      FileNotFoundError: if `workdir` holds no finished advice.
-    """
-    config = read_config(workdir)
-    run = setup(config, training=False, workdir=workdir, roles=config.advice.roles)
-    tables = candidates(run.config, run.recipe)
-    loaded: dict[int, dict[str, Partial]] = {}
-    for seed in range(run.config.seed, run.config.seed + run.config.advice.seeds):
-        rounds = sorted((workdir / f"seed_{seed}").glob("round_*/evidence.json"))
-        if not rounds:
-            raise FileNotFoundError(f"{workdir} holds no finished advice for seed {seed}.")
-        measured = read_evidence(rounds[-1])
-        kept = [candidate for candidate in tables if candidate.name in measured]
-        number = int(rounds[-1].parent.name.removeprefix("round_"))
-        last = Round(number, kept, run.steps, (), tables)
-        loaded[seed] = {}
-        for program in last.programs():
-            start = program.fleet(run).init(seed)
-            states = restore(program.folder(workdir, seed), start)
-            loaded[seed] |= _encoders(run, program, states)
-            loaded[seed].setdefault("random", run.encoder(pick(start, 0)))
-    return run, loaded
 
 
 def read_evidence(

@@ -3,7 +3,6 @@
 import functools
 import multiprocessing
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -144,7 +143,8 @@ def _with_labels(
 ) -> UInt8[np.ndarray, "b h+1 w c"]:
     images = load(indices)
     row = np.zeros((len(images), 1, *images.shape[2:]), np.uint8)
-    row.reshape(len(images), -1)[:, :4] = labels[indices].astype("<i4")[:, None].view(np.uint8)
+    numbers = indices.reshape(len(indices), -1)[:, :1]  # of views of objects the first column
+    row.reshape(len(images), -1)[:, :4] = labels[numbers].astype("<i4").view(np.uint8)
     return np.concatenate([images, row], axis=1)
 
 
@@ -165,47 +165,30 @@ def _labelled_reader(
     return of_pool if resident else of_stream
 
 
-def place_ahead(
-    inputs: Iterable[Inputs], place: Callable[[Inputs], Result], *, ahead: int = 1
-) -> Iterator[Result]:
-    """`place(item)` for every item in order, called `ahead` items before the one that is handed on.
+def place_ahead(inputs: Iterable[Inputs], place: Callable[[Inputs], Result]) -> Iterator[Result]:
+    """`place(item)` for every item in order, called an item before the one that is handed on.
 
     With a `place` that starts a copy to the device and returns (`jax.device_put`, or
     `jax.make_array_from_process_local_data` for the rows of one process), the next batch travels
-    while the device computes on this one: double buffering, at the price of `ahead` batches of
-    device memory. An exception of `inputs` or `place` comes in its place, after the items before.
+    while the device computes on this one: double buffering, at the price of one batch of device
+    memory. An exception of `inputs` or `place` comes in its place, after the items before.
 
     >>> list(place_ahead([1, 2, 3], lambda item: 10 * item))
     [10, 20, 30]
-
-    Raises:
-      ValueError: for a negative `ahead`.
     """
-    if ahead < 0:
-        raise ValueError(f"place_ahead() cannot place {ahead} items ahead: use 0 or more.")
-    return _placed(inputs, place, ahead)
-
-
-def _placed(
-    inputs: Iterable[Inputs], place: Callable[[Inputs], Result], ahead: int
-) -> Iterator[Result]:
-    waiting: deque[Result] = deque()
-    failed: Exception | None = None
-    items = iter(inputs)
-    while failed is None:
+    placed = map(place, inputs)
+    waiting: list[Result] = []
+    while True:
         try:
-            waiting.append(place(next(items)))
+            following = [next(placed)]
         except StopIteration:
-            break
-        except Exception as error:
-            failed = error
-            break
-        if len(waiting) > ahead:
-            yield waiting.popleft()
-    while waiting:
-        yield waiting.popleft()
-    if failed is not None:
-        raise failed
+            yield from waiting
+            return
+        except Exception:
+            yield from waiting
+            raise
+        yield from waiting
+        waiting = following
 
 
 def in_parallel(function: Callable[[int], Result], items: Sequence[int]) -> list[Result]:

@@ -30,13 +30,8 @@ class Part(NamedTuple):
 
 
 def _chair(r: Draw) -> list[Part]:
-    wide, deep, leg, thick, back = (
-        r(0.35, 0.5),
-        r(0.35, 0.5),
-        r(0.4, 0.65),
-        r(0.04, 0.07),
-        r(0.4, 0.75),
-    )
+    wide, deep, leg = r(0.35, 0.5), r(0.35, 0.5), r(0.4, 0.65)
+    thick, back = r(0.04, 0.07), r(0.4, 0.75)
     rail = [
         Part(BOX, (side * (wide - thick), 0, -leg), (thick, deep, leg)) for side in (-1, 1)
     ]  # legs as two panels
@@ -59,13 +54,8 @@ def _mug(r: Draw) -> list[Part]:
 
 
 def _car(r: Draw) -> list[Part]:
-    long, wide, tall, cabin, wheel = (
-        r(0.8, 1.0),
-        r(0.35, 0.45),
-        r(0.14, 0.22),
-        r(0.16, 0.26),
-        r(0.16, 0.22),
-    )
+    long, wide, tall = r(0.8, 1.0), r(0.35, 0.45), r(0.14, 0.22)
+    cabin, wheel = r(0.16, 0.26), r(0.16, 0.22)
     axle = (0, pi / 2, 0)
     return [
         Part(BOX, (0, 0, 0), (long, wide, tall)),
@@ -84,13 +74,8 @@ def _car(r: Draw) -> list[Part]:
 
 
 def _plane(r: Draw) -> list[Part]:
-    long, body, span, chord, tail = (
-        r(0.85, 1.0),
-        r(0.12, 0.18),
-        r(0.75, 1.0),
-        r(0.15, 0.25),
-        r(0.25, 0.4),
-    )
+    long, body, span = r(0.85, 1.0), r(0.12, 0.18), r(0.75, 1.0)
+    chord, tail = r(0.15, 0.25), r(0.25, 0.4)
     place, sweep = r(-0.15, 0.1), r(0.0, 0.3)
     return [
         Part(BALL, (0, 0, 0), (long, body, body)),
@@ -181,13 +166,8 @@ def _house(r: Draw) -> list[Part]:
 
 
 def _camera(r: Draw) -> list[Part]:
-    wide, tall, deep, lens, tube = (
-        r(0.5, 0.65),
-        r(0.3, 0.42),
-        r(0.16, 0.24),
-        r(0.2, 0.28),
-        r(0.15, 0.35),
-    )
+    wide, tall, deep = r(0.5, 0.65), r(0.3, 0.42), r(0.16, 0.24)
+    lens, tube = r(0.2, 0.28), r(0.15, 0.35)
     return [
         Part(BOX, (0, 0, 0), (wide, deep, tall)),
         Part(TUBE, (0, -deep - tube, 0), (lens, lens, tube), (pi / 2, 0, 0), r(1.0, 1.25)),

@@ -38,7 +38,7 @@ def host_encoder(
     replaced: an encoder is a function of one image, whatever else is in the batch.
 
     Raises:
-      ValueError: for what cannot be called, and a batch below 1. Calls raise it, one paragraph
+      ValueError: for what cannot be called. Calls raise it, one paragraph
         each, for outputs that are no arrays of real numbers [n, F], hold NaN or infinity, have
         another number of rows than there are images or another width or other layers than before,
         or depend on the batch; and for whatever the function itself raises.
@@ -48,8 +48,6 @@ def host_encoder(
             f"{origin} is {type(function).__name__}, which cannot be called: an encoder is a "
             f"function of NumPy images [n, H, W, C] in [0, 1] that gives features [n, F]."
         )
-    if batch < 1:
-        raise ValueError(f"An encoder needs batches of at least 1 image, found batch={batch}.")
     widths: dict[str, int] = {}
     largest = 0  # batch that was proved
 

@@ -153,9 +153,8 @@ def torch_code(
     shape: tuple[int, ...],
     mean: Sequence[float],
     std: Sequence[float],
-    file: str = "encoder.safetensors",
 ) -> str:
-    """Python that loads a file into torchvision's or timm's module with strict=True, and runs it.
+    """Python that loads encoder.safetensors into torchvision's or timm's module, and runs it.
 
     "" for an encoder that neither of them has. `shape` is (height, width, channels) of the images.
     """
@@ -169,7 +168,7 @@ def torch_code(
     return "\n".join(
         (
             *module,
-            f'model.load_state_dict(load_file("{file}"), strict=True)',
+            'model.load_state_dict(load_file("encoder.safetensors"), strict=True)',
             f"mean, std = torch.tensor([{m}]), torch.tensor([{s}])",
             f"images = torch.rand(5, {shape[2]}, {shape[0]}, {shape[1]})  # in [0, 1]",
             "normalised = (images - mean[:, None, None]) / std[:, None, None]",

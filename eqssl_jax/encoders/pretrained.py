@@ -103,14 +103,12 @@ def start_from(
     path: str | Path,
     variables: PyTree,
     *,
-    part: str = "",
-    position: str | None = None,
     setting: str = "config.model.init_from",
 ) -> PyTree:
     """The variables of a network, its encoder's replaced by those of a file of weights.
 
     Training starts from them. Position embeddings of a vision transformer are resized to the grid
-    of the network; `part` and `position` as for `from_weights`.
+    of the network.
 
     Args:
       path: the file.
@@ -122,12 +120,12 @@ def start_from(
       ValueError: naming the arrays that do not fit config.model.
     """
     where = str(path)
-    family = detect(read_weights(path), where, part=part)
+    family = detect(read_weights(path), where)
     like = _of_encoder(variables)
     arrays = dict(family.arrays)
     grid = np.shape(like["params"].get("positions", ()))[:2]
     if family.kind == "vit" and grid:
-        arrays["pos_embed"] = _regridded(family, grid, position)
+        arrays["pos_embed"] = _regridded(family, grid)
     encoder = from_torch_names(
         arrays, like, f"{setting} = {where} ({family.name}), as config.model has it,"
     )
@@ -256,12 +254,12 @@ def _image_shape(
     return int(sides[0]), int(sides[1]), family.channels
 
 
-def _regridded(family: Family, grid: tuple[int, int], position: str | None) -> np.ndarray:
+def _regridded(family: Family, grid: tuple[int, int]) -> np.ndarray:
     """The position embeddings of a file in the file's own form, for another grid of patches."""
     entries = family.arrays["pos_embed"][0]
     before = len(entries) - family.grid[0] * family.grid[1]
     patches = jnp.asarray(entries[before:].reshape(*family.grid, -1))
-    resized = np.asarray(positions.resize(patches, grid, position or family.position))
+    resized = np.asarray(positions.resize(patches, grid, family.position))
     return np.concatenate([entries[:before], resized.reshape(-1, resized.shape[-1])])[None]
 
 

@@ -237,7 +237,7 @@ def _recipe(name: str, dataset: Dataset) -> Transform:
 
 def _check_size(transform: Transform, dataset: Dataset) -> None:
     image = jax.ShapeDtypeStruct(dataset.image_shape, "float32")
-    shape = jax.eval_shape(transform.apply, transform.identity, image).shape
+    shape = jax.eval_shape(functools.partial(transform.apply, transform.identity), image).shape
     if shape != tuple(dataset.image_shape):
         raise ValueError(
             f"The recipe makes views of shape {shape} of images of shape {dataset.image_shape}: "

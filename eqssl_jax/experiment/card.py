@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from eqssl_jax import __version__, methods, tabular
+from eqssl_jax.experiment.stored import read_result
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.stored import StoredRun
 
@@ -133,10 +134,7 @@ def _numbers(workdir: Path, step: int) -> str:
             f"Step {step} was not evaluated. `python -m eqssl_jax.eval --workdir=… --step={step}` "
             f"measures it beside an untrained encoder and the pixels; exporting again adds it here."
         )
-    try:
-        table = tabular.comparison_table({"trained": json.loads(path.read_text(encoding="utf-8"))})
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): evaluate that step again.") from None
+    table = tabular.comparison_table({"trained": read_result(path)})
     sentence = (
         "One training: ± is a spread over probes or draws where there is one, not over trainings."
     )

@@ -11,7 +11,7 @@ import numpy as np
 from eqssl_jax import page, storage
 from eqssl_jax.config import plain
 from eqssl_jax.experiment.embedded import umap_plane
-from eqssl_jax.experiment.stored import read_arrays, run_folders
+from eqssl_jax.experiment.stored import read_arrays, read_result, run_folders
 from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.workdir import read_config
 
@@ -107,11 +107,10 @@ def collect(folder: Path, name: str) -> page.Run:
     evaluations = {}
     for path in sorted(folder.glob("eval/*.json")):
         if path.stem.isdigit():
-            result = _result(path)
-            if result is None:
+            try:
+                evaluations[int(path.stem)] = read_result(path)
+            except ValueError:
                 notes.append(f"eval/{path.name} is damaged and was left out")
-            else:
-                evaluations[int(path.stem)] = result
     figures = {}
     if evaluations:
         start = f"{max(evaluations)}_"
@@ -168,18 +167,6 @@ def _records(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
             damaged += 1
     note = f"{damaged} line{'s' * (damaged > 1)} of metrics.jsonl could not be read"
     return sorted(records, key=lambda row: row["step"]), [note] if damaged else []
-
-
-def _result(path: Path) -> dict[str, Any] | None:
-    """An evaluation; None where it is damaged."""
-    parsed = _parsed(path.read_bytes())
-    try:
-        cells = [cell for metrics in parsed["encoders"].values() for cell in metrics.values()]
-        numbers = [cell.get(key) for cell in cells for key in ("value", "sd")]
-    except (TypeError, KeyError, AttributeError):
-        return None
-    finite = all(number is None or isinstance(number, int | float) for number in numbers)
-    return parsed if finite else None
 
 
 def _parsed(text: bytes) -> Any:

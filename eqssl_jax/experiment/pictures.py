@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Key
 from eqssl_jax import figures, views
 from eqssl_jax.measures import Arrays
 from eqssl_jax.names import resolve
+from eqssl_jax.training.forward import draw_views
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.setup import Setup
 
@@ -29,7 +30,8 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
     if records:
         name = workdir.name or "run"
         figures.training_curves({name: records}, folder / f"{step}_curves.png")
-    figures.cosine_histograms(arrays.cosines, folder / f"{step}_cosines.png")
+    if arrays.cosines:
+        figures.cosine_histograms(arrays.cosines, folder / f"{step}_cosines.png")
     if len(arrays.queries):
         draw_neighbours(run, arrays, folder / f"{step}_neighbours.png")
     if run.dataset.clouds:
@@ -57,7 +59,7 @@ def draw_cards(arrays: Arrays, folder: Path, step: int) -> None:
 
 def draw_ladders(run: Setup, path: Path) -> None:
     """Two images along the ladder of every part that has one; all else at the identity."""
-    parts = views.ladder_parts(run.recipe)
+    parts = () if run.split.draw is not None else views.ladder_parts(run.recipe)
     if not parts:
         return
     images = read(run.dataset.splits.get("validation", run.split), np.arange(2))
@@ -103,8 +105,11 @@ def draw_spectra(arrays: Arrays, folder: Path, step: int) -> None:
 def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
     """[1 + V, N, H, W, C]: the first images of the validation split and every view of them.
 
-    They are drawn as the first of a whole batch, so that they share draws as in training.
+    They are drawn as the first of a whole batch, so that they share draws as in training. Of
+    objects whose views are stored, these, [V, N, H, W, C].
     """
+    if run.split.draw is not None:
+        return _stored_views(run)
     splits = run.dataset.splits  # at the size of the views
     split = splits.get("validation", splits[run.config.data.split])
     images = read(split, np.arange(min(SHOWN, split.size)))
@@ -120,6 +125,16 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
         titles += [name] * len(rendered)
     least = min(len(row) for row in rows)  # a set may be of few images
     return np.stack([row[:least] for row in rows]), titles
+
+
+def _stored_views(run: Setup) -> tuple[np.ndarray, list[str]]:
+    """Stored views of the first objects, as each view set shows them."""
+    objects = read(run.split, np.arange(min(SHOWN, run.split.size)))
+    objects = objects[0] if run.method.labelled else objects
+    seen = draw_views(run.method, jax.random.key(0), objects)[1]
+    titled = [(name, np.asarray(view)) for name, rendered in seen.items() for view in rendered]
+    least = min(len(view) for _, view in titled)
+    return np.stack([view[:least] for _, view in titled]), [name for name, _ in titled]
 
 
 def _rendered(

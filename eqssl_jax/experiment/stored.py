@@ -220,7 +220,9 @@ def read_result(path: Path) -> dict[str, Any]:
     """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(numbers, dict) for numbers in result["encoders"].values()):
+        cells = [cell for numbers in result["encoders"].values() for cell in numbers.values()]
+        numbers = [cell.get(key) for cell in cells for key in ("value", "sd")]
+        if not all(number is None or isinstance(number, int | float) for number in numbers):
             raise ValueError("its encoders are no tables of numbers")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(

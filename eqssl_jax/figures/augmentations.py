@@ -1,7 +1,7 @@
 """Numbers of each augmentation, which a mean would hide; of steering, errors and ranks by draw."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,6 @@ def augmentation_strips(
     methods: Mapping[str, Measures],
     path: str | Path,
     *,
-    measures: Sequence[str] = PANELS,
     floors: Mapping[str, Measures] = {},
 ) -> None:
     """A dot for each augmentation, by method: one panel a measure, with the mean and its spread.
@@ -53,7 +52,6 @@ def augmentation_strips(
       methods: method -> measure -> a number for each augmentation, [A]; A may differ. A method
         without a measure, or with NaN alone, has an empty row.
       path: the PNG to write.
-      measures: which panels, in this order.
       floors: "random" and "pixels" -> the same.
 
     Raises:
@@ -61,13 +59,11 @@ def augmentation_strips(
 
     Source: after Gupta et al. 2024 (arXiv:2306.13924), Figure 5.
     """
-    shown = {
-        m: {name: _finite(name, m, named) for name, named in methods.items()} for m in measures
-    }
+    shown = {m: {name: _finite(name, m, named) for name, named in methods.items()} for m in PANELS}
     shown = {m: rows for m, rows in shown.items() if any(len(v) for v in rows.values())}
     if not shown:
         raise ValueError(
-            f"None of the methods {list(methods)} has a finite number of {', '.join(measures)}: "
+            f"None of the methods {list(methods)} has a finite number of {', '.join(PANELS)}: "
             f"evaluate them with more images than the embedding has dimensions."
         )
     figure, grid = panels(len(shown), most=4, width=2.9, height=0.95 + 0.42 * len(methods))

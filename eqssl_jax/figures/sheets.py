@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from eqssl_jax.figures.style import INK, QUIET, SMALL, TEXT, TITLE, new_figure, save
-from eqssl_jax.tabular.metrics import measured
+from eqssl_jax.tabular.tables import cell_of
 
 Images = Float[np.ndarray, "q h w c"] | UInt8[np.ndarray, "q h w c"]
 Near = Float[np.ndarray, "q k h w c"] | UInt8[np.ndarray, "q k h w c"]
@@ -35,14 +35,9 @@ def views_sheet(
       path: the PNG to write.
 
     Raises:
-      ValueError: without images, for values outside [0, 1], or another number of titles.
+      ValueError: without images, or for values outside [0, 1].
     """
     views = checked_images("views", views, "[V, N, H, W, C]")
-    if len(titles) != len(views):
-        raise ValueError(
-            f"A contact sheet needs a title for each of its {len(views)} views, found "
-            f"{len(titles)}: {list(titles)}."
-        )
     _sheet({"": np.swapaxes(views, 0, 1)}, titles, path)
 
 
@@ -60,27 +55,12 @@ def ladders(
       path: the PNG to write.
 
     Raises:
-      ValueError: without images, for values outside [0, 1], magnitudes that do not rise, or ladders
-        of other lengths or image sizes.
+      ValueError: without images, or for values outside [0, 1].
     """
-    magnitudes = np.asarray(magnitudes, np.float64)
-    within = magnitudes.ndim == 1 and magnitudes.size and 0 <= magnitudes.min() <= magnitudes.max()
-    if not (within and magnitudes.max() <= 1 + 1e-6 and (np.diff(magnitudes) > 0).all()):
-        raise ValueError(
-            f"The magnitudes of a ladder must be a list [V] that rises within [0, 1], from the "
-            f"identity (0) to full strength (1); found {magnitudes.tolist()}."
-        )
     blocks = {
         part: checked_images(f"The ladders of {part!r}", ladder, "[V, n, H, W, C]").swapaxes(0, 1)
         for part, ladder in images.items()
     }
-    shapes = {part: block.shape[1:4] for part, block in blocks.items()}
-    if len({*shapes.values()}) != 1 or next(iter(shapes.values()))[0] != len(magnitudes):
-        raise ValueError(
-            f"There must be ladders of at least one transformation, all with the "
-            f"{len(magnitudes)} rungs of the magnitudes and images of one size; found (rungs, "
-            f"height, width) {shapes}."
-        )
     ticks = [f"s = {round(float(s), 2):g}" for s in magnitudes]
     _sheet(blocks, [""] * len(magnitudes), path, ticks=ticks)
 
@@ -110,16 +90,10 @@ def neighbours(
       change: heading of the changed query.
 
     Raises:
-      ValueError: without runs, for runs without a block, values outside [0, 1], or shapes that do
-        not match.
+      ValueError: for values outside [0, 1].
 
     Source: after Gupta et al. 2024 (arXiv:2306.13924), Figures 9 and 21.
     """
-    if not before or list(before) != list(after):
-        raise ValueError(
-            f"Every run needs its neighbours before and after, found {list(before)} and "
-            f"{list(after)}."
-        )
     query = checked_images("query", query, "[Q, H, W, C]")
     changed = checked_images("changed", changed, "[Q, H, W, C]")
     blocks = {}
@@ -128,16 +102,8 @@ def neighbours(
             checked_images(f"The neighbours of {name!r}", part[name], "[Q, k, H, W, C]")
             for part in (before, after)
         ]
-        shapes = {part.shape[:1] + part.shape[2:] for part in near} | {changed.shape}
-        if shapes != {query.shape} or near[0].shape != near[1].shape:
-            raise ValueError(
-                f"The neighbours of {name!r} must be [Q, k, H, W, C] for queries {query.shape}, "
-                f"found {near[0].shape} and {near[1].shape}, and changed queries {changed.shape}."
-            )
         parts = (query[:, None], near[0], changed[:, None], near[1])
         blocks[name] = np.concatenate(parts, axis=1)
-    if len({block.shape for block in blocks.values()}) > 1:
-        raise ValueError("All runs must have the same number of neighbours.")
     k = next(iter(before.values())).shape[1]
     headings = ["query", *["nearest images"] * k, change, *["nearest images, after"] * k]
     notes = {name: neighbour_note(results.get(name, {})) for name in blocks}
@@ -155,7 +121,7 @@ def neighbour_note(result: Mapping[str, Any]) -> str:
     """
     names = ("neighbour_overlap", "neighbour_rank")
     values = {
-        encoder: [measured(result, encoder).get(name, {}).get("value") for name in names]
+        encoder: [cell_of(result, name, encoder).value for name in names]
         for encoder in ("trained", "random")
     }
     if None in values["trained"]:

@@ -36,11 +36,8 @@ def spectrum(spectra: Mapping[str, Spectrum], path: str | Path, *, metric: str) 
         "magnitude_r2".
 
     Raises:
-      ValueError: without encoders, for an unknown metric, or numbers that are not [L, P].
+      ValueError: for a spectrum that lacks the metric.
     """
-    if not spectra:
-        raise ValueError("There is no equivariance spectrum to draw: give at least one encoder.")
-    _check_metric(metric)
     maps = []
     for encoder, table in spectra.items():
         values = _numbers(table, metric, encoder)
@@ -54,25 +51,22 @@ def spectrum(spectra: Mapping[str, Spectrum], path: str | Path, *, metric: str) 
 
 
 def spectrum_over_training(
-    by_step: Mapping[int, Spectrum], path: str | Path, *, metric: str, layer: str | None = None
+    by_step: Mapping[int, Spectrum], path: str | Path, *, metric: str
 ) -> None:
     """When order appears in training or is lost: transformations by step, one panel a layer.
 
-    Numbers are written in the cells of up to 18 steps.
+    Layers are "features", where there is such a layer, and the last. Numbers are written in the
+    cells of up to 18 steps.
 
     Args:
       by_step: training step -> the spectrum of the one encoder then, as for `spectrum`.
       path: the PNG to write.
       metric: as in `spectrum`.
-      layer: which layer; "features", where there is such a layer, and the last one by default.
 
     Raises:
-      ValueError: without steps, for an unknown metric or layer, numbers that are not [L, P], or
-        steps with other layers or transformations than the first.
+      ValueError: for a spectrum that lacks the metric, or steps with other layers or
+        transformations than the first.
     """
-    if not by_step:
-        raise ValueError("There is no course of training to draw: give at least one step.")
-    _check_metric(metric)
     steps = sorted(by_step, key=int)
     layers, parts = (list(by_step[steps[0]].get(name, ())) for name in ("layers", "parts"))
     for step in steps:
@@ -82,20 +76,11 @@ def spectrum_over_training(
                 f"Every step must measure the same layers and transformations: step {step} has "
                 f"{names_of[0]} and {names_of[1]}, step {steps[0]} has {layers} and {parts}."
             )
-    if layer is not None and layer not in layers:
-        raise ValueError(f"There is no layer {layer!r}; choose from {', '.join(layers)}.")
     over = np.stack([_numbers(by_step[s], metric, f"step {s}") for s in steps])
-    chosen = [layer] if layer else [*(n for n in layers[:-1] if n == "features"), layers[-1]]
+    chosen = [*(name for name in layers[:-1] if name == "features"), layers[-1]]
     columns = [f"{int(step):,}" for step in steps]
     maps = [HeatMap(name, parts, columns, over[:, layers.index(name)].T) for name in chosen]
     draw(maps, metric, path, most=1, below="step")
-
-
-def _check_metric(metric: str) -> None:
-    if metric not in SCALES:
-        raise ValueError(
-            f"An equivariance spectrum cannot show {metric!r}; choose from {', '.join(SCALES)}."
-        )
 
 
 def _numbers(table: Spectrum, metric: str, owner: str) -> Float[np.ndarray, "layers parts"]:
@@ -105,14 +90,7 @@ def _numbers(table: Spectrum, metric: str, owner: str) -> Float[np.ndarray, "lay
             f"The spectrum of {owner!r} lacks {', '.join(missing)} (it has "
             f"{', '.join(map(str, table)) or 'nothing'}): measure it again."
         )
-    values = np.asarray(table[metric], np.float64)  # None becomes NaN
-    wanted = len(table["layers"]), len(table["parts"])
-    if values.shape != wanted or values.size == 0:
-        raise ValueError(
-            f"{metric} of {owner!r} must be [layers, parts] = {list(wanted)}, at least one of "
-            f"each; found shape {list(values.shape)}."
-        )
-    return values
+    return np.asarray(table[metric], np.float64)  # None becomes NaN
 
 
 BELOW, MIDDLE, ABOVE, TOP = "#D55E00", "#f7f7f7", "#0072B2", "#00304d"

@@ -144,6 +144,8 @@ def value_axis(
         axis.set_minor_formatter(NullFormatter())
     else:
         axes.locator_params(axis=side, nbins=4)
+        if side == "x":
+            axes.margins(x=0.12)
     if describe(metric).format.endswith("%"):
         axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 

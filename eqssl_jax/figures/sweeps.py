@@ -37,8 +37,6 @@ def weight_sweep(
     path: str | Path,
     *,
     metrics: Sequence[str] = ("probe_top1", "knn", "gram_error"),
-    published: tuple[float, float] | None = BEST_PUBLISHED,
-    weight: str = "λ",
 ) -> None:
     """Measures against the weight of a loss, on a logarithmic axis where 0 has a place of its own.
 
@@ -50,19 +48,17 @@ def weight_sweep(
       results: weight ≥ 0 -> the evaluations of its trainings (a list of one for one seed).
       path: the PNG to write.
       metrics: which panels, in this order.
-      published: the shaded range; None for none.
-      weight: how the axis calls it.
 
     Raises:
-      ValueError: without a positive weight, for a negative one, or when no run has a finite number.
+      ValueError: without a positive weight, or when no run has a finite number.
 
     Source: after Gupta et al. 2024 (arXiv:2306.13924), Figure 7.
     """
     from matplotlib.patches import Patch
 
     weights = sorted(float(w) for w in results)
-    if not weights or not (weights[0] >= 0 and math.isfinite(weights[-1]) and weights[-1] > 0):
-        raise ValueError(f"A sweep needs weights ≥ 0 with a positive one, found {weights}.")
+    if not weights or weights[-1] <= 0:
+        raise ValueError(f"A sweep needs a positive weight, found {weights}.")
     by_weight = {float(w): group for w, group in results.items()}
     spread_of = spreads_of({w: by_weight[w] for w in weights}, metrics)
     all_results = [result for group in by_weight.values() for result in group]
@@ -71,23 +67,18 @@ def weight_sweep(
     for axes, (metric, group) in zip(grid, spread_of.items(), strict=True):
         floors = floors_of(all_results, metric)
         seen |= set(floors)
-        _sweep(axes, weights, group, published)
+        _sweep(axes, weights, group)
         for floor, level in floors.items():
             axes.axhline(level, zorder=1, **LINES[floor])
         spread_axis(axes, metric, [*group, *(Spread(v, math.nan, 1) for v in floors.values())])
-        axes.set_xlabel(weight, fontsize=TEXT, color=QUIET)
+        axes.set_xlabel("λ", fontsize=TEXT, color=QUIET)
         quiet(axes, describe(metric).title, note=what_bars_are(group) or " ")
-    best = {"best in the paper (CIFAR-10, ResNet-50)": Patch(color=_SHADE)} if published else {}
+    best = {"best in the paper (CIFAR-10, ResNet-50)": Patch(color=_SHADE)}
     key(figure, floor_looks(seen) | best)
     save(figure, path)
 
 
-def _sweep(
-    axes: "Axes",
-    weights: Sequence[float],
-    spreads: Sequence[Spread],
-    published: tuple[float, float] | None,
-) -> None:
+def _sweep(axes: "Axes", weights: Sequence[float], spreads: Sequence[Spread]) -> None:
     positive = [w for w in weights if w > 0]
     axes.set_xscale("log")
     # A weight of 0 stands half a decade or more before the first, behind a break.
@@ -100,9 +91,9 @@ def _sweep(
         axes.plot(x, [spread.value for _, spread in rows], fmt, zorder=3, **look)
         spread_bars(axes, x, [spread for _, spread in rows], PALETTE[0])
     gap = math.sqrt(zero * positive[0])
-    if published and published[1] > gap:  # left of the break the axis has no scale
-        low = max(published[0], gap) if 0.0 in weights else published[0]
-        axes.axvspan(low, published[1], color=_SHADE, zorder=0, linewidth=0)
+    if BEST_PUBLISHED[1] > gap:  # left of the break the axis has no scale
+        low = max(BEST_PUBLISHED[0], gap) if 0.0 in weights else BEST_PUBLISHED[0]
+        axes.axvspan(low, BEST_PUBLISHED[1], color=_SHADE, zorder=0, linewidth=0)
     places = {w or zero: f"{w:g}" for w in weights}
     axes.set_xticks(list(places), list(places.values()))
     axes.set_xticks([], minor=True)

@@ -6,16 +6,22 @@ from eqssl_jax.methods.card import Addition, Card, Context, on_contrast
 from eqssl_jax.methods.entries import cards, entry, find, resolved, role_entries
 from eqssl_jax.methods.recipe import at_same_size, build_recipe
 from eqssl_jax.methods.roles import ROLES, Line, Role, resolve
+from eqssl_jax.methods.row import Row, relative_cost
 from eqssl_jax.methods.target import scheduled
+from eqssl_jax.methods.viewpoints import RECIPE as STORED_VIEWS
+from eqssl_jax.methods.viewpoints import NotStoredError, places
 
 __all__ = [
     "ROLES",
+    "STORED_VIEWS",
     "Addition",
     "Card",
     "Context",
     "Line",
     "Method",
+    "NotStoredError",
     "Role",
+    "Row",
     "assemble",
     "at_same_size",
     "build",
@@ -24,6 +30,8 @@ __all__ = [
     "entry",
     "find",
     "on_contrast",
+    "places",
+    "relative_cost",
     "resolve",
     "resolved",
     "role_entries",

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import encoders, objectives
 from eqssl_jax.methods.card import DRAWS, Addition, Card, Context, widths
+from eqssl_jax.methods.row import TWO_VIEWS, Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 from eqssl_jax.objectives.equivariant import augself, augself_targets
 from eqssl_jax.settings import choice, number, numbers
@@ -155,4 +156,5 @@ CARD = Card(
     build=build,
     needs=(DRAWS,),
     compares=False,
+    benchmark=Row(small={"hidden": (256, 256)}, cost=TWO_VIEWS),
 )

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from eqssl_jax.methods import roles
+from eqssl_jax.methods import roles, viewpoints
 from eqssl_jax.methods.base import Method
 from eqssl_jax.methods.card import DRAWS, LABELS, TARGET, Addition, Card, Context
 from eqssl_jax.methods.entries import find, resolved
@@ -28,7 +28,9 @@ def build(config: ConfigDict) -> Method:
     """
     recipe = build_recipe(config.recipe.name, config.recipe.options)
     table = roles.resolve(config, recipe)
-    return assemble(config, recipe, roles.lines(table))
+    method = assemble(config, recipe, roles.lines(table))
+    stored = config.recipe.name == viewpoints.RECIPE
+    return viewpoints.on_stored_views(method, config, recipe) if stored else method
 
 
 def assemble(config: ConfigDict, recipe: Transform, lines: Mapping[str, Line]) -> Method:

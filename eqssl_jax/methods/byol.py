@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import encoders, objectives
 from eqssl_jax.methods.card import TARGET, Addition, Card, Context, on_contrast, widths
+from eqssl_jax.methods.row import Row
 from eqssl_jax.methods.target import target_embeddings
 from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
 
@@ -43,4 +44,5 @@ CARD = Card(
     build=build,
     needs=(TARGET,),
     published="BYOL",
+    benchmark=Row(small={"hidden": (256,)}, cost={"": 4 / 3}),
 )

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import settings
 from eqssl_jax.methods.roles import Line
+from eqssl_jax.methods.row import Row
 from eqssl_jax.objectives.base import Objective
 from eqssl_jax.objectives.prediction import parameter_differences
 from eqssl_jax.transforms.base import Params, Transform
@@ -77,6 +78,8 @@ class Card(NamedTuple):
       sharing: `sharing(values, context)` gives patterns of parts whose draws the two contrast views
         share in a way of the card's own; `context.contrast` is what the roles alone say.
       published: the key of its numbers in `tabular/published.json`, "" without.
+      benchmark: its row in the equivariance benchmark; None: it has a row only where `--only` of
+        `eqssl_jax.tables` names it.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Card(NamedTuple):
     geometries: tuple[str, ...] = ("sphere",)
     sharing: Callable[[ConfigDict, Context], Mapping[str, Pattern]] = no_sharing
     published: str = ""
+    benchmark: Row | None = None
 
 
 def on_contrast(values: ConfigDict, context: Context, objective: Objective) -> Addition:

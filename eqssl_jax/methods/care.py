@@ -9,6 +9,7 @@ from eqssl_jax import objectives, views
 from eqssl_jax.methods.card import DRAWS, Addition, Card, Context, first_images
 from eqssl_jax.methods.recipe import at_same_size, build_recipe
 from eqssl_jax.methods.roles import Line, amount, parts_with, strength
+from eqssl_jax.methods.row import Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 from eqssl_jax.settings import choice, free, shown, text, whole
 from eqssl_jax.transforms.base import Transform
@@ -159,4 +160,5 @@ CARD = Card(
     compares=False,
     geometries=("sphere", "hyperboloid"),
     published="CARE-SimCLR",
+    benchmark=Row(cost={"": 2.0}),
 )

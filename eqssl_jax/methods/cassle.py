@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import encoders, objectives
 from eqssl_jax.methods.card import DRAWS, Addition, Card, Context, on_contrast, temperature, widths
+from eqssl_jax.methods.row import TWO_VIEWS, Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 from eqssl_jax.objectives.equivariant.layers import nt_xent
 
@@ -54,4 +55,5 @@ CARD = Card(
     },
     build=build,
     needs=(DRAWS,),
+    benchmark=Row(small={"projector": (256, 64)}, cost=TWO_VIEWS, projector=False),
 )

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import views
 from eqssl_jax.methods.card import LABELS, Addition, Card, Context
+from eqssl_jax.methods.row import Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 from eqssl_jax.settings import number
 from eqssl_jax.views import ViewSpec
@@ -57,4 +58,5 @@ CARD = Card(
     needs=(LABELS,),
     compares=False,
     geometries=("sphere", "hyperboloid"),
+    benchmark=Row(name="supervised", cost={"": 1 / 2}, projector=False),
 )

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import encoders, objectives, views
 from eqssl_jax.methods.card import DRAWS, WIDEST, Addition, Card, Context, temperature, widths
+from eqssl_jax.methods.row import Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
 from eqssl_jax.objectives.equivariant import equimod
 from eqssl_jax.objectives.equivariant.layers import Layer, first_weight
@@ -116,4 +117,9 @@ CARD = Card(
     needs=(DRAWS,),
     compares=False,
     published="EquiMod-SimCLR",
+    benchmark=Row(
+        small={"projector": (256, 64), "parameters": 32},
+        config={"model.joint_views": True},  # the image and its views in one forward, as theirs
+        cost={"": 3 / 2},
+    ),
 )

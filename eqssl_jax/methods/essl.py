@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import views
 from eqssl_jax.methods.card import Addition, Card, Context, temperature, widths
 from eqssl_jax.methods.recipe import build_recipe
+from eqssl_jax.methods.row import Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 from eqssl_jax.objectives.equivariant import essl
 from eqssl_jax.objectives.equivariant.layers import Layer, first_weight
@@ -100,4 +101,11 @@ CARD = Card(
         ),
     },
     build=build,
+    benchmark=Row(
+        small={"head": (256, 256)},
+        # The authors crop 16 of CIFAR's 32 pixels for the view whose turns are told.
+        recipes={"simclr_cifar": {"recipe_options": {"size": 16}}},
+        tried="turn",
+        cost={"": 3.0, "simclr_cifar": 3 / 2},
+    ),
 )

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import objectives, views
 from eqssl_jax.methods.card import DRAWS, Addition, Card, Context, first_images, temperature
 from eqssl_jax.methods.roles import Line, amount, is_zero, parts_with
+from eqssl_jax.methods.row import Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
 from eqssl_jax.objectives.order import FORMS
 from eqssl_jax.settings import choice, number, whole
@@ -151,4 +152,9 @@ CARD = Card(
     role="ordered",
     needs=(DRAWS,),
     compares=False,
+    benchmark=Row(
+        small={"images": 32},  # a quarter of the batch
+        full={"images": 64},
+        cost={"": 3 / 2},
+    ),
 )

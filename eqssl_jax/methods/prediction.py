@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import encoders, objectives
 from eqssl_jax.methods.card import DRAWS, Addition, Card, Context, widths
 from eqssl_jax.methods.roles import is_zero, parts_with
+from eqssl_jax.methods.row import TWO_VIEWS, Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 from eqssl_jax.transforms.base import Transform
 
@@ -77,4 +78,5 @@ CARD = Card(
     needs=(DRAWS,),
     compares=False,
     geometries=("sphere", "hyperboloid"),
+    benchmark=Row(cost=TWO_VIEWS),
 )

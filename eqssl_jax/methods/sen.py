@@ -18,6 +18,7 @@ from eqssl_jax.methods.card import (
     temperature,
     widths,
 )
+from eqssl_jax.methods.row import TWO_VIEWS, Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
 from eqssl_jax.objectives.equivariant import sen
 from eqssl_jax.objectives.equivariant.layers import first_weight, hypernetwork
@@ -80,4 +81,5 @@ CARD = Card(
     },
     build=build,
     needs=(DRAWS,),
+    benchmark=Row(small={"projector": (256, 64), "code": 32}, cost=TWO_VIEWS, projector=False),
 )

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import encoders, objectives, views
 from eqssl_jax.methods.card import DRAWS, TARGET, WIDEST, Addition, Card, Context, widths
+from eqssl_jax.methods.row import Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 from eqssl_jax.objectives.equivariant import seqjepa
 from eqssl_jax.objectives.equivariant.layers import first_weight
@@ -99,4 +100,10 @@ CARD = Card(
     build=build,
     needs=(TARGET, DRAWS),
     compares=False,
+    benchmark=Row(
+        small={"code": 32, "hidden": (256,)},
+        config={"target.momentum": 0.996, "target.final": 1.0},
+        cost={"": 5 / 3},
+        projector=False,
+    ),
 )

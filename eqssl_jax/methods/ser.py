@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import views
 from eqssl_jax.methods.card import DRAWS, Addition, Card, Context, temperature, widths
+from eqssl_jax.methods.row import Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 from eqssl_jax.objectives.equivariant import ser
 from eqssl_jax.objectives.equivariant.layers import Layer, dense, first_weight
@@ -168,4 +169,9 @@ CARD = Card(
     build=build,
     needs=(DRAWS,),
     compares=False,
+    benchmark=Row(
+        small={"layer": "layer1", "head": (64, 64), "images": 32},
+        full={"layer": "layer1", "images": 64},
+        cost={"": 5 / 4},
+    ),
 )

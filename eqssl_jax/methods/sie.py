@@ -18,6 +18,7 @@ from eqssl_jax.methods.card import (
     on_contrast,
     widths,
 )
+from eqssl_jax.methods.row import TWO_VIEWS, Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views, unit
 from eqssl_jax.objectives.equivariant import sie
 from eqssl_jax.objectives.equivariant.layers import first_weight, hypernetwork
@@ -94,4 +95,7 @@ CARD = Card(
     },
     build=build,
     needs=(DRAWS,),
+    benchmark=Row(
+        small={"projector": (128, 64)}, tried="equivariance", cost=TWO_VIEWS, projector=False
+    ),
 )

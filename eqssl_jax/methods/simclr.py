@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import objectives
 from eqssl_jax.methods.card import Addition, Card, Context, on_contrast, temperature
+from eqssl_jax.methods.row import TWO_VIEWS, Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 
 
@@ -47,4 +48,5 @@ CARD = Card(
     build=contrastive(objectives.info_nce),
     geometries=("sphere", "hyperboloid"),
     published="SimCLR",
+    benchmark=Row(cost=TWO_VIEWS),
 )

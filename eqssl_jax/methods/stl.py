@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import encoders, views
 from eqssl_jax.methods.card import Addition, Card, Context, on_contrast, temperature, widths
+from eqssl_jax.methods.row import TWO_VIEWS, Row
 from eqssl_jax.objectives.base import Metrics, Objective, Views
 from eqssl_jax.objectives.equivariant import stl
 from eqssl_jax.objectives.equivariant.layers import first_weight
@@ -89,4 +90,9 @@ CARD = Card(
     },
     build=build,
     sharing=sharing,
+    benchmark=Row(
+        small={"code": (128, 32), "projector": (256, 64), "code_projector": (64, 64)},
+        tried="transformation",
+        cost=TWO_VIEWS,
+    ),
 )

@@ -11,6 +11,7 @@ from eqssl_jax import views
 from eqssl_jax.methods.card import DRAWS, Addition, Card, Context
 from eqssl_jax.methods.care import GROUPS, check_form, draws, gram_match
 from eqssl_jax.methods.roles import SHARINGS, parts_with
+from eqssl_jax.methods.row import TWO_VIEWS, Row
 from eqssl_jax.views import Pattern
 
 
@@ -50,4 +51,5 @@ CARD = Card(
     compares=False,
     geometries=("sphere", "hyperboloid"),
     sharing=sharing,
+    benchmark=Row(cost=TWO_VIEWS),
 )

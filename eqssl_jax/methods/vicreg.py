@@ -3,6 +3,7 @@
 from eqssl_jax import objectives
 from eqssl_jax.methods.barlow_twins import of_dimensions
 from eqssl_jax.methods.card import Card
+from eqssl_jax.methods.row import TWO_VIEWS, Row
 from eqssl_jax.settings import number
 
 SETTINGS = {
@@ -18,4 +19,5 @@ CARD = Card(
     settings=SETTINGS,
     build=of_dimensions(objectives.vicreg, tuple(SETTINGS)),
     published="VICReg",
+    benchmark=Row(cost=TWO_VIEWS),
 )

@@ -1,109 +1,71 @@
-"""The methods of the equivariance benchmark, each as a small recipe on one of its data sets.
+"""The equivariance benchmark: a method on one of its data sets, as a small recipe.
 
-What a method needs that others do not (a target network, pairs of images, a role for every part) is
-set here; batch, steps, encoder and optimiser are the same for all.
+What a method needs that others do not (a target network, wide heads, a method beside it) is in its
+card (`methods.Row`); batch, steps, encoder and optimiser are the same for all.
 """
-
-from collections.abc import Mapping
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods
 from eqssl_jax.config import base
-from eqssl_jax.presets.ours import objectives
+from eqssl_jax.methods.entrants import find
+from eqssl_jax.methods.entries import OF_ROLES
 
-DATA = ("solids", "shapes", "cifar10", "fruits360")
-# Entries of config.objectives by method; at small scale widths of heads fit an encoder of 128
-# features, at full scale they are those of the cards, as authors have them.
-METHODS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "supervised": {"classify": {}},  # the ceiling of class accuracy
-    "simclr": {"simclr": {}},
-    "vicreg": {"vicreg": {}},
-    "byol": {"byol": {"hidden": (256,)}},
-    "care": {"simclr": {}},
-    "two_view_care": {"simclr": {}},
-    "prediction": {"simclr": {}},
-    "order": {"simclr": {}},
-    "equimod": {"simclr": {}, "equimod": {"projector": (256, 64), "parameters": 32}},
-    "sie": {"sie": {"projector": (128, 64)}},
-    "sen": {"sen": {"projector": (256, 64), "code": 32}},
-    "stl": {"stl": {"code": (128, 32), "projector": (256, 64), "code_projector": (64, 64)}},
-    "essl": {"essl": {"head": (256, 256)}},
-    "augself": {"simclr": {}, "augself": {"hidden": (256, 256)}},
-    "cassle": {"cassle": {"projector": (256, 64)}},
-    "seqjepa": {"seqjepa": {"code": 32, "hidden": (256,)}},
-    "ser": {"simclr": {}, "ser": {"layer": "layer1", "head": (64, 64)}},
-}
-WIDTHS = ("projector", "code", "code_projector", "head", "hidden", "parameters")
-# For a choice on validation every method has as many trials: one number times each of these, its
-# weight of equivariance or, where it has no second term, the learning rate.
-TRIALS = (1.0, 0.3, 3.0)
-TRIED: Mapping[str, str] = {
-    **dict.fromkeys(METHODS, "optimizer.learning_rate"),
-    **dict.fromkeys(("care", "two_view_care"), "objectives.equivariance.weight"),
-    **{
-        name: f"objectives.{name}.weight"
-        for name in ("prediction", "order", "equimod", "augself", "ser")
-    },
-    "sie": "objectives.sie.equivariance",
-    "stl": "objectives.stl.transformation",
-    "essl": "objectives.essl.turn",
-}
-_ROLES = {"care": "rotational", "two_view_care": "rotational", "prediction": "predicted"}
+DATA = ("solids", "shapes", "cifar10", "fruits360", "3diebench")
+# The parts that an ordered role is for, the first that the recipe has: all else still differs
+# between the views that a base method compares.
+_ORDERED = ("turn", "crop")
 
 
 def benchmark(data: str, method: str, *, small: bool = True) -> ConfigDict:
-    """A method on a data set, unlocked; without `small`, heads are as wide as their authors'.
+    """A method on a data set, unlocked; without `small`, with its settings for a large encoder.
+
+    `method` is what `methods.entrants.find` takes: a row's name, a card's, or `module:attribute`.
 
     Raises:
-      ValueError: for an unknown data set or method.
+      ValueError: for an unknown data set or method, and a row that does not fit its card.
     """
-    if data not in DATA or method not in METHODS:
-        raise ValueError(
-            f"The benchmark has the data {', '.join(DATA)} and the methods {', '.join(METHODS)}; "
-            f"found {data!r} and {method!r}."
-        )
+    if data not in DATA:
+        raise ValueError(f"The benchmark has the data {', '.join(DATA)}; found {data!r}.")
+    entrant = find(method)
     config = base()
     config.data.name = data
     config.model.encoder, config.model.stem = "conv_tiny", "imagenet"
     config.model.projector = (256, 64) if small else (512, 128)
-    entries = {
-        name: {key: value for key, value in values.items() if small or key not in WIDTHS}
-        for name, values in METHODS[method].items()
-    }
-    config.objectives = objectives(**entries)
-    config.objectives.equivariance.splits = 16
-    config.objectives.order.images = 32
     _views(config, data)
-    parts = methods.build_recipe(config.recipe.name, config.recipe.options).identity
-    if method in _ROLES:
-        config.roles = ConfigDict(dict.fromkeys(parts, _ROLES[method]))
-    elif method == "order":
-        config.roles = ConfigDict({"turn" if data == "solids" else "crop": "ordered"})
-    if method == "two_view_care":
-        kept = {key: config.objectives.equivariance[key] for key in ("splits", "form", "variant")}
-        config.objectives.equivariance = ConfigDict(methods.entry("two_view_care", **kept))
-    if method == "equimod":  # the image and its views in one forward, as its authors have it
-        config.model.joint_views = True
-    if method == "essl" and data not in ("solids", "shapes"):
-        # The authors crop 16 of CIFAR's 32 pixels for the view whose turns are told.
-        config.objectives.essl.recipe_options = ConfigDict({"size": 16})
-    if method == "seqjepa":
-        config.target.momentum, config.target.final = 0.996, 1.0
     train, optimizer = config.train, config.optimizer
     train.batch_size, train.steps, train.log_every = 128, 400, 50
     train.save_every = train.knn_every = 200
     optimizer.learning_rate, optimizer.schedule = 2e-3, "cosine"
     config.knn.bank, config.knn.queries = 2_000, 500
     config.evaluation.preset = "quick"
-    return config
+    # Those of roles are there for --config.roles.…; `methods.resolved` leaves out what none uses.
+    for used in map(find, (*OF_ROLES.values(), *(entrant.row.beside or ()), entrant.method)):
+        values = used.row.small if small else used.row.full
+        values = {**values, **used.row.recipes.get(config.recipe.name, {})}
+        config.objectives[used.key()] = ConfigDict(methods.entry(used.method, **values))
+    if role := entrant.card.role:
+        parts = tuple(methods.build_recipe(config.recipe.name, config.recipe.options).identity)
+        first = tuple(part for part in _ORDERED if part in parts)[:1]
+        config.roles = ConfigDict(dict.fromkeys(first if role == "ordered" else parts, role))
+    try:
+        config.lock().update_from_flattened_dict(dict(entrant.row.config))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The row of {method} sets the config to {dict(entrant.row.config)}: {error}. Give "
+            f"settings by path, of their type, e.g. {{'target.momentum': 0.996}}."
+        ) from None
+    return config.unlock()
 
 
 def _views(config: ConfigDict, data: str) -> None:
     if data == "solids":  # no other augmentation than the choice of two views, as SIE's
         config.data.split, config.data.size = "objects", 32
         config.recipe.name, config.recipe.options = "solids", ConfigDict({})
+        config.evaluation.options = ConfigDict({"queries": 0, "ladder_images": 0})
+    elif data == "3diebench":  # pairs of stored views; images of 256 pixels
+        config.data.size, config.recipe.name = 64, "stored_views"
+        config.recipe.options = ConfigDict({})
         config.evaluation.options = ConfigDict({"queries": 0, "ladder_images": 0})
     elif data == "shapes":
         config.recipe.name, config.recipe.options = "shapes", ConfigDict({"size": 32})

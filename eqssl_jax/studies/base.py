@@ -11,7 +11,19 @@ from eqssl_jax.experiment.stored import read_arrays, read_result
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.workdir import read_config
 
+# By name; where a study compares methods on several data, method@data or method@data:suffix.
 Runs: TypeAlias = Mapping[str, ConfigDict]
+
+
+def parts_of(run: str) -> tuple[str, str, str]:
+    """Method, data and suffix of a run; a method may be `module:attribute`, which has a colon too.
+
+    >>> parts_of("my_parts:spread@solids:compute"), parts_of("sie@solids"), parts_of("simclr")
+    (('my_parts:spread', 'solids', 'compute'), ('sie', 'solids', ''), ('simclr', '', ''))
+    """
+    method, _, rest = run.partition("@")
+    data, _, suffix = rest.partition(":")
+    return method, data, suffix
 
 
 class DataChoice(NamedTuple):
@@ -68,6 +80,8 @@ class Study(NamedTuple):
       notes: what a reader of its table must know, in paragraphs.
       floors: the runs beside which the untrained encoder and the inputs are measured, where they
         are those of all runs; None: every run.
+      added: from a name that `--only` gives, module:attribute or with @data behind it, a scale and
+        data, the runs that it adds; empty for what is no method; None: nothing can be added.
       figure: draws the finished trainings into files whose paths begin with the one given, and
         returns them; None: no figure.
     """
@@ -82,6 +96,7 @@ class Study(NamedTuple):
     cells: Mapping[tuple[str, str], str] = {}
     notes: tuple[str, ...] = ()
     floors: tuple[str, ...] | None = None
+    added: Callable[[str, str, DataChoice], Runs] | None = None
     figure: Figure | None = None
 
 

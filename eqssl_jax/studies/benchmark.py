@@ -10,24 +10,19 @@ import math
 import operator
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from eqssl_jax import methods
-from eqssl_jax.presets.benchmark import DATA, METHODS, TRIALS, TRIED, benchmark
-from eqssl_jax.studies.base import DataChoice, Outcome, Runs, Study, Trainings
+from eqssl_jax import methods, names, scene
+from eqssl_jax.methods.entrants import REFERENCE, find, rows, trains_projector
+from eqssl_jax.presets.benchmark import DATA, benchmark
+from eqssl_jax.studies.base import DataChoice, Outcome, Runs, Study, Trainings, parts_of
 from eqssl_jax.studies.scales import EVALUATION, check
-from eqssl_jax.studies.standing import report
+from eqssl_jax.studies.standing import by_seed, report
 from eqssl_jax.training.checkpoint import SCORE
 
-# What the encoder costs in a step where it is not as much as with two views of each image: a view
-# with its gradient counts three times one of the target network; pixels count, heads and rendering
-# do not.
-COSTS = {
-    "supervised": 1 / 2, "byol": 4 / 3, "care": 2.0, "order": 3 / 2, "equimod": 3 / 2, "essl": 3.0,
-    "essl@cifar10": 3 / 2, "essl@fruits360": 3 / 2, "seqjepa": 5 / 3, "ser": 5 / 4,
-}  # fmt: skip
-REFERENCE = "simclr"  # what every method is compared with, seed by seed
 CLASS = "probe_top1"
 EQUIVARIANCE = ("rotation_r2_mlp", "parameters_r2_jitter", "r2_angle", "gamma")
 METRICS = (
@@ -38,10 +33,14 @@ METRICS = (
     "parameters_r2_blur", "parameters_mse_crop", "parameters_mse_jitter", "r2_hue", "r2_angle",
     "gamma", "effective_rank",
 )  # fmt: skip
-# Methods whose losses read features alone, or have projectors of their own, and what of a run is
-# measured on the embeddings of the network's projector.
-UNPROJECTED = {"classify", "sie", "sen", "cassle", "seqjepa"}
-OF_EMBEDDINGS = ("gamma",)
+# What of a run is measured on the embeddings of the network's projector.
+OF_EMBEDDINGS = ("gamma", "effective_rank")
+_OBJECTS = ("solids", "3diebench")  # whose views have poses, which other measures read
+# For a choice on validation every method has as many trials: one number times each of these, its
+# weight of equivariance or, where it has no second term, the learning rate (`Entrant.tried`).
+TRIALS = (1.0, 0.3, 3.0)
+WITHIN = 0.03  # of the best trial's kNN accuracy, where the most equivariant one is chosen, by
+VALIDATED = ("rotation_r2_mlp_validation", "parameters_r2_jitter_validation")
 _STEPS = {"reduced": 4_000, "small": 1_000, "smoke": 6}
 _SMALL = {  # what the measures of classes and of relative rotation read, and little else
     "train_images": 4096, "validation_images": 512, "test_images": 2048,
@@ -51,59 +50,101 @@ _SMALL = {  # what the measures of classes and of relative rotation read, and li
 _SMOKE = {"relative_objects": 16, "relative_hidden": 16, "relative_steps": 20}
 
 
-def _runs(scale: str, data: DataChoice) -> Runs:
+def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
     """All methods on solids and CIFAR-10; with --data on that alone.
 
-    An .npz or a folder stands in for CIFAR-10, but for the folder of Fruits-360 with its manifest.
+    An .npz or a folder stands in for CIFAR-10, but for the folders of Fruits-360 with its manifest
+    and of 3DIEBench with its index, whose stored views some methods cannot have.
+    `added` names one method that has no row: module:attribute or a card, perhaps with its @data.
 
     Raises:
-      ValueError: for an unknown scale, and for data without recipes of this study.
+      ValueError: for an unknown scale, data without recipes of this study, and what `benchmark`
+        refuses.
     """
     check(scale)
-    names: tuple[str, ...] = ("solids", "cifar10")
     if data.name == "folder" and _shows_turns(Path(data.directory) / "manifest.csv"):
         data = DataChoice("fruits360", data.directory)
+    if data.name == "folder" and (Path(data.directory) / "train_images.npy").is_file():
+        data = DataChoice("3diebench", data.directory)
     if data.name and data.name not in DATA and not data.directory:
         raise ValueError(
             f"The benchmark has no recipes for --data={data.name}: give one of {', '.join(DATA)}, "
             f"or an .npz file, a folder or a .zip of images, which are seen as CIFAR-10 is."
         )
-    if data.name:
-        names = (data.name,) if data.name in DATA else ("cifar10",)
-    found = {}
-    for name in names:
-        for method in METHODS:
-            config = _scaled(benchmark(name, method, small=scale != "paper"), scale)
+    given = data.name if data.name in DATA else "cifar10"
+    columns = (given,) if data.name else ("solids", "cifar10")
+    method, on, _ = parts_of(added)
+    card = methods.cards().get(method)
+    if added and not names.is_outside(method) and (card is None or card.benchmark):
+        return {}
+    runs = {}
+    for name in (name for name in columns if on in ("", name)):
+        for row in (method,) if added else rows():
+            config = _scaled(benchmark(name, row, small=scale != "paper"), scale)
+            if not (added or _can_be_built(config)):
+                continue
             if data.directory:
                 config.data.name, config.data.directory = data
-            found[f"{method}@{name}"] = config
-            if (relative := COSTS.get(f"{method}@{name}", COSTS.get(method, 1.0))) != 1:
+            runs[f"{row}@{name}"] = config
+            if (relative := _cost(row, config)) != 1:
                 equal = ConfigDict(config.to_dict())
                 equal.train.steps = max(round(config.train.steps / relative), 1)
-                found[f"{method}@{name}:compute"] = equal
-    return found
+                runs[f"{row}@{name}:compute"] = equal
+    return runs
 
 
-def _trials(scale: str, data: DataChoice) -> Runs:
-    """Of each method and data set the same number of trials, method@data:<factor>."""
-    found = {}
-    for run, config in _runs(scale, data).items():
-        path = TRIED[run.split("@")[0]]
-        for factor in TRIALS if ":" not in run else ():
+def _can_be_built(config: ConfigDict) -> bool:
+    """Whether stored views, if the config is of such, can show what its method asks for."""
+    try:
+        return config.recipe.name != methods.STORED_VIEWS or bool(methods.build(config))
+    except methods.NotStoredError:
+        return False
+
+
+def _cost(method: str, config: ConfigDict) -> float:
+    """The one that its card states, or that of the method as it is built."""
+    recipe, stated = config.recipe, find(method).row.cost
+    if stated:
+        return stated.get(recipe.name, stated.get("", 1.0))
+    side = recipe.options.get("size", config.data.size)
+    shape = (scene.SIZE,) if recipe.name == "solids" else (side, side, 3)
+    return methods.relative_cost(
+        methods.build(methods.resolved(config)),
+        methods.build_recipe(recipe.name, recipe.options),
+        jax.ShapeDtypeStruct(shape, jnp.float32),
+        batch=config.train.batch_size,
+    )
+
+
+def _tried(runs: Runs) -> Runs:
+    """Of each method and data set the same number of trials, method@data:<factor>.
+
+    Raises:
+      ValueError: for a card whose row tries what is no number above 0.
+    """
+    trials = {}
+    for run, config in runs.items():
+        method, _, suffix = parts_of(run)
+        path = find(method).tried()
+        for factor in () if suffix else TRIALS:
             tried = ConfigDict(methods.resolved(config).to_dict())
-            tried.update_from_flattened_dict({path: factor * _at(tried, path)})
-            found[f"{run}:{factor:g}"] = tried
-    return found
-
-
-def _at(config: ConfigDict, path: str) -> float:
-    return float(functools.reduce(operator.getitem, path.split("."), config))
+            value = functools.reduce(operator.getitem, path.split("."), tried)
+            if not isinstance(value, float) or not value > 0:
+                raise ValueError(
+                    f"The row of {method} tries config.{path}, which is {value!r}: trials are of a "
+                    f"number above 0. Let `tried` of its methods.Row name another setting."
+                )
+            tried.update_from_flattened_dict({path: factor * value})
+            trials[f"{run}:{factor:g}"] = tried
+    return trials
 
 
 def chosen(trainings: Trainings) -> dict[str, str]:
-    """Of each method@data the trial with the highest kNN accuracy on validation images.
+    """Of each method@data the trial that is chosen on validation; test has no part in it.
 
-    Means over seeds, at the last step; test images have no part in it.
+    Of those whose kNN accuracy is at most `WITHIN` below the best, the one with the highest
+    `VALIDATED`; where these numbers are missing, the one with the best kNN. All are means over
+    seeds, at the last step.
 
     Raises:
       ValueError: for a method that lacks a trial, or trials with different seeds: they would not
@@ -111,7 +152,7 @@ def chosen(trainings: Trainings) -> dict[str, str]:
     """
     by_method: dict[str, list[str]] = {}
     for trial in trainings:
-        by_method.setdefault(trial.rpartition(":")[0], []).append(trial)
+        by_method.setdefault("@".join(parts_of(trial)[:2]), []).append(trial)
     best = {}
     for run, trials in by_method.items():
         seeds = {tuple(sorted(int(o.config.seed) for o in trainings[trial])) for trial in trials}
@@ -126,8 +167,19 @@ def chosen(trainings: Trainings) -> dict[str, str]:
                 f"{run} has trials without a kNN accuracy on validation images (data without "
                 f"labels, or config.train.knn_every is 0): there is nothing to choose by."
             )
-        best[run] = max(scores, key=lambda trial: scores[trial])
+        by = _validated({trial: trainings[trial] for trial in trials}) or scores
+        close = [trial for trial in trials if scores[trial] >= max(scores.values()) - WITHIN]
+        best[run] = max(close, key=lambda trial: by[trial])
     return best
+
+
+def _validated(trainings: Trainings) -> dict[str, float]:
+    """Of each trial the mean over seeds of the first of `VALIDATED` that all have; or nothing."""
+    for metric in VALIDATED:
+        values = {trial: by_seed(outcomes, metric) for trial, outcomes in trainings.items()}
+        if all(len(values[trial]) == len(outcomes) for trial, outcomes in trainings.items()):
+            return {trial: float(np.mean(list(seeds.values()))) for trial, seeds in values.items()}
+    return {}
 
 
 def _score(outcome: Outcome) -> float:
@@ -155,22 +207,21 @@ def _scaled(config: ConfigDict, scale: str) -> ConfigDict:
     if scale == "paper":  # --scale=full
         config.model.encoder, config.model.stem = "resnet18", "cifar"
         config.train.steps, config.train.batch_size = 100_000, 256
-        for entry in {"order", "ser"} & set(config.objectives):
-            config.objectives[entry].images = 64  # a quarter of the batch, as at the other scales
         config.evaluation.preset = "full"
-        config.evaluation.options.parameter_images = 0 if config.data.name == "solids" else 8192
+        config.evaluation.options.parameter_images = 0 if config.data.name in _OBJECTS else 8192
         config.train.save_every = config.train.knn_every = 10_000
         return config
     config.train.steps = _STEPS[scale]
     if scale == "small":
         config.evaluation.options.update(_SMALL)
-        if config.data.name != "solids":
+        if config.data.name not in _OBJECTS:
             config.evaluation.options.parameter_images = 2048
     config.train.save_every = config.train.knn_every = _STEPS[scale]
     if scale == "smoke":
         config.train.batch_size = 32  # of 48 objects, a tenth is held out
-        if "equivariance" in config.objectives:
-            config.objectives.equivariance.splits = 4
+        for entry in config.objectives.values():
+            if "splits" in entry:
+                entry.splits = 4  # groups of as many images as at the other scales
         preset, options = EVALUATION[scale]
         config.evaluation.preset = preset
         config.evaluation.options.update({**options, **_SMOKE})
@@ -187,8 +238,7 @@ def _report(trainings: Trainings, stem: Path) -> list[Path]:
 
 def _without_projector(outcome: Outcome) -> Outcome:
     """Without measures of embeddings, where no loss trains the projector that gives them."""
-    names = {entry.method for entry in outcome.config.objectives.values() if entry.weight}
-    if not names <= UNPROJECTED:
+    if trains_projector(outcome.config):
         return outcome
     results = {}
     for step, result in outcome.evaluations.items():
@@ -206,7 +256,8 @@ TRIED_BENCHMARK = Study(
     name="benchmark_trials",
     title=f"The benchmark, of each method the best of {len(TRIALS)} trials on validation",
     reproduces=(),
-    runs=_trials,
+    runs=lambda scale, data: _tried(_runs(scale, data)),
+    added=lambda name, scale, data: _tried(_runs(scale, data, name)),
     metrics=METRICS,
     floors=tuple(f"{REFERENCE}@{name}:1" for name in DATA),
     figure=_report_chosen,
@@ -216,6 +267,7 @@ BENCHMARK = Study(
     title="Class and equivariance of every method under one protocol",
     reproduces=(),
     runs=_runs,
+    added=lambda name, scale, data: _runs(scale, data, name),
     metrics=METRICS,
     floors=tuple(f"{REFERENCE}@{name}" for name in DATA),
     figure=_report,

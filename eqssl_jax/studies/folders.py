@@ -4,6 +4,7 @@ Data, `--only` and the seeds choose them; the folder DIR/<label>-<8 hex of the r
 the same for every study.
 """
 
+import difflib
 import hashlib
 import json
 import re
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 from eqssl_jax import methods
 from eqssl_jax.config import plain
 from eqssl_jax.settings import differences
-from eqssl_jax.studies.base import DataChoice, Study
+from eqssl_jax.studies.base import DataChoice, Study, parts_of
 from eqssl_jax.training.model import with_dtype
 from eqssl_jax.training.workdir import read_config
 
@@ -53,7 +54,8 @@ def choose(
         `only`, or the first.
       seeds: trainings of each run, with the seeds 0, 1, …
       only: titles of columns, titles of rows and names of runs: those columns, and in them those
-        rows and runs; () for all, at the scale "smoke" for the first two.
+        rows and runs; of runs method@data also the method, @data, and what the study can add; ()
+        for all, at the scale "smoke" for the first two.
 
     Raises:
       ValueError: for an unknown name or scale, no seed, data for several columns, or names that
@@ -61,7 +63,10 @@ def choose(
     """
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}; at least one training of each run is needed.")
-    runs = study.runs(scale, data)
+    runs = dict(study.runs(scale, data))
+    if study.added is not None:
+        for name in only:
+            runs |= study.added(name, scale, data)
     columns = list(dict.fromkeys(column for _, column in study.cells))
     rows = list(dict.fromkeys(row for row, _ in study.cells))
     named = _split(study, only, columns, [*rows, *runs])
@@ -106,15 +111,32 @@ def _split(
     study: Study, only: Sequence[str], columns: list[str], others: list[str]
 ) -> tuple[list[str], list[str]]:
     """`only` as (columns, rows and runs), spelled as the study does."""
-    spelled = {name.lower(): name for name in [*others, *columns]}
-    unknown = [name for name in only if name.lower() not in spelled]
-    if unknown:
-        raise ValueError(
-            f"{study.name} has no column, row or run {', '.join(map(repr, unknown))}; --only takes "
-            f"{', '.join(dict.fromkeys(spelled.values()))}."
-        )
-    names = [spelled[name.lower()] for name in only]
-    return [n for n in names if n in columns], [n for n in names if n not in columns]
+    groups = _groups(others)
+    means = {name.lower(): runs for name, runs in groups.items()}
+    means |= {name.lower(): [name] for name in [*others, *columns]}
+    for name in only:
+        if name.lower() not in means:
+            near = ", ".join(difflib.get_close_matches(name.lower(), means, 3))
+            titles = [n for n in (*others, *columns) if "@" not in n]
+            shown = {n.lower(): n for n in (*(n for n in groups if "@" not in n[1:]), *titles)}
+            raise ValueError(
+                f"{study.name} has no column, row or run {name!r}"
+                f"{f' (nearest: {near})' if near else ''}; --only takes "
+                f"{', '.join(shown.values())}, and names of runs"
+                f"{'; module:attribute is a method of your own' if study.added else ''}."
+            )
+    named = [meant for name in only for meant in means[name.lower()]]
+    return [n for n in named if n in columns], [n for n in named if n not in columns]
+
+
+def _groups(runs: Sequence[str]) -> dict[str, list[str]]:
+    """What means several runs method@data:suffix: method, @data and method@data."""
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        method, data, _ = parts_of(run)
+        for name in dict.fromkeys((method, f"@{data}", f"{method}@{data}")) if data else ():
+            groups.setdefault(name, []).append(run)
+    return groups
 
 
 _NAMED = re.compile(r".+-[0-9a-f]{8}")

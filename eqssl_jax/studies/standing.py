@@ -9,7 +9,7 @@ import scipy
 
 from eqssl_jax import figures, tabular
 from eqssl_jax.measures.cards import HIGHER, LOWER
-from eqssl_jax.studies.base import Outcome, Trainings
+from eqssl_jax.studies.base import Outcome, Trainings, parts_of
 from eqssl_jax.tabular import published
 from eqssl_jax.tabular.metrics import describe
 from eqssl_jax.tabular.seeds import over_seeds
@@ -47,7 +47,7 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
 
 def data_of(run: str) -> str:
     """Of method@data or method@data:compute."""
-    return run.split("@")[1].split(":")[0]
+    return parts_of(run)[1]
 
 
 def by_seed(outcomes: Sequence[Outcome], metric: str, encoder: str = "trained") -> dict[int, float]:

@@ -66,7 +66,7 @@ def _view_side(config: ConfigDict) -> int | None:
         return None
     recipe = methods.build_recipe(config.recipe.name, config.recipe.options)
     image = jax.ShapeDtypeStruct((67, 71, 3), "float32")
-    height, width, _ = jax.eval_shape(recipe.apply, recipe.identity, image).shape
+    height, width, _ = jax.eval_shape(functools.partial(recipe.apply, recipe.identity), image).shape
     return height if height == width else None
 
 
@@ -98,7 +98,7 @@ def at_view_size(dataset: Dataset, config: ConfigDict) -> Dataset:
     recipe = methods.build_recipe(name, options, "config.evaluation.recipe")
     check_crops(dataset, {"evaluation": recipe})
     image = jax.ShapeDtypeStruct(dataset.image_shape, "float32")
-    shape = jax.eval_shape(recipe.apply, recipe.identity, image).shape
+    shape = jax.eval_shape(functools.partial(recipe.apply, recipe.identity), image).shape
     if shape == tuple(dataset.image_shape):
         return dataset
     seen = name, json.dumps(options, sort_keys=True)

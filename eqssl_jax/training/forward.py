@@ -1,5 +1,6 @@
 """From images to what objectives see: draws, rendered views, features and embeddings."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -7,10 +8,11 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Key, PyTree
 
+from eqssl_jax.data.views_of_objects import StoredViews
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
 from eqssl_jax.training.mesh import AXIS
-from eqssl_jax.views import Draws, render
+from eqssl_jax.views import Draws, ViewSpec, render
 
 
 class Outputs(NamedTuple):
@@ -22,16 +24,28 @@ class Outputs(NamedTuple):
 
 
 def draw_views(
-    method: Method, key: Key[Array, ""], images: Float[Array, "n ..."]
+    method: Method, key: Key[Array, ""], images: Float[Array, "n ..."] | StoredViews
 ) -> tuple[dict[str, Draws], dict[str, Float[Array, "v n ..."]]]:
     """Draws and rendered examples of every view set of the method."""
     drawn, examples = {}, {}
+    if isinstance(images, StoredViews):
+        start = 0
+        for name, spec in method.views.items():
+            mine = jax.tree.map(functools.partial(_places, spec, start), images)
+            drawn[name], examples[name] = Draws(mine.params), mine.views
+            start += spec.pattern.views
+        return drawn, examples
     for name, sub in zip(method.views, jax.random.split(key, len(method.views)), strict=True):
         spec = method.views[name]
         chosen = images[: spec.images or images.shape[0]]
         drawn[name] = spec.pattern.draw(sub, spec.transform, chosen.shape[0])
         examples[name] = render(spec.transform, drawn[name].params, chosen)
     return drawn, examples
+
+
+def _places(spec: ViewSpec, start: int, stored: Float[Array, "n w ..."]) -> Float[Array, "v n ..."]:
+    """What belongs to a view set, of what is stored of the views of all sets in their order."""
+    return jnp.swapaxes(stored[: spec.images, start : start + spec.pattern.views], 0, 1)
 
 
 def select_views(

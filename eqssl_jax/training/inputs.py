@@ -24,11 +24,13 @@ def batches(run: Setup, start: int) -> Iterator[tuple[int, np.ndarray]]:
     Of each batch, the rows that the devices of this process hold.
     """
     seed, size, batch = run.config.seed, run.split.size, run.config.train.batch_size
+    draw = run.split.draw
     mine = rows(run.mesh, batch)
 
     # Refers to numbers only, of which worker processes get copies.
     def of_step(step: int) -> np.ndarray:
-        return batch_indices(seed, step, size, batch)[mine]
+        examples = batch_indices(seed, step, size, batch)[mine]
+        return examples if draw is None else draw(seed, step, examples)
 
     def spans() -> Iterator[tuple[int, int]]:
         done = start

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eqssl_jax import views
-from eqssl_jax.data.description import describe
+from eqssl_jax.data.base import describe
 from eqssl_jax.encoders import showing
 from eqssl_jax.methods import Role, build_recipe, find, resolve
 from eqssl_jax.training.checks import compared_groups
@@ -35,6 +35,7 @@ def plan(run: Setup) -> dict[str, str]:
         **describe(run.stored, run.dataset.shown_shape),
         "images": " × ".join(map(str, run.dataset.shown_shape))
         + (", on the device" if run.split.load is None else ", streamed from the host"),
+        **_objects(run),
         **{f"role of {part}": _role(part, line, run) for part, line in roles.items()},
         **{f"view set {name}": text for name, text in sets.items()},
         **{
@@ -58,6 +59,14 @@ def plan(run: Setup) -> dict[str, str]:
         + (f"; kNN every {run.knn_every:,}" if run.dataset.classes else ""),
         **{f"note {number}": note for number, note in enumerate(run.notes, start=1)},
     }
+
+
+def _objects(run: Setup) -> dict[str, str]:
+    """Where an example is an object with stored views."""
+    if run.split.draw is None:
+        return {}
+    count = run.inputs_shape().shape[1]
+    return {"objects": f"{run.split.size:,}, a step reads {count} stored views of each of its own"}
 
 
 def _groups(run: Setup) -> dict[str, str]:

@@ -17,6 +17,7 @@ from eqssl_jax import methods
 from eqssl_jax.config import checked
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.pipeline import labelled
+from eqssl_jax.data.views_of_objects import objects_of
 from eqssl_jax.encoders import Network, showing
 from eqssl_jax.methods import Method
 from eqssl_jax.training import initial
@@ -156,11 +157,11 @@ def setup(
         dataset = with_statistics(dataset, read_provenance(workdir))
     elif training:
         dataset = initial.with_source_statistics(dataset, config)
-    split = stored.splits[config.data.split]
+    split = _trained_on(config, stored, built)
+    steps_per_epoch, steps = _budget(config, stored, split.size)
     if built.labelled:
         split = labelled(split, len(stored.classes))
     split = split._replace(pool=spread(mesh, split.pool))
-    steps_per_epoch, steps = _budget(config, stored)
     built = methods.scheduled(built, config, steps)
     network = build_network(config, dataset.mean, dataset.std)
     if training and not goes_on:
@@ -209,14 +210,23 @@ def _checked_data(config: ConfigDict, dataset: Dataset, built: Method) -> Datase
     return dataset
 
 
-def _budget(config: ConfigDict, dataset: Dataset) -> tuple[int, int]:
-    """Steps of an epoch, and of the whole training."""
-    train, size = config.train, dataset.splits[config.data.split].size
+def _trained_on(config: ConfigDict, dataset: Dataset, built: Method) -> Split:
+    """The split that the config names; of views that are stored, the objects that they are of."""
+    if config.recipe.name != methods.STORED_VIEWS:
+        return dataset.splits[config.data.split]
+    parts = tuple(methods.build_recipe(config.recipe.name, config.recipe.options).identity)
+    places, relative = methods.places(built, config.train.batch_size)
+    return objects_of(dataset, config.data.split, parts, places, relative=relative)
+
+
+def _budget(config: ConfigDict, dataset: Dataset, size: int) -> tuple[int, int]:
+    """Steps of an epoch of so many images or objects, and of the whole training."""
+    train = config.train
     steps_per_epoch = size // train.batch_size
     if not steps_per_epoch:
         raise ValueError(
             f"config.train.batch_size is {train.batch_size}, but the {config.data.split} split of "
-            f"{dataset.name} holds {size} images (after {config.data.validation:.0%} went to "
+            f"{dataset.name} holds {size} examples (after {config.data.validation:.0%} went to "
             f"validation): use a batch of at most {size}."
         )
     steps = train.steps or round(train.epochs * steps_per_epoch)

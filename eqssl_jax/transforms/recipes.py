@@ -18,7 +18,7 @@ from eqssl_jax.transforms.geometry import (
     rotate,
 )
 from eqssl_jax.transforms.rotation3d import rotate_cloud
-from eqssl_jax.transforms.scenes import solids
+from eqssl_jax.transforms.scenes import solids, stored_views
 
 STRENGTHS = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
 RATIO = (3 / 4, 4 / 3)
@@ -40,6 +40,7 @@ OPTIONS: Mapping[str, Setting] = {
     "full": flag(False, "uniform on SO(3) instead of three angles within max_angle"),
     "floor": checks.HUE,
     "light": checks.HUE,
+    "translation": flag(False, "a fourth part, shift, of 3DIEBench-T"),
     "gray": checks.PROBABILITY,
     "blur_kernel": checks.KERNEL,
     "blur_sigma": also(checks.SIGMA, (), "no blur, where a recipe can do without"),
@@ -245,6 +246,7 @@ RECIPES: Mapping[str, Callable[..., Transform]] = {
     "factors": factors,
     "rotation3d": rotation3d,
     "solids": solids,
+    "stored_views": stored_views,
 }
 
 

@@ -1,7 +1,8 @@
 """What can happen to a rendered scene: its object turns, its floor and light change their hue.
 
 Each acts on the scene's description, not on pixels, so that identities are exact, draws compose,
-and ladders follow geodesics. `Dataset.show` renders what comes out.
+and ladders follow geodesics. `Dataset.show` renders what comes out. Where scenes were rendered
+before, as those of 3DIEBench, the same draws are known of their pictures (`stored_views`).
 """
 
 from math import pi
@@ -83,6 +84,41 @@ def solids(
         floor=scene_hue("floor", floor),
         light=scene_hue("light", light),
     )
+
+
+def stored_views(*, translation: bool = False) -> Transform:
+    """Views of an object that were rendered before, and what is known of each: turn, floor, light.
+
+    The parts and draws of `solids`, for pictures of 3DIEBench (Garrido et al. 2023,
+    arXiv:2302.10283): `rotation` is the pose as a rotation vector in radians, `hue` that of the
+    floor or light in turns. With `translation` a fourth part, shift: `translation` [3], each number
+    in ±0.5, of 3DIEBench-T. `sample` draws them as that data do; which of the stored views a step
+    shows, and so its draws, the input pipeline chooses (`data.views_of_objects`).
+
+    Raises:
+      ValueError: when applied, for any other params than the identity itself: no other view can
+        be made of a picture.
+    """
+    parts = {
+        "turn": turn(),
+        **{part: scene_hue(part) for part in layout.HUES},
+        **({"shift": _shift()} if translation else {}),
+    }
+    drawn = chain(**parts)
+
+    def apply(params: Params, x: Array) -> Array:
+        if params is not drawn.identity:
+            raise ValueError(
+                "the views are stored, and no draw of another pose or hue can be shown"
+            )
+        return x
+
+    return drawn._replace(apply=apply)
+
+
+def _shift() -> Transform:
+    identity = {"translation": np.zeros(3, np.float32)}
+    return Transform(FromUniform(3, lambda u: {"translation": u - 0.5}), lambda _, x: x, identity)
 
 
 def _check(name: str, x: Scene) -> None:

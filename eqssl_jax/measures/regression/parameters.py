@@ -83,16 +83,18 @@ def _measure(seen: Seen) -> Measured:
             hidden=seen.settings.relative_hidden,
             steps=seen.settings.relative_steps,
         )
-        read = np.asarray(relative.apply_mlp(layers, h[seen.held_out])) * scale
         ends = np.cumsum([part.shape[1] for part in wanted["train"].values()])[:-1]
-        for name, predicted in zip(wanted["train"], np.split(read, ends, axis=1), strict=True):
-            true = wanted[seen.held_out][name]
-            value = (
-                r2(true, predicted, average="per_dimension")
-                if kind == "r2"
-                else float(np.mean((true - predicted) ** 2))
-            )
-            numbers[f"parameters_{kind}_{name}"] = Number(value, n=len(true))
+        for split in ("validation", seen.held_out) if kind == "r2" else (seen.held_out,):
+            read = np.asarray(relative.apply_mlp(layers, h[split])) * scale
+            end = "" if split == seen.held_out else "_validation"
+            for name, predicted in zip(wanted["train"], np.split(read, ends, axis=1), strict=True):
+                true = wanted[split][name]
+                value = (
+                    r2(true, predicted, average="per_dimension")
+                    if kind == "r2"
+                    else float(np.mean((true - predicted) ** 2))
+                )
+                numbers[f"parameters_{kind}_{name}{end}"] = Number(value, n=len(true))
     return Measured(numbers)
 
 
@@ -101,10 +103,19 @@ CARD = Card(
     measure=_measure,
     outputs=tuple(
         Output(
-            f"parameters_{kind}_{name}", f"{title} of changes of {name}", better, ".3f", "", floor
+            f"parameters_{kind}_{name}{end}",
+            f"{title} of changes of {name}{end.replace('_', ', ')}",
+            better,
+            ".3f",
+            "",
+            floor,
         )
-        for kind, title, better, floor in (("r2", "R²", HIGHER, 0.0), ("mse", "MSE", LOWER, None))
+        for kind, title, better, floor, ends in (
+            ("r2", "R²", HIGHER, 0.0, ("", "_validation")),
+            ("mse", "MSE", LOWER, None, ("",)),
+        )
         for name in GROUPS
+        for end in ends
     ),
     title="Changes of crop, jitter and blur",
     needs=("test",),

@@ -188,6 +188,8 @@ def _measure(seen: Seen) -> Measured:
     )
     numbers: dict[str, Number | float] = {}
     chance: dict[str, float] = {}
+    read = np.asarray(apply_mlp(layers, x["validation"]))
+    numbers["rotation_r2_mlp_validation"] = r2(targets["validation"][""], read[:, :4])
     for split in sizes.keys() & {"test", "out_of_range"}:
         read = np.asarray(apply_mlp(layers, x[split]))
         linear = np.concatenate([x[split] @ fit.weight + fit.bias for fit in fits], axis=1)
@@ -253,6 +255,8 @@ def _outputs() -> list[Output]:
                 "degrees",
             )
         )
+    text = f"R² of relative rotation ({FRAMES['']}, MLP, validation)"
+    outputs.append(Output("rotation_r2_mlp_validation", text, HIGHER, ".3f"))
     hues = [
         Output(f"r2_{n}_hue", f"R² of the {n}'s hue", None, ".3f", "", 0.0)
         for n in ("floor", "light")

@@ -1,0 +1,72 @@
+"""Methods on stored views of objects: which of an object's views stands where, and what cannot."""
+
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
+from eqssl_jax import views
+from eqssl_jax.methods.base import Method
+from eqssl_jax.transforms.base import Params, Transform
+from eqssl_jax.views import ViewSpec
+
+RECIPE = "stored_views"
+_ALONE = {"drawn for each image and each view", "drawn for each image, in one view"}
+_STILL = {"at its identity"}
+
+
+class NotStoredError(ValueError):
+    """A method wants views that no stored ones can be."""
+
+
+def on_stored_views(method: Method, config: ConfigDict, recipe: Transform) -> Method:
+    """The method, whose views come as they are to be seen.
+
+    Raises:
+      NotStoredError: for a view set whose draws are shared, ordered or of other transformations,
+        naming its objectives.
+    """
+    for name, spec in method.views.items():
+        if set(spec.transform.identity) == set(recipe.identity):
+            words = _words(spec, config.train.batch_size)
+            if set(words.values()) <= _STILL or set(words.values()) <= _ALONE:
+                continue
+            wanted = next(f"{part} {text}" for part, text in words.items() if text not in _ALONE)
+        else:
+            wanted = f"the transformations {', '.join(spec.transform.identity)}"
+        readers = [key for key, (_, loss) in method.objectives.items() if name in loss.names()]
+        raise NotStoredError(
+            f"config.recipe.name is {RECIPE!r}: each stored view of an object has a pose and hues "
+            f"of its own, which no other object shares and nothing changes. The view set {name} "
+            f"(of config.objectives: {', '.join(readers)}) wants {wanted}. Leave that objective "
+            f"out, and give every part a role that draws it for each view, invariant or predicted."
+        )
+    shown = {
+        name: spec._replace(transform=spec.transform._replace(apply=_as_it_is))
+        for name, spec in method.views.items()
+    }
+    return method._replace(views=shown)
+
+
+def places(method: Method, batch: int) -> tuple[list[int], bool]:
+    """Which of an object's drawn views stands in each place, set by set; and whether one is still.
+
+    Every view of a set is another one. A set at the identity, such as the original image of
+    EquiMod, shows view 0, from which draws then lead to the others.
+    """
+    still = {name: set(_words(s, batch).values()) <= _STILL for name, s in method.views.items()}
+    taken: list[int] = []
+    following = int(any(still.values()))
+    for name, spec in method.views.items():
+        count = spec.pattern.views
+        taken += [0] * count if still[name] else range(following, following + count)
+        following += 0 if still[name] else count
+    return taken, any(still.values())
+
+
+def _words(spec: ViewSpec, batch: int) -> dict[str, str]:
+    """Who shares a draw; of at least two images, or one draw could be that of all."""
+    return views.describe(spec.pattern, spec.transform.identity, max(spec.images or batch, 2))
+
+
+def _as_it_is(params: Params, x: Array) -> Array:
+    del params
+    return x
