@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from eqssl_jax import data
-from eqssl_jax.data import description, fingerprint
+from eqssl_jax.data import base as description
+from eqssl_jax.data import fingerprint
 from eqssl_jax.training.provenance import provenance, seen_in_training
 
 

@@ -297,13 +297,17 @@ def test_only_takes_a_method_a_data_set_and_says_what_is_nearest():
 def test_measures_of_a_projector_that_no_loss_trains_are_left_out():
     number = {"value": 0.2, "sd": None, "n": 1}
     result = {
-        "encoders": {name: {"gamma": number, "knn": number} for name in ("trained", "pixels")}
+        "encoders": {
+            name: {"gamma": number, "knn": number, "effective_rank": number}
+            for name in ("trained", "pixels")
+        }
     }
-    for method, kept in (("sie", {"knn"}), ("simclr", {"gamma", "knn"})):
+    measured = {"gamma", "knn", "effective_rank"}
+    for method, kept in (("sie", {"knn"}), ("simclr", measured)):
         config = ConfigDict({"objectives": {"mine": {"method": method, "weight": 1.0}}})
         shown = benchmark_study._without_projector(Outcome(config, [], {9: result}, {}))
         assert set(shown.evaluations[9]["encoders"]["trained"]) == kept
-        assert set(shown.evaluations[9]["encoders"]["pixels"]) == {"gamma", "knn"}
+        assert set(shown.evaluations[9]["encoders"]["pixels"]) == measured
 
 
 def test_a_run_without_seeds_in_common_is_not_called_untied():

@@ -12,13 +12,14 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from test_training_loop import equal, small
 
 from eqssl_jax.objectives import Objective, info_nce, unit
 from eqssl_jax.training import checkpoint, kept, loop, ownership
-from eqssl_jax.training.alarms import Alarms
+from eqssl_jax.training.alarms import SPREAD, Alarms
 from eqssl_jax.training.interruption import listening
-from eqssl_jax.training.loop import train
+from eqssl_jax.training.loop import silent_kinds, train
 from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.step import embedding_spread
@@ -194,6 +195,13 @@ def test_growth_is_seen_from_the_least_loss_so_far(losses, warns):
     alarms = Alarms()
     warnings = [alarms.look(step, {"loss": loss}) for step, loss in enumerate(losses)]
     assert any(warnings) == warns and not any(warnings[:-1])
+
+
+@pytest.mark.parametrize(("method", "warns"), [("simclr", True), ("classify", False)])
+def test_a_projector_that_no_loss_trains_may_collapse(method, warns):
+    config = ConfigDict({"objectives": {"mine": {"method": method, "weight": 1.0}}})
+    config.train = ConfigDict({"knn_every": 0})
+    assert bool(Alarms(silent_kinds(config)).look(7, {"loss": 1.0, SPREAD: 1e-9})) == warns
 
 
 def test_monitors_that_take_more_than_their_share_are_warned_of_once():

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import methods
 from eqssl_jax.config import checked, plain
-from eqssl_jax.data.description import describe, size_notice
+from eqssl_jax.data.base import describe, size_notice
 from eqssl_jax.experiment.assess import assess_step
 from eqssl_jax.experiment.compare import compare
 from eqssl_jax.experiment.page import write_page

@@ -1,4 +1,4 @@
-"""Runs beside each other, beside what they must beat, and by the terms of their loss."""
+"""Runs beside what they must beat, by the terms of their loss, and in two metrics at a time."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from eqssl_jax.figures.style import INK, QUIET, SMALL, TEXT, TITLE, new_figure, save
-from eqssl_jax.tabular.metrics import measured
+from eqssl_jax.tabular.tables import cell_of
 
 Images = Float[np.ndarray, "q h w c"] | UInt8[np.ndarray, "q h w c"]
 Near = Float[np.ndarray, "q k h w c"] | UInt8[np.ndarray, "q k h w c"]
@@ -121,7 +121,7 @@ def neighbour_note(result: Mapping[str, Any]) -> str:
     """
     names = ("neighbour_overlap", "neighbour_rank")
     values = {
-        encoder: [measured(result, encoder).get(name, {}).get("value") for name in names]
+        encoder: [cell_of(result, name, encoder).value for name in names]
         for encoder in ("trained", "random")
     }
     if None in values["trained"]:

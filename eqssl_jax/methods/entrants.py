@@ -5,6 +5,8 @@ import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ml_collections import ConfigDict
+
 from eqssl_jax import names
 from eqssl_jax.methods import entries
 from eqssl_jax.methods.card import LABELS, TARGET, Card
@@ -69,6 +71,15 @@ def find(name: str) -> Entrant:
         alone = card.compares or {LABELS, TARGET} & set(card.needs)
         row = row._replace(beside=() if alone else (REFERENCE,))
     return Entrant(method, card, row)
+
+
+def trains_projector(config: ConfigDict) -> bool:
+    """Whether a loss of the run trains the network's projector: else its embeddings say nothing.
+
+    They may even end as one point: weight decay meets no gradient there.
+    """
+    entries_used = (entry for entry in config.objectives.values() if entry.weight)
+    return any(find(entry.method).row.projector for entry in entries_used)
 
 
 def _mistake(row: object, card: Card) -> str:

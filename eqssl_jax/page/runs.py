@@ -9,6 +9,7 @@ import numpy as np
 from eqssl_jax.figures.curves import series_of
 from eqssl_jax.methods import Card, find
 from eqssl_jax.tabular.metrics import measured, show
+from eqssl_jax.tabular.tables import cell_of
 
 SCORE = "validation_knn"
 
@@ -153,15 +154,12 @@ def broken(run: Run) -> str:
 
 def floors_words(result: Mapping[str, Any]) -> str:
     """kNN accuracy beside its floors; "" where it was not measured."""
-    accuracy = measured(result, "trained").get("knn", {}).get("value")
+    accuracy = cell_of(result, "knn").value
     if accuracy is None:
         return ""
-    names = {"random": "untrained", "pixels": "raw pixels", "coordinates": "raw coordinates"}
-    floors = {
-        words: measured(result, encoder).get("knn", {}).get("value")
-        for encoder, words in names.items()
-    }
-    floors["chance"] = (result.get("chance") or {}).get("knn")
+    names = {"random": "untrained", "pixels": "raw pixels", "coordinates": "raw coordinates",
+             "chance": "chance"}  # fmt: skip
+    floors = {words: cell_of(result, "knn", encoder).value for encoder, words in names.items()}
     beside = [f"{words} {show('knn', v)}" for words, v in floors.items() if v is not None]
     split = (result.get("settings") or {}).get("split", "held-out")
     return f"kNN accuracy on {split} {show('knn', accuracy)}" + (

@@ -24,7 +24,8 @@ from eqssl_jax.page.runs import (
     validation,
 )
 from eqssl_jax.page.training import named
-from eqssl_jax.tabular.metrics import measured, show
+from eqssl_jax.tabular.metrics import show
+from eqssl_jax.tabular.tables import cell_of
 
 
 def summary(runs: Sequence[Run]) -> list[Element]:
@@ -89,7 +90,7 @@ def _evaluated(by_step: Mapping[int, Mapping[str, Any]]) -> str:
     if not by_step:
         return "not yet"
     step = max(by_step)
-    accuracy = measured(by_step[step], "trained").get("knn", {}).get("value")
+    accuracy = cell_of(by_step[step], "knn").value
     split = (by_step[step].get("settings") or {}).get("split", "held-out")
     words = f"kNN {show('knn', accuracy)} on {split}, " if accuracy is not None else ""
     return f"{words}step {step:,}"

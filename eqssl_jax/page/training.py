@@ -16,6 +16,7 @@ from eqssl_jax.figures.style import DASHES, PALETTE, spans_decades
 from eqssl_jax.page.markup import tag
 from eqssl_jax.page.runs import SCORE, Run, evaluated
 from eqssl_jax.tabular.metrics import TITLES, describe, headlines, measured
+from eqssl_jax.tabular.tables import cell_of
 
 FIRST, LAST = ("loss", SCORE), ("gradient_norm", "learning_rate")  # curves
 
@@ -47,30 +48,27 @@ def over_training(runs: Sequence[Run]) -> list[Element]:
     results = [result for steps in courses.values() for result in steps.values()]
     names = {name for result in results for name in measured(result, "trained")}
     for name in headlines(names, [run.config.get("roles") or {} for run in runs]):
-        series = {run: series_of(_rows(by_step, name), name) for run, by_step in courses.items()}
+        series = {
+            run: series_of([_row(step, name, r) for step, r in by_step.items()], name)
+            for run, by_step in courses.items()
+        }
         levels = _floors(results, name)
         panels[describe(name).title] = (name, series, levels)
     return _panels(runs, panels)
 
 
-def _rows(by_step: Mapping[int, Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
-    values = {
-        step: measured(r, "trained").get(name, {}).get("value") for step, r in by_step.items()
-    }
-    return [{"step": step, name: value} for step, value in values.items()]
+def _row(
+    step: int, name: str, result: Mapping[str, Any], encoder: str = "trained"
+) -> dict[str, Any]:
+    """A number of an evaluation as a line of records has it."""
+    return {"step": step, name: cell_of(result, name, encoder).value}
 
 
 def _floors(results: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
     """The floors on which all results agree."""
     levels = {}
     for floor, title in TITLES.items():
-        rows = [
-            {"step": 0, name: (r.get("chance") or {}).get(name)}
-            if floor == "chance"
-            else {"step": 0, name: measured(r, floor).get(name, {}).get("value")}
-            for r in results
-        ]
-        values = {float(v) for v in series_of(rows, name)[1]}
+        values = {float(v) for v in series_of([_row(0, name, r, floor) for r in results], name)[1]}
         if len(values) == 1:
             levels[title] = values.pop()
     return levels

@@ -17,8 +17,13 @@ ValueError: config.rate is nan; it must be a finite float32 number above 0, e.g.
 """
 
 from eqssl_jax.settings.checking import accept, check, defaults, differences, find, merged
-from eqssl_jax.settings.kinds import GREATEST, LARGEST, SMALLEST, Free, Schema, Setting, shown
 from eqssl_jax.settings.ranges import (
+    GREATEST,
+    LARGEST,
+    SMALLEST,
+    Free,
+    Schema,
+    Setting,
     also,
     choice,
     either,
@@ -27,6 +32,7 @@ from eqssl_jax.settings.ranges import (
     names,
     number,
     numbers,
+    shown,
     text,
     where,
     whole,

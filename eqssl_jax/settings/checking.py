@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eqssl_jax.settings.kinds import (
+from eqssl_jax.settings.ranges import (
     LARGEST,
     Free,
     Schema,

@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods, names, scene
-from eqssl_jax.methods.entrants import REFERENCE, find, rows
+from eqssl_jax.methods.entrants import REFERENCE, find, rows, trains_projector
 from eqssl_jax.presets.benchmark import DATA, benchmark
 from eqssl_jax.studies.base import DataChoice, Outcome, Runs, Study, Trainings, parts_of
 from eqssl_jax.studies.scales import EVALUATION, check
@@ -34,7 +34,7 @@ METRICS = (
     "gamma", "effective_rank",
 )  # fmt: skip
 # What of a run is measured on the embeddings of the network's projector.
-OF_EMBEDDINGS = ("gamma",)
+OF_EMBEDDINGS = ("gamma", "effective_rank")
 _OBJECTS = ("solids", "3diebench")  # whose views have poses, which other measures read
 # For a choice on validation every method has as many trials: one number times each of these, its
 # weight of equivariance or, where it has no second term, the learning rate (`Entrant.tried`).
@@ -238,8 +238,7 @@ def _report(trainings: Trainings, stem: Path) -> list[Path]:
 
 def _without_projector(outcome: Outcome) -> Outcome:
     """Without measures of embeddings, where no loss trains the projector that gives them."""
-    entries = [entry for entry in outcome.config.objectives.values() if entry.weight]
-    if any(find(entry.method).row.projector for entry in entries):
+    if trains_projector(outcome.config):
         return outcome
     results = {}
     for step, result in outcome.evaluations.items():

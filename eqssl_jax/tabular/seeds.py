@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eqssl_jax.tabular.metrics import measured
+from eqssl_jax.tabular.tables import cell_of
 
 Result = Mapping[str, Any]
 
@@ -37,13 +38,9 @@ def over_seeds(results: Sequence[Result], encoder: str, metric: str) -> Spread:
     """
     numbers = []
     for result in results:
-        number = measured(result, encoder).get(metric) or {}
-        if encoder == "chance":
-            number = {"value": result.get("chance", {}).get(metric)}
-        value, sd = number.get("value"), number.get("sd")
+        value, sd, trainings = cell_of(result, metric, encoder)
         if value is not None and math.isfinite(value):
-            sd = math.nan if sd is None else float(sd)
-            numbers.append(Spread(float(value), sd, number.get("trainings", 1)))
+            numbers.append(Spread(float(value), math.nan if sd is None else float(sd), trainings))
     if not numbers:
         return Spread(math.nan, math.nan, 0)
     if len(numbers) == 1:

@@ -122,7 +122,7 @@ def _names(result: Mapping[str, Any]) -> list[str]:
 def cell_of(result: Mapping[str, Any], metric: str, encoder: str = "trained") -> Cell:
     """The cell of one metric of one encoder, or of "chance"."""
     if encoder == "chance":
-        return Cell(result.get("chance", {}).get(metric))
+        return Cell((result.get("chance") or {}).get(metric))
     number = measured(result, encoder).get(metric) or {}
     return Cell(number.get("value"), number.get("sd"), number.get("trainings", 1))
 

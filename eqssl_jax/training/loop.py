@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from eqssl_jax.config import plain
+from eqssl_jax.methods.entrants import trains_projector
 from eqssl_jax.training import checkpoint, processes
 from eqssl_jax.training.alarms import SPREAD, Alarms
 from eqssl_jax.training.environment import planned_steps, record_environment
@@ -121,6 +123,12 @@ class _Due(NamedTuple):
     stop: bool
 
 
+def silent_kinds(config: ConfigDict) -> set[str]:
+    """What is not warned of: an interval of monitors that was chosen, and a projector unused."""
+    silent = {"monitors"} if config.train.knn_every else set()
+    return silent if trains_projector(config) else silent | {"collapse"}
+
+
 def _advance(
     run: Setup,
     state: TrainState,
@@ -133,7 +141,7 @@ def _advance(
     dispatch = make_dispatch(step, run.mesh)
     monitor = make_monitor(run)
     done = int(state.step)
-    alarms = Alarms({"monitors"} if run.config.train.knn_every else ())  # whose interval is chosen
+    alarms = Alarms(silent_kinds(run.config))
     pending: tuple[int, Metrics, int] | None = None
     with listening(run.mesh) as stop_asked:
         for count, batch in inputs(run, done):

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eqssl_jax import views
-from eqssl_jax.data.description import describe
+from eqssl_jax.data.base import describe
 from eqssl_jax.encoders import showing
 from eqssl_jax.methods import Role, build_recipe, find, resolve
 from eqssl_jax.training.checks import compared_groups
