@@ -35,7 +35,6 @@ DATASETS = ("cifar10", "cifar100", "stl10", "imagenet100", "shapes", "digits", "
 VALUES = ("paper", "authors", "solo", "equimod_recipe")
 ADDITIONS = ("care", "equimod", "two_views")
 ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
-DTYPES = ("float32", "bfloat16")
 MONITORS = ("knn", "probe", "rankme", "lidar", "alignment", "gamma", "wahba")  # "all"
 # The last: no weights, but all else that comes with the encoder of another run.
 INIT_PARTS = ("encoder", "encoder_and_projector", "architecture")
@@ -116,7 +115,7 @@ SCHEMA: Schema = {
             False, "BatchNorm without scale and shift after the projector's last layer"
         ),
         compute_dtype=choice(
-            "auto", "auto: float32 on CPU, else bfloat16; a run keeps it", ("auto", *DTYPES)
+            "auto", "auto: float32 on CPU, else bfloat16", ("auto", "float32", "bfloat16")
         ),
         remat=choice("none", "blocks: computed again in the backward pass", ("none", "blocks")),
         init_from=text("", "another name of train.init_from"),

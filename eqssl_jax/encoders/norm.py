@@ -101,14 +101,18 @@ def _backward(
     del epsilon
     x, scale, mean, inverse = saved
     g = gradients[0].astype(jnp.float32)
-    centred = x.astype(jnp.float32) - mean[None, :, None]
+    wide = x.astype(jnp.float32)
     of_bias = jnp.mean(g, axis=(0, 2))  # [V, C]
-    of_scale = inverse * jnp.mean(g * centred, axis=(0, 2))
+    # About μ, not at it: XLA would keep x − μ, or what has two uses, from the forward pass on.
+    centre = jax.lax.reduce_precision(mean, exponent_bits=8, mantissa_bits=7)
+    product = jnp.mean(g * (wide - centre[None, :, None]), axis=(0, 2))
+    of_scale = inverse * (product + (centre - mean) * of_bias)
     count = x.shape[0] * x.shape[2]
     shift, slope = _over_devices(of_bias, of_scale)
     factor = scale[None] * inverse
-    shift, slope = factor * shift, factor * inverse * slope
-    d_x = g * factor[None, :, None] - centred * slope[None, :, None] - shift[None, :, None]
+    slope = factor * inverse * slope
+    shift = factor * shift - mean * slope
+    d_x = g * factor[None, :, None] - wide * slope[None, :, None] - shift[None, :, None]
     # Of this device alone, if it computes its part: like those of all other parameters.
     d_scale, d_bias = count * jnp.sum(of_scale, axis=0), count * jnp.sum(of_bias, axis=0)
     return d_x.astype(x.dtype), d_scale, d_bias, jnp.zeros_like(scale)
