@@ -115,7 +115,7 @@ def _mistake(row: object, method: str, card: Card) -> str:
     return _mistake_beside(row.beside, method, card)
 
 
-def _mistake_beside(beside: object, method: str, card: Card) -> str:
+def _mistake_beside(beside: tuple[str, ...] | None, method: str, card: Card) -> str:
     """What is wrong with `Row.beside` of a card."""
     if not isinstance(beside, tuple | None) or not all(isinstance(b, str) for b in beside or ()):
         return f"beside is {shown(beside)}, and must be a tuple of cards, e.g. ('simclr',)"
