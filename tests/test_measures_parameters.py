@@ -49,6 +49,8 @@ def test_changes_of_parameters_are_read_off_an_encoder_that_shows_them_and_no_ot
     shown, hidden = (result["encoders"][name] for name in encoders)
     for name in ("parameters_r2_blur", "parameters_r2_jitter", "parameters_r2_jitter_validation"):
         assert shown[name]["value"] > 0.3 > 0.2 > hidden[name]["value"], name
+    other = shown["parameters_r2_jitter"]["value"]  # of draws that no choice of weights looks at
+    assert shown["parameters_r2_jitter_validation"]["value"] != other
     assert shown["parameters_mse_jitter"]["value"] < hidden["parameters_mse_jitter"]["value"]
     assert "parameters_r2_crop" not in shown  # the recipe has none
 

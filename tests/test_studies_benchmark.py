@@ -328,8 +328,8 @@ def test_measures_of_a_projector_that_no_loss_trains_are_left_out():
         }
     }
     measured = {"gamma", "knn", "effective_rank"}
-    for method, kept in (("sie", {"knn"}), ("simclr", measured)):
-        config = ConfigDict({"objectives": {"mine": {"method": method, "weight": 1.0}}})
+    for used, kept in ((("sie",), {"knn"}), (("simclr",), measured), (("sie", "simclr"), measured)):
+        config = ConfigDict({"objectives": {m: {"method": m, "weight": 1.0} for m in used}})
         shown = benchmark_study._without_projector(Outcome(config, [], {9: result}, {}))
         assert set(shown.evaluations[9]["encoders"]["trained"]) == kept
         assert set(shown.evaluations[9]["encoders"]["pixels"]) == measured
