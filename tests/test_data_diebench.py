@@ -81,6 +81,14 @@ def save(path, values):
     return lambda root: np.save(root / path, values)
 
 
+def archive(path):
+    def write_it(root):
+        with (root / path).open("wb") as file:
+            np.savez(file, labels=np.zeros(8, int))
+
+    return write_it
+
+
 @pytest.mark.parametrize(
     ("break_it", "match"),
     [
@@ -94,6 +102,11 @@ def save(path, values):
         (save("val_images.npy", np.arange(4)), "must be a list of texts"),
         (save("val_images.npy", np.array(["/02691156/0abc0/"])), "in both splits"),
         (save("train_images.npy", np.array(["/02691156/none/"])), "lacks 02691156/none/"),
+        (save("val_images.npy", np.array(["/a/b/", "/c/d/", "a/b"])), "found 'a/b' 2 times"),
+        (save("val_images.npy", np.array(["/a//"])), "each object once as .* found 'a' 1 times"),
+        (lambda root: (root / "val_images.npy").write_bytes(b""), "val_images.npy is no array"),
+        (save("train_labels.npy", np.array([{}])), "train_labels.npy is no array"),
+        (archive("train_labels.npy"), "train_labels.npy is an archive"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(tmp_path, break_it, match):

@@ -42,6 +42,9 @@ def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_e
     of_images = {"care", "two_view_care", "order", "stl", "essl", "ser"}
     assert {run.split("@")[0] for run in objects} == set(rows()) - of_images
     assert objects["sie@3diebench"].data.directory == str(tmp_path)
+    choice = DataChoice("folder", str(tmp_path))
+    with pytest.raises(ValueError, match=r"care has no run on 3diebench: .* wants turn drawn for"):
+        folders.choose(studies.find("benchmark"), "small", choice, only=("sie", "care"))
     with pytest.raises(ValueError, match="the methods supervised, simclr"):
         benchmark("solids", "nothing")
     with pytest.raises(ValueError, match="no recipes for --data=stl10"):
@@ -201,6 +204,7 @@ def with_views(values, context):
 
 alone = Card("alone", "Alone", "ours", {"power": number(1.5, "exponent", low=0)}, build)
 beside = alone._replace(build=with_views, compares=False)
+elsewhere = beside._replace(benchmark=Row(cost={"shapes": 5.0}))
 turned = beside._replace(role="rotational", benchmark=Row(
     small={"power": 2.0}, tried="power", config={"target.momentum": 0.5}, cost={"": 2.0}))
 tries = alone._replace(benchmark=Row(tried="pwer"))
@@ -210,6 +214,16 @@ costs = alone._replace(benchmark=Row(cost=2.0))
 free = alone._replace(benchmark=Row(cost={"": 0}))
 added = alone._replace(benchmark=Row(beside="simclr"))
 dictionary = alone._replace(benchmark={"cost": 2.0})
+large = alone._replace(benchmark=Row(full={"pwer": 2.0}))
+number_for_a_recipe = alone._replace(benchmark=Row(recipes={"solids": 3}))
+no_recipe = alone._replace(benchmark=Row(recipes={"solidz": {"power": 2.0}}))
+no_recipe_costs = alone._replace(benchmark=Row(cost={"solidz": 2.0}))
+no_name = alone._replace(benchmark=Row(small={1: 2.0}))
+more_steps = alone._replace(benchmark=Row(config={"train.steps": 5000}))
+unknown_beside = alone._replace(benchmark=Row(beside=("nosuch",)))
+number_beside = alone._replace(benchmark=Row(beside=(1,)))
+care_beside = turned._replace(benchmark=Row(beside=("simclr", "care")))
+word = alone._replace(benchmark=Row(projector="no"))
 """
 
 
@@ -224,12 +238,13 @@ def mine(tmp_path, monkeypatch):
 
 
 def test_a_method_from_outside_is_a_row_that_follows_from_its_card(mine, tmp_path):
-    choice = mine("mine:alone", "mine:beside", "mine:turned@solids")
+    choice = mine("mine:alone", "mine:beside", "mine:elsewhere", "mine:turned@solids")
     runs = {run.name: run.config for run in choice.wanted}
     steps = {name: config.train.steps for name, config in runs.items()}
     assert steps == {
         "mine:alone@solids": 1000,
         "mine:beside@solids": 1000, "mine:beside@solids:compute": 667,  # half a batch: counted
+        "mine:elsewhere@solids": 1000, "mine:elsewhere@solids:compute": 667,  # no cost is stated
         "mine:turned@solids": 1000,
     }  # fmt: skip
     assert {"simclr@solids", *runs} <= {run.name for run in choice.shown}
@@ -259,6 +274,16 @@ def test_a_method_from_outside_is_a_row_that_follows_from_its_card(mine, tmp_pat
         ("free", "cost has 0, and must be numbers above 0"),
         ("added", "beside is 'simclr', and must be a tuple"),
         ("dictionary", "must be a methods.Row"),
+        ("large", "no setting 'pwer': did you mean 'power'"),
+        ("number_for_a_recipe", r"recipes\['solids'\] is 3, and must be a dict"),
+        ("no_recipe", "names the recipe 'solidz', and recipes are simclr_cifar"),
+        ("no_recipe_costs", "names the recipe 'solidz'"),
+        ("no_name", "small is {1: 2.0}, and must be a dict"),
+        ("more_steps", "config sets train.steps, which is the same for all"),
+        ("unknown_beside", "`beside` of its methods.Row is 'nosuch'"),
+        ("number_beside", r"beside is \(1,\), and must be a tuple"),
+        ("care_beside", "beside has 'care', and both would be config.objectives.equivariance"),
+        ("word", "projector is 'no', and must be True or False"),
         ("nothing", "has no 'nothing'"),
     ],
 )

@@ -94,6 +94,7 @@ def positive(rotations):
 
 def test_draws_are_the_latents_of_the_views_that_are_shown(tree):
     run = setup(config(tree, "sie", "classify", data__on_device="always"))
+    assert plan.plan(run)["objects"] == "8, a step reads 3 stored views of each of its own"
     rows = run.split.draw(0, 1, EVERY)
     examples, labels = run.split.read((), run.split.load(rows))
     drawn, seen = draw_views(run.method, jax.random.key(0), examples)

@@ -14,6 +14,7 @@ is tested on a small tree of the same layout.
 
 import io
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from eqssl_jax.data import checks, encoded
 from eqssl_jax.data.base import Source, Split
 
 _VIEW = re.compile(r"(image|latent)_(\d+)\.(jpg|npy)")
+_OBJECT = re.compile(r"[^/]+/[^/]+")
 _COLUMNS = (7, 10)
 _NAMED = 5  # missing files named in an error
 
@@ -85,16 +87,20 @@ def _index(directory: Path, name: str) -> list[str]:
             f"{file} is missing: the index of the {name} objects, entries /<synset>/<object>/, is "
             f"in the repository of SIE (data/); put it beside the folders of the synsets."
         )
-    entries = np.load(file, allow_pickle=False)
+    entries = _read(file)
     if entries.dtype.kind != "U" or entries.ndim != 1 or not len(entries):
         raise ValueError(
             f"{file} must be a list of texts /<synset>/<object>/, found shape {entries.shape} of "
             f"{entries.dtype}."
         )
     objects = [str(entry).strip("/") for entry in entries]
-    wrong = [entry for entry in objects if len(entry.split("/")) != 2]
-    if wrong or len(set(objects)) < len(objects):
-        raise ValueError(f"{file} must name each object once as /<synset>/<object>/: {wrong[:1]}.")
+    wrong = [entry for entry in objects if not _OBJECT.fullmatch(entry)]
+    wrong += [entry for entry, times in Counter(objects).items() if times > 1]
+    if wrong:
+        raise ValueError(
+            f"{file} must name each object once as /<synset>/<object>/, found {wrong[0]!r} "
+            f"{objects.count(wrong[0])} times: restore it."
+        )
     return objects
 
 
@@ -102,7 +108,7 @@ def _check_labels(directory: Path, name: str, entries: list[str], synsets: list[
     file = directory / f"{name}_labels.npy"
     if not file.exists():
         return
-    labels = checks.class_labels(np.load(file, allow_pickle=False), len(entries), str(file))
+    labels = checks.class_labels(_read(file), len(entries), str(file))
     rank = {synset: i for i, synset in enumerate(synsets)}
     expected = np.array([rank[entry.split("/")[0]] for entry in entries])
     if (labels != expected).any():
@@ -156,16 +162,23 @@ def _split(
 
 
 def _latent(file: Path) -> Float[np.ndarray, " k"]:
-    try:
-        latent = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{file} is no array of numbers ({error}): restore it.") from None
+    latent = _read(file)
     if latent.ndim != 1 or len(latent) not in _COLUMNS:
         raise ValueError(
             f"{file} has the shape {latent.shape}; a latent of 3DIEBench has 7 numbers (three "
             f"angles, floor hue, light θ, φ and hue), one of 3DIEBench-T 10 (a translation behind)."
         )
     return np.asarray(checks.finite(latent, str(file)), np.float64)
+
+
+def _read(file: Path) -> np.ndarray:
+    try:
+        array = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file} is no array ({error}): restore it.") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{file} is an archive of arrays, and must be one array: restore it.")
+    return array
 
 
 def factors(latents: Float[np.ndarray, "n k"]) -> dict[str, Float[np.ndarray, "n ..."]]:

@@ -75,13 +75,16 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
     columns = (given,) if data.name else ("solids", "cifar10")
     method, on, _ = parts_of(added)
     card = methods.cards().get(method)
-    if added and not names.is_outside(method) and (card is None or card.benchmark):
+    has_row = card is None or (card.benchmark and columns != ("3diebench",))  # there not all have
+    if added and not names.is_outside(method) and has_row:
         return {}
     runs = {}
     for name in (name for name in columns if on in ("", name)):
         for row in (method,) if added else rows():
             config = _scaled(benchmark(name, row, small=scale != "paper"), scale)
-            if not (added or _can_be_built(config)):
+            if unfit := _unfit(config):
+                if added:
+                    raise ValueError(f"{method} has no run on {name}: {unfit}")
                 continue
             if data.directory:
                 config.data.name, config.data.directory = data
@@ -93,19 +96,21 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
     return runs
 
 
-def _can_be_built(config: ConfigDict) -> bool:
-    """Whether stored views, if the config is of such, can show what its method asks for."""
+def _unfit(config: ConfigDict) -> str:
+    """Why stored views, if the config is of such, cannot show what its method asks for; or ""."""
     try:
-        return config.recipe.name != methods.STORED_VIEWS or bool(methods.build(config))
-    except methods.NotStoredError:
-        return False
+        if config.recipe.name == methods.STORED_VIEWS:
+            methods.build(config)
+    except methods.NotStoredError as error:
+        return str(error)
+    return ""
 
 
 def _cost(method: str, config: ConfigDict) -> float:
-    """The one that its card states, or that of the method as it is built."""
+    """The one that its card states for the recipe, or that of the method as it is built."""
     recipe, stated = config.recipe, find(method).row.cost
-    if stated:
-        return stated.get(recipe.name, stated.get("", 1.0))
+    if recipe.name in stated or "" in stated:
+        return stated.get(recipe.name) or stated[""]
     side = recipe.options.get("size", config.data.size)
     shape = (scene.SIZE,) if recipe.name == "solids" else (side, side, 3)
     return methods.relative_cost(

@@ -65,7 +65,7 @@ def _objects(run: Setup) -> dict[str, str]:
     """Where an example is an object with stored views."""
     if run.split.draw is None:
         return {}
-    count = run.inputs_shape().shape[1]
+    count = run.inputs_shape().shape[1] - run.method.labelled  # labels lie behind the views
     return {"objects": f"{run.split.size:,}, a step reads {count} stored views of each of its own"}
 
 

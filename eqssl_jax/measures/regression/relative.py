@@ -190,7 +190,7 @@ def _measure(seen: Seen) -> Measured:
     chance: dict[str, float] = {}
     read = np.asarray(apply_mlp(layers, x["validation"]))
     numbers["rotation_r2_mlp_validation"] = r2(targets["validation"][""], read[:, :4])
-    for split in sizes.keys() & {"test", "out_of_range"}:
+    for split in (name for name in sizes if name in ("test", "out_of_range")):
         read = np.asarray(apply_mlp(layers, x[split]))
         linear = np.concatenate([x[split] @ fit.weight + fit.bias for fit in fits], axis=1)
         end = "" if split == "test" else "_out_of_range"
