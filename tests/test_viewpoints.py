@@ -194,3 +194,22 @@ def test_an_object_with_too_few_views_and_images_of_no_object_are_named(tree, tm
     arrays = data.from_arrays(np.zeros((20, 8, 8, 3), np.uint8), validation=0.0)
     with pytest.raises(ValueError, match=r"'stored_views'.* not known: floor_hue, obj"):
         objects_of(arrays, "train", ("turn", "floor"), (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("factor", "values", "match"),
+    [
+        ("rotation", np.zeros((32, 3)), r"rotation of the train split of .* \(32, 4\), found"),
+        ("rotation", np.zeros((32, 4)), "unit quaternions .* one has length 0:"),
+        ("rotation", 2 * np.eye(4)[np.arange(32) % 4], "unit quaternions .* one has length 2:"),
+        ("floor_hue", np.zeros(5), r"of shape \(32,\), found \(5,\)"),
+        ("translation", np.zeros((32, 2)), r"of shape \(32, 3\)"),
+    ],
+)
+def test_factors_that_can_be_no_draws_are_refused(tree, factor, values, match):
+    made = data.load(name="3diebench", directory=tree, size=8, validation=0.0)
+    split = made.splits["train"]
+    changed = split._replace(factors={**split.factors, factor: values})
+    with pytest.raises(ValueError, match=match):
+        parts = ("turn", "floor", "light", "shift")
+        objects_of(made._replace(splits={"train": changed}), "train", parts, (0, 1))

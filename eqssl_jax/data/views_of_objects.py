@@ -64,8 +64,8 @@ def objects_of(
       relative: see above.
 
     Raises:
-      ValueError: for images whose parts are not known, or an object with fewer views than are
-        drawn, naming one of its images.
+      ValueError: for images whose parts are not known, factors of another shape or no unit
+        quaternions, or an object with fewer views than are drawn, naming one of its images.
     """
     split, count = dataset.splits[split_name], max(places) + 1
     where = f"the {split_name} split of {dataset.name}"
@@ -90,7 +90,7 @@ def objects_of(
     draw = functools.partial(
         _draw, np.argsort(np.asarray(split.factors["object"]), kind="stable"), counts, places
     )
-    known = {part: np.asarray(split.factors[KNOWN[part][2]], np.float64) for part in parts}
+    known = {part: _known(split, part, where) for part in parts}
     pixels = _images(split)
     reference = places.index(0) if relative else None
 
@@ -110,6 +110,26 @@ def objects_of(
         load=load,
         draw=draw,
     )
+
+
+def _known(split: Split, part: str, where: str) -> Float[np.ndarray, "n ..."]:
+    """The factor that the draws of a part are made of."""
+    kind, width, name = KNOWN[part]
+    width = 4 if kind == ROTATION else width
+    shape = (split.size,) if width == 1 else (split.size, width)
+    values = np.asarray(split.factors[name], np.float64)
+    if values.shape != shape:
+        raise ValueError(
+            f"The factor {name} of {where} must be of shape {shape}, found {values.shape}."
+        )
+    lengths = np.linalg.norm(values, axis=-1) if kind == ROTATION else np.ones(1)
+    farthest = lengths[np.argmax(np.abs(lengths - 1))]
+    if not abs(farthest - 1) < 1e-3:
+        raise ValueError(
+            f"The factor {name} of {where} must hold unit quaternions (x, y, z, w), and one has "
+            f"length {farthest:.4g}: divide them by their length."
+        )
+    return values
 
 
 def _images(split: Split) -> Callable[[Int[np.ndarray, " n"]], UInt8[np.ndarray, "n h w c"]]:
