@@ -125,10 +125,10 @@ def test_the_report_says_intervals_ties_floors_and_draws_a_picture(tmp_path):
     table, picture = reported(trainings, tmp_path)
     lines = table.read_text().splitlines()
     sie = next(line for line in lines if line.startswith("| sie@solids"))
-    assert sie.startswith("| sie@solids | 3 | 0.700 ± 0.025 (worse, p 0.00)"), sie
-    assert "0.501 ± 0.002 (better, p 0.00)" in sie
+    assert sie.startswith("| sie@solids | 3 | 0.700 ± 0.025 (worse, p 0.000)"), sie
+    assert "0.501 ± 0.002 (better, p 0.000)" in sie
     care = next(line for line in lines if line.startswith("| care@solids"))
-    assert "0.300 ± 0.050 (tie, p 1.00)" in care
+    assert "0.300 ± 0.050 (tie, p 1.000)" in care
     assert "| raw pixels | 3 | 0.400 |" in table.read_text()
     assert "| constant or chance | 3 |  | 0.250 |" in table.read_text()
     best = next(line for line in lines if line.startswith("| rotation_r2_mlp"))

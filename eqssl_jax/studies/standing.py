@@ -94,7 +94,7 @@ def cells(numbers: Numbers, metric: str, reference: str) -> dict[str, str]:
             words = ("better" if above == (better == HIGHER) else "worse") if better else (
                 "above" if above else "below"
             )  # fmt: skip
-            text += f" ({'tie' if p[run] >= LEVEL else words}, p {p[run]:.2f})"
+            text += f" ({'tie' if p[run] >= LEVEL else words}, p {p[run]:.3f})"
         shown[run] = text
     return shown
 
