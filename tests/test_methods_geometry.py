@@ -95,7 +95,7 @@ def test_advice_is_for_the_sphere():
     from types import SimpleNamespace
 
     def run(*chosen):
-        return SimpleNamespace(config=config(*chosen), split=SimpleNamespace(load=None))
+        return SimpleNamespace(config=config(*chosen), split=SimpleNamespace(load=None, draw=None))
 
     for chosen in (("hyperboloid", "minkowski"), ("sphere", "symplectic")):
         with pytest.raises(ValueError, match="unit sphere"):

@@ -84,10 +84,11 @@ def find(name: str) -> Entrant:
 def trains_projector(config: ConfigDict) -> bool:
     """Whether a loss of the run trains the network's projector: else its embeddings say nothing.
 
-    They may even end as one point: weight decay meets no gradient there.
+    They may even end as one point: weight decay meets no gradient there. Of a method that was built
+    by hand no entry tells, and it is taken to do so.
     """
-    entries_used = (entry for entry in config.objectives.values() if entry.weight)
-    return any(find(entry.method).row.projector for entry in entries_used)
+    used = [entry for entry in config.objectives.values() if entry.weight]
+    return not used or any(find(entry.method).row.projector for entry in used)
 
 
 def _mistake(row: object, method: str, card: Card) -> str:

@@ -245,5 +245,6 @@ def settled(
       ValueError, FileNotFoundError: as `checked`, `methods.resolved` and `with_source_encoder`.
     """
     config = with_absolute_paths(methods.resolved(checked(config), roles=roles))
-    stored = read_config(workdir) if workdir is not None and has_trained(workdir) else None
+    told = workdir is not None and has_trained(workdir) and (workdir / "config.json").exists()
+    stored = read_config(workdir) if workdir is not None and told else None
     return with_dtype(initial.with_source_encoder(config, workdir), stored)
