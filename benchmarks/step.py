@@ -35,6 +35,8 @@ from eqssl_jax.training.forward import draw_views  # noqa: E402
 from eqssl_jax.training.setup import Setup, setup  # noqa: E402
 from eqssl_jax.training.step import compile_step, make_step  # noqa: E402
 
+WRITTEN_IN_TORCH = ("conv_tiny", "resnet18", "resnet50")
+
 
 def build(args: argparse.Namespace) -> Setup:
     """The CARE recipe of CIFAR-10 on rendered images, so that no data is needed."""
@@ -165,6 +167,11 @@ def main() -> None:
     parser.add_argument("--eager", action="store_true", help="PyTorch without torch.compile")
     parser.add_argument("--json", help="also write the numbers to this file")
     args = parser.parse_args()
+    if args.torch and args.encoder not in WRITTEN_IN_TORCH:
+        parser.error(
+            f"--torch: the reference has {', '.join(WRITTEN_IN_TORCH)}, not {args.encoder}; another "
+            f"network would be timed in its place."
+        )
     numbers = run(args)
     flags_given = {name: str(value) for name, value in vars(args).items() if name != "json"}
     for name, value in {**facts(), **flags_given}.items():
