@@ -169,8 +169,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.torch and args.encoder not in WRITTEN_IN_TORCH:
         parser.error(
-            f"--torch: the reference has {', '.join(WRITTEN_IN_TORCH)}, not {args.encoder}; another "
-            f"network would be timed in its place."
+            f"--torch: the reference has {', '.join(WRITTEN_IN_TORCH)}, not {args.encoder}, and "
+            f"would time another network in its place."
         )
     numbers = run(args)
     flags_given = {name: str(value) for name, value in vars(args).items() if name != "json"}
