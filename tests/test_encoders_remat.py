@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqssl_jax import encoders
+from eqssl_jax import encoders, presets
 from eqssl_jax.encoders import resnet
 from eqssl_jax.encoders.conv import Conv
 from eqssl_jax.encoders.norm import BatchNorm
 from eqssl_jax.encoders.remat import with_remat
 from eqssl_jax.encoders.small import ConvNet
 from eqssl_jax.encoders.vit import ViT, ViTSettings
+from eqssl_jax.training.model import build_network
 
 X = jax.random.uniform(jax.random.key(1), (8, 8, 8, 3))
 MODULES = {
@@ -51,6 +52,22 @@ def test_the_same_numbers_from_less_that_is_kept(name):
     for a, b in zip(*map(jax.tree.leaves, results), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert kept[1] < 0.7 * kept[0]
+
+
+def test_the_setting_of_a_run_reaches_its_encoder():
+    kept = []
+    for chosen in ("none", "blocks"):
+        config = presets.contrastive("shapes")
+        config.model.encoder, config.model.remat = "conv_tiny", chosen
+        network = build_network(config, (0.5,) * 3, (0.2,) * 3)
+        variables = jax.eval_shape(lambda net=network: net.init(jax.random.key(0), X.shape[1:]))
+
+        def loss(params, stats, net=network):
+            (features, _), moved = net.apply(params, stats, X, views=2, train=True)
+            return jnp.sum(features), moved
+
+        kept.append(kept_bytes(loss, variables["params"], variables["batch_stats"]))
+    assert kept[1] < kept[0]  # parameters are most of it
 
 
 def test_encoders_without_blocks_are_refused():
