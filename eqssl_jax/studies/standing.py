@@ -163,7 +163,8 @@ def report(
 
 _HEAD = """Mean ± half of Student's 95 % interval over trainings. (p): of the difference to
 {reference} on the same seeds, paired t, after Holm over all runs on the data; from .05 on a tie.
-Weights are the defaults of the cards unless a run says otherwise."""
+Weights are the defaults of the cards; of a run method@data:<factor> the setting that its row tries,
+times that factor."""
 
 
 def _table(
