@@ -19,6 +19,7 @@ from test_training_loop import equal, small
 from test_training_processes import started
 from test_training_stored import config
 from test_training_survival import PROGRAM, until
+from tiny_advice import stand_for
 
 pytest.importorskip("gcsfs", reason="extra: cloud")
 
@@ -98,8 +99,7 @@ def test_a_run_and_its_data_in_a_bucket_are_evaluated_shown_and_loaded(server, t
 
 @BY_HAND
 def test_advice_in_a_bucket_is_that_in_a_folder(server, tmp_path, monkeypatch):
-    for file in (test_advice_run.run_file, test_advice_run.prepare_file):
-        monkeypatch.setattr(file, "setup", test_advice_run.stand_in)
+    stand_for(monkeypatch)
     place = storage.path("gs://bucket/advice")
     advised = test_advice_run.start(place)
     assert advised == test_advice_run.start(tmp_path)
