@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from eqssl_jax.compiled import quick
 from eqssl_jax.encoders import outside, resnet, vit
-from eqssl_jax.encoders.conv import Conv, implementation
+from eqssl_jax.encoders.conv import Conv, implementation, patches
 from eqssl_jax.encoders.heads import MLP, check_widths
 from eqssl_jax.encoders.inputs import channels, check_kind
 from eqssl_jax.encoders.norm import BatchNorm
@@ -149,6 +149,8 @@ def build(
     dtype = DTYPES[compute_dtype]
     make = partial(Conv, dtype=dtype, convolve=implementation(conv))
     module = _encoder(encoder, stem=stem, conv=make, norm=BatchNorm, dtype=dtype, settings=vit)
+    if conv == "auto" and isinstance(module, ConvNet):
+        module = module.clone(images_last=implementation(conv) is patches)
     return assemble(
         with_remat(module, encoder) if remat == "blocks" else module,
         MLP(
