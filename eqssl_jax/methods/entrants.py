@@ -62,7 +62,7 @@ def spelled(name: str) -> str:
     >>> spelled("Barlow-Twins"), spelled("seq-JEPA"), spelled("classify"), spelled("my_parts:Mine")
     ('barlow_twins', 'seqjepa', 'supervised', 'my_parts:Mine')
     """
-    meant = {}
+    meant: dict[str, str] = {}
     for key, card in entries.cards().items():
         row = key if card.benchmark is None else card.benchmark.name or key
         meant |= {names.loose(text): row for text in (key, card.title, row)}
