@@ -142,11 +142,11 @@ def leased(folder: Remote) -> Iterator[bool]:
     if not lease.take():
         yield False
         return
-    _HELD[str(folder.parent)] = lease
+    _HELD[str(folder)] = lease
     try:
         yield True
     finally:
-        del _HELD[str(folder.parent)]
+        del _HELD[str(folder)]
         lease.release()
 
 
@@ -166,8 +166,7 @@ def check_held(workdir: PurePath) -> None:
     Raises:
       OSError: if its lock is another's now.
     """
-    lease = _HELD.get(str(workdir))
-    if lease and lease.lost:
+    for lease in [held for held in _HELD.values() if held.lost and held.folder.parent == workdir]:
         raise OSError(
             f"This process gave no sign of life in {lease.folder} for {PATIENCE:.0f} seconds or "
             f"more (it was paused, or the storage did not answer), and another may have taken its "

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from eqssl_jax import methods, names, scene
+from eqssl_jax import methods, names, scene, storage
 from eqssl_jax.methods.entrants import REFERENCE, find, rows, trains_projector
 from eqssl_jax.presets.benchmark import DATA, benchmark
 from eqssl_jax.studies.base import DataChoice, Outcome, Runs, Study, Trainings, parts_of
@@ -62,9 +62,9 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
         refuses.
     """
     check(scale)
-    if data.name == "folder" and _shows_turns(Path(data.directory) / "manifest.csv"):
+    if data.name == "folder" and _shows_turns(storage.path(data.directory) / "manifest.csv"):
         data = DataChoice("fruits360", data.directory)
-    if data.name == "folder" and (Path(data.directory) / "train_images.npy").is_file():
+    if data.name == "folder" and (storage.path(data.directory) / "train_images.npy").is_file():
         data = DataChoice("3diebench", data.directory)
     if data.name and data.name not in DATA and not data.directory:
         raise ValueError(
