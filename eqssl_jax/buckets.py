@@ -1,6 +1,7 @@
 """Buckets of object storage as paths, through etils.epath and fsspec; see `storage`."""
 
 import contextlib
+import errno
 import functools
 import glob
 import io
@@ -10,14 +11,41 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import fsspec
 from etils.epath.gpath import PosixGPath
 from fsspec.config import conf
 
-EXTRAS = {"gs": "gcsfs", "s3": "s3fs"}
 BUSY = (408, 429, *range(500, 505))  # statuses that gcsfs asks again after, six times with pauses
+OF_S3 = (errno.EBUSY, errno.EREMOTEIO)  # what s3fs makes of 429 and 5xx, tried several times
+
+
+class Kind(NamedTuple):
+    """What a user of one kind of storage installs, and does."""
+
+    extra: str
+    package: str
+    make: str  # a bucket
+    login: str
+
+
+KINDS = {
+    "gs": Kind(
+        "cloud",
+        "gcsfs",
+        "gcloud storage buckets create",
+        "log in (gcloud auth application-default login), or let its service account use the "
+        "objects of {bucket} (the role roles/storage.objectUser)",
+    ),
+    "s3": Kind(
+        "s3",
+        "s3fs",
+        "aws s3 mb",
+        "log in (aws configure, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and let the "
+        "account get, put, list and delete the objects of {bucket}",
+    ),
+}
 
 
 @functools.cache
@@ -37,11 +65,10 @@ def files(scheme: str) -> Any:
             _choose_class()
         return fsspec.filesystem(scheme)
     except ImportError as error:
-        fix = (
-            "pip install 'eqssl_jax[cloud]'" if scheme == "gs" else f"pip install {EXTRAS[scheme]}"
-        )
+        kind = KINDS[scheme]
         raise ValueError(
-            f"An address {scheme}://… needs {EXTRAS[scheme]} ({error}): {fix}"
+            f"An address {scheme}://… is read and written by {kind.package}, which cannot be "
+            f"imported ({error}): pip install 'eqssl_jax[{kind.extra}]', or give a folder."
         ) from None
 
 
@@ -78,8 +105,8 @@ def _check_bucket(scheme: str, bucket: str) -> None:
                 files(scheme).ls(address)
             except FileNotFoundError:
                 raise FileNotFoundError(
-                    f"There is no bucket {address}: make it (gcloud storage buckets create "
-                    f"{address}), or correct the address."
+                    f"There is no bucket {address}: make it ({KINDS[scheme].make} {address}), or "
+                    f"correct the address."
                 ) from None
 
 
@@ -107,17 +134,18 @@ def _in_words(error: Exception, address: str) -> OSError:
     bucket = f"{scheme}://{location.partition('/')[0]}"
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     code = str(getattr(error, "code", ""))
-    if isinstance(error, PermissionError) or "Forbidden" in reason or code in ("401", "403"):
+    refused = isinstance(error, PermissionError) or code in ("401", "403")
+    if refused or "Forbidden" in reason or "Credentials" in type(error).__name__:
         return PermissionError(
             f"{address} may not be read or written with the credentials of this machine "
-            f"({reason}): log in (gcloud auth application-default login), or let its service "
-            f"account use the objects of {bucket} (the role roles/storage.objectUser)."
+            f"({reason}): {KINDS[scheme].login.format(bucket=bucket)}."
         )
-    if code in map(str, BUSY):
+    number = getattr(error, "errno", None)
+    if code in map(str, BUSY) or (scheme == "s3" and number in OF_S3):
         return OSError(
-            f"{bucket} answered {code} again and again, for half a minute and more ({address}; "
-            f"{reason}): the storage is overloaded or away. Start the same command again later; a "
-            f"run goes on from its last checkpoint."
+            f"{bucket} answered {code or 'that it is busy'} again and again, for half a minute and "
+            f"more ({address}; {reason}): the storage is overloaded or away. Start the same "
+            f"command again later; a run goes on from its last checkpoint."
         )
     return OSError(f"{address} cannot be reached ({reason}): check the network and the address.")
 

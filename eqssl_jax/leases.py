@@ -32,6 +32,7 @@ class Lease:
         self.folder, self.term, self.beats = folder, 0, 0
         self.token = uuid.uuid4().hex
         self.lost, self.ended = False, threading.Event()
+        self.beating = threading.Thread(target=self._beat, daemon=True)
 
     def terms(self) -> list[int]:
         try:
@@ -51,7 +52,7 @@ class Lease:
             if (self.folder / str(self.term)).create(self._sign()):
                 for term in terms:
                     (self.folder / str(term)).unlink(missing_ok=True)
-                threading.Thread(target=self._beat, daemon=True).start()
+                self.beating.start()
                 return True
 
     def _sign(self) -> bytes:
@@ -93,6 +94,8 @@ class Lease:
 
     def release(self) -> None:
         self.ended.set()
+        if self.beating.is_alive():  # or a last sign of life could follow the removal
+            self.beating.join(PATIENCE)
         with contextlib.suppress(OSError):  # then it counts as dead after a while
             for term in () if self.lost else self.terms():
                 if term <= self.term:

@@ -56,6 +56,20 @@ def path(text: str | PurePath) -> Path:
     return cast(Path, buckets.remote(str(text)))
 
 
+def check_run(place: Path) -> None:
+    """Refuse a place that no run can lie in.
+
+    Raises:
+      ValueError: for an address in another storage than gs://.
+    """
+    if is_remote(place) and place.scheme != "gs":
+        raise ValueError(
+            f"{place} can hold no run: checkpoints (orbax) are written to folders and to gs:// "
+            f"alone. Data, weights and what is written to --out may lie in {place.scheme}://; "
+            f"train in a folder, and copy it there."
+        )
+
+
 def write(place: Path, content: str | bytes) -> None:
     """Write a file that no reader ever sees half of.
 
@@ -221,6 +235,7 @@ def read_log(log: Path) -> bytes:
     return log.read_bytes()
 
 
+_CLIENTS = ("gcsfs", "aiohttp", "google", "botocore", "aiobotocore")
 # As gcsfs and aiohttp, and as tensorstore say it.
 _AWAY = re.compile(
     r"Forbidden|Cannot connect|UNAVAILABLE|DEADLINE_EXCEEDED|PERMISSION_DENIED|UNAUTHENTICATED|"
@@ -236,7 +251,7 @@ def does_not_answer(error: Exception) -> bool:
     >>> does_not_answer(ValueError("DATA_LOSS: wrong checksum")), does_not_answer(KeyError("a"))
     (False, False)
     """
-    of_the_way = type(error).__module__.partition(".")[0] in ("gcsfs", "aiohttp", "google")
+    of_the_way = type(error).__module__.partition(".")[0] in _CLIENTS
     return of_the_way or isinstance(error, PermissionError) or bool(_AWAY.search(str(error)))
 
 

@@ -1,8 +1,10 @@
 """Runs and data in object storage, against a stand-in on loopback (tests/bucket.py)."""
 
+import errno
 import io
 import json
 import os
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -15,7 +17,7 @@ from test_studies_sweep import TEMPERATURE, config, quick  # noqa: F401 - a fixt
 
 pytest.importorskip("gcsfs", reason="extra: cloud")
 
-from eqssl_jax import command, data, leases, names, storage
+from eqssl_jax import buckets, command, data, leases, names, storage
 from eqssl_jax.data.named import named
 from eqssl_jax.experiment.feature_files import Rows, check_path, feature_file
 from eqssl_jax.studies import folders, scales
@@ -245,7 +247,7 @@ def test_features_are_sent_to_a_bucket_when_they_are_whole(place, server, monkey
     assert list(server.buckets["bucket"]) == ["runs/care/features.npz"]
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     refused = mock.Mock(side_effect=PermissionError("no storage.objects.create access"))
-    monkeypatch.setattr(type(out.store), "pipe_file", refused)
+    monkeypatch.setattr(out.store, "pipe_file", refused)
     for check in (check_path, lambda out: storage.make_folder(out.parent, "--out")):
         with pytest.raises(PermissionError, match=r"^gs://bucket/runs/care/\.eqssl_jax may not be"):
             check(out)
@@ -273,6 +275,27 @@ def test_what_is_in_a_name_of_a_place_is_no_pattern(place):
         ValueError, match=r"has one slash where an address has two.*'gs://bucket/x'"
     ):
         storage.path("gs:/bucket/x")
+
+
+def test_s3_holds_data_and_outputs_but_no_run_and_names_what_is_missing(monkeypatch):
+    with pytest.raises(
+        ValueError, match=r"read and written by s3fs.*pip install 'eqssl_jax\[s3\]'"
+    ):
+        monkeypatch.setitem(sys.modules, "s3fs", None)
+        buckets.files.cache_clear()
+        storage.path("s3://bucket/data.npz")
+    place = buckets.Remote("s3://bucket/run")
+    with pytest.raises(ValueError, match=r"s3://bucket/run can hold no run.*gs:// alone"):
+        checkpoint.open_checkpoints(place)
+    monkeypatch.setattr(storage, "path", lambda text: place)
+    with pytest.raises(ValueError, match="s3://bucket/run can hold no run"):
+        command.folder("--runs", "s3://bucket/run", bucket=True)
+    lacking = type("NoCredentialsError", (Exception,), {})("Unable to locate credentials")
+    for error in (lacking, PermissionError("Access Denied")):
+        with pytest.raises(PermissionError, match="aws configure"), buckets.answered(place):
+            raise error
+    with pytest.raises(OSError, match="answered that it is busy again"), buckets.answered(place):
+        raise OSError(errno.EBUSY, "Please reduce your request rate.")
 
 
 def test_places_of_this_machine_alone_refuse_an_address():
