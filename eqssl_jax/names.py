@@ -1,11 +1,12 @@
 """What users name: code, by a built-in name or `module:attribute` of their own, and places."""
 
+import difflib
 import importlib
 import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,31 @@ def resolve(name: str, kind: str, builtin: Mapping[str, Any], *, setting: str = 
             public = [key for key in vars(sys.modules[module_name]) if not key.startswith("_")]
             raise ValueError(
                 f"{subject}, but the module {module_name} ({_place(module_name)}) has no "
-                f"{attribute!r}: it has {', '.join(public[:10]) or 'nothing'}."
+                f"{attribute!r}{nearest(part, public)}: it has "
+                f"{', '.join(public[:10]) or 'nothing'}."
             )
         value = getattr(value, part)
     return value
+
+
+def loose(name: str) -> str:
+    """What all spellings of a name share, in any case, with hyphens, spaces or underscores.
+
+    >>> loose("Barlow Twins") == loose("barlow_twins"), loose("E-SSL")
+    (True, 'essl')
+    """
+    return re.sub(r"[-_\s]", "", name).lower()
+
+
+def nearest(name: str, among: Iterable[str]) -> str:
+    """ " (did you mean …?)" with the name that is spelled most alike; "" if none is.
+
+    >>> nearest("Simclr", ["sie", "SimCLR"]), nearest("x", ["sie"])
+    (" (did you mean 'SimCLR'?)", '')
+    """
+    spelled = {loose(candidate): candidate for candidate in among}
+    near = difflib.get_close_matches(loose(name), spelled, 1)
+    return f" (did you mean {spelled[near[0]]!r}?)" if near else ""
 
 
 def is_outside(name: str) -> bool:
@@ -120,8 +142,9 @@ def _imported(module: str, subject: str) -> Any:
             else "correct the module; python -c 'import " + module + "' shows where it fails"
         )
         problem = " ".join(f"{type(error).__name__}: {error}".split())
+        hint = nearest(module, (path.stem for path in Path(here).iterdir())) if missing else ""
         raise ValueError(
-            f"{subject}, but the module {module} cannot be imported ({problem}): {advice}."
+            f"{subject}, but the module {module} cannot be imported ({problem}){hint}: {advice}."
         ) from error
 
 

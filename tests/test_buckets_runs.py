@@ -22,6 +22,7 @@ from test_training_loop import equal, small
 from test_training_processes import started
 from test_training_stored import config
 from test_training_survival import PROGRAM, until
+from tiny_advice import stand_for
 from tiny_run import tiny_run
 
 pytest.importorskip("gcsfs", reason="extra: cloud")
@@ -87,13 +88,9 @@ def test_killed_in_a_bucket_it_goes_on_bit_for_bit_and_a_second_run_is_refused(s
 
 @pytest.fixture(scope="module")
 def stored(server):
-    """The tiny run in the bucket, with what says there that a checkpoint is whole."""
-    workdir, *_ = tiny_run()
+    """The tiny run, copied to the bucket."""
     place = storage.path("gs://bucket/tiny")
-    copies.send(workdir, place)
-    for described in (workdir / "checkpoints").glob("[0-9]*/**/_*METADATA"):
-        folder = place / described.parent.relative_to(workdir).as_posix()
-        (folder / "commit_success.txt").write_text("")
+    copies.send(tiny_run()[0], place)
     return place
 
 
@@ -223,8 +220,7 @@ def test_a_run_and_its_data_in_a_bucket_are_evaluated_shown_and_loaded(server, t
 
 @BY_HAND
 def test_advice_in_a_bucket_is_that_in_a_folder(server, tmp_path, monkeypatch):
-    for file in (test_advice_run.run_file, test_advice_run.prepare_file):
-        monkeypatch.setattr(file, "setup", test_advice_run.stand_in)
+    stand_for(monkeypatch)
     place = storage.path("gs://bucket/advice")
     advised = test_advice_run.start(place)
     assert advised == test_advice_run.start(tmp_path)
