@@ -175,7 +175,7 @@ class Remote(PosixGPath):
         return self.parts[2]
 
     @property
-    def parents(self) -> Sequence["Remote"]:  # type: ignore[override]
+    def parents(self) -> Sequence["Remote"]:
         """The places that this one lies in, up to the bucket."""
         return [place for place in super().parents if len(place.parts) > 2]
 
