@@ -165,7 +165,7 @@ def test_array_records_folders_and_zips_are_read_from_a_bucket(server, tmp_path)
             data.load(name=source, directory=f"{root}/{directory}", on_device=False)
             for root in (tmp_path, place)
         )
-        assert here.classes == there.classes == tiny_tfds.CLASSES
+        assert here.classes == there.classes and set(here.classes) == set(tiny_tfds.CLASSES)
         for split, expected in here.splits.items():
             rows = np.arange(expected.size, dtype=np.int32)
             np.testing.assert_array_equal(there.splits[split].load(rows), expected.load(rows))
