@@ -32,10 +32,11 @@ FACTORS: Mapping[str, tuple[Any, ...]] = {
     "weight": (0.0, 0.1, 1.0, 10.0),
 }
 USUAL: Mapping[str, Any] = {"rungs": 4, "margin": 0.5, "form": "hinge", "weight": 1.0}
-AMID, ANGLE = f"order_accuracy_amid_{PART}", f"change_r2_{PART}_angle"
+AMID, ANGLE = f"order_accuracy_amid_{PART}", f"change_r2_{PART}_angle_per_dimension"
 METRICS = (
     "probe_top1", "knn", AMID, f"{AMID}_embedding", ANGLE, f"{ANGLE}_embedding",
-    "turntable_order_accuracy", "turntable_order_accuracy_embedding", "r2_angle", "effective_rank",
+    "turntable_order_accuracy", "turntable_order_accuracy_embedding", "r2_angle", "r2_tilt",
+    "effective_rank",
 )  # fmt: skip
 DATA = ("digits", "fruits360", "bloodcells")
 _STEPS = {"reduced": 2_000, "small": 400, "smoke": 6}

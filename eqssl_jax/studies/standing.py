@@ -85,11 +85,12 @@ def apart(numbers: Numbers, other: str) -> dict[str, float]:
 def paired_p(gaps: Sequence[float], bound: float = 0.0) -> float:
     """p of a two-sided t test that paired differences have the mean `bound`; two at least.
 
-    Of equal differences 1 where they are the bound, else 0.
+    Of differences that are equal but for rounding 1 where they are the bound, else 0.
     """
     above = np.asarray(gaps, float) - bound
-    if not above.std():
-        return float(not any(above))
+    rounding = 1e-12 * max(float(np.abs(gaps).max()), abs(bound))
+    if np.ptp(above) <= rounding:
+        return float(abs(above[0]) <= rounding)
     return float(scipy.stats.ttest_1samp(above, 0.0).pvalue)
 
 
