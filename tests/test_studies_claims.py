@@ -2,14 +2,15 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy
 from ml_collections import ConfigDict
 
-from eqssl_jax import studies
-from eqssl_jax.studies import claims, folders, given, produce, tabulate, weights
+from eqssl_jax import studies, tables
+from eqssl_jax.studies import claims, folders, given, overview, produce, tabulate, weights
 from eqssl_jax.studies.base import DataChoice, Outcome
 
 FILE = DataChoice("arrays", "some.npz")
@@ -175,6 +176,28 @@ def test_a_study_of_records_alone_evaluates_nothing(tmp_path, monkeypatch):
     assert json.loads(paths[-1].read_text()) == {}  # two of the twenty runs choose nothing
     monkeypatch.setattr(produce, "train", lambda *_, **__: pytest.fail("trained again"))
     produce.produce(study, "smoke", choice, tmp_path)
+
+
+def test_the_flag_reaches_the_runs_the_notes_and_the_commands_of_a_plan(tmp_path, monkeypatch):
+    path = tmp_path / "some.json"
+    path.write_text(json.dumps({"simclr_care": {weights.WEIGHT: 0.3}}))
+    given_flags = {"TABLE": "care_table1", "SCALE": "reduced", "RUNS": str(tmp_path), "DATA": "",
+                   "SEEDS": 1, "ONLY": [], "PLAN": False, "SETTINGS": str(path)}  # fmt: skip
+    for name, value in given_flags.items():
+        monkeypatch.setattr(tables, name, SimpleNamespace(value=value))
+    made, planned = [], []
+    monkeypatch.setattr(produce, "produce", lambda *arguments: made.extend(arguments) or [])
+    monkeypatch.setattr(overview, "show_plan", lambda *_, **more: planned.append(more))
+    tables.run()
+    study, _, choice, _ = made
+    used = {c.name: c.config.objectives.get("equivariance", {}).get("weight") for c in choice.shown}
+    assert (used["simclr_care"], used["simclr_two_views"]) == (0.3, 0.1)
+    assert study.notes[-1] == f"Set by {path}: simclr_care: {weights.WEIGHT} 0.3."
+    monkeypatch.setattr(tables, "PLAN", SimpleNamespace(value=True))
+    tables.run()
+    assert planned == [{"seeds": 1, "settings": str(path)}]
+    command = overview.command(study, "reduced", "", "byol", tmp_path, settings=str(path))
+    assert command.endswith(f"--settings={path}")
 
 
 def _record(place, choice):
