@@ -53,11 +53,11 @@ def evidence(workdir: Path) -> list[dict]:
 
 def commands(task: str, out: Path, directory: str, toy: bool) -> dict[Path, list[str]]:
     """The command that makes each of the two workdirs of a task."""
-    variant, own = TASKS[task]
+    variant, of_task = TASKS[task]
     made = {}
     for size, more in (("small", {}), ("large", LARGE)):
         workdir = out / task.replace(" ", "_") / size
-        settings = {**own, "advice.parts": PARTS, **more, **(TOY if toy else {})}
+        settings = {**of_task, "advice.parts": PARTS, **more, **(TOY if toy else {})}
         if directory:
             settings["data.directory"] = directory
         words = [f"--config.{name}={value}" for name, value in settings.items()]
@@ -91,9 +91,9 @@ def table(out: Path) -> str:
                 f"| {task} | {part} | {regret.advised} | {regret.best} | "
                 f"{' | '.join(shown)} | {rho:.2f} |"
             )
-        by_task[task] = tuple(
-            float(np.mean(values))
-            for values in zip(*((r.regret, r.unadvised) for r in parts.values()), strict=True)
+        by_task[task] = (
+            float(np.mean([regret.regret for regret in parts.values()])),
+            float(np.mean([regret.unadvised for regret in parts.values()])),
         )
     return "\n".join([*lines, "", *_over_tasks(by_task)]) + "\n"
 
