@@ -283,6 +283,8 @@ def test_a_panel_of_each_factor_has_its_values_in_their_order(tmp_path, monkeypa
     }
     figures.factor_sweeps(sweeps, tmp_path / "f.png", metrics=("knn", "gamma"))
     margin, form = pictures[0].axes
+    assert (margin.get_xlabel(), form.get_xlabel()) == ("margin", "form")
+    assert margin.get_ylabel() == "kNN accuracy"
     points = [axes.lines[0].get_xydata().tolist() for axes in (margin, form)]
     assert points[0] == [[0, pytest.approx(0.5)], [1, 0.7]]  # without the value of no training
     assert points[1] == [[0, 0.5], [1, pytest.approx(0.4)]]

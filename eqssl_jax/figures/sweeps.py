@@ -139,7 +139,8 @@ def factor_sweeps(
         for axes, (factor, line) in zip(row, sweeps.items(), strict=True):
             group = [by_value[factor, value] for value in line]
             _factor(axes, list(line), group, floors)
-            quiet(axes, factor if row is grid[0] else "", note=what_bars_are(group) or " ")
+            axes.set_xlabel(factor, fontsize=TEXT, color=QUIET)
+            quiet(axes, "", note=what_bars_are(group) or " ")
         value_axis(row[0], metric, (), "y")
         row[0].set_ylabel(describe(metric).title, fontsize=TEXT, color=QUIET)
     key(figure, floor_looks(seen))
