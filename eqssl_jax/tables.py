@@ -59,9 +59,9 @@ def run() -> None:
         return
     scale = "paper" if SCALE.value == "full" else SCALE.value
     study = studies.find(TABLE.value)
-    directory = Path() if RUNS.value is None else command.folder("--runs", RUNS.value)
+    directory = Path() if RUNS.value is None else command.folder("--runs", RUNS.value, bucket=True)
     data = studies.parse_data(DATA.value)
-    seeds, settings = SEEDS.value, given.read(Path(SETTINGS.value)) if SETTINGS.value else {}
+    seeds, settings = SEEDS.value, given.read(SETTINGS.value) if SETTINGS.value else {}
     if settings:
         note = f"Set by {SETTINGS.value}: {given.words(settings)}."
         study = study._replace(notes=(*study.notes, note))

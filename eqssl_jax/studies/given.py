@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import methods
+from eqssl_jax import methods, storage
 from eqssl_jax.config import SCHEMA
 from eqssl_jax.settings import Setting, accept, find
 from eqssl_jax.studies.base import Runs
@@ -17,14 +17,15 @@ from eqssl_jax.studies.base import Runs
 Settings: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
-def read(path: Path) -> Settings:
-    """The settings of a JSON file, {RUN: {PATH: VALUE}}.
+def read(place: str | Path) -> Settings:
+    """The settings of a JSON file, {RUN: {PATH: VALUE}}, here or in a bucket.
 
     Raises:
       FileNotFoundError: if there is no such file.
       ValueError: if it holds anything else.
     """
     example = '{"simclr_care": {"objectives.equivariance.weight": 0.3}}'
+    path = storage.path(place)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import presets
+from eqssl_jax import presets, storage
 from eqssl_jax.studies.base import DataChoice
 
 SCALES = ("paper", "reduced", "small", "smoke")
@@ -119,7 +119,7 @@ def parse_data(text: str) -> DataChoice:
     """
     if text in ("", *DRAWN):
         return DataChoice(text)
-    path = Path(text)
+    path = storage.path(text)
     if path.suffix in (".npz", ".zip") or path.is_dir() or len(path.parts) > 1:
         if not path.exists():
             raise FileNotFoundError(
@@ -134,7 +134,7 @@ def parse_data(text: str) -> DataChoice:
 
 def recognised(data: DataChoice, names: Sequence[str]) -> DataChoice:
     """A folder by the name of what it holds, where that is one of the names."""
-    folder = Path(data.directory)
+    folder = storage.path(data.directory)
     marks = {
         "fruits360": lambda: _shows_turns(folder / "manifest.csv"),
         "bloodcells": (folder / "bccd_boxes.csv").is_file,
