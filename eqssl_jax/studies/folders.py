@@ -10,13 +10,15 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import methods
+from eqssl_jax import methods, names
 from eqssl_jax.config import plain
 from eqssl_jax.settings import differences
+from eqssl_jax.studies import given
 from eqssl_jax.studies.base import DataChoice, Study, parts_of
 from eqssl_jax.training.model import with_dtype
 from eqssl_jax.training.workdir import read_config
@@ -44,7 +46,13 @@ class Choice(NamedTuple):
 
 
 def choose(
-    study: Study, scale: str, data: DataChoice, *, seeds: int = 1, only: Sequence[str] = ()
+    study: Study,
+    scale: str,
+    data: DataChoice,
+    *,
+    seeds: int = 1,
+    only: Sequence[str] = (),
+    settings: given.Settings = MappingProxyType({}),
 ) -> Choice:
     """The runs of a study.
 
@@ -52,21 +60,24 @@ def choose(
       study, scale, data: what `study.runs` takes. Where a table has a column for each data set,
         given (or rendered) data stands in for one column: the one in `only`, that of the runs in
         `only`, or the first.
-      seeds: trainings of each run, with the seeds 0, 1, …
+      seeds: trainings of each run, with the seeds 0, 1, … (from `study.first_seed` on).
       only: titles of columns, titles of rows and names of runs: those columns, and in them those
         rows and runs; of runs method@data also the method, @data, and what the study can add; ()
         for all, at the scale "smoke" for the first two.
+      settings: of single runs, in place of the study's own.
 
     Raises:
-      ValueError: for an unknown name or scale, no seed, data for several columns, or names that
-        have no run in common.
+      ValueError: for an unknown name or scale, no seed, data for several columns, names that have
+        no run in common, and as `given.apply`.
     """
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}; at least one training of each run is needed.")
     runs = dict(study.runs(scale, data))
+    only = [_spelled(study, name) for name in only]
     if study.added is not None:
         for name in only:
             runs |= study.added(name, scale, data)
+    runs = dict(given.apply(runs, settings))
     columns = list(dict.fromkeys(column for _, column in study.cells))
     rows = list(dict.fromkeys(row for row, _ in study.cells))
     named = _split(study, only, columns, [*rows, *runs])
@@ -95,9 +106,10 @@ def choose(
         )
     if scale == "smoke" and not only:
         wanted = wanted[:SMOKE]
+    trained = range(study.first_seed, study.first_seed + seeds)
     return Choice(
-        tuple(_seeded(run, runs[run], seed) for run in wanted for seed in range(seeds)),
-        tuple(_seeded(run, runs[run], seed) for run in shown for seed in range(seeds)),
+        tuple(_seeded(run, runs[run], seed) for run in wanted for seed in trained),
+        tuple(_seeded(run, runs[run], seed) for run in shown for seed in trained),
     )
 
 
@@ -107,26 +119,44 @@ def _seeded(name: str, config: ConfigDict, seed: int) -> Chosen:
     return Chosen(name, seed, methods.resolved(seeded))
 
 
+def _spelled(study: Study, name: str) -> str:
+    """A name of --only with its method as the study's runs have it."""
+    method, at, rest = name.strip().partition("@")
+    return f"{study.spelled(method)}{at}{rest}"
+
+
+def _loose(name: str) -> str:
+    """What all spellings of a name share; `module:attribute` has one alone."""
+    method, at, rest = name.partition("@")
+    return (method if names.is_outside(method) else names.loose(method)) + at + names.loose(rest)
+
+
 def _split(
     study: Study, only: Sequence[str], columns: list[str], others: list[str]
 ) -> tuple[list[str], list[str]]:
     """`only` as (columns, rows and runs), spelled as the study does."""
     groups = _groups(others)
-    means = {name.lower(): runs for name, runs in groups.items()}
-    means |= {name.lower(): [name] for name in [*others, *columns]}
+    means = {_loose(name): runs for name, runs in groups.items()}
+    means |= {_loose(name): [name] for name in [*others, *columns]}
     for name in only:
-        if name.lower() not in means:
-            near = ", ".join(difflib.get_close_matches(name.lower(), means, 3))
-            titles = [n for n in (*others, *columns) if "@" not in n]
-            shown = {n.lower(): n for n in (*(n for n in groups if "@" not in n[1:]), *titles)}
-            raise ValueError(
-                f"{study.name} has no column, row or run {name!r}"
-                f"{f' (nearest: {near})' if near else ''}; --only takes "
-                f"{', '.join(shown.values())}, and names of runs"
-                f"{'; module:attribute is a method of your own' if study.added else ''}."
-            )
-    named = [meant for name in only for meant in means[name.lower()]]
+        if _loose(name) not in means:
+            raise ValueError(_unknown(study, name, [*groups, *others, *columns]))
+    named = [meant for name in only for meant in means[_loose(name)]]
     return [n for n in named if n in columns], [n for n in named if n not in columns]
+
+
+def _unknown(study: Study, name: str, possible: Sequence[str]) -> str:
+    """What to say of a name in --only that is none of the possible ones."""
+    more = methods.cards() if study.added else ()
+    written = {_loose(other): other for other in (*more, *possible)}
+    close = difflib.get_close_matches(_loose(name), written, 3)
+    near = f" (nearest: {', '.join(written[key] for key in close)})" if close else ""
+    shown = {_loose(other): other for other in possible if "@" not in other[1:]}
+    outside = "; module:attribute, as Python imports it, is a method of your own" if more else ""
+    return (
+        f"{study.name} has no column, row or run {name!r}{near}; --only takes "
+        f"{', '.join(shown.values())}, and names of runs{outside}."
+    )
 
 
 def _groups(runs: Sequence[str]) -> dict[str, list[str]]:
