@@ -38,11 +38,9 @@ def folder(flag: str, given: str, *, bucket: bool = False) -> Path:
             f"{flag} is {given!r}: name a folder, e.g. {flag}=runs/care ({flag}=. is the current "
             f"folder)."
         )
-    if not bucket:
-        return user_path(given)
-    place = storage.path(given)
-    storage.check_run(place)
-    return place
+    if bucket:
+        storage.check_run(given)
+    return storage.path(given) if bucket else user_path(given)
 
 
 @functools.cache
