@@ -15,10 +15,10 @@ import survivor
 import test_advice_run
 import warm
 from bucket import serving
-from test_training_loop import equal, small
+from test_training_kills import PROGRAM, until
 from test_training_processes import started
-from test_training_stored import config
-from test_training_survival import PROGRAM, until
+from tiny_loop import equal, small
+from tiny_run import config
 
 pytest.importorskip("gcsfs", reason="extra: cloud")
 

@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 from scipy.spatial.transform import Rotation
 from test_data_diebench import write
-from test_training_loop import equal
+from tiny_loop import equal
 
 from eqssl_jax import data, methods, objectives, presets
 from eqssl_jax.data import batch_indices
