@@ -2,9 +2,9 @@
 
 PAGE is the name of a page without its ending, e.g. README or take_away. The commands of a page run
 in their order, in one folder that holds what they speak of: FOLDER (images of two classes),
-my_model.py, cifar10.npz, and runs/NAME, trained on FOLDER where no command of the page trains it.
-`SMALL` says how commands are shortened, `LEFT_OUT` which are not run and why. The output gives the
-status and CPU seconds of each; the exit status is 1 if one fails.
+my_model.py, cifar10.npz, vit.safetensors, and runs/NAME, trained on FOLDER where no command of the
+page trains it. `SMALL` says how commands are shortened, `LEFT_OUT` which are not run and why. The
+output gives the status and CPU seconds of each; the exit status is 1 if one fails.
 """
 
 import argparse
@@ -37,6 +37,7 @@ _BUDGET = (
     "queries=4 knn_neighbours=3 batch=16"
 )
 _OPTIONS = " ".join(f"--option={budget}" for budget in _BUDGET.split())
+_TESTED = " ".join(f"--config.evaluation.options.{budget}" for budget in _BUDGET.split())
 _GROUPS = "--config.objectives.equivariance.splits=4"
 # What is appended to a command, by patterns that it is searched for; of two flags the later wins.
 SMALL = {
@@ -47,10 +48,10 @@ SMALL = {
     r"^(eval|measure)\b": _OPTIONS,
     r"^(train|advise) .*order\w*:": "--config.objectives.order.images=8",
     r"^advise\b": f"{_STEPS} --config.advice.seeds=2 --config.advice.parts=('rotate',)",
-    r"^sweep\b": _STEPS,  # its three runs share what is compiled
+    r"^sweep\b": f"{_STEPS} {_TESTED}",  # its three runs share what is compiled
     r"^transfer\b": "--weights=2 --draws=1 --shots=1",
     r"^tables .*--scale=small|--over .*--over": "--plan",
-    "finetune": "--config.model.encoder=source",  # that of the run it starts from
+    "^train .*finetune": "--config.model.encoder=source",  # that of the run it starts from
     r"^launch local_processes": f"{_STEPS} {_GROUPS}",
 }
 LEFT_OUT = {
@@ -104,12 +105,30 @@ def commands(pages: Sequence[Path] = PAGES) -> Iterator[Command]:
             yield Command(page.stem, text, tuple(words), why)
 
 
+def small_vit(width: int = 12) -> dict[str, tuple[int, ...]]:
+    """Shapes of a vision transformer of one block for 32 pixels, patches of 8, named as timm's."""
+    linear = {
+        "attn.qkv": (3 * width, width), "attn.proj": (width, width),
+        "mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width),
+    }  # fmt: skip
+    weights = {f"blocks.0.{name}": shape for name, shape in linear.items()}
+    weights |= dict.fromkeys(("blocks.0.norm1", "blocks.0.norm2", "norm"), (width,))
+    weights["patch_embed.proj"] = (width, 3, 8, 8)
+    shapes: dict[str, tuple[int, ...]] = {"cls_token": (1, 1, width), "pos_embed": (1, 17, width)}
+    shapes |= {f"{name}.weight": shape for name, shape in weights.items()}
+    return shapes | {f"{name}.bias": shape[:1] for name, shape in weights.items()}
+
+
 def prepare(folder: Path) -> None:
-    """Write what commands speak of: FOLDER/train, FOLDER/test, my_model.py and cifar10.npz."""
+    """Write what commands speak of: FOLDER, my_model.py, cifar10.npz and vit.safetensors."""
     import numpy as np
     from PIL import Image
+    from safetensors.numpy import save_file
 
-    pixels = np.random.default_rng(0).integers(0, 256, (96, 32, 32, 3), np.uint8)
+    random = np.random.default_rng(0)
+    weights = {name: random.normal(0, 0.02, shape) for name, shape in small_vit().items()}
+    save_file({k: v.astype(np.float32) for k, v in weights.items()}, folder / "vit.safetensors")
+    pixels = random.integers(0, 256, (96, 32, 32, 3), np.uint8)
     labels = np.arange(96) % 2
     pixels[labels == 1, :16] //= 4
     for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):

@@ -15,6 +15,8 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent / "tutorials"
+# Of IPython, when `!` starts a command beside JAX: it says nothing about the page.
+FORK = re.compile(r".*RuntimeWarning: os\.fork\(\) was called.*\n.*os\.forkpty\(\)\n")
 
 
 def without_paths(value: object, folder: str) -> object:
@@ -40,6 +42,7 @@ def plain_streams(outputs: list) -> list:
     for output in kept:
         if output["output_type"] == "stream":
             text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output["text"]).replace("\r\n", "\n")
+            text = FORK.sub("", text)
             rows = [line.split("\r")[-1].rstrip() for line in text.split("\n")]
             last = [row for row, after in itertools.pairwise([*rows, None]) if row != after]
             output["text"] = "\n".join(last).strip("\n") + "\n"

@@ -1,6 +1,7 @@
 """How a binary ends: one paragraph for a mistake of the user, a traceback for one of ours."""
 
 import functools
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 
 from eqssl_jax import overrides, shipped, storage
 from eqssl_jax.compiled import keep_programs
-from eqssl_jax.config import ADDITIONS, DATASETS, VALUES
+from eqssl_jax.config import ADDITIONS, DATASETS, TOO_DEEP, VALUES, checked
 from eqssl_jax.names import user_path
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resumes it.")
@@ -25,10 +26,11 @@ def workdir() -> str:
 
 
 def folder(flag: str, given: str, *, bucket: bool = False) -> Path:
-    """The folder that a flag names, with ~ for the user's own; if `bucket`, or an address in one.
+    """The folder that a flag names, with ~ for the user's own; if `bucket`, of runs, also in one.
 
     Raises:
-      ValueError: if the flag is empty, an address, or names the folder of an unknown user.
+      ValueError: if the flag is empty, an address (if `bucket`, one where no run can lie), or names
+        the folder of an unknown user.
       OSError: as `storage.path`.
     """
     if not given.strip():
@@ -36,7 +38,11 @@ def folder(flag: str, given: str, *, bucket: bool = False) -> Path:
             f"{flag} is {given!r}: name a folder, e.g. {flag}=runs/care ({flag}=. is the current "
             f"folder)."
         )
-    return storage.path(given) if bucket else user_path(given)
+    if not bucket:
+        return user_path(given)
+    place = storage.path(given)
+    storage.check_run(place)
+    return place
 
 
 @functools.cache
@@ -82,7 +88,9 @@ def overridden() -> list[str]:
 def run_config(
     argv: list[str], run: Callable[[Any, str], None], plan: Callable[[Any], None]
 ) -> None:
-    """`run(config, workdir)`, or `plan(config)` with --dry_run, as `run_command`.
+    """`run(config, workdir)`, or `plan(config)` with --dry_run, of a checked config.
+
+    It ends as `run_command` does.
 
     Raises:
       app.UsageError: without --config, or without a --workdir to run in.
@@ -94,11 +102,11 @@ def run_config(
         raise app.UsageError("--workdir is needed: the folder that will hold the run.")
 
     def action() -> None:
-        place = workdir()
+        place, settings = workdir(), checked(config.value)
         if dry_run.value:
-            plan(config.value)
+            plan(settings)
         else:
-            run(config.value, place)
+            run(settings, place)
 
     run_command(action, argv)
 
@@ -140,7 +148,7 @@ def parsed(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]
         raise ValueError(overrides.mistake(argv) or _reason(error, argv)) from error
     finally:
         sys.argv = given
-    if "config" in values and values["config"].value is not None:
+    if "config" in values and values["config"].present:
         config = values["config"].value
         if not isinstance(config, ConfigDict):  # ml_collections keeps an error of reading it
             raise ValueError(_unread(argv))
@@ -156,16 +164,33 @@ def _unread(argv: list[str]) -> str:
     return f"{name}: the file gives no config; its get_config() must return a ConfigDict."
 
 
+# What ml_collections raises where code of a config file sets a value of another type.
+_CAST = re.compile(
+    r"Could not override field '(?P<field>.+?)' \(reference\)\. (?P<value>.*) is of original type "
+    r"<class '(?P<type>.+?)'> and cannot be casted to type <class '(?P<wanted>.+?)'>",
+    re.DOTALL,
+)
+
+
 def _reason(error: Exception, argv: list[str]) -> str:
     """One line for an error while flags were read, naming the config file if its code raised it."""
     text = str(error.args[0] if error.args else error)
+    name = next((arg for arg in argv if arg.startswith("--config=")), "--config")
+    if "FrozenConfigDict is immutable" in text:
+        return _unread(argv)
+    if isinstance(error, RecursionError) or "RecursionError: " in text:
+        return f"{name} cannot be read: it {TOO_DEEP}; or its code calls itself without end."
+    if cast := _CAST.search(text):
+        return (
+            f"{name} sets {cast['field']!r} to {textwrap.shorten(cast['value'], 80)}, of type "
+            f"{cast['type']}, where a value of type {cast['wanted'].split('.')[-1]} must be."
+        )
     if isinstance(error, flags.Error) and "Traceback" not in text:
         return text
     if "Traceback" in text:  # ml_collections hands on the whole of it
         text = text.strip().splitlines()[-1].strip().removeprefix("ValueError: ")
     else:
         text = f"{type(error).__name__}: {error}"
-    name = next((arg for arg in argv if arg.startswith("--config=")), "--config")
     if "get_config() takes 0" in text:
         return f"{name}: this config has no variants: leave out the colon and what follows it."
     if isinstance(error, KeyError | AttributeError):

@@ -37,6 +37,13 @@ def keep_programs(environment: Mapping[str, str] = os.environ) -> None:
         _tell_once(folder)
 
 
+def quick() -> dict[str, str]:
+    """Options of jax.jit for a program that runs once: on CPU it is compiled fast, not well."""
+    import jax
+
+    return {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
+
+
 def cache_folder(environment: Mapping[str, str]) -> Path | None:
     """Where programs for this kind of processor are kept; None: nowhere."""
     chosen = environment.get(VARIABLE, "")

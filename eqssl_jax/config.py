@@ -40,6 +40,10 @@ ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
 MONITORS = ("knn", "probe", "rankme", "lidar", "alignment", "gamma", "wahba")  # "all"
 # The last: no weights, but all else that comes with the encoder of another run.
 INIT_PARTS = ("encoder", "encoder_and_projector", "architecture")
+TOO_DEEP = (
+    "has groups or lists within one another some hundred deep, or one that contains itself: "
+    "nothing reads a value so deep; give a flat one"
+)
 WIDEST = 65_536  # of a layer
 LARGEST_IMAGE = 4096  # side in pixels
 
@@ -295,9 +299,18 @@ def checked(config: ConfigDict) -> ConfigDict:
     """The config with every setting in its range and its own type (1 as 1.0), locked.
 
     Raises:
-      ValueError: for the first setting that does not fit: its name, its value, what is allowed.
+      ValueError: for the first setting that does not fit: its name, its value, what is allowed; and
+        for what is no ConfigDict.
     """
-    values = check(config.to_dict(), SCHEMA)
+    if not isinstance(config, ConfigDict):
+        raise ValueError(
+            f"The config is {shown(config)}, of type {type(config).__name__}; it must be a "
+            f"ConfigDict, such as get_config() of a config file returns."
+        )
+    try:
+        values = check(config.to_dict(), SCHEMA)
+    except RecursionError:
+        raise ValueError(f"The config {TOO_DEEP}.") from None
     for name, overrides in values["runs"].items():
         if {"/", "\\"} & set(name):
             raise ValueError(f"config.runs has a run {shown(name)}; its name is that of a folder.")

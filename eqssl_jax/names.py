@@ -1,16 +1,14 @@
 """What users name: code, by a built-in name or `module:attribute` of their own, and places."""
 
+import difflib
 import importlib
 import inspect
 import os
-import shutil
+import re
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-MARK = ".eqssl_jax"  # a file in folders that may be removed
 
 
 def resolve(name: str, kind: str, builtin: Mapping[str, Any], *, setting: str = "") -> Any:
@@ -47,10 +45,31 @@ def resolve(name: str, kind: str, builtin: Mapping[str, Any], *, setting: str = 
             public = [key for key in vars(sys.modules[module_name]) if not key.startswith("_")]
             raise ValueError(
                 f"{subject}, but the module {module_name} ({_place(module_name)}) has no "
-                f"{attribute!r}: it has {', '.join(public[:10]) or 'nothing'}."
+                f"{attribute!r}{nearest(part, public)}: it has "
+                f"{', '.join(public[:10]) or 'nothing'}."
             )
         value = getattr(value, part)
     return value
+
+
+def loose(name: str) -> str:
+    """What all spellings of a name share, in any case, with hyphens, spaces or underscores.
+
+    >>> loose("Barlow Twins") == loose("barlow_twins"), loose("E-SSL")
+    (True, 'essl')
+    """
+    return re.sub(r"[-_\s]", "", name).lower()
+
+
+def nearest(name: str, among: Iterable[str]) -> str:
+    """ " (did you mean …?)" with the name that is spelled most alike; "" if none is.
+
+    >>> nearest("Simclr", ["sie", "SimCLR"]), nearest("x", ["sie"])
+    (" (did you mean 'SimCLR'?)", '')
+    """
+    spelled = {loose(candidate): candidate for candidate in among}
+    near = difflib.get_close_matches(loose(name), spelled, 1)
+    return f" (did you mean {spelled[near[0]]!r}?)" if near else ""
 
 
 def is_outside(name: str) -> bool:
@@ -123,8 +142,9 @@ def _imported(module: str, subject: str) -> Any:
             else "correct the module; python -c 'import " + module + "' shows where it fails"
         )
         problem = " ".join(f"{type(error).__name__}: {error}".split())
+        hint = nearest(module, (path.stem for path in Path(here).iterdir())) if missing else ""
         raise ValueError(
-            f"{subject}, but the module {module} cannot be imported ({problem}): {advice}."
+            f"{subject}, but the module {module} cannot be imported ({problem}){hint}: {advice}."
         ) from error
 
 
@@ -135,50 +155,6 @@ def _place(module: str) -> str:
 def _short(value: object) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def make_folder(path: Path, flag: str) -> Path:
-    """The folder to write to, made and tried before the work whose results it is for.
-
-    Raises:
-      OSError: naming the flag, where it cannot be made or written to.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except OSError as error:
-        raise OSError(
-            f"{flag}={path} cannot be written to ({error.strerror}): give a folder of yours, which "
-            f"need not exist."
-        ) from None
-
-
-def unfinished(out: Path) -> Path:
-    """The folder beside `out` in which it is written until it is whole; see `start_unfinished`.
-
-    Raises:
-      ValueError: if --out has no name, or there is such a folder that was not made here.
-    """
-    if out.name in ("", ".."):
-        raise ValueError(
-            f"--out={out} names no folder or file of its own: give a new name in it, e.g. "
-            f"--out={out / 'exported'}."
-        )
-    part = out.with_name(out.name + ".unfinished")
-    if os.path.lexists(part) and (part.is_symlink() or not (part / MARK).is_file()):
-        raise ValueError(
-            f"--out={out} is written in {part} until it is whole, and something lies there that "
-            f"was not made here: move it away, or give another --out."
-        )
-    return part
-
-
-def start_unfinished(part: Path) -> None:
-    """Make the folder `unfinished` anew, marked as made here."""
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    (part / MARK).touch()
 
 
 def check_folder_name(name: Any) -> None:
@@ -213,7 +189,12 @@ def user_path(text: str | Path) -> Path:
     if "://" in str(text):
         raise ValueError(
             f"{_short(str(text))} is an address, and this place must be a folder or file of this "
-            f"machine; --workdir and the data may lie in a bucket (gs://bucket/run)."
+            f"machine: give one, and copy it to or from the bucket (gcloud storage cp, aws s3 cp)."
+        )
+    if re.match(r"(gs|s3):/", str(text)):
+        raise ValueError(
+            f"{_short(str(text))} has one slash where an address has two: write "
+            f"{str(text).replace(':/', '://', 1)!r}, or ./{text} for a folder of that name."
         )
     path = os.path.expanduser(text)
     if str(path).startswith("~"):

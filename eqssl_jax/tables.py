@@ -53,7 +53,7 @@ def run() -> None:
         return
     scale = "paper" if SCALE.value == "full" else SCALE.value
     study = studies.find(TABLE.value)
-    directory = Path() if RUNS.value is None else command.folder("--runs", RUNS.value)
+    directory = Path() if RUNS.value is None else command.folder("--runs", RUNS.value, bucket=True)
     data = studies.parse_data(DATA.value)
     choice = folders.choose(study, scale, data, seeds=SEEDS.value, only=ONLY.value)
     if PLAN.value:

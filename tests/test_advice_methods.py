@@ -1,13 +1,21 @@
 """Methods as candidates: the base with one more card, trained as alone, measured as all others."""
 
-import importlib
 import json
 
 import agreement
 import jax
 import pytest
 from ml_collections import ConfigDict
-from tiny_advice import equal, stand_in, tiny
+from tiny_advice import (
+    equal,
+    evidence,
+    finished,
+    prepare_file,
+    run_file,
+    stand_for,
+    stand_in,
+    tiny,
+)
 
 from eqssl_jax.advice import advise, show_plan, verdicts
 from eqssl_jax.advice.bench import bench
@@ -21,16 +29,12 @@ from eqssl_jax.tabular.advice import OBJECTIVES
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.step import make_step
 
-run_file = importlib.import_module("eqssl_jax.advice.run")
-prepare_file = importlib.import_module("eqssl_jax.advice.prepare")
 NAME = "with BYOL"  # has a target network
 
 
 @pytest.fixture(autouse=True)
 def miniature(monkeypatch):
-    """The data, network and budget of `tiny` in place of what a config names."""
-    for file in (agreement, prepare_file):
-        monkeypatch.setattr(file, "setup", stand_in)
+    stand_for(monkeypatch)
 
 
 def config_of(**changes):
@@ -38,18 +42,9 @@ def config_of(**changes):
     return tiny(**{**{f"advice__{key}": names for key, names in usual.items()}, **changes}).config
 
 
-def evidence(workdir):
-    files = sorted(workdir.glob("seed_*/round_*/evidence.json"))
-    return {str(path.relative_to(workdir)): path.read_text() for path in files}
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("advice") / "whole"
-    with pytest.MonkeyPatch.context() as patch:
-        for file in (agreement, prepare_file):
-            patch.setattr(file, "setup", stand_in)
-        return folder, advise(config_of(), folder)
+    return finished(tmp_path_factory.mktemp("advice"), config_of())
 
 
 def test_a_method_is_trained_measured_and_shown_beside_the_roles(whole):

@@ -1,6 +1,5 @@
 """The whole comparison: what it writes, going on after a kill, halving, and what it refuses."""
 
-import importlib
 import json
 import math
 import shutil
@@ -10,7 +9,7 @@ import agreement
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from tiny_advice import equal, stand_in, tiny
+from tiny_advice import equal, evidence, finished, prepare_file, run_file, stand_for, tiny
 
 from eqssl_jax.advice import advise, show_plan
 from eqssl_jax.advice.candidates import candidates
@@ -20,9 +19,6 @@ from eqssl_jax.methods import resolve
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.workdir import LOCK, locked
 
-# The package's name `run` is this file's module, not a function of it.
-run_file = importlib.import_module("eqssl_jax.advice.run")
-prepare_file = importlib.import_module("eqssl_jax.advice.prepare")
 FILES = {
     "config.json",
     "data.json",
@@ -36,9 +32,7 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def miniature(monkeypatch):
-    """The data, network and budget of `tiny` in place of what a config names."""
-    for file in (agreement, prepare_file):
-        monkeypatch.setattr(file, "setup", stand_in)
+    stand_for(monkeypatch)
 
 
 def config_of(**changes):
@@ -49,20 +43,9 @@ def start(workdir, **changes):
     return advise(config_of(**changes), workdir)
 
 
-def evidence(workdir):
-    return {
-        str(path.relative_to(workdir)): path.read_text()
-        for path in sorted(workdir.glob("seed_*/round_*/evidence.json"))
-    }
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("advice") / "whole"
-    with pytest.MonkeyPatch.context() as patch:
-        for file in (agreement, prepare_file):
-            patch.setattr(file, "setup", stand_in)
-        return folder, start(folder)
+    return finished(tmp_path_factory.mktemp("advice"), config_of())
 
 
 def test_what_is_written(whole):
@@ -126,6 +109,18 @@ def test_a_damaged_file_is_named_and_measured_anew_once_it_is_removed(whole, tmp
             start(folder)
     path.unlink()
     assert start(folder) == whole[1] and path.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", '{"data": {', "[]", '{"model_type": "vit"}'])
+def test_a_damaged_config_is_named_and_stays_whether_or_not_rounds_are_there(text, whole, tmp_path):
+    folder = shutil.copytree(whole[0], tmp_path / "copy")
+    for place in (folder, tmp_path / "new"):
+        place.mkdir(exist_ok=True)
+        (place / "config.json").write_text(text)
+        before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        with pytest.raises(ValueError, match=rf"{place / 'config.json'} is damaged .*remove it"):
+            start(place)
+        assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 
 def damaged_evidence(good):

@@ -16,7 +16,7 @@ ORDER = [
     # Named studies know runs, presets and tables; only a binary knows them.
     {"studies"},
     {"command", "presets", "experiment", "advice"},
-    {"overrides", "compiled"},
+    {"overrides"},
     {"training"},
     {"page"},
     {"figures"},
@@ -30,9 +30,9 @@ ORDER = [
     {"data"},
     {"config"},
     {"storage"},  # folders or buckets: leases and buckets are asked for nowhere else
-    {"leases"},
+    {"leases", "copies"},
     {"buckets"},
-    {"settings", "names", "frame", "shipped", "scene", "rotations"},
+    {"compiled", "settings", "names", "frame", "shipped", "scene", "rotations"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 APART = {"data", "transforms", "objectives", "encoders"}

@@ -9,7 +9,12 @@ from PIL import Image
 from eqssl_jax import data
 from eqssl_jax.data import base as description
 from eqssl_jax.data import fingerprint
-from eqssl_jax.training.provenance import provenance, seen_in_training
+from eqssl_jax.training.provenance import (
+    changes,
+    provenance,
+    refuse_changes,
+    seen_in_training,
+)
 
 
 def folder(root, count=12):
@@ -122,6 +127,45 @@ def test_rendered_sets_and_clouds_have_fingerprints():
     clouds = [fingerprint.fingerprint(data.load(name="proteins", chains=n)) for n in (12, 12, 13)]
     assert fingerprint.differences(*clouds[:2]) == ""
     assert "1 image added" in fingerprint.differences(*clouds[1:])
+
+
+def objects(angles, factor="angle", **more):
+    """Ten images with a factor of their own."""
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 4, 4, 3), np.uint8)
+    whole = data.from_arrays(pixels, np.arange(10) % 2, validation=0.0)
+    split = whole.splits["train"]._replace(factors={factor: np.asarray(angles), **more})
+    return whole._replace(splits={"train": split})
+
+
+def test_other_factors_of_the_same_images_are_other_data(tmp_path):
+    """Poses and hues are what methods and measures of equivariance learn and are judged by."""
+    angles = np.linspace(0, 1, 10, dtype=np.float32)
+    first = fingerprint.fingerprint(objects(angles))
+    assert fingerprint.differences(first, json.loads(json.dumps(first))) == ""
+    other = angles.copy()
+    other[3] += 1e-3
+    for changed, differing in (
+        (objects(other), "angle"),
+        (objects(angles[::-1]), "angle"),
+        (objects(angles[:, None].repeat(2, 1)), "angle"),
+        (objects(angles, hue=angles), "hue"),
+        (objects(angles, "hue"), "angle, hue"),
+    ):
+        second = fingerprint.fingerprint(changed)
+        assert fingerprint.differences(first, second) == f"train has other factors: {differing}"
+    same = objects(np.where(angles == 0, -0.0, angles))
+    assert fingerprint.differences(first, fingerprint.fingerprint(same)) == ""
+    kept, present = (provenance(whole, (4, 4, 3)) for whole in (objects(angles), objects(other)))
+    with pytest.raises(ValueError, match=r"other factors: angle\. Restore them"):
+        refuse_changes(tmp_path, changes(kept, present), "refuse")
+
+
+def test_a_fingerprint_of_an_older_version_has_no_factors_and_still_fits():
+    first = fingerprint.fingerprint(objects(np.zeros(10)))
+    older = json.loads(json.dumps(first))
+    del older["splits"]["train"]["factors"]
+    second = fingerprint.fingerprint(objects(np.ones(10)))
+    assert fingerprint.differences(older, second) == fingerprint.differences(second, older) == ""
 
 
 def test_large_images_are_announced(tmp_path):

@@ -2,12 +2,15 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from PIL import Image
+from toys import read, shift
 
 from eqssl_jax import presets
+from eqssl_jax.data.base import Split
 from eqssl_jax.experiment import pictures
 from eqssl_jax.measures import Arrays
 from eqssl_jax.training.setup import setup
@@ -25,9 +28,20 @@ def run():
 
 
 def test_a_sheet_of_sets_with_different_numbers_of_images(run):
-    sheet, titles = pictures.views_sheet(run)
+    sheet, titles = pictures.views_sheet(run, 16)
     assert titles == ["original", "contrast", "contrast", *["ladder_rotate"] * 4]
     assert sheet.shape == (7, 4, 32, 32, 3)  # the ladder's four images
+
+
+@pytest.mark.parametrize("batch", [2, 4, 32])
+def test_views_are_what_the_draws_make_of_the_images_whatever_the_batch(batch):
+    images = np.arange(5.0, dtype=np.float32)[:, None, None, None] * np.ones((2, 2, 1), np.float32)
+    by = np.arange(6, dtype=np.float32).reshape(3, 2) * 10
+    split, examples = Split(5, jax.numpy.asarray(images), read), np.array([1, 4])
+    seen = pictures.rendered(split, examples, shift(), {"by": by}, batch)
+    np.testing.assert_allclose(seen, images[examples] + by[..., None, None, None])
+    few = pictures.rendered(split, examples, shift(), {"by": by[:, :1]}, batch)
+    np.testing.assert_array_equal(few, seen[:, :1])
 
 
 @pytest.mark.slow
@@ -36,7 +50,7 @@ def test_ladders_begin_at_the_image_and_change_one_part_at_a_time(run, tmp_path,
     monkeypatch.setattr(
         pictures.figures, "ladders", lambda walked, *others: seen.update(walked=walked, rest=others)
     )
-    pictures.draw_ladders(run, tmp_path / "ladders.png")
+    pictures.draw_ladders(run, tmp_path / "ladders.png", 16)
     images = np.asarray(pictures.read(run.dataset.splits["validation"], np.arange(2)))
     assert list(seen["walked"]) == ["rotate", "crop", "hue"]
     for rungs in seen["walked"].values():
@@ -44,7 +58,7 @@ def test_ladders_begin_at_the_image_and_change_one_part_at_a_time(run, tmp_path,
         np.testing.assert_allclose(rungs[0], images, atol=1e-6)
         assert np.abs(rungs[-1] - rungs[0]).max() > 0.02
     monkeypatch.undo()
-    pictures.draw_ladders(run, tmp_path / "ladders.png")
+    pictures.draw_ladders(run, tmp_path / "ladders.png", 16)
     with Image.open(tmp_path / "ladders.png") as picture:
         assert min(picture.size) > 100
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -57,12 +58,40 @@ def test_a_run_without_a_map_has_none():
 
 def test_without_umap_the_error_is_one_paragraph(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ImportError, match=r"--layout=umap needs .* pip install") as caught:
+    with pytest.raises(ValueError, match=r"--layout=umap needs .* pip install") as caught:
         umap_plane(np.eye(8))
     assert "\n" not in str(caught.value)
     older = a_run("care", np.zeros((20, 2)), np.zeros((20, 8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match="evaluate it again"):
         _by_umap(older._replace(folder="runs/care"))
+
+
+class StandIn:
+    """What we use of umap-learn 0.5.12: these settings, and `fit_transform`."""
+
+    def __init__(self, n_neighbors=15, n_components=2, *, metric="euclidean", init="spectral",
+                 random_state=None, n_jobs=-1):  # fmt: skip
+        assert metric == "cosine" and random_state is not None and n_jobs == 1 and init == "random"
+        self.neighbours, self.width = n_neighbors, n_components
+
+    def fit_transform(self, rows):
+        assert 2 <= self.neighbours < len(rows) and rows.dtype == np.float32
+        return 7 + 100 * rows[:, : self.width]
+
+
+def test_umap_lays_out_the_stored_embeddings_and_the_page_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=StandIn))
+    z = np.random.default_rng(0).normal(size=(20, 4))
+    run = a_run("care", np.zeros((20, 2)), np.zeros((20, 8, 8, 3), np.uint8))
+    arrays = _by_umap(run._replace(arrays=run.arrays | {"map_unit": z}))
+    np.testing.assert_allclose(arrays["map"], 100 * (z - z.mean(0))[:, :2], atol=1e-4)
+    text = page.html_page([run._replace(arrays=arrays)])
+    assert "by UMAP (McInnes" in text and "of the variance" not in text
+    assert umap_plane(z[:3]).shape == (3, 2)
+    assert _by_umap(Run("none", config={})) == {}
+    z[4, 0] = np.nan  # so it marks a row that it cannot reach
+    with pytest.raises(ValueError, match=r"no place to 1 of 20 images.*leave --layout=umap out"):
+        umap_plane(z)
 
 
 def test_distances_are_from_the_untouched_image_and_amid_draws_of_everything_else():

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import mutations
+import numpy as np
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
@@ -225,6 +226,76 @@ def test_command_lines(argument, message):
     with pytest.raises(ValueError, match=message):
         line = ["main", f"--config={ROOT}/configs/care_order.py", f"--config.{argument}"]
         before_reading(mutations.parsed(line))
+
+
+FILE = """
+import numpy as np
+from ml_collections import ConfigDict, FrozenConfigDict
+from eqssl_jax.config import base
+
+def nested(depth):
+    value = inner = {{}}
+    for _ in range(depth):
+        inner["a"] = inner = {{}}
+    return value
+
+def get_config():
+    config = base()
+    own = {{}}
+    own["a"] = own
+    {body}
+"""
+
+
+@reads_files
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("config.recipe.options = nested(5000)", "file.py cannot be read: it has groups or lists"),
+        ("config.recipe.options = nested(300)", r"config\.recipe\.options\S+ is nested more than"),
+        ("config.recipe.options = own", r"config\.recipe\.options\S+ is nested more than 16"),
+        ("config.data.options.all = config", r"config\.data\.options\S+ is nested more than 16"),
+        ("config.recipe.options = {'a': [own]}", r"options\.a\[0\]\S+ is nested more than 16"),
+        ("config.runs = {'a': config}", r"config\.runs\.a\S+ is nested more than 16"),
+        ("config.runs = [dict(b=1)]", "sets 'runs' to .*, of type list, where .* ConfigDict must"),
+        ("config.train.monitors = {'knn'}", r"sets 'monitors' to \{'knn'\}, of type set, where"),
+        ("config.optimizer.learning_rate = len", "sets 'learning_rate' to .* of type float must"),
+        ("config.train.batch_size = np.int64(8)", "to 8, of type numpy.int64, where .* type int"),
+        ("config.model.projector = np.arange(3)", r"to \[0 1 2\], of type numpy.ndarray, where"),
+        ("config.recipe.options.a = {1: 2}", "config.recipe.options.a has an entry named 1"),
+        ("config.recipe.options.a = np.arange(2)", r"options.a is array\(\[0, 1\]\); it must be"),
+        (
+            "config.knn.temperature = float('nan')",
+            "config.knn.temperature is nan; it must be",
+        ),
+        ("config.seed = 10**5000", "config.seed is a whole number of 16,610 bits"),
+        ("config = None", r"the file gives no config; its get_config\(\) must return a ConfigDict"),
+        ("config = {}", "the file gives no config"),
+        ("config = FrozenConfigDict(config)", "the file gives no config"),
+        ("config = ConfigDict()", "config.seed is missing"),
+    ],
+)
+def test_what_a_config_file_may_return_and_set(tmp_path, body, message):
+    (tmp_path / "file.py").write_text(FILE.format(body=f"{body}\n    return config"))
+    with pytest.raises(ValueError, match=message) as refused:
+        checked(mutations.parsed(["main", f"--config={tmp_path}/file.py"]))
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 500
+
+
+def test_a_config_that_is_none_is_refused_from_python_too():
+    for wrong in (None, {}, "care"):
+        with pytest.raises(ValueError, match=r"The config is .*; it must be a ConfigDict"):
+            checked(wrong)
+    config = base()
+    config.recipe.options = ConfigDict()
+    inner = config.recipe.options
+    for _ in range(3000):
+        inner.a = inner = ConfigDict()
+    with pytest.raises(ValueError, match="The config has groups or lists within one another"):
+        checked(config)
+    config = base()
+    config.recipe.options.size = np.int64(32)  # NumPy's numbers are numbers
+    assert plain(checked(config))["recipe"]["options"] == {"size": 32}
 
 
 @reads_files

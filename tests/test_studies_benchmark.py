@@ -324,6 +324,7 @@ def test_only_takes_a_method_a_data_set_and_says_what_is_nearest():
         named("sei")
     with pytest.raises(ValueError, match="run 'simclr@a'"):
         named("simclr@a")
+    assert named("@B", " sie ", "SIE") == named("@b", "sie")
     added = studies.find("benchmark").added
     assert list(added("barlow_twins@solids", "small", DataChoice())) == ["barlow_twins@solids"]
     assert not added("sie", "small", DataChoice()) and not added("nothing", "small", DataChoice())
@@ -348,3 +349,29 @@ def test_measures_of_a_projector_that_no_loss_trains_are_left_out():
 def test_a_run_without_seeds_in_common_is_not_called_untied():
     numbers = {"a": {0: 1.0, 1: 2.0}, "b": {0: 0.9, 1: 2.2}, "c": {5: 1.0}}
     assert standing.leaders(numbers, "higher").endswith("seeds in common: c")
+
+
+def test_only_takes_any_spelling_of_a_method_and_names_the_nearest_of_others(mine):
+    def named(*only):
+        return sorted({run.name.split(":")[0] for run in mine(*only).wanted})
+
+    for spelling in ("Barlow_Twins", "barlow-twins", " Barlow Twins", "BARLOW-TWINS@Solids"):
+        assert named(spelling) == ["barlow_twins@solids"]
+    for spelling in ("classify", "Classification", "supervised@solids"):  # a card of another row
+        assert named(spelling) == ["supervised@solids"]
+    assert named("E-SSL", "two-view-care") == ["essl@solids", "two_view_care@solids"]
+    assert {run.name for run in mine("mine:alone@Solids").wanted} == {"mine:alone@solids"}
+    for wrong, near in {
+        "barlow_twin": "nearest: barlow_twins", "barlow_twins@tokyo": "nearest: barlow_twins",
+        "@solid": "nearest: @solids", "": "row or run ''; ", "my-parts:mine": "as Python imports",
+        "mine:Alone": r"no 'Alone' \(did you mean 'alone'\?\)",
+    }.items():  # fmt: skip
+        with pytest.raises(ValueError, match=near):
+            named(wrong)
+
+
+def test_a_module_in_another_spelling_is_named(tmp_path, monkeypatch):
+    (tmp_path / "my_parts.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"\(did you mean 'my_parts'\?\): put My_Parts.py into"):
+        find("My_Parts:mine")

@@ -1,12 +1,20 @@
 """A comparison of roles in miniature: a linear network, two parts and images of 4 × 4 pixels."""
 
+import importlib
+from pathlib import Path
+from typing import Any
+
+import agreement
 import jax
 import numpy as np
 import optax
+import pytest
+from ml_collections import ConfigDict
 from toys import linear_network
 from toys import recipe as toy_recipe
 
 from eqssl_jax import data, methods, presets
+from eqssl_jax.advice import advise
 from eqssl_jax.config import base, checked
 from eqssl_jax.methods import Method
 from eqssl_jax.training.mesh import make_mesh, replicated
@@ -14,6 +22,9 @@ from eqssl_jax.training.optimizer import permissive
 from eqssl_jax.training.setup import Setup
 
 BATCH = 8
+# The package's name `run` is this file's module, not a function of it.
+run_file = importlib.import_module("eqssl_jax.advice.run")
+prepare_file = importlib.import_module("eqssl_jax.advice.prepare")
 
 
 def tiny(**changes) -> Setup:
@@ -59,6 +70,26 @@ def stand_in(config, *, roles=(), **others) -> Setup:
     """`setup` with the data, network and budget of `tiny`."""
     del others
     return tiny()._replace(config=methods.resolved(checked(config), roles=roles))
+
+
+def stand_for(patch: pytest.MonkeyPatch) -> None:
+    """Advice is on the data, network and budget of `tiny` in place of what a config names."""
+    for file in (agreement, prepare_file):
+        patch.setattr(file, "setup", stand_in)
+
+
+def finished(parent: Path, config: ConfigDict) -> tuple[Path, dict[str, Any]]:
+    """The folder of advice that was trained to its end, and the advice."""
+    folder = parent / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        stand_for(patch)
+        return folder, advise(config, folder)
+
+
+def evidence(workdir: Path) -> dict[str, str]:
+    """The text of every file of evidence, by its path in the workdir."""
+    files = sorted(workdir.glob("seed_*/round_*/evidence.json"))
+    return {str(path.relative_to(workdir)): path.read_text() for path in files}
 
 
 def equal(a, b, **tolerance) -> None:

@@ -43,7 +43,7 @@ from eqssl_jax.training.ownership import pin
 from eqssl_jax.training.progress import Progress
 from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.state import TrainState
-from eqssl_jax.training.workdir import LOCK, claim, locked, write_json
+from eqssl_jax.training.workdir import LOCK, claim, locked, read_config, write_json
 
 
 class Round(NamedTuple):
@@ -87,10 +87,12 @@ def advise(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """Compare the candidates of a config, write the advice and print it.
 
     Raises:
-      ValueError: for settings or data that cannot work.
+      ValueError: for settings or data that cannot work, and a damaged config.json.
       OSError: when the workdir cannot be written, or a round's checkpoints are all damaged.
       FloatingPointError: if a candidate diverges.
     """
+    if (workdir / "config.json").exists():
+        read_config(workdir)  # refused if damaged, before any data are read
     run, tables = prepare(config, workdir)
     with locked(workdir, LOCK) as mine:
         if not mine:

@@ -63,8 +63,8 @@ def read_digits(
       train_size, test_size: images, of 1,437 and 360 originals; validation counts as train.
 
     Raises:
-      ValueError: for a directory, a size below 8 pixels, a split without an image of each class.
-      ImportError: without scikit-learn.
+      ValueError: for a directory, a size below 8 pixels, a split without an image of each class,
+        and without scikit-learn.
     """
     del corrupt
     if directory is not None:
@@ -89,7 +89,7 @@ def originals() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, " n"]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError(
+        raise ValueError(
             "The data set digits is that of scikit-learn, which is not installed: "
             "pip install scikit-learn."
         ) from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.data.partition import names_of
@@ -25,7 +25,7 @@ _ORDER = ("train", "validation", "test", "unlabeled")
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
-    """Count, names, labels and contents of every split, as a dict of JSON.
+    """Count, names, labels, contents and factors of every split, as a dict of JSON.
 
         {"name": "folder", "classes": ["cat", "dog"], "splits": {"train": {
             "count": 90,              examples
@@ -33,6 +33,8 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
             "labels": "1c…" or None,  digest of (name, label)
             "contents": "77…" or None digest of (name, pixels); None for rendered sets and those of
                                       more than 2 GiB, whose pixels are not read for this
+            "factors": {"hue": "3a…"} digest of (name, value) of each factor (pose, hue, angle, …)
+                                      that is stored, not rendered; older runs have none
             "examples": {…}}}}        48 bits of each name and of its pixels, and its label; only
                                       for sets of up to 100,000 examples
 
@@ -52,11 +54,12 @@ def differences(stored: Fingerprint, present: Fingerprint) -> str:
 
     An example is the same if its name is or, where none has its name, if its pixels are: a file
     that moves to the folder of another class is relabelled. One image more can move others between
-    the splits that a rule carves, so that all changes are counted over all splits.
+    the splits that a rule carves, so that all changes are counted over all splits. Factors are
+    compared where both fingerprints have them, of splits of the same examples.
     """
+    changed = _other_factors(stored, present)
     if _whole(stored) == _whole(present):
-        return ""
-    changed = []
+        return "; ".join(changed)
     if stored["classes"] != present["classes"]:
         changed.append(
             f"the classes were {_few(stored['classes'])} and are {_few(present['classes'])}"
@@ -131,6 +134,10 @@ def _split(split: Split, *, listed: bool, pixels: bool) -> Fingerprint:
     if contents is not None:
         pairs = zip(names, contents, strict=True)
         marks["contents"] = _together([name + content for name, content in pairs])
+    if not isinstance(split.pool, Mapping):
+        marks["factors"] = {
+            factor: _factor(names, values) for factor, values in sorted(split.factors.items())
+        }
     if listed:
         marks["examples"] = {
             "names": _packed(b"".join(names)),
@@ -150,6 +157,11 @@ def _contents(split: Split) -> list[bytes] | None:
         chunk = np.asarray(split.pool[rows[0] : rows[-1] + 1]) if load is None else load(rows)
         digests += [_digest(np.ascontiguousarray(example).tobytes()) for example in chunk]
     return digests
+
+
+def _factor(names: list[bytes], values: Float[np.ndarray, "n ..."]) -> str:
+    rows = np.asarray(values, "<f4").reshape(len(names), -1) + 0  # -0 is 0
+    return _together([name + row.tobytes() for name, row in zip(names, rows, strict=True)])
 
 
 def _digest(content: bytes) -> bytes:
@@ -206,12 +218,25 @@ def _examples(whole: Fingerprint) -> Examples | None:
 
 
 def _whole(whole: Fingerprint) -> Fingerprint:
-    """What two fingerprints of equal data share; examples may be listed in another order."""
+    """What two fingerprints of equal data share, but for factors; examples may be in any order."""
     splits = {
-        name: {key: value for key, value in split.items() if key != "examples"}
+        name: {key: value for key, value in split.items() if key not in ("examples", "factors")}
         for name, split in whole["splits"].items()
     }
     return {"classes": whole["classes"], "splits": splits}
+
+
+def _other_factors(stored: Fingerprint, present: Fingerprint) -> list[str]:
+    """Of each split which factors differ; a fingerprint of an older version has none to compare."""
+    reasons = []
+    for name in sorted(stored["splits"].keys() & present["splits"].keys()):
+        before, after = (fingerprint["splits"][name] for fingerprint in (stored, present))
+        if before["names"] != after["names"] or not {"factors"} <= before.keys() & after.keys():
+            continue
+        old, new = before["factors"], after["factors"]
+        differing = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        reasons += [f"{name} has other factors: {', '.join(differing)}"] if differing else []
+    return reasons
 
 
 def _by_split(stored: Fingerprint, present: Fingerprint) -> list[str]:

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from eqssl_jax.encoders import images_last
+
 Convolve = Callable[..., Float[Array, "m h w o"]]
 
 # Patches of this many bytes are made at a time: they stay in a CPU's cache and cost no memory.
@@ -139,6 +141,8 @@ IMPLEMENTATIONS: dict[str, Convolve] = {"xla": xla, "patches": patches}
 def implementation(name: str) -> Convolve:
     """The convolution called `name`: xla, patches, or auto (what is fastest on this backend).
 
+    Under auto, `conv_tiny` on CPU also keeps images last where that is faster (`images_last`).
+
     Raises:
       ValueError: for another name.
     """
@@ -162,6 +166,8 @@ class Conv(nn.Module):
       stride: step between outputs.
       dtype: what inputs and kernel are cast to.
       convolve: one of `IMPLEMENTATIONS`.
+
+    With `last` the input is [H, W, C, M] and the output alike, see `images_last`.
     """
 
     features: int
@@ -171,11 +177,12 @@ class Conv(nn.Module):
     convolve: Convolve = xla
 
     @nn.compact
-    def __call__(self, x: Float[Array, "m h w c"]) -> Float[Array, "m h2 w2 o"]:
+    def __call__(self, x: Float[Array, "m h w c"], last: bool = False) -> Array:
         kernel = self.param(
             "kernel",
             nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-            (self.size, self.size, x.shape[-1], self.features),
+            (self.size, self.size, x.shape[2 if last else -1], self.features),
             jnp.float32,
         )
-        return self.convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+        convolve = images_last.convolve if last else self.convolve
+        return convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
+from eqssl_jax.compiled import quick
 from eqssl_jax.encoders import outside, resnet, vit
-from eqssl_jax.encoders.conv import Conv, implementation
+from eqssl_jax.encoders.conv import Conv, implementation, patches
 from eqssl_jax.encoders.heads import MLP, check_widths
 from eqssl_jax.encoders.inputs import channels, check_kind
 from eqssl_jax.encoders.norm import BatchNorm
@@ -148,6 +149,8 @@ def build(
     dtype = DTYPES[compute_dtype]
     make = partial(Conv, dtype=dtype, convolve=implementation(conv))
     module = _encoder(encoder, stem=stem, conv=make, norm=BatchNorm, dtype=dtype, settings=vit)
+    if conv == "auto" and isinstance(module, ConvNet):
+        module = module.clone(images_last=implementation(conv) is patches)
     return assemble(
         with_remat(module, encoder) if remat == "blocks" else module,
         MLP(
@@ -208,11 +211,10 @@ def assemble(
 
 
 def _pure(module: _EncoderProjector) -> Network:
-    # Compiled, the forward pass that flax runs for the shapes is left out. It runs once: on CPU,
-    # where XLA takes five times longer to compile it well, it is compiled fast instead.
-    quick = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
+    # Compiled, the forward pass that flax runs for the shapes is left out. To compile it well would
+    # take XLA for CPU five times longer.
     plain = partial(module.init_with_output, train=False)
-    compiled = jax.jit(plain, compiler_options=quick)
+    compiled = jax.jit(plain, compiler_options=quick())
     foreign = isinstance(module.encoder, outside.Outside)
 
     def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:

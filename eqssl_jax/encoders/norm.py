@@ -33,6 +33,8 @@ class BatchNorm(nn.Module):
       epsilon: ε, added to the variance.
       affine: whether there are scale and bias; 1 and 0 otherwise.
 
+    With `last`, in training alone, x is [H, W, C, M] with images v·N + n (`images_last.enter`).
+
     Raises:
       ValueError: if the batch is not a multiple of `views`, or, in training, if a channel of one
         view holds a single value (its variance says nothing).
@@ -44,9 +46,9 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "m *space c"], *, views: int = 1, train: bool
+        self, x: Float[Array, "m *space c"], *, views: int = 1, train: bool, last: bool = False
     ) -> Float[Array, "m *space c"]:
-        channels = x.shape[-1]
+        channels = x.shape[2 if last else -1]
         scale, bias = jnp.ones((channels,)), jnp.zeros((channels,))
         if self.affine:
             scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
@@ -56,8 +58,8 @@ class BatchNorm(nn.Module):
         if not train:
             factor = scale * jax.lax.rsqrt(var.value + self.epsilon)
             return _affine(x[:, None], mean.value[None], factor[None], bias[None])[:, 0]
-        split, count = _split(x, views)  # [N, V, S, C]
-        y, batch_mean, batch_var = normalised(split, scale, bias, mean.value, self.epsilon)
+        split, count = _split(x, views, last)  # [N, V, S, C], or [S, C, V, N]
+        y, batch_mean, batch_var = normalised(split, scale, bias, mean.value, self.epsilon, last)
         if not self.is_initializing():
             for v in range(views):
                 unbiased = batch_var[v] * (count / (count - 1))
@@ -66,13 +68,14 @@ class BatchNorm(nn.Module):
         return y.reshape(x.shape)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def normalised(
     x: Float[Array, "n v s c"],
     scale: Float[Array, " c"],
     bias: Float[Array, " c"],
     near: Float[Array, " c"],
     epsilon: float,
+    last: bool = False,
 ) -> tuple[Float[Array, "n v s c"], Float[Array, "v c"], Float[Array, "v c"]]:
     """(x − μ_v) / √(σ²_v + ε) · scale + bias, and the statistics μ_v and σ²_v, without gradient.
 
@@ -81,38 +84,40 @@ def normalised(
       ∂x = scale / √(σ²_v + ε) · (g − mean_v(g) − x̂ · mean_v(g x̂)),
 
     whose two means are also the gradients of bias and scale: one pass over x and g takes both.
-    `near` is any point close to the means, see `statistics`. Reverse mode only: no `jax.jvp`.
+    `near` is any point close to the means, see `statistics`; with `last`, x is [S, C, V, N].
+    Reverse mode only: no `jax.jvp`.
     """
-    return _forward(x, scale, bias, near, epsilon)[0]
+    return _forward(x, scale, bias, near, epsilon, last)[0]
 
 
 def _forward(
-    x: Array, scale: Array, bias: Array, near: Array, epsilon: float
+    x: Array, scale: Array, bias: Array, near: Array, epsilon: float, last: bool
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
-    mean, var = (checkpoint_name(part, STATISTICS) for part in statistics(x, near))
+    mean, var = (checkpoint_name(part, STATISTICS) for part in statistics(x, near, last))
     inverse = jax.lax.rsqrt(var + epsilon)
-    y = _affine(x, mean, scale[None] * inverse, jnp.broadcast_to(bias[None], mean.shape))
+    y = _affine(x, mean, scale[None] * inverse, jnp.broadcast_to(bias[None], mean.shape), last)
     return (y, mean, var), (x, scale, mean, inverse)
 
 
 def _backward(
-    epsilon: float, saved: tuple[Array, ...], gradients: tuple[Array, Array, Array]
+    epsilon: float, last: bool, saved: tuple[Array, ...], gradients: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array, Array]:
     del epsilon
     x, scale, mean, inverse = saved
     g = gradients[0].astype(jnp.float32)
     wide = x.astype(jnp.float32)
-    of_bias = jnp.mean(g, axis=(0, 2))  # [V, C]
+    of_bias = _mean(g, last)  # [V, C]
     # About μ, not at it: XLA would keep x − μ, or what has two uses, from the forward pass on.
     centre = jax.lax.reduce_precision(mean, exponent_bits=8, mantissa_bits=7)
-    product = jnp.mean(g * (wide - centre[None, :, None]), axis=(0, 2))
+    product = _mean(g * (wide - _spread(centre, g.ndim, last)), last)
     of_scale = inverse * (product + (centre - mean) * of_bias)
-    count = x.shape[0] * x.shape[2]
+    count = x.size // mean.size
     shift, slope = _over_devices(of_bias, of_scale)
     factor = scale[None] * inverse
     slope = factor * inverse * slope
     shift = factor * shift - mean * slope
-    d_x = g * factor[None, :, None] - wide * slope[None, :, None] - shift[None, :, None]
+    factor, slope, shift = (_spread(part, g.ndim, last) for part in (factor, slope, shift))
+    d_x = g * factor - wide * slope - shift
     # Of this device alone, if it computes its part: like those of all other parameters.
     d_scale, d_bias = count * jnp.sum(of_scale, axis=0), count * jnp.sum(of_bias, axis=0)
     return d_x.astype(x.dtype), d_scale, d_bias, jnp.zeros_like(scale)
@@ -122,7 +127,7 @@ normalised.defvjp(_forward, _backward)
 
 
 def statistics(
-    x: Float[Array, "n v s c"], near: Float[Array, " c"]
+    x: Float[Array, "n v s c"], near: Float[Array, " c"], last: bool = False
 ) -> tuple[Float[Array, "v c"], Float[Array, "v c"]]:
     """Mean and biased variance of each view and channel, in float32, over all devices.
 
@@ -132,8 +137,8 @@ def statistics(
     ε · (mean − near)², ε = 6e-8, on several devices, and not that on a single one.
     """
     x = x.astype(jnp.float32)
-    mean = jnp.mean(x, axis=(0, 2))
-    var = jnp.mean(jnp.square(x - mean[None, :, None]), axis=(0, 2))
+    mean = _mean(x, last)
+    var = _mean(jnp.square(x - _spread(mean, x.ndim, last)), last)
     if not _axes():
         return mean, var
     offset = mean - near[None]
@@ -154,16 +159,32 @@ def _over_devices(first: Array, second: Array) -> tuple[Array, Array]:
     return both[0], both[1]
 
 
-def _split(x: Float[Array, "m *space c"], views: int) -> tuple[Float[Array, "n v s c"], int]:
+def _mean(x: Float[Array, "n v s c"], last: bool) -> Float[Array, "v c"]:
+    """Over images and positions; of [S, C, V, N] in two steps, since XLA adds a row one by one."""
+    return jnp.mean(jnp.mean(x, axis=0), axis=-1).T if last else jnp.mean(x, axis=(0, 2))
+
+
+def _spread(values: Float[Array, "v c"], axes: int, last: bool = False) -> Array:
+    """Of each view and channel, beside [N, V, *S, C] with so many axes, or [S, C, V, N]."""
+    if last:
+        return values.T[None, :, :, None]
+    return values.reshape(1, values.shape[0], *[1] * (axes - 3), values.shape[1])
+
+
+def _split(x: Float[Array, "m *space c"], views: int, last: bool) -> tuple[Array, int]:
     """The batch by images and views, and how many values a channel of a view has on all devices."""
-    if views < 1 or x.shape[0] % views:
+    images = x.shape[-1 if last else 0]
+    if views < 1 or images % views:
         raise ValueError(
-            f"BatchNorm cannot cut a batch of {x.shape[0]} into {views} views: the batch holds "
+            f"BatchNorm cannot cut a batch of {images} into {views} views: the batch holds "
             f"images × views, image by image."
         )
-    split = x.reshape(x.shape[0] // views, views, -1, x.shape[-1])
+    if last:
+        split = x.reshape(-1, x.shape[2], views, images // views)
+    else:
+        split = x.reshape(images // views, views, -1, x.shape[-1])
     devices = jax.lax.axis_size(_axes()) if _axes() else 1
-    count = split.shape[0] * split.shape[2] * devices
+    count = split.size // (views * x.shape[2 if last else -1]) * devices
     if count < 2:
         raise ValueError(
             f"BatchNorm in training needs at least two values per channel and view, found one "
@@ -177,8 +198,8 @@ def _affine(
     mean: Float[Array, "v c"],
     factor: Float[Array, "v c"],
     bias: Float[Array, "v c"],
+    last: bool = False,
 ) -> Float[Array, "n v *s c"]:
     """(x − mean) · factor + bias in float32, back in the dtype of x."""
-    shape = (1, factor.shape[0], *[1] * (x.ndim - 3), factor.shape[1])
-    mean, factor, bias = (part.reshape(shape) for part in (mean, factor, bias))
+    mean, factor, bias = (_spread(part, x.ndim, last) for part in (mean, factor, bias))
     return ((x.astype(jnp.float32) - mean) * factor + bias).astype(x.dtype)

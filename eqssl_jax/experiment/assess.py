@@ -191,7 +191,8 @@ def draw(run: Setup, workdir: Path, measured: Assessment) -> None:
         arguments = (arrays, splits[arrays.split], splits["train"], run.recipe)
         shown = {} if run.dataset.show else retrieved_pictures(*arguments)
         write_arrays(folder / f"{step}_arrays.npz", stored(arrays) | shown | halved(measured.walk))
-        pictures.draw_all(run, workdir, folder, step, arrays)
+        batch = measured.result["settings"]["batch"]
+        pictures.draw_all(run, workdir, folder, step, arrays, batch=batch)
     except Exception as error:  # of matplotlib, NumPy or the disk
         raise FiguresError(
             f"The figures of step {step} could not be drawn ({type(error).__name__}: {error}). Its "

@@ -109,7 +109,8 @@ def _dataset(name: str, directory: str | None, side: int, corrupt: str) -> Datas
     """A data set as its reader gives it: nothing that only training needs is asked of it."""
     if name in RENDERED:
         return sources.load(name=name, directory=directory, size=side or None)
-    source = sources.read(name, directory, size=side or None, corrupt=corrupt)
+    place = directory and sources.local(name, directory)
+    source = sources.read(name, place, size=side or None, corrupt=corrupt)
     first = next(iter(source.splits.values()))
     shape = jax.eval_shape(first.read, first.pool, _inputs(first, np.arange(1))).shape[1:]
     notes = "; ".join(source.notes)

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from eqssl_jax.experiment.pictures import read
+from eqssl_jax.experiment.pictures import read, rendered
 from eqssl_jax.measures import subset
-from eqssl_jax.measures.features import extract, read_batches, transformed
+from eqssl_jax.measures.features import extract
 from eqssl_jax.measures.order.ladders import draw_all, embed_views
 from eqssl_jax.measures.subjects import unit
 from eqssl_jax.training.setup import Setup
@@ -49,10 +49,9 @@ def walk(
     held = run.dataset.splits[split]
     rows = np.full(1 + DRAWS, min(IMAGE, held.size - 1))
     embedded = embed_views(encoders, held, recipe, params, rows, batch=batch, plain={})
-    _, images = next(iter(read_batches(held, rows, batch)))
-    clean = jax.tree.map(lambda leaves: np.resize(leaves[:, 0], (batch, *leaves.shape[2:])), params)
-    shown = transformed(clean, images, apply=recipe.apply, per_image=True)[:RUNGS]
-    stored = {"walk_value": value, "walk_images": np.clip(np.asarray(shown), 0, 1)}
+    clean = jax.tree.map(lambda leaves: leaves[:, :1], params)
+    shown = rendered(held, rows[:1], recipe, clean, batch)[:, 0]
+    stored = {"walk_value": value, "walk_images": np.clip(shown, 0, 1)}
     for name, layers in embedded.items():
         z = layers["embedding"]
         stored[f"walk/{name}"] = z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
@@ -118,16 +117,23 @@ def umap_plane(z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
     Source: McInnes, Healy, Melville 2018, arXiv:1802.03426.
 
     Raises:
-      ImportError: without umap-learn, an extra.
+      ValueError: without umap-learn, an extra, and where UMAP gives a row no place, as it does
+        far from all others.
     """
     try:
         from umap import UMAP
     except ImportError as error:
-        raise ImportError(
+        raise ValueError(
             "--layout=umap needs umap-learn, which is not installed: pip install 'eqssl_jax[umap]' "
             "(or pip install umap-learn), or leave the flag out for principal components."
         ) from error
     neighbours = min(15, len(z) - 1)  # UMAP's usual number
     layout = UMAP(n_neighbors=neighbours, metric="cosine", init="random", random_state=0, n_jobs=1)
     places = np.asarray(layout.fit_transform(np.asarray(z, np.float32)))
+    lost = int((~np.isfinite(places)).any(axis=1).sum())
+    if lost:
+        raise ValueError(
+            f"UMAP gave no place to {lost} of {len(z)} images, whose embeddings are near no other: "
+            f"leave --layout=umap out for principal components."
+        )
     return places - places.mean(axis=0)

@@ -7,14 +7,19 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from eqssl_jax import figures, views
+from eqssl_jax.compiled import quick
+from eqssl_jax.data.base import Split
 from eqssl_jax.measures import Arrays
+from eqssl_jax.measures.features import read_batches, transformed
+from eqssl_jax.measures.order import ladders
 from eqssl_jax.names import resolve
 from eqssl_jax.training.forward import draw_views
 from eqssl_jax.training.records import read_records
 from eqssl_jax.training.setup import Setup
+from eqssl_jax.transforms.base import Params, Transform
 
 SHOWN = 8  # images on a sheet, queries in a strip
 TURNED = 3  # clouds in the figure of trajectories
@@ -22,10 +27,15 @@ RUNGS = 7  # of a ladder in its figure
 SPECTRA = ("order_accuracy_amid", "magnitude_r2")
 
 
-def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays) -> None:
-    """Write the figures of one evaluated step to `folder`, named <step>_<figure>.png."""
+def draw_all(
+    run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays, *, batch: int
+) -> None:
+    """Write the figures of one evaluated step to `folder`, named <step>_<figure>.png.
+
+    `batch` is that of the evaluation, whose programs render views here, too.
+    """
     if not run.dataset.clouds:
-        figures.views_sheet(*views_sheet(run), folder / f"{step}_views.png")
+        figures.views_sheet(*views_sheet(run, batch), folder / f"{step}_views.png")
     records = read_records(workdir)
     if records:
         name = workdir.name or "run"
@@ -37,7 +47,7 @@ def draw_all(run: Setup, workdir: Path, folder: Path, step: int, arrays: Arrays)
     if run.dataset.clouds:
         draw_trajectories(arrays, folder / f"{step}_trajectories.png")
     else:
-        draw_ladders(run, folder / f"{step}_ladders.png")
+        draw_ladders(run, folder / f"{step}_ladders.png", batch)
     draw_spectra(arrays, folder, step)
     draw_cards(arrays, folder, step)
     for encoder, study in arrays.steering.items():
@@ -57,20 +67,19 @@ def draw_cards(arrays: Arrays, folder: Path, step: int) -> None:
         draw(by_encoder, folder / f"{step}_{name}.png")
 
 
-def draw_ladders(run: Setup, path: Path) -> None:
+def draw_ladders(run: Setup, path: Path, batch: int) -> None:
     """Two images along the ladder of every part that has one; all else at the identity."""
     parts = () if run.split.draw is not None else views.ladder_parts(run.recipe)
     if not parts:
         return
-    images = read(run.dataset.splits.get("validation", run.split), np.arange(2))
-    walked, magnitudes = {}, np.linspace(0, 1, RUNGS)
-    for i, part in enumerate(parts):
-        ladder = views.ladder(RUNGS, spacing="even")
-        pattern = views.mix(views.fixed(RUNGS), **{part: ladder})
-        key = jax.random.fold_in(jax.random.key(run.config.seed), i)
-        spec = views.ViewSpec(run.recipe, pattern)
-        walked[part] = shown(run, _rendered(spec, key, len(images), images))
-    figures.ladders(walked, magnitudes, path)
+    split = run.dataset.splits.get("validation", run.split)
+    examples, key = np.arange(min(2, split.size)), jax.random.key(run.config.seed)
+    walks = ladders.draw_ladders(run.recipe, key, parts, RUNGS, {"": len(examples)}).clean
+    each = [walks[part][""].params for part in parts]
+    params = jax.tree.map(lambda *leaves: np.concatenate(leaves), *each)  # [P V, N, …]
+    seen = shown(run, rendered(split, examples, run.recipe, params, batch))
+    walked = dict(zip(parts, np.split(seen, len(parts)), strict=True))
+    figures.ladders(walked, np.linspace(0, 1, RUNGS), path)
 
 
 def draw_trajectories(arrays: Arrays, path: Path) -> None:
@@ -102,7 +111,7 @@ def draw_spectra(arrays: Arrays, folder: Path, step: int) -> None:
             figures.spectrum_over_training(by_step, path, metric=metric)
 
 
-def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
+def views_sheet(run: Setup, batch: int) -> tuple[np.ndarray, list[str]]:
     """[1 + V, N, H, W, C]: the first images of the validation split and every view of them.
 
     They are drawn as the first of a whole batch, so that they share draws as in training. Of
@@ -112,17 +121,17 @@ def views_sheet(run: Setup) -> tuple[np.ndarray, list[str]]:
         return _stored_views(run)
     splits = run.dataset.splits  # at the size of the views
     split = splits.get("validation", splits[run.config.data.split])
-    images = read(split, np.arange(min(SHOWN, split.size)))
-    batch = run.config.train.batch_size
+    examples = np.arange(min(SHOWN, split.size))
     seen: dict[str, np.ndarray] = {}
     for i, (name, spec) in enumerate(run.method.views.items()):
         key = jax.random.fold_in(jax.random.key(run.config.seed), i)
-        seen[name] = shown(run, _rendered(spec, key, spec.images or batch, images))
-    rows = [_fit(shown(run, images), next(iter(seen.values())).shape[2:])]
+        params = _first_draws(spec, key, spec.images or run.config.train.batch_size, len(examples))
+        seen[name] = shown(run, rendered(split, examples, spec.transform, params, batch))
+    rows = [_fit(shown(run, read(split, examples)), next(iter(seen.values())).shape[2:])]
     titles = ["original"]
-    for name, rendered in seen.items():
-        rows += list(rendered)
-        titles += [name] * len(rendered)
+    for name, views_of in seen.items():
+        rows += list(views_of)
+        titles += [name] * len(views_of)
     least = min(len(row) for row in rows)  # a set may be of few images
     return np.stack([row[:least] for row in rows]), titles
 
@@ -137,19 +146,29 @@ def _stored_views(run: Setup) -> tuple[np.ndarray, list[str]]:
     return np.stack([view[:least] for _, view in titled]), [name for name, _ in titled]
 
 
-def _rendered(
-    spec: views.ViewSpec, key: Key[Array, ""], batch: int, images: Float[Array, "n ..."]
-) -> Float[Array, "v m ..."]:
-    """Views [V, min(N, batch), ...] of the images, drawn as the first of a batch: one program."""
-    images = images[:batch]
+def _first_draws(spec: views.ViewSpec, key: Key[Array, ""], count: int, shown: int) -> Params:
+    """The first of the draws that `count` images of a step get, leaves [V, shown, …]."""
+    draw = jax.jit(
+        lambda key: spec.pattern.draw(key, spec.transform, count).params, compiler_options=quick()
+    )
+    return jax.tree.map(lambda leaf: leaf[:, :shown], jax.device_get(draw(key)))
 
-    @jax.jit
-    def render(key: Key[Array, ""], images: Array) -> Array:
-        drawn = spec.pattern.draw(key, spec.transform, batch).params
-        first = jax.tree.map(lambda leaf: leaf[:, : len(images)], drawn)
-        return views.render(spec.transform, first, images)
 
-    return render(key, images)
+def rendered(
+    split: Split, examples: Int[np.ndarray, " n"], transform: Transform, params: Params, batch: int
+) -> Float[np.ndarray, "v n ..."]:
+    """Views [V, N, …] of examples of a split under draws with leaves [V, N, …].
+
+    What reads and renders is compiled for `batch` images; an evaluation has these programs.
+    """
+    count, most = jax.tree.leaves(params)[0].shape[:2]
+    flat = jax.tree.map(lambda leaf: leaf.reshape(count * most, *leaf.shape[2:]), params)
+    seen = []
+    for rows, images in read_batches(split, np.tile(examples[:most], count), batch):
+        drawn = jax.tree.map(lambda leaf, r=rows: leaf[r], flat)
+        seen.append(transformed(drawn, images, apply=transform.apply, per_image=True))
+    whole = np.concatenate(seen)[: count * most]
+    return whole.reshape(count, most, *whole.shape[1:])
 
 
 def draw_neighbours(run: Setup, arrays: Arrays, path: Path) -> None:

@@ -99,7 +99,7 @@ def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) 
       ValueError, OSError, FloatingPointError: as `training.setup.setup` and `training.loop.train`.
     """
     runs = expand(config)
-    processes.check_equal({"config": plain(config), "code": processes.code_digest()})
+    processes.check_equal({"config": plain(checked(config)), "code": processes.code_digest()})
     if list(runs) != [""] and jax.process_count() > 1:
         raise ValueError(
             f"This config compares several runs ({', '.join(runs)}), which one process does; here "

@@ -1,6 +1,5 @@
 """Who takes part in the equivariance benchmark: cards with a row, and any other by its name."""
 
-import difflib
 import functools
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -55,6 +54,21 @@ def rows() -> dict[str, str]:
     return {row: cards[row].name for row in order}
 
 
+def spelled(name: str) -> str:
+    """The row, or the card without one, whose name or title this is in another spelling.
+
+    What is none of them comes back as it is, and so does `module:attribute`.
+
+    >>> spelled("Barlow-Twins"), spelled("seq-JEPA"), spelled("classify"), spelled("my_parts:Mine")
+    ('barlow_twins', 'seqjepa', 'supervised', 'my_parts:Mine')
+    """
+    meant: dict[str, str] = {}
+    for key, card in entries.cards().items():
+        row = key if card.benchmark is None else card.benchmark.name or key
+        meant |= {names.loose(text): row for text in (key, card.title, row)}
+    return meant.get(names.loose(name), name)
+
+
 def find(name: str) -> Entrant:
     """The method of a row's name, of a card's, or of `module:attribute`.
 
@@ -63,8 +77,7 @@ def find(name: str) -> Entrant:
     """
     method = rows().get(name, name)
     if not (method in rows().values() or names.is_outside(method) or method in entries.cards()):
-        near = difflib.get_close_matches(name, rows(), 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = names.nearest(name, (*rows(), *entries.cards()))
         raise ValueError(
             f"There is no method {name!r}{hint}: the benchmark has the methods "
             f"{', '.join(rows())}, and takes your own as module:attribute, e.g. my_parts:mine."

@@ -82,6 +82,7 @@ class Study(NamedTuple):
         are those of all runs; None: every run.
       added: from a name that `--only` gives, module:attribute or with @data behind it, a scale and
         data, the runs that it adds; empty for what is no method; None: nothing can be added.
+      spelled: the method of a name in `--only`, however it is spelled, as runs have it.
       figure: draws the finished trainings into files whose paths begin with the one given, and
         returns them; None: no figure.
     """
@@ -97,6 +98,7 @@ class Study(NamedTuple):
     notes: tuple[str, ...] = ()
     floors: tuple[str, ...] | None = None
     added: Callable[[str, str, DataChoice], Runs] | None = None
+    spelled: Callable[[str], str] = str
     figure: Figure | None = None
 
 

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from eqssl_jax import methods, names, scene
+from eqssl_jax import methods, names, scene, storage
 from eqssl_jax.config import copied
-from eqssl_jax.methods.entrants import REFERENCE, find, rows, trains_projector
+from eqssl_jax.methods.entrants import REFERENCE, find, rows, spelled, trains_projector
 from eqssl_jax.presets.benchmark import DATA, benchmark
 from eqssl_jax.studies.base import DataChoice, Outcome, Runs, Study, Trainings, parts_of
 from eqssl_jax.studies.scales import EVALUATION, check
@@ -63,9 +63,9 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
         refuses.
     """
     check(scale)
-    if data.name == "folder" and _shows_turns(Path(data.directory) / "manifest.csv"):
+    if data.name == "folder" and _shows_turns(storage.path(data.directory) / "manifest.csv"):
         data = DataChoice("fruits360", data.directory)
-    if data.name == "folder" and (Path(data.directory) / "train_images.npy").is_file():
+    if data.name == "folder" and (storage.path(data.directory) / "train_images.npy").is_file():
         data = DataChoice("3diebench", data.directory)
     if data.name and data.name not in DATA and not data.directory:
         raise ValueError(
@@ -80,7 +80,7 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
     if added and not names.is_outside(method) and has_row:
         return {}
     runs = {}
-    for name in (name for name in columns if on in ("", name)):
+    for name in (name for name in columns if names.loose(on) in ("", name)):
         for row in (method,) if added else rows():
             config = _scaled(benchmark(name, row, small=scale != "paper"), scale)
             if unfit := _unfit(config):
@@ -270,6 +270,7 @@ TRIED_BENCHMARK = Study(
     reproduces=(),
     runs=lambda scale, data: _tried(_runs(scale, data)),
     added=lambda name, scale, data: _tried(_runs(scale, data, name)),
+    spelled=spelled,
     metrics=METRICS,
     floors=tuple(f"{REFERENCE}@{name}" for name in DATA),
     figure=_report_chosen,
@@ -280,6 +281,7 @@ BENCHMARK = Study(
     reproduces=(),
     runs=_runs,
     added=lambda name, scale, data: _runs(scale, data, name),
+    spelled=spelled,
     metrics=METRICS,
     floors=tuple(f"{REFERENCE}@{name}" for name in DATA),
     figure=_report,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import methods
+from eqssl_jax import methods, names
 from eqssl_jax.config import copied, plain
 from eqssl_jax.settings import differences
 from eqssl_jax.studies.base import DataChoice, Study, parts_of
@@ -64,6 +64,7 @@ def choose(
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}; at least one training of each run is needed.")
     runs = dict(study.runs(scale, data))
+    only = [_spelled(study, name) for name in only]
     if study.added is not None:
         for name in only:
             runs |= study.added(name, scale, data)
@@ -107,26 +108,44 @@ def _seeded(name: str, config: ConfigDict, seed: int) -> Chosen:
     return Chosen(name, seed, methods.resolved(seeded))
 
 
+def _spelled(study: Study, name: str) -> str:
+    """A name of --only with its method as the study's runs have it."""
+    method, at, rest = name.strip().partition("@")
+    return f"{study.spelled(method)}{at}{rest}"
+
+
+def _loose(name: str) -> str:
+    """What all spellings of a name share; `module:attribute` has one alone."""
+    method, at, rest = name.partition("@")
+    return (method if names.is_outside(method) else names.loose(method)) + at + names.loose(rest)
+
+
 def _split(
     study: Study, only: Sequence[str], columns: list[str], others: list[str]
 ) -> tuple[list[str], list[str]]:
     """`only` as (columns, rows and runs), spelled as the study does."""
     groups = _groups(others)
-    means = {name.lower(): runs for name, runs in groups.items()}
-    means |= {name.lower(): [name] for name in [*others, *columns]}
+    means = {_loose(name): runs for name, runs in groups.items()}
+    means |= {_loose(name): [name] for name in [*others, *columns]}
     for name in only:
-        if name.lower() not in means:
-            near = ", ".join(difflib.get_close_matches(name.lower(), means, 3))
-            titles = [n for n in (*others, *columns) if "@" not in n]
-            shown = {n.lower(): n for n in (*(n for n in groups if "@" not in n[1:]), *titles)}
-            raise ValueError(
-                f"{study.name} has no column, row or run {name!r}"
-                f"{f' (nearest: {near})' if near else ''}; --only takes "
-                f"{', '.join(shown.values())}, and names of runs"
-                f"{'; module:attribute is a method of your own' if study.added else ''}."
-            )
-    named = [meant for name in only for meant in means[name.lower()]]
+        if _loose(name) not in means:
+            raise ValueError(_unknown(study, name, [*groups, *others, *columns]))
+    named = [meant for name in only for meant in means[_loose(name)]]
     return [n for n in named if n in columns], [n for n in named if n not in columns]
+
+
+def _unknown(study: Study, name: str, possible: Sequence[str]) -> str:
+    """What to say of a name in --only that is none of the possible ones."""
+    more = methods.cards() if study.added else ()
+    written = {_loose(other): other for other in (*more, *possible)}
+    close = difflib.get_close_matches(_loose(name), written, 3)
+    near = f" (nearest: {', '.join(written[key] for key in close)})" if close else ""
+    shown = {_loose(other): other for other in possible if "@" not in other[1:]}
+    outside = "; module:attribute, as Python imports it, is a method of your own" if more else ""
+    return (
+        f"{study.name} has no column, row or run {name!r}{near}; --only takes "
+        f"{', '.join(shown.values())}, and names of runs{outside}."
+    )
 
 
 def _groups(runs: Sequence[str]) -> dict[str, list[str]]:

@@ -8,12 +8,11 @@ optimiser for all. "reduced": the same with 60 epochs of all images (docs/result
 
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import presets
+from eqssl_jax import presets, storage
 from eqssl_jax.studies.base import DataChoice
 
 SCALES = ("paper", "reduced", "small", "smoke")
@@ -119,7 +118,7 @@ def parse_data(text: str) -> DataChoice:
     """
     if text in ("", *DRAWN):
         return DataChoice(text)
-    path = Path(text)
+    path = storage.path(text)
     if path.suffix in (".npz", ".zip") or path.is_dir() or len(path.parts) > 1:
         if not path.exists():
             raise FileNotFoundError(

@@ -122,12 +122,13 @@ def seen_in_training(kept: Provenance, present: Provenance) -> str:
             data for data in stored if fingerprint.trained_on(data, present_data) is not None
         ]
         count = fingerprint.trained_on(comparable, present_data) or 0
+        differing = fingerprint.differences(kept.fingerprint, present_data)
     except _UNREADABLE as error:
         raise ValueError(
             f"{FILE} of the run is damaged: its fingerprints cannot be read ({error!r})."
         ) from None
     unknown = len(stored) - len(comparable)
-    if unknown and (kept.earlier or kept.fingerprint != present_data):
+    if unknown and (kept.earlier or differing):
         return (
             f"Test images that were training images: at least {count:,}; of {unknown} of the "
             f"{len(stored)} data sets of training it cannot be told (rendered, or not read)."

@@ -49,7 +49,8 @@ def claim(workdir: Path, config: ConfigDict, *, longer: bool = False) -> None:
     a run that is made `longer`, its length (`LENGTH`).
 
     Raises:
-      ValueError: if another config has trained there, with every differing key.
+      ValueError: if another config has trained there, with every differing key; or if the
+        config.json there cannot be read.
       OSError: if it cannot be created or written.
     """
     path = workdir / "config.json"
@@ -59,8 +60,9 @@ def claim(workdir: Path, config: ConfigDict, *, longer: bool = False) -> None:
             f"{workdir} has checkpoints but no config.json, so nobody knows what was trained "
             f"there: restore the file from a copy, or use another --workdir."
         )
-    if path.exists() and (trained or (workdir / "evidence.json").exists()):
-        changed = differences(plain(read_config(workdir)), plain(config))
+    before = read_config(workdir) if path.exists() else None  # what is no config is never replaced
+    if before is not None and (trained or (workdir / "evidence.json").exists()):
+        changed = differences(plain(before), plain(config))
         free = (*FREE, *LENGTH) if longer else FREE
         changed = {key: pair for key, pair in changed.items() if not key.startswith(free)}
         if changed:
@@ -175,7 +177,8 @@ def read_config(workdir: Path) -> ConfigDict:
         return config
     except (ValueError, RecursionError) as error:  # no JSON, no text, or no config
         raise ValueError(
-            f"{path} is damaged ({error}): restore it, or train in another --workdir."
+            f"{path} is damaged ({error}): restore it, or use another --workdir; if nothing was "
+            f"trained there, remove it."
         ) from None
 
 

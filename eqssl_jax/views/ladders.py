@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from eqssl_jax.compiled import quick
 from eqssl_jax.transforms.base import Params, Transform, draw_many
 from eqssl_jax.views.base import Draws, Pattern
 
@@ -65,15 +66,12 @@ def ladder_parts(transform: Transform) -> tuple[str, ...]:
 
 @cache
 def _moving() -> Callable[..., dict[str, Bool[Array, ""]]]:
-    # It runs once for each function that samples, so on CPU it is compiled fast rather than well.
-    quick = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
-
     def moving(key: Key[Array, ""], identity: Params, *, sample: Callable) -> dict[str, Array]:
         count = 64  # draws: `maybe` leaves many at the identity
         drawn = draw_many(sample, key, (count,))
         return {name: _moves(drawn[name], part, count).any() for name, part in identity.items()}
 
-    return jax.jit(moving, static_argnames="sample", compiler_options=quick)
+    return jax.jit(moving, static_argnames="sample", compiler_options=quick())
 
 
 def _moves(drawn: Params, identity: Params, count: int) -> Float[Array, " n"]:

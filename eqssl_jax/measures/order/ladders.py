@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from eqssl_jax import views
+from eqssl_jax.compiled import quick
 from eqssl_jax.data.base import Split
 from eqssl_jax.measures.features import (
     Encode,
@@ -122,11 +123,9 @@ def draw_all(transform: Transform, key: Key[Array, ""], count: int) -> Params:
 
 @cache
 def _drawing() -> Callable[..., Params]:
-    # The function that samples is static: the next checkpoint needs no new compilation. It runs
-    # once, so on CPU it is compiled fast rather than well.
-    quick = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
+    # The function that samples is static: the next checkpoint needs no new compilation.
     static = ("sample", "rungs", "count")
-    return jax.jit(_draw, static_argnames=static, compiler_options=quick)
+    return jax.jit(_draw, static_argnames=static, compiler_options=quick())
 
 
 def _draw(key, identity, *, sample, rungs, count):  # type: ignore[no-untyped-def]

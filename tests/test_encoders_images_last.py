@@ -1,0 +1,98 @@
+"""Maps with images as the last axis: the same convolution, normalisation and encoder."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eqssl_jax.encoders import conv, images_last, network
+from eqssl_jax.encoders.norm import BatchNorm
+
+VIEWS = 2
+
+
+def normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def close(a, b, rtol=1e-5):
+    """Equal to rounding of what is largest."""
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=rtol * np.abs(y).max())
+
+
+def test_images_come_back_in_their_order():
+    x = normal(0, 6, 3, 4, 5)  # three images in two views
+    there = images_last.enter(x, VIEWS)
+    np.testing.assert_array_equal(there[..., 3 + 1], x[1 * VIEWS + 1])  # v·N + n, n·V + v
+    np.testing.assert_array_equal(images_last.leave(there, VIEWS), x)
+    np.testing.assert_array_equal(images_last.leave(there[0, 0], VIEWS), x[:, 0, 0])
+
+
+@pytest.mark.parametrize(("size", "stride", "side"), [(3, 2, 8), (3, 2, 7), (3, 1, 5), (1, 2, 6)])
+def test_the_convolution_and_its_gradients_are_xlas(size, stride, side):
+    x, kernel = normal(0, 4, side, side, 3), normal(1, size, size, 3, 5)
+    there = images_last.enter(x, VIEWS)
+    y, back = jax.vjp(lambda x, k: conv.xla(x, k, stride), x, kernel)
+    z, back_there = jax.vjp(lambda x, k: images_last.convolve(x, k, stride), there, kernel)
+    close(images_last.leave(z, VIEWS), y)
+    g = normal(2, *y.shape)
+    d_there, d_kernel = back_there(images_last.enter(g, VIEWS))
+    close((images_last.leave(d_there, VIEWS), d_kernel), back(g))
+
+
+def test_batch_norm_normalises_each_view_alike():
+    x, g = 3 + 2 * normal(0, 6, 4, 4, 3), normal(1, 6, 4, 4, 3)
+    module = BatchNorm()
+    variables = module.init(jax.random.key(0), x, views=VIEWS, train=True)
+
+    def apply(variables, x, last):
+        return module.apply(
+            variables, x, views=VIEWS, train=True, last=last, mutable=["batch_stats"]
+        )
+
+    y, back, moved = jax.vjp(lambda v, x: apply(v, x, False), variables, x, has_aux=True)
+    there = images_last.enter(x, VIEWS)
+    z, back_there, moved_there = jax.vjp(
+        lambda v, x: apply(v, x, True), variables, there, has_aux=True
+    )
+    close(images_last.leave(z, VIEWS), y)
+    close(moved_there, moved)
+    d_variables, d_x = back(g)
+    d_there, d_x_there = back_there(images_last.enter(g, VIEWS))
+    close(d_there["params"], d_variables["params"])
+    close(images_last.leave(d_x_there, VIEWS), d_x)
+
+
+def test_conv_tiny_trains_alike_and_takes_this_layout_for_large_batches_alone(monkeypatch):
+    monkeypatch.setattr(images_last, "LEAST_SIDE", 16)
+    monkeypatch.setattr(images_last, "LEAST_IMAGES", 8)
+    monkeypatch.setattr(jax, "device_count", lambda: 1)  # of one CPU alone
+    options = {"encoder": "conv_tiny", "projector": (8, 4), "mean": (0.5,) * 3, "std": (0.2,) * 3}
+    auto, plain = (network.build(**options, conv=name) for name in ("auto", "patches"))
+    variables = plain.init(jax.random.key(0), (16, 16, 3))
+    images = jax.random.uniform(jax.random.key(1), (8, 16, 16, 3))
+
+    def step(net):
+        def loss(params):
+            (features, z), stats = net.apply(
+                params, variables["batch_stats"], images, views=VIEWS, train=True
+            )
+            return jnp.sum(jnp.square(z)), (features, stats)
+
+        return jax.value_and_grad(loss, has_aux=True)
+
+    close(step(auto)(variables["params"]), step(plain)(variables["params"]), rtol=1e-4)
+
+    def last(images, train):
+        """Whether the program has maps of this layout."""
+
+        def apply(x):
+            return auto.apply(variables["params"], variables["batch_stats"], x, train=train)
+
+        height, width, channels = images.shape[1:]
+        return f"[{height},{width},{channels},{len(images)}]" in str(jax.make_jaxpr(apply)(images))
+
+    assert last(images, True)
+    assert not last(images, False) and not last(images[:6], True)
+    assert not last(images[:, 4:, 4:], True)
