@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).parent / "data"
 
 
 def pytest_collection_finish(session):
-    """What was imported stays: looking through it for garbage takes a twelfth of all CPU time."""
+    """What was imported stays: looking through it for garbage took 3 of 37 CPU seconds of a file."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 20)

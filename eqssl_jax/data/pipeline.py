@@ -63,7 +63,7 @@ def resident(
     images: UInt8[np.ndarray, "n h w c"], labels: Int[np.ndarray, " n"] | None = None
 ) -> Split:
     """A split whose images live on the device as uint8 and are gathered inside the step."""
-    return Split(len(images), jax.device_put(images), read_resident, labels)
+    return Split(len(images), jnp.asarray(images), read_resident, labels)
 
 
 def to_device(split: Split) -> Split:
