@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).parent / "data"
 
 
 def pytest_collection_finish(session):
-    """What was imported stays: looking through it for garbage took 3 of 37 CPU seconds of a file."""
+    """What was imported stays: looking through it for garbage took 3 of 37 CPU seconds."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 20)
