@@ -147,7 +147,7 @@ def unfinished(out: Path) -> Path:
     Raises:
       ValueError: if --out has no name, or there is such a folder that was not made here.
     """
-    if out.name in ("", ".."):
+    if out.name in ("", "..") or not list(out.parents):  # a bucket has no place around it
         raise ValueError(
             f"--out={out} names no folder or file of its own: give a new name in it, e.g. "
             f"--out={out / 'exported'}."

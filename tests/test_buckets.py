@@ -246,6 +246,8 @@ def test_features_are_sent_to_a_bucket_when_they_are_whole(place, server, monkey
         assert stored["features"].shape == (2, 3) and stored["names"].tolist() == ["a", "b"]
     assert list(server.buckets["bucket"]) == ["runs/care/features.npz"]
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    with pytest.raises(ValueError, match="--out=gs://bucket names no folder or file of its own"):
+        storage.check_out(storage.path("gs://bucket"))
     refused = mock.Mock(side_effect=PermissionError("no storage.objects.create access"))
     monkeypatch.setattr(out.store, "pipe_file", refused)
     for check in (check_path, lambda out: storage.make_folder(out.parent, "--out")):

@@ -18,6 +18,7 @@ import test_advice_run
 import tiny_tfds
 import warm
 from bucket import serving
+from test_studies import SHAPES, quick  # noqa: F401 - a fixture
 from test_training_loop import equal, small
 from test_training_processes import started
 from test_training_stored import config
@@ -28,13 +29,14 @@ from tiny_run import tiny_run
 pytest.importorskip("gcsfs", reason="extra: cloud")
 
 import eqssl_jax
-from eqssl_jax import copies, data, storage
+from eqssl_jax import copies, data, storage, studies
 from eqssl_jax.experiment.assess import assess
 from eqssl_jax.experiment.embed import embed
 from eqssl_jax.experiment.export import export
 from eqssl_jax.experiment.page import write_page
 from eqssl_jax.experiment.run import run
 from eqssl_jax.experiment.transfer import transfer
+from eqssl_jax.studies import folders, produce
 from eqssl_jax.training import checkpoint, initial, kept
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.records import read_records
@@ -163,12 +165,24 @@ def test_array_records_folders_and_zips_are_read_from_a_bucket(server, tmp_path)
             data.load(name=source, directory=f"{root}/{directory}", on_device=False)
             for root in (tmp_path, place)
         )
-        assert here.classes == there.classes == tiny_tfds.CLASSES
+        assert here.classes == there.classes and set(here.classes) == set(tiny_tfds.CLASSES)
         for split, expected in here.splits.items():
             rows = np.arange(expected.size, dtype=np.int32)
             np.testing.assert_array_equal(there.splits[split].load(rows), expected.load(rows))
     with pytest.raises(FileNotFoundError, match="There is nothing in gs://bucket/data/cifar10"):
         data.load(name="cifar10", directory=str(place))
+
+
+def test_a_table_in_a_bucket_is_that_in_a_folder(server, quick, tmp_path):  # noqa: F811
+    study, place = studies.find("care_table1"), storage.path("gs://bucket/tables")
+    choice = folders.choose(study, "smoke", SHAPES, only=["SimCLR"])
+    for directory in (place, tmp_path):
+        produce.produce(study, "smoke", choice, directory)
+    for name in ("care_table1-smoke.csv", "care_table1-smoke.md"):
+        assert (place / name).read_text() == (tmp_path / name).read_text()
+    assert len(quick) == 2 and not list(place.glob("*/.study/*"))
+    produce.produce(study, "smoke", choice, place)
+    assert len(quick) == 2
 
 
 def test_data_and_outputs_in_s3(tmp_path, monkeypatch):
