@@ -3,11 +3,15 @@
 import argparse
 import json
 import os
+import pathlib
 import sys
 import time
 
 import gpu
 import pytest
+
+from eqssl_jax.measures.budget import settings
+from eqssl_jax.overrides import mistake, parse_options
 
 ARGUMENTS = dict(
     data="cifar10.npz", seconds=300.0, share=0.6, encoders=["resnet18"], batch=8, splits=2, size=32,
@@ -50,6 +54,18 @@ def test_a_second_call_goes_on_and_the_table_holds_what_there_is(tmp_path, monke
     commands.clear()
     gpu.everything(args)
     assert len(commands) == 2 + 2  # PyTorch left nothing: measured again; SimCLR is evaluated
+
+
+def test_its_commands_have_flags_and_settings_that_there_are(tmp_path):
+    args = argparse.Namespace(**ARGUMENTS, out=str(tmp_path))
+    for command in gpu.trainings(args).values():
+        assert mistake(command) is None
+    for command in gpu.throughputs(args).values():
+        source = pathlib.Path(command[1]).read_text()
+        for word in command[2:]:
+            assert f'"{word.partition("=")[0]}"' in source, word
+    budget = parse_options([w.split("=", 1)[1] for w in gpu.evaluations(args)["care"][3:-1]])
+    assert settings(**budget).test_images is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
