@@ -18,13 +18,12 @@ import test_advice_run
 import tiny_tfds
 import warm
 from bucket import serving
-from test_studies import SHAPES, quick  # noqa: F401 - a fixture
-from test_training_loop import equal, small
+from test_studies_produce import SHAPES, quick  # noqa: F401 - a fixture
+from test_training_kills import PROGRAM, until
 from test_training_processes import started
-from test_training_stored import config
-from test_training_survival import PROGRAM, until
 from tiny_advice import stand_for
-from tiny_run import tiny_run
+from tiny_loop import equal, small
+from tiny_run import config, tiny_run
 
 pytest.importorskip("gcsfs", reason="extra: cloud")
 

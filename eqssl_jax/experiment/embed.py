@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eqssl_jax.config import copied
 from eqssl_jax.data import named, partition, sources
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders.frozen import BATCH, Encoder
@@ -89,7 +90,7 @@ def dataset_for(
     if config is None and not images:
         raise ValueError("--data is needed: a folder, a .zip, an .npz, or a data set's name.")
     if config is not None and not images:
-        streamed = ConfigDict(config.to_dict())
+        streamed = copied(config)
         streamed.data.on_device = "never"
         return at_view_size(load_dataset(streamed), streamed)
     trained_on = None if config is None else read_provenance(workdir)

@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods, names, scene
+from eqssl_jax.config import copied
 from eqssl_jax.methods.entrants import REFERENCE, find, rows, spelled, trains_projector
 from eqssl_jax.presets.benchmark import DATA, benchmark
 from eqssl_jax.studies.base import DataChoice, Outcome, Runs, Study, Trainings, parts_of
@@ -88,7 +89,7 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
                 config.data.name, config.data.directory = data
             runs[f"{row}@{name}"] = config
             if (relative := _cost(row, config)) != 1:
-                equal = ConfigDict(config.to_dict())
+                equal = copied(config)
                 equal.train.steps = max(round(config.train.steps / relative), 1)
                 runs[f"{row}@{name}:compute"] = equal
     return runs
@@ -131,8 +132,9 @@ def _tried(runs: Runs) -> Runs:
     for run, config in runs.items():
         method, _, suffix = parts_of(run)
         path = find(method).tried()
+        complete = methods.resolved(config)
         for factor in () if suffix else TRIALS:
-            tried = ConfigDict(methods.resolved(config).to_dict())
+            tried = copied(complete)
             value = functools.reduce(operator.getitem, path.split("."), tried)
             if not isinstance(value, float) or not value > 0:
                 raise ValueError(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods, names
-from eqssl_jax.config import plain
+from eqssl_jax.config import copied, plain
 from eqssl_jax.settings import differences
 from eqssl_jax.studies import given
 from eqssl_jax.studies.base import DataChoice, Study, parts_of
@@ -114,7 +114,7 @@ def choose(
 
 
 def _seeded(name: str, config: ConfigDict, seed: int) -> Chosen:
-    seeded = ConfigDict(config.to_dict())
+    seeded = copied(config)
     seeded.seed = seed
     return Chosen(name, seed, methods.resolved(seeded))
 
@@ -174,7 +174,7 @@ _NAMED = re.compile(r".+-[0-9a-f]{8}")
 
 def digest(config: ConfigDict) -> str:
     """8 hex digits of the resolved config: equal for equal configs, whatever a study calls them."""
-    text = json.dumps(plain(config), sort_keys=True)
+    text = json.dumps(config.to_dict(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

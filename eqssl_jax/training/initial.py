@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from eqssl_jax import storage
+from eqssl_jax.config import copied
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.encoders import Network
 from eqssl_jax.encoders.pretrained import SOURCE, settings_of, start_from
@@ -201,7 +202,7 @@ def with_source_encoder(config: ConfigDict, workdir: Path | None = None) -> Conf
             f"Give a run or a file of weights, or name the encoder, e.g. "
             f"config.model.encoder=resnet18."
         ) from None
-    changed = ConfigDict(config.to_dict())
+    changed = copied(config)
     changed.model.update(model)
     if side and "size" not in changed.recipe.options:
         changed.recipe.options = {**changed.recipe.options, "size": side}
