@@ -47,6 +47,7 @@ EXTRAS = {
     "hf": ["pyarrow>=15", "huggingface_hub>=0.30"],  # data sets of Hugging Face
     "hub": ["huggingface_hub>=0.30"],  # exported encoders on the Hugging Face Hub
     "cloud": ["gcsfs>=2025.5"],  # workdirs and data in Google Cloud Storage
+    "s3": ["s3fs>=2025.5"],  # the same in S3
     "umap": ["umap-learn>=0.5.7"],  # maps of embeddings on the page
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],

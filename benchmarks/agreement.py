@@ -45,12 +45,16 @@ class Regret(NamedTuple):
       best: the best role in the large trainings.
       regret: accuracy of `best` minus that of `advised`, ≥ 0.
       unadvised: the same for keeping the role of the base: what the advice was to save.
+      by_seed, unadvised_by_seed: both for each seed of the large trainings, with the same `best`;
+        their means are the two above.
     """
 
     advised: str
     best: str
     regret: float
     unadvised: float
+    by_seed: tuple[float, ...]
+    unadvised_by_seed: tuple[float, ...]
 
 
 def agreement(
@@ -98,17 +102,24 @@ def regrets(
             names = {role: role for role in verdict["roles"]}
         if not all(name in large[0] for name in names.values()):
             continue
-        real = {role: _mean(large, name, metric) for role, name in names.items()}
-        advised, best = verdict["advice"] or decisive, max(real, key=lambda role: real[role])
-        by_part[part] = Regret(
-            advised, best, real[best] - real[advised], real[best] - real[decisive]
+        real = {role: _values(large, name, metric) for role, name in names.items()}
+        advised, best = (
+            verdict["advice"] or decisive,
+            max(real, key=lambda role: np.mean(real[role])),
         )
+        lacking = [tuple(map(float, real[best] - real[role])) for role in (advised, decisive)]
+        by_part[part] = Regret(advised, best, *map(float, np.mean(lacking, axis=1)), *lacking)
     return by_part
 
 
 def _mean(evidence: Sequence[Evidence], name: str, metric: str) -> float:
+    return float(np.mean(_values(evidence, name, metric)))
+
+
+def _values(evidence: Sequence[Evidence], name: str, metric: str) -> np.ndarray:
+    """Of each seed."""
     try:
-        return float(np.mean([next(iter(seed[name].values()))[metric] for seed in evidence]))
+        return np.array([next(iter(seed[name].values()))[metric] for seed in evidence])
     except (KeyError, StopIteration):
         raise ValueError(
             f"The evidence has no {metric} of {name}: take data with labels, and the same "

@@ -2,7 +2,9 @@
 
 `benchmarks/gpu.sh` says how it is called. Every part is a process of its own, so that neither
 framework holds the memory of the other; a part whose numbers lie in the folder is not run again,
-and trainings go on from their last checkpoint.
+and trainings go on from their last checkpoint. One that has ended is evaluated on test, where there
+are anchors: at 100 epochs a kNN accuracy of .832 and a linear probe of .856 (SimCLR, ResNet-18,
+CIFAR-10).
 """
 
 import argparse
@@ -53,6 +55,24 @@ def trainings(args: argparse.Namespace) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
+def evaluations(args: argparse.Namespace) -> dict[str, list[str]]:
+    """The command that evaluates the last checkpoint of each training on all images of test."""
+    budget = ("preset=quick", "train_images=None", "test_images=None", "queries=0")
+    words = [f"--option={option}" for option in (*budget, "ladder_images=0")]
+    main = [sys.executable, "-m", "eqssl_jax.eval", *words]
+    return {name: [*main, f"--workdir={Path(args.out) / name}"] for name in trainings(args)}
+
+
+def evaluated(place: Path) -> dict[str, float]:
+    """kNN accuracy and linear probe of the latest evaluation; nothing without one."""
+    files = sorted((f for f in (place / "eval").glob("*.json") if f.stem.isdigit()),
+                   key=lambda file: int(file.stem))  # fmt: skip
+    if not files:
+        return {}
+    numbers = json.loads(files[-1].read_text())["encoders"]["trained"]
+    return {name: numbers[name]["value"] for name in ("knn", "probe_top1") if name in numbers}
+
+
 def run(command: list[str], log: Path, limit: float) -> int:
     """Run a command, asked to stop after `limit` seconds; its exit status."""
     with log.open("a") as file:
@@ -82,11 +102,17 @@ def everything(args: argparse.Namespace) -> None:
         if not path.exists() and limit > 0:
             status = run([*command, f"--json={path}"], out / f"{name}.log", limit)
             print(f"{name}: exit status {status}, {left():.0f} s are left", flush=True)
-    todo = trainings(args)
+    todo, ended = trainings(args), set[str]()
     for number, (name, command) in enumerate(todo.items()):
         limit = (left() - MARGIN) / (len(todo) - number)
         status = run(command, out / f"{name}.log", limit) if limit > 0 else "not started"
         print(f"{name}: exit status {status} (75: saved, goes on), {left():.0f} s left", flush=True)
+        ended = ended | {name} if status == 0 else ended
+    for name, command in evaluations(args).items():
+        limit = left() - MARGIN
+        if name in ended and not evaluated(out / name) and limit > 0:
+            status = run(command, out / f"{name}.log", limit)
+            print(f"{name} on test: exit status {status}, {left():.0f} s left", flush=True)
     (out / "README.md").write_text(table(args))
 
 
@@ -108,14 +134,17 @@ def table(args: argparse.Namespace) -> str:
         )
     lines += [
         "", f"Trainings of at most {args.epochs} epochs, one each, so nothing ranks them:", "",
-        "| | steps | validation kNN | loss |", "|---|---|---|---|",
+        "| | steps | validation kNN | loss | test kNN | test, linear probe |",
+        "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name in trainings(args):
         path = out / name / "metrics.jsonl"
         last: dict[str, float] = {}
         for line in path.read_text().splitlines() if path.exists() else ():
             last |= json.loads(line)
+        on_test = evaluated(out / name)
         values = [last.get(key) for key in ("step", "validation_knn", "loss")]
+        values += [on_test.get(key) for key in ("knn", "probe_top1")]
         lines.append(
             f"| {name} | " + " | ".join("—" if x is None else f"{x:,.4g}" for x in values) + " |"
         )

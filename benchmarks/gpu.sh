@@ -5,9 +5,9 @@
 #   WHEELS=wheels benchmarks/gpu.sh cifar10.npz OUT --seconds=530
 #
 # Throughput of ResNet-18 and ResNet-50, bfloat16 and float32, beside PyTorch; then SimCLR and CARE
-# with a ResNet-18 on CIFAR-10 for the time that is left, from checkpoint to checkpoint. OUT holds
-# the numbers, the runs, and README.md with the tables. The .npz has train_images, train_labels,
-# test_images and test_labels.
+# with a ResNet-18 on CIFAR-10 for the time that is left, from checkpoint to checkpoint, each
+# measured on test when it has ended. OUT holds the numbers, the runs, and README.md with the tables.
+# The .npz has train_images, train_labels, test_images and test_labels.
 #
 # TFDS and grain are not needed. What a machine without network lacks comes from a folder of
 # wheels, made where there is one (--python-version is that of the machine):

@@ -1,20 +1,46 @@
-"""Does advice hold? Rank correlation and regret of small trainings against large ones.
+"""Does advice hold? Its regret over several tasks, beside longer trainings with other seeds.
 
-    python -m eqssl_jax.advise --config=configs/advise.py:shapes --workdir=runs/advice
-    python -m eqssl_jax.advise --config=configs/advise.py:shapes --workdir=runs/real \\
-        --config.seed=100 --config.advice.held_out=test --config.train.steps=600 \\
-        --config.model.encoder=resnet_tiny --config.model.stem=imagenet
-    python benchmarks/roles.py --advice=runs/advice --real=runs/real
+    python benchmarks/roles.py --out=runs/advice
+    python benchmarks/roles.py --out=runs/advice --fruits=DIR --cells=DIR --only=fruits,cells
 
-Prints Markdown; run by hand.
+Advice on the rotation and the hue with small encoders, then larger ones under the same roles from
+other seeds, judged on the test split, for every task of TASKS (those of Fruits-360 and of BCCD's
+cells where their folders are given). Started again, it goes on; the table is of all tasks that are
+finished in --out: README.md there, and printed. --toy is a few steps of each, to see that it runs.
 """
 
 import argparse
 import json
 import math
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from agreement import agreement, regrets
+
+from eqssl_jax.studies.standing import interval
+
+PARTS = "('rotate','hue')"
+TASKS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "hue": ("shapes", {"data.options.task": "hue", "data.options.outlines": 4}),
+    "outline": ("shapes", {"data.options.outlines": 4}),
+    "ten outlines": ("shapes", {"data.options.outlines": 10}),
+    "angle": ("shapes", {"data.options.task": "angle", "data.options.outlines": 1}),
+    "digits": ("digits", {}),
+    "fruits": ("fruits360", {}),
+    "cells": ("bloodcells", {"data.options.task": "kind"}),
+}
+LARGE = {
+    "seed": 100, "train.steps": 1000, "model.encoder": "resnet_tiny", "model.stem": "imagenet",
+    "advice.held_out": "test", "advice.held_out_images": 2048, "advice.train_images": 4096,
+}  # fmt: skip
+TOY = {
+    "train.steps": 4, "train.save_every": 2, "train.batch_size": 16, "model.encoder": "conv_tiny",
+    "advice.seeds": 2, "advice.train_images": 64, "advice.held_out_images": 32,
+    "advice.ladder_images": 8, "objectives.order.images": 4,
+}  # fmt: skip
 
 
 def evidence(workdir: Path) -> list[dict]:
@@ -25,31 +51,97 @@ def evidence(workdir: Path) -> list[dict]:
     return [json.loads(sorted(f.glob("round_*/evidence.json"))[-1].read_text()) for f in folders]
 
 
+def commands(task: str, out: Path, directory: str, toy: bool) -> dict[Path, list[str]]:
+    """The command that makes each of the two workdirs of a task."""
+    variant, of_task = TASKS[task]
+    made = {}
+    for size, more in (("small", {}), ("large", LARGE)):
+        workdir = out / task.replace(" ", "_") / size
+        settings = {**of_task, "advice.parts": PARTS, **more, **(TOY if toy else {})}
+        if directory:
+            settings["data.directory"] = directory
+        words = [f"--config.{name}={value}" for name, value in settings.items()]
+        config = Path(__file__).parent.parent / f"configs/advise.py:{variant}"
+        made[workdir] = [sys.executable, "-m", "eqssl_jax.advise", f"--config={config}",
+                         f"--workdir={workdir}", *words]  # fmt: skip
+    return made
+
+
+def table(out: Path) -> str:
+    """Markdown of the tasks that are finished: each part's regret, and the means over tasks."""
+    lines = [
+        "Regret in points of accuracy on test: the role that is best in the larger trainings less "
+        "the advised one (or the base's, invariant, without a clear one), mean ± half of Student's "
+        "95 % interval over their seeds; at the right the same for always keeping the base's. The "
+        "best is the best of these same trainings, so that chance alone makes a regret above 0.",
+        "",
+        "| task | part | advised | best | regret | regret of invariant | ρ of candidates |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    by_task: dict[str, tuple[float, float]] = {}
+    for task in TASKS:
+        small, large = (out / task.replace(" ", "_") / size for size in ("small", "large"))
+        if not all((workdir / "advice.json").exists() for workdir in (small, large)):
+            continue
+        rho = agreement(evidence(small), evidence(large)).correlation
+        parts = regrets(json.loads((small / "advice.json").read_text()), evidence(large))
+        for part, regret in parts.items():
+            shown = (_shown(seeds) for seeds in (regret.by_seed, regret.unadvised_by_seed))
+            lines.append(
+                f"| {task} | {part} | {regret.advised} | {regret.best} | "
+                f"{' | '.join(shown)} | {rho:.2f} |"
+            )
+        by_task[task] = (
+            float(np.mean([regret.regret for regret in parts.values()])),
+            float(np.mean([regret.unadvised for regret in parts.values()])),
+        )
+    return "\n".join([*lines, "", *_over_tasks(by_task)]) + "\n"
+
+
+def _over_tasks(by_task: Mapping[str, tuple[float, float]]) -> list[str]:
+    if not by_task:
+        return ["No task is finished."]
+    advised, invariant = zip(*by_task.values(), strict=True)
+    saved = [b - a for a, b in by_task.values()]
+    named = {"advice": advised, "always invariant": invariant, "saved by the advice": saved}
+    few = "" if len(by_task) >= 5 else " Fewer than five tasks: the interval is hardly known."
+    return [
+        f"Over {len(by_task)} tasks (each the mean of its parts), mean ± half of Student's 95 % "
+        f"interval over tasks: "
+        + "; ".join(f"{name} {_shown(values)}" for name, values in named.items())
+        + f".{few}"
+    ]
+
+
+def _shown(values: tuple[float, ...] | list[float]) -> str:
+    mean, half = interval([100 * value for value in values])
+    return f"{mean:.1f}" + (f" ± {half:.1f}" if math.isfinite(half) else "")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--advice", type=Path, required=True, help="workdir of the advice")
-    parser.add_argument("--real", type=Path, required=True, help="workdir of the large trainings")
+    parser.add_argument("--out", type=Path, required=True, help="folder of all workdirs")
+    parser.add_argument("--fruits", default="", help="folder of Fruits-360")
+    parser.add_argument("--cells", default="", help="folder of BCCD")
+    parser.add_argument("--only", default=",".join(TASKS), help="tasks, between commas")
+    parser.add_argument("--toy", action="store_true", help="a few steps of each")
     args = parser.parse_args()
-    small, large = evidence(args.advice), evidence(args.real)
-    agreed = agreement(small, large)
-    interval = f"90 % interval {agreed.low:.2f} … {agreed.high:.2f}"
-    if math.isnan(agreed.low):
-        interval = "no interval: all in order, and so few candidates bound nothing"
-    print(
-        f"Spearman's ρ over {len(agreed.candidates)} candidates: {agreed.correlation:.2f} "
-        f"({interval}); {len(small)} seeds of small, "
-        f"{len(large)} of large trainings.\n\n| candidate | small | large |\n|---|---|---|"
-    )
-    for name, a, b in zip(agreed.candidates, agreed.small, agreed.large, strict=True):
-        print(f"| {name} | {a:.1%} | {b:.1%} |")
-    print("\n| part | advised | best | regret | regret of the base's role |\n|---|---|---|---|---|")
-    for part, regret in regrets(
-        json.loads((args.advice / "advice.json").read_text()), large
-    ).items():
-        print(
-            f"| {part} | {regret.advised} | {regret.best} | {100 * regret.regret:.1f} | "
-            f"{100 * regret.unadvised:.1f} |"
-        )
+    directories = {"fruits": args.fruits, "cells": args.cells}
+    chosen = args.only.split(",")
+    if unknown := [task for task in chosen if task not in TASKS]:
+        parser.error(f"there is no task {', '.join(unknown)}: choose from {', '.join(TASKS)}")
+    for task in chosen:
+        if task in directories and not directories[task]:
+            print(f"{task}: left out, for want of --{task}=DIR", flush=True)
+            continue
+        for workdir, command in commands(
+            task, args.out, directories.get(task, ""), args.toy
+        ).items():
+            if not (workdir / "advice.json").exists():
+                subprocess.run(command, check=True)
+    text = table(args.out)
+    (args.out / "README.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

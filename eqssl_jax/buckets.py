@@ -1,26 +1,51 @@
 """Buckets of object storage as paths, through etils.epath and fsspec; see `storage`."""
 
 import contextlib
+import errno
 import functools
+import glob
 import io
-import json
 import logging
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import fsspec
 from etils.epath.gpath import PosixGPath
 from fsspec.config import conf
 
-from eqssl_jax.names import user_path
-
-EXTRAS = {"gs": "gcsfs", "s3": "s3fs"}
 BUSY = (408, 429, *range(500, 505))  # statuses that gcsfs asks again after, six times with pauses
+OF_S3 = (errno.EBUSY, errno.EREMOTEIO)  # what s3fs makes of 429 and 5xx, tried several times
+
+
+class Kind(NamedTuple):
+    """What a user of one kind of storage installs, and does."""
+
+    extra: str
+    package: str
+    make: str  # a bucket
+    login: str
+
+
+KINDS = {
+    "gs": Kind(
+        "cloud",
+        "gcsfs",
+        "gcloud storage buckets create",
+        "log in (gcloud auth application-default login), or let its service account use the "
+        "objects of {bucket} (the role roles/storage.objectUser)",
+    ),
+    "s3": Kind(
+        "s3",
+        "s3fs",
+        "aws s3 mb",
+        "log in (aws configure, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), and let the "
+        "account get, put, list and delete the objects of {bucket}",
+    ),
+}
 
 
 @functools.cache
@@ -40,11 +65,10 @@ def files(scheme: str) -> Any:
             _choose_class()
         return fsspec.filesystem(scheme)
     except ImportError as error:
-        fix = (
-            "pip install 'eqssl_jax[cloud]'" if scheme == "gs" else f"pip install {EXTRAS[scheme]}"
-        )
+        kind = KINDS[scheme]
         raise ValueError(
-            f"An address {scheme}://… needs {EXTRAS[scheme]} ({error}): {fix}"
+            f"An address {scheme}://… is read and written by {kind.package}, which cannot be "
+            f"imported ({error}): pip install 'eqssl_jax[{kind.extra}]', or give a folder."
         ) from None
 
 
@@ -81,8 +105,8 @@ def _check_bucket(scheme: str, bucket: str) -> None:
                 files(scheme).ls(address)
             except FileNotFoundError:
                 raise FileNotFoundError(
-                    f"There is no bucket {address}: make it (gcloud storage buckets create "
-                    f"{address}), or correct the address."
+                    f"There is no bucket {address}: make it ({KINDS[scheme].make} {address}), or "
+                    f"correct the address."
                 ) from None
 
 
@@ -110,17 +134,18 @@ def _in_words(error: Exception, address: str) -> OSError:
     bucket = f"{scheme}://{location.partition('/')[0]}"
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     code = str(getattr(error, "code", ""))
-    if isinstance(error, PermissionError) or "Forbidden" in reason or code in ("401", "403"):
+    refused = isinstance(error, PermissionError) or code in ("401", "403")
+    if refused or "Forbidden" in reason or "Credentials" in type(error).__name__:
         return PermissionError(
             f"{address} may not be read or written with the credentials of this machine "
-            f"({reason}): log in (gcloud auth application-default login), or let its service "
-            f"account use the objects of {bucket} (the role roles/storage.objectUser)."
+            f"({reason}): {KINDS[scheme].login.format(bucket=bucket)}."
         )
-    if code in map(str, BUSY):
+    number = getattr(error, "errno", None)
+    if code in map(str, BUSY) or (scheme == "s3" and number in OF_S3):
         return OSError(
-            f"{bucket} answered {code} again and again, for half a minute and more ({address}; "
-            f"{reason}): the storage is overloaded or away. Start the same command again later; a "
-            f"run goes on from its last checkpoint."
+            f"{bucket} answered {code or 'that it is busy'} again and again, for half a minute and "
+            f"more ({address}; {reason}): the storage is overloaded or away. Start the same "
+            f"command again later; a run goes on from its last checkpoint."
         )
     return OSError(f"{address} cannot be reached ({reason}): check the network and the address.")
 
@@ -150,6 +175,11 @@ class Remote(PosixGPath):
         return self.parts[2]
 
     @property
+    def parents(self) -> Sequence["Remote"]:
+        """The places that this one lies in, up to the bucket."""
+        return [place for place in super().parents if len(place.parts) > 2]
+
+    @property
     def store(self) -> Any:
         return files(self.scheme)
 
@@ -175,7 +205,7 @@ class Remote(PosixGPath):
         return (self / name for name in names if name != self.name)
 
     def glob(self, pattern: str) -> Iterator["Remote"]:
-        names = self.ask("glob", f"{self}/{pattern}")
+        names = self.ask("glob", f"{glob.escape(str(self))}/{pattern}")
         return (type(self)(f"{self.scheme}://{name}") for name in names)
 
     def stat(self) -> Any:
@@ -210,8 +240,8 @@ class Remote(PosixGPath):
             return _Upload(self)
         if mode not in ("r", "rb"):
             raise ValueError(f"{self} cannot be opened as {mode!r}; objects are written whole.")
-        content = io.BytesIO(self.read_bytes())
-        return content if mode == "rb" else io.TextIOWrapper(content, encoding="utf-8", **options)
+        content, text = io.BytesIO(self.read_bytes()), {"encoding": "utf-8"} | options
+        return content if mode == "rb" else io.TextIOWrapper(content, **text)
 
     def touch(self, mode: int = 0o666, exist_ok: bool = True) -> None:
         self.create(b"")
@@ -238,61 +268,3 @@ class Remote(PosixGPath):
         return self
 
     absolute = resolve
-
-
-def fetched(place: Remote) -> Path:
-    """The copy of an object, or of all below a place, in the user's cache, brought up to date.
-
-    Raises:
-      FileNotFoundError: if nothing is there.
-      OSError: as `answered`, and where the disk has no room.
-    """
-    cache = user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "eqssl_jax" / "buckets"
-    there = place.ask("find", str(place), detail=True)
-    if not there:
-        raise FileNotFoundError(f"There is nothing in {place}: correct the address.")
-    local = {cache / place.scheme / name: info for name, info in there.items()}
-    target = cache.joinpath(*place.parts[1:])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    listing = target.with_name(f".{target.name}.json")  # which versions were copied
-    with alone(listing):
-        versions = {str(path): _version(info) for path, info in local.items()}
-        before = json.loads(listing.read_text()) if listing.exists() else {}
-        new = [p for p in local if before.get(str(p)) != versions[str(p)] or not p.exists()]
-        for path in set(before) - set(versions):
-            Path(path).unlink(missing_ok=True)
-        if new:
-            _fetch(place, new, {path: local[path]["size"] for path in new}, cache / place.scheme)
-            unfinished = listing.with_suffix(".tmp")
-            unfinished.write_text(json.dumps(versions))
-            unfinished.replace(listing)
-    return target
-
-
-def _version(info: Mapping[str, Any]) -> list[Any]:
-    return [info["size"], str(info.get("generation") or info.get("ETag") or info.get("mtime"))]
-
-
-def _fetch(place: Remote, new: Sequence[Path], sizes: Mapping[Path, int], root: Path) -> None:
-    size, free = sum(sizes.values()), shutil.disk_usage(root.parent).free
-    if size > free:
-        raise OSError(
-            f"{place} has {size / 2**30:.1f} GiB to be copied to {root}, and that disk has "
-            f"{free / 2**30:.1f} GiB left: choose another (XDG_CACHE_HOME), or mount the bucket."
-        )
-    print(f"Copying {len(new):,} files ({size / 2**20:,.0f} MiB) from {place} to {root} ...")
-    for path in new:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    names = [path.relative_to(root).as_posix() for path in new]
-    place.ask("get", names, [str(path) for path in new])
-
-
-@contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Processes of one machine one after the other; where disks have no locks, all at once."""
-    with path.with_suffix(".lock").open("w") as file:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -27,10 +27,11 @@ def workdir() -> str:
 
 
 def folder(flag: str, given: str, *, bucket: bool = False) -> Path:
-    """The folder that a flag names, with ~ for the user's own; if `bucket`, or an address in one.
+    """The folder that a flag names, with ~ for the user's own; if `bucket`, of runs, also in one.
 
     Raises:
-      ValueError: if the flag is empty, an address, or names the folder of an unknown user.
+      ValueError: if the flag is empty, an address (if `bucket`, one where no run can lie), or names
+        the folder of an unknown user.
       OSError: as `storage.path`.
     """
     if not given.strip():
@@ -38,6 +39,8 @@ def folder(flag: str, given: str, *, bucket: bool = False) -> Path:
             f"{flag} is {given!r}: name a folder, e.g. {flag}=runs/care ({flag}=. is the current "
             f"folder)."
         )
+    if bucket:
+        storage.check_run(given)
     return storage.path(given) if bucket else user_path(given)
 
 

@@ -6,8 +6,10 @@ the data is checked where it is used. This file imports nothing heavy: reading a
 instant.
 """
 
+import functools
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -267,7 +269,24 @@ SCHEMA: Schema = {
 
 def base() -> ConfigDict:
     """The default config, unlocked; config files lock it when they are done."""
+    return copied(_base())
+
+
+@functools.cache
+def _base() -> ConfigDict:
     return ConfigDict(defaults(SCHEMA))
+
+
+def copied(config: ConfigDict | Mapping[str, Any]) -> ConfigDict:
+    """A config with the same values, unlocked, that shares no group with this one.
+
+    It takes a fifth of the time of `ConfigDict(config.to_dict())`, which searches all attributes
+    of the class for every setting.
+    """
+    copy = ConfigDict()
+    for key, value in config.items():
+        copy[key] = copied(value) if isinstance(value, ConfigDict | Mapping) else value
+    return copy
 
 
 def checked(config: ConfigDict) -> ConfigDict:
@@ -282,7 +301,7 @@ def checked(config: ConfigDict) -> ConfigDict:
         if {"/", "\\"} & set(name):
             raise ValueError(f"config.runs has a run {shown(name)}; its name is that of a folder.")
         values["runs"][name] = check(overrides, SCHEMA, f"config.runs.{name}", partial=True)
-    return ConfigDict(values).lock()
+    return copied(values).lock()
 
 
 def plain(config: ConfigDict) -> dict[str, Any]:

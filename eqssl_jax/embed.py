@@ -11,8 +11,7 @@ written as they come, so the data may be larger than memory; the file appears wh
 
 from absl import app, flags
 
-from eqssl_jax import command
-from eqssl_jax.names import user_path
+from eqssl_jax import command, storage
 
 ENCODER = flags.DEFINE_string(
     "encoder", None, "Instead of --workdir: a weights file, exported program or module:attribute."
@@ -40,7 +39,7 @@ def run() -> None:
     check_options(options, embed, start="--option=")
     count = embed(
         ENCODER.value or command.workdir(),
-        user_path(OUT.value or ""),
+        storage.path(OUT.value or ""),
         step=STEP.value,
         **{name: flag.value for name, flag in KEYWORDS.items()},
         **options,

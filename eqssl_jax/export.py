@@ -11,7 +11,6 @@ from absl import app, flags
 
 from eqssl_jax import command, storage
 from eqssl_jax.command import WORKDIR, run_command, start
-from eqssl_jax.names import user_path
 
 STEP = flags.DEFINE_string("step", "latest", "latest, best, or the number of a step.")
 OUT = flags.DEFINE_string("out", None, "The new folder.")
@@ -30,7 +29,7 @@ def main(argv: list[str]) -> None:
 
         if PUSH.value:
             check_repository(PUSH.value)
-        out = user_path(OUT.value or "")
+        out = storage.path(OUT.value or "")
         files = export(
             storage.path(command.workdir()),
             out,

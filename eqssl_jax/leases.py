@@ -32,6 +32,7 @@ class Lease:
         self.folder, self.term, self.beats = folder, 0, 0
         self.token = uuid.uuid4().hex
         self.lost, self.ended = False, threading.Event()
+        self.beating = threading.Thread(target=self._beat, daemon=True)
 
     def terms(self) -> list[int]:
         try:
@@ -51,7 +52,7 @@ class Lease:
             if (self.folder / str(self.term)).create(self._sign()):
                 for term in terms:
                     (self.folder / str(term)).unlink(missing_ok=True)
-                threading.Thread(target=self._beat, daemon=True).start()
+                self.beating.start()
                 return True
 
     def _sign(self) -> bytes:
@@ -93,6 +94,8 @@ class Lease:
 
     def release(self) -> None:
         self.ended.set()
+        if self.beating.is_alive():  # or a last sign of life could follow the removal
+            self.beating.join(PATIENCE)
         with contextlib.suppress(OSError):  # then it counts as dead after a while
             for term in () if self.lost else self.terms():
                 if term <= self.term:
@@ -142,11 +145,11 @@ def leased(folder: Remote) -> Iterator[bool]:
     if not lease.take():
         yield False
         return
-    _HELD[str(folder.parent)] = lease
+    _HELD[str(folder)] = lease
     try:
         yield True
     finally:
-        del _HELD[str(folder.parent)]
+        del _HELD[str(folder)]
         lease.release()
 
 
@@ -166,8 +169,7 @@ def check_held(workdir: PurePath) -> None:
     Raises:
       OSError: if its lock is another's now.
     """
-    lease = _HELD.get(str(workdir))
-    if lease and lease.lost:
+    for lease in [held for held in _HELD.values() if held.lost and held.folder.parent == workdir]:
         raise OSError(
             f"This process gave no sign of life in {lease.folder} for {PATIENCE:.0f} seconds or "
             f"more (it was paused, or the storage did not answer), and another may have taken its "

@@ -5,14 +5,10 @@ import importlib
 import inspect
 import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-MARK = ".eqssl_jax"  # a file in folders that may be removed
 
 
 def resolve(name: str, kind: str, builtin: Mapping[str, Any], *, setting: str = "") -> Any:
@@ -161,50 +157,6 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def make_folder(path: Path, flag: str) -> Path:
-    """The folder to write to, made and tried before the work whose results it is for.
-
-    Raises:
-      OSError: naming the flag, where it cannot be made or written to.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except OSError as error:
-        raise OSError(
-            f"{flag}={path} cannot be written to ({error.strerror}): give a folder of yours, which "
-            f"need not exist."
-        ) from None
-
-
-def unfinished(out: Path) -> Path:
-    """The folder beside `out` in which it is written until it is whole; see `start_unfinished`.
-
-    Raises:
-      ValueError: if --out has no name, or there is such a folder that was not made here.
-    """
-    if out.name in ("", ".."):
-        raise ValueError(
-            f"--out={out} names no folder or file of its own: give a new name in it, e.g. "
-            f"--out={out / 'exported'}."
-        )
-    part = out.with_name(out.name + ".unfinished")
-    if os.path.lexists(part) and (part.is_symlink() or not (part / MARK).is_file()):
-        raise ValueError(
-            f"--out={out} is written in {part} until it is whole, and something lies there that "
-            f"was not made here: move it away, or give another --out."
-        )
-    return part
-
-
-def start_unfinished(part: Path) -> None:
-    """Make the folder `unfinished` anew, marked as made here."""
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    (part / MARK).touch()
-
-
 def check_folder_name(name: Any) -> None:
     """Refuse the name of an encoder that cannot be its folder's, beside the files of all.
 
@@ -237,7 +189,12 @@ def user_path(text: str | Path) -> Path:
     if "://" in str(text):
         raise ValueError(
             f"{_short(str(text))} is an address, and this place must be a folder or file of this "
-            f"machine; --workdir and the data may lie in a bucket (gs://bucket/run)."
+            f"machine: give one, and copy it to or from the bucket (gcloud storage cp, aws s3 cp)."
+        )
+    if re.match(r"(gs|s3):/", str(text)):
+        raise ValueError(
+            f"{_short(str(text))} has one slash where an address has two: write "
+            f"{str(text).replace(':/', '://', 1)!r}, or ./{text} for a folder of that name."
         )
     path = os.path.expanduser(text)
     if str(path).startswith("~"):

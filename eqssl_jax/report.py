@@ -6,9 +6,8 @@ python -m eqssl_jax.report --workdir=runs/care --workdir=runs/simclr --out=repor
 
 from absl import app, flags
 
-from eqssl_jax import command
+from eqssl_jax import command, storage
 from eqssl_jax.command import run_command, start
-from eqssl_jax.names import user_path
 
 # The flag of `command` holds one folder; this binary compares several.
 WORKDIRS = flags.DEFINE_multi_string(
@@ -34,7 +33,7 @@ def main(argv: list[str]) -> None:
         workdirs = [
             command.folder("--workdir", folder, bucket=True) for folder in WORKDIRS.value or ()
         ]
-        out = user_path(OUT.value) if OUT.value else workdirs[0] / "report.html"
+        out = storage.path(OUT.value) if OUT.value else workdirs[0] / "report.html"
         path = write_page(workdirs, out, layout=LAYOUT.value)
         print(f"The page: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser.")
 

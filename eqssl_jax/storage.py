@@ -4,10 +4,12 @@ What is read and written by path alone need not know which: `path` gives either.
 file that is replaced as a whole, moved folders, finished checkpoints and data, is here.
 """
 
+import contextlib
 import os
 import re
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeGuard, cast
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from eqssl_jax.leases import Pieces
 
 SCHEMES = ("gs", "s3")
+MARK = ".eqssl_jax"  # a file in folders that may be removed
 
 
 def is_address(text: str | PurePath) -> bool:
@@ -53,6 +56,20 @@ def path(text: str | PurePath) -> Path:
     return cast(Path, buckets.remote(str(text)))
 
 
+def check_run(place: str | PurePath) -> None:
+    """Refuse a place that no run can lie in.
+
+    Raises:
+      ValueError: for an address in S3.
+    """
+    if str(place).startswith("s3://"):
+        raise ValueError(
+            f"{place} can hold no run: checkpoints (orbax) are written to folders and to gs:// "
+            f"alone. Data, weights and what is written to --out may lie in s3://; train in a "
+            f"folder, and copy it there."
+        )
+
+
 def write(place: Path, content: str | bytes) -> None:
     """Write a file that no reader ever sees half of.
 
@@ -70,6 +87,100 @@ def write(place: Path, content: str | bytes) -> None:
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def make_folder(place: Path, flag: str) -> Path:
+    """The folder to write to, made and tried before the work whose results it is for.
+
+    Raises:
+      OSError: naming the flag, where it cannot be made or written to.
+    """
+    if is_remote(place):
+        (place / MARK).write_bytes(b"")
+        (place / MARK).unlink()
+        return place
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return place
+    except OSError as error:
+        raise OSError(
+            f"{flag}={place} cannot be written to ({error.strerror}): give a folder of yours, "
+            f"which need not exist."
+        ) from None
+
+
+@contextlib.contextmanager
+def writing(out: Path, more: str = "") -> Iterator[None]:
+    """Whatever hinders that `out` is written is one paragraph.
+
+    Raises:
+      OSError: that names the file; one of a bucket as it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_remote(out) and error.errno is None:
+            raise
+        raise OSError(
+            f"{out} cannot be written ({error}): check the path, its permissions and the free "
+            f"space of its disk{more}."
+        ) from None
+
+
+def check_out(out: Path) -> None:
+    """Refuse a place for a file or folder that cannot be written, before the work for it.
+
+    Raises:
+      ValueError, OSError: as `unfinished` and `make_folder`.
+    """
+    part = unfinished(out)
+    start_unfinished(part)
+    shutil.rmtree(part)
+    if is_remote(out):
+        make_folder(out.parent, "--out")
+
+
+def unfinished(out: Path) -> Path:
+    """The folder of this machine in which `out` is written until it is whole, beside it if it can.
+
+    Raises:
+      ValueError: if --out has no name, or there is such a folder that was not made here.
+    """
+    if out.name in ("", "..") or not list(out.parents):  # a bucket has no place around it
+        raise ValueError(
+            f"--out={out} names no folder or file of its own: give a new name in it, e.g. "
+            f"--out={out / 'exported'}."
+        )
+    place = out
+    if is_remote(out):
+        from eqssl_jax import copies
+
+        place = copies.unfinished(out)
+    part = place.with_name(out.name + ".unfinished")
+    if os.path.lexists(part) and (part.is_symlink() or not (part / MARK).is_file()):
+        raise ValueError(
+            f"--out={out} is written in {part} until it is whole, and something lies there that "
+            f"was not made here: move it away, or give another --out."
+        )
+    return part
+
+
+def start_unfinished(part: Path) -> None:
+    """Make the folder `unfinished` anew, marked as made here."""
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    (part / MARK).touch()
+
+
+def deliver(made: Path, out: Path) -> None:
+    """Put a file or folder of this machine that is whole in its place, here or in a bucket."""
+    if is_remote(out):
+        from eqssl_jax import copies
+
+        copies.send(made, out)
+    else:
+        os.replace(made, out)
 
 
 def move(source: Path, target: Path) -> None:
@@ -124,6 +235,7 @@ def read_log(log: Path) -> bytes:
     return log.read_bytes()
 
 
+_CLIENTS = ("gcsfs", "aiohttp", "google", "botocore", "aiobotocore")
 # As gcsfs and aiohttp, and as tensorstore say it.
 _AWAY = re.compile(
     r"Forbidden|Cannot connect|UNAVAILABLE|DEADLINE_EXCEEDED|PERMISSION_DENIED|UNAUTHENTICATED|"
@@ -139,7 +251,7 @@ def does_not_answer(error: Exception) -> bool:
     >>> does_not_answer(ValueError("DATA_LOSS: wrong checksum")), does_not_answer(KeyError("a"))
     (False, False)
     """
-    of_the_way = type(error).__module__.partition(".")[0] in ("gcsfs", "aiohttp", "google")
+    of_the_way = type(error).__module__.partition(".")[0] in _CLIENTS
     return of_the_way or isinstance(error, PermissionError) or bool(_AWAY.search(str(error)))
 
 
@@ -147,6 +259,6 @@ def fetched(place: Path) -> Path:
     """Data where they can be read as files: copied from a bucket into the user's cache, once."""
     if not is_remote(place):
         return place
-    from eqssl_jax import buckets
+    from eqssl_jax import copies
 
-    return buckets.fetched(place)
+    return copies.fetched(place)

@@ -12,8 +12,7 @@ from typing import Any
 
 from absl import flags
 
-from eqssl_jax import command
-from eqssl_jax.names import user_path
+from eqssl_jax import command, storage
 
 OVER = flags.DEFINE_multi_string("over", [], "NAME=VALUE,VALUE,…; several times for several.")
 BY = flags.DEFINE_string("by", "", "Choose by this number of metrics.jsonl, e.g. monitor_rankme.")
@@ -30,9 +29,9 @@ def run(config: Any, workdir: str) -> None:
     runs = grid.parse(config, OVER.value)
     if PLAN.value:
         words = [word for word in sys.argv[1:] if word.lstrip("-") != "plan"]
-        sweep.show_plan(runs, user_path(workdir), words)
+        sweep.show_plan(runs, storage.path(workdir), words)
         return
-    for path in sweep.sweep(runs, user_path(workdir), by=BY.value, only=ONLY.value):
+    for path in sweep.sweep(runs, storage.path(workdir), by=BY.value, only=ONLY.value):
         print(f"Written: {path}", flush=True)
 
 

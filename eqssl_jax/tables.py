@@ -30,6 +30,12 @@ ONLY = flags.DEFINE_list(
     "Columns, rows or names of runs; the others are left. Of runs sie@solids also sie or @solids. "
     "In the benchmark module:attribute is a method of your own, a row beside the built-in ones.",
 )
+SETTINGS = flags.DEFINE_string(
+    "settings",
+    "",
+    'A JSON file with settings of single runs, {"RUN": {"PATH": VALUE}}, such as the λ that '
+    "--table=lambda_choice has written.",
+)
 PLAN = flags.DEFINE_bool("plan", False, "Print commands and costs of missing runs; train nothing.")
 flags.adopt_module_key_flags(command)  # --help shows them too
 
@@ -46,18 +52,24 @@ def run() -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
     # Imported late: --help and a mistyped flag answer at once.
     from eqssl_jax import studies
-    from eqssl_jax.studies import folders, overview, produce
+    from eqssl_jax.studies import folders, given, overview, produce
 
     if TABLE.value is None:
         overview.show_studies(studies.STUDIES)
         return
     scale = "paper" if SCALE.value == "full" else SCALE.value
     study = studies.find(TABLE.value)
-    directory = Path() if RUNS.value is None else command.folder("--runs", RUNS.value)
+    directory = Path() if RUNS.value is None else command.folder("--runs", RUNS.value, bucket=True)
     data = studies.parse_data(DATA.value)
-    choice = folders.choose(study, scale, data, seeds=SEEDS.value, only=ONLY.value)
+    seeds, settings = SEEDS.value, given.read(SETTINGS.value) if SETTINGS.value else {}
+    if settings:
+        note = f"Set by {SETTINGS.value}: {given.words(settings)}."
+        study = study._replace(notes=(*study.notes, note))
+    choice = folders.choose(study, scale, data, seeds=seeds, only=ONLY.value, settings=settings)
     if PLAN.value:
-        overview.show_plan(study, scale, DATA.value, choice, directory, seeds=SEEDS.value)
+        overview.show_plan(
+            study, scale, DATA.value, choice, directory, seeds=seeds, settings=SETTINGS.value
+        )
         return
     for path in produce.produce(study, scale, choice, directory):
         print(f"Written: {path}", flush=True)

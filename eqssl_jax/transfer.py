@@ -11,8 +11,7 @@ configs/finetune.py.
 
 from absl import app, flags
 
-from eqssl_jax import command
-from eqssl_jax.names import user_path
+from eqssl_jax import command, storage
 
 ENCODER = flags.DEFINE_multi_string("encoder", [], "What to measure; several times for several.")
 DATA = flags.DEFINE_multi_string("data", [], "Where; several times for several.")
@@ -41,7 +40,7 @@ def main(argv: list[str]) -> None:
         transfer(
             ENCODER.value,
             DATA.value,
-            user_path(OUT.value or ""),
+            storage.path(OUT.value or ""),
             directory=DIRECTORY.value,
             shots=[int(shot) for shot in SHOTS.value],
             draws=DRAWS.value,

@@ -21,7 +21,7 @@ launch/table.sh --config=FILE --over=NAME=V,V --workdir=DIR [FLAGS] [-- FLAGS OF
   --jobs=slurm     one SLURM job for each missing run, on one GPU unless launch/slurm.sh is told
                    otherwise; and one after them that makes the table. DIR is on a shared disk
   --one_gpu_each   of the local processes, I sees GPU I alone
-  --logs=DIR       of the local processes (DIR of --runs, logs/)
+  --logs=DIR       of the local processes (DIR of --runs, logs/; logs/ here where that is a bucket)
   --dry_run        print what would run (with slurm, the plan is read, which trains nothing)
 
 Started again, it goes on where it was. Exit status with local: 0 with the table; 75 if stopped by
@@ -54,6 +54,7 @@ parse() {
     [[ -n $table || -n $sweep ]] ||
         misused "--table=NAME is missing (python -m eqssl_jax.tables lists them), or --config=FILE of a sweep."
     [[ -n $runs ]] || misused "--runs=DIR is missing (of a sweep, --workdir=DIR): the folder that holds the runs."
+    [[ $runs != *://* ]] || logs=${logs:-logs} # in a bucket: here
     logs=${logs:-$runs/logs}
     command=(python -m "eqssl_jax.$([[ -n $sweep ]] && echo sweep || echo tables)" "${arguments[@]}")
 }

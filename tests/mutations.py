@@ -17,6 +17,7 @@ from ml_collections import ConfigDict, config_flags
 
 from eqssl_jax import command
 from eqssl_jax.advice.prepare import prepare
+from eqssl_jax.config import copied
 from eqssl_jax.experiment.run import expand
 from eqssl_jax.settings import shown
 from eqssl_jax.training.setup import setup
@@ -123,7 +124,7 @@ def is_meaningful(name: str, value: object) -> bool:
 
 def mutated(config: ConfigDict, name: str, value: object) -> ConfigDict:
     """A copy with one setting replaced, whatever the type of the new value."""
-    copy = ConfigDict(config.to_dict())
+    copy = copied(config)
     *groups, last = name.split(".")
     holder = copy
     for group in groups:

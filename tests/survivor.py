@@ -8,7 +8,7 @@ The last three may be flags, as launch/local_processes.sh appends them.
 import sys
 import time
 
-from test_training_loop import small
+from tiny_loop import small
 
 from eqssl_jax import storage
 from eqssl_jax.training import loop, processes

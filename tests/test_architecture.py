@@ -30,7 +30,7 @@ ORDER = [
     {"data"},
     {"config"},
     {"storage"},  # folders or buckets: leases and buckets are asked for nowhere else
-    {"leases"},
+    {"leases", "copies"},
     {"buckets"},
     {"compiled", "settings", "names", "frame", "shipped", "scene", "rotations"},
 ]

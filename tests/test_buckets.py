@@ -1,19 +1,28 @@
 """Runs and data in object storage, against a stand-in on loopback (tests/bucket.py)."""
 
+import errno
 import io
 import json
 import os
+import sys
 import threading
 import time
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 from bucket import serving
+from test_studies_sweep import TEMPERATURE, config, quick  # noqa: F401 - a fixture
 
 pytest.importorskip("gcsfs", reason="extra: cloud")
 
-from eqssl_jax import command, data, leases, names, storage
+from eqssl_jax import buckets, command, data, leases, names, storage
+from eqssl_jax.data.named import named
+from eqssl_jax.experiment.feature_files import Rows, check_path, feature_file
+from eqssl_jax.studies import folders, scales
+from eqssl_jax.studies import sweep as sweeps
+from eqssl_jax.studies.grid import parse
 from eqssl_jax.training import checkpoint
 from eqssl_jax.training.environment import record_environment
 from eqssl_jax.training.integrity import DamagedError
@@ -109,6 +118,16 @@ def test_a_lock_is_one_process_s_and_a_dead_one_s_is_taken_over(place, monkeypat
     assert "process 5 on tpu-0" in printed and f"gcloud storage rm --recursive {lock}" in printed
 
 
+def test_two_locks_of_a_run_are_held_at_once(place):
+    with locked(place, ".study") as outer, locked(place, ".training") as inner:
+        assert outer and inner
+        leases._HELD[f"{place}/.training"].lost = True
+        with pytest.raises(OSError, match=r"\.training for 60 seconds"):
+            leases.check_held(place)
+    leases.check_held(place)
+    assert not leases._HELD
+
+
 def test_of_many_that_take_a_lock_one_has_it(place, monkeypatch):
     monkeypatch.setattr(leases, "BEAT", 0.1)
     (place / "lock" / "3").write_text(DEAD)
@@ -134,7 +153,7 @@ def test_who_was_silent_for_too_long_stops_writing(place, monkeypatch):
         records.write(1, {"loss": 1.0})
         (place / ".training" / "2").write_text("{}")  # another took its place
         end = time.monotonic() + 5
-        while not leases._HELD[str(place)].lost and time.monotonic() < end:
+        while not leases._HELD[f"{place}/.training"].lost and time.monotonic() < end:
             time.sleep(0.02)
         with pytest.raises(OSError, match="another may have taken its place in gs://bucket"):
             records.write(2, {"loss": 1.0})
@@ -162,11 +181,11 @@ def test_a_busy_storage_is_asked_again_with_pauses_and_then_it_is_said(
 ):
     pauses, sleep = [], __import__("asyncio").sleep
 
-    def quick(seconds, *others):
+    def instant(seconds, *others):
         pauses.append(seconds)
         return sleep(0, *others)
 
-    monkeypatch.setattr("gcsfs.retry.asyncio.sleep", quick)
+    monkeypatch.setattr("gcsfs.retry.asyncio.sleep", instant)
     server.faults += [status] * 2
     storage.write(place / "config.json", "{}")  # two of the six tries are refused
     assert (place / "config.json").read_text() == "{}" and len(pauses) == 2
@@ -193,6 +212,91 @@ def test_a_storage_that_does_not_answer_condemns_no_checkpoint(status):
         message = "could not be written"
         with pytest.raises(WriteError, match=message), checkpoint._writing(manager):
             raise error
+
+
+def test_a_sweep_in_a_bucket_is_that_in_a_folder(place, quick, tmp_path):  # noqa: F811
+    def train(run, folder, *, name=""):
+        with locked(folder, ".training") as mine:  # as training does, inside of the sweep's own
+            assert mine
+            trained(run, folder, name=name)
+
+    trained, sweeps.train = quick.train, train
+    grid = parse(config(), [f"{TEMPERATURE}=0.1,0.5"])
+    written = sweeps.sweep(grid, place)
+    assert sorted(path.name for path in written) == [
+        "sweep.csv", "sweep.md", "sweep.png", "sweep.txt",
+    ]  # fmt: skip
+    sweeps.sweep(grid, tmp_path)
+    assert (place / "sweep.csv").read_text() == (tmp_path / "sweep.csv").read_text()
+    assert len(quick.trained) == 4 and all(name.endswith("seed=0") for name in quick.trained)
+    sweeps.sweep(grid, place)
+    assert len(quick.trained) == 4
+    with pytest.raises(ValueError, match=r"--runs=gs://.* is the folder of a single run"):
+        folders.check(next(place.glob("temperature-0.5-*")))
+
+
+def test_features_are_sent_to_a_bucket_when_they_are_whole(place, server, monkeypatch, tmp_path):
+    rows = Rows(["a", "b"], "train", np.zeros(2, np.int32), *[np.ones((2, 3), np.float32)] * 2)
+    out = place / "features.npz"
+    check_path(out)
+    with feature_file(out, 2, ("x",), "an encoder", "data") as write:
+        write(rows)
+        assert not server.buckets["bucket"]
+    with out.open("rb") as file, np.load(file) as stored:
+        assert stored["features"].shape == (2, 3) and stored["names"].tolist() == ["a", "b"]
+    assert list(server.buckets["bucket"]) == ["runs/care/features.npz"]
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    with pytest.raises(ValueError, match="--out=gs://bucket names no folder or file of its own"):
+        storage.check_out(storage.path("gs://bucket"))
+    refused = mock.Mock(side_effect=PermissionError("no storage.objects.create access"))
+    monkeypatch.setattr(out.store, "pipe_file", refused)
+    for check in (check_path, lambda out: storage.make_folder(out.parent, "--out")):
+        with pytest.raises(PermissionError, match=r"^gs://bucket/runs/care/\.eqssl_jax may not be"):
+            check(out)
+
+
+def test_data_that_a_name_or_a_table_takes_from_a_bucket(place):
+    (place / "set.npz").write_bytes(b"x")
+    assert named("cifar10@gs://bucket/sets") == ("cifar10", "gs://bucket/sets")
+    assert named("tiny", "gs://bucket/sets") == ("tiny", "gs://bucket/sets")
+    assert scales.parse_data(f"{place}/set.npz") == ("arrays", f"{place}/set.npz")
+    assert scales.parse_data(str(place)) == ("folder", str(place))
+    with pytest.raises(FileNotFoundError, match="--data=gs://bucket/no: there is no such file"):
+        scales.parse_data("gs://bucket/no")
+
+
+def test_what_is_in_a_name_of_a_place_is_no_pattern(place):
+    odd = storage.path("gs://bucket/a?b[1]")
+    for folder in (odd, odd.with_name("a b[1]")):
+        (folder / "config.json").write_text("{}")
+    assert list(odd.glob("*.json")) == [odd / "config.json"]
+    assert [str(parent) for parent in (place / "x").parents] == [
+        "gs://bucket/runs/care", "gs://bucket/runs", "gs://bucket",
+    ]  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"has one slash where an address has two.*'gs://bucket/x'"
+    ):
+        storage.path("gs:/bucket/x")
+
+
+def test_s3_holds_data_and_outputs_but_no_run_and_names_what_is_missing(monkeypatch):
+    with pytest.raises(
+        ValueError, match=r"read and written by s3fs.*pip install 'eqssl_jax\[s3\]'"
+    ):
+        monkeypatch.setitem(sys.modules, "s3fs", None)
+        buckets.files.cache_clear()
+        storage.path("s3://bucket/data.npz")
+    place = buckets.Remote("s3://bucket/run")
+    with pytest.raises(ValueError, match=r"s3://bucket/run can hold no run.*gs:// alone"):
+        checkpoint.open_checkpoints(place)
+    with pytest.raises(ValueError, match="s3://bucket/run can hold no run"):
+        command.folder("--runs", "s3://bucket/run", bucket=True)
+    lacking = type("NoCredentialsError", (Exception,), {})("Unable to locate credentials")
+    for error in (lacking, PermissionError("Access Denied")):
+        with pytest.raises(PermissionError, match="aws configure"), buckets.answered(place):
+            raise error
+    with pytest.raises(OSError, match="answered that it is busy again"), buckets.answered(place):
+        raise OSError(errno.EBUSY, "Please reduce your request rate.")
 
 
 def test_places_of_this_machine_alone_refuse_an_address():

@@ -23,6 +23,11 @@ def variables(network):
     return started["params"], started["batch_stats"]
 
 
+@pytest.fixture(scope="module")
+def encode(network):
+    return jax.jit(network.encode)
+
+
 def clouds(count: int = 3, real: int = 7) -> np.ndarray:
     points = np.zeros((count, POINTS, 4), np.float32)
     points[:, :real, :3] = np.random.default_rng(0).normal(size=(count, real, 3))
@@ -30,45 +35,50 @@ def clouds(count: int = 3, real: int = 7) -> np.ndarray:
     return points
 
 
-def test_features_do_not_depend_on_the_order_of_points(network, variables):
+def test_features_do_not_depend_on_the_order_of_points(encode, variables):
     x = clouds()
     order = np.random.default_rng(1).permutation(POINTS)
-    for plain, shuffled in zip(
-        network.encode(*variables, x), network.encode(*variables, x[:, order]), strict=True
-    ):
+    for plain, shuffled in zip(encode(*variables, x), encode(*variables, x[:, order]), strict=True):
         np.testing.assert_allclose(plain, shuffled, atol=1e-6)
 
 
-def test_padding_says_nothing(network, variables):
+def test_padding_says_nothing(encode, variables):
     x = clouds()
     short = x[:, :7]
     dirty = x.copy()
     dirty[:, 7:, :3] = 100  # what is not there has no coordinates either
-    wanted = network.encode(*variables, x)
+    wanted = encode(*variables, x)
     for other in (short, dirty):
-        for a, b in zip(wanted, network.encode(*variables, other), strict=True):
+        for a, b in zip(wanted, encode(*variables, other), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6)
     twice = np.concatenate([short, short], axis=1)  # mean and maximum, not a sum
-    np.testing.assert_allclose(network.encode(*variables, twice)[0], wanted[0], atol=1e-6)
+    np.testing.assert_allclose(encode(*variables, twice)[0], wanted[0], atol=1e-6)
 
 
-def test_every_point_counts(network, variables):
+def test_every_point_counts(encode, variables):
     x = clouds()
-    before = np.asarray(network.encode(*variables, x)[0])
+    before = np.asarray(encode(*variables, x)[0])
     for i in range(7):
         moved = x.copy()
         moved[:, i, :3] += 0.5
-        assert (np.abs(network.encode(*variables, moved)[0] - before).max(axis=1) > 1e-5).all()
+        assert (np.abs(encode(*variables, moved)[0] - before).max(axis=1) > 1e-5).all()
 
 
-def test_views_in_training_and_layers(network, variables):
+def test_views_in_training_and_layers(network, encode, variables):
     x = clouds(count=4)
-    (features, embeddings), stats = network.apply(*variables, x, views=2, train=True)
+    applied = jax.jit(network.apply, static_argnames=("views", "train"))
+    (features, embeddings), stats = applied(*variables, x, views=2, train=True)
     assert features.shape == (4, 128) and embeddings.shape == (4, 8) and stats == {}
-    np.testing.assert_allclose(embeddings, network.encode(*variables, x)[1], atol=1e-6)
-    layers = network.layers(*variables, x)
-    assert list(layers) == ["stem", "features", "projector1", "embedding"]
-    assert layers["stem"].shape == (4, 256)
+    np.testing.assert_allclose(embeddings, encode(*variables, x)[1], atol=1e-6)
+    order = []
+
+    def layers(points):
+        outputs = network.layers(*variables, points)
+        order.extend(outputs)
+        return outputs
+
+    assert jax.eval_shape(layers, x)["stem"].shape == (4, 256)
+    assert order == ["stem", "features", "projector1", "embedding"]
 
 
 def test_gradients_are_finite_for_one_point_and_equal_points(network, variables):
@@ -79,7 +89,7 @@ def test_gradients_are_finite_for_one_point_and_equal_points(network, variables)
     def loss(params):
         return network.encode(params, variables[1], x)[1].sum()
 
-    gradient = jax.grad(loss)(variables[0])
+    gradient = jax.jit(jax.grad(loss))(variables[0])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 

@@ -94,10 +94,10 @@ def test_registers_change_features_and_pooling_leaves_them_out():
     assert variables["params"]["encoder"]["registers"].shape == (3, 16)
     seen = layers(network, variables, images())
     assert list(seen) == ["stem", "layer1", "layer2", "features", "embedding"]
-    plain = images().reshape(4, 2, 4, 2, 4, 3).swapaxes(2, 3).reshape(4, 4, -1)
-    patches = variables["params"]["encoder"]["patch_embed"]
-    tokens = ((plain - 0.5) / 0.25) @ patches["kernel"].reshape(-1, 16)
-    tokens += variables["params"]["encoder"]["positions"].reshape(1, 4, 16)
+    plain = np.asarray(images()).reshape(4, 2, 4, 2, 4, 3).swapaxes(2, 3).reshape(4, 4, -1)
+    weights = jax.device_get(variables["params"]["encoder"])
+    tokens = ((plain - 0.5) / 0.25) @ weights["patch_embed"]["kernel"].reshape(-1, 16)
+    tokens += weights["positions"].reshape(1, 4, 16)
     np.testing.assert_allclose(seen["stem"], tokens.mean(1), atol=1e-5)
 
 
@@ -153,9 +153,9 @@ def test_gradients_are_finite_and_reach_every_parameter(dtype):
         return jax.grad(value)(params)
 
     slopes = gradient(variables["params"])
-    for path, leaf in jax.tree_util.tree_flatten_with_path(slopes["encoder"])[0]:
-        assert leaf.dtype == jnp.float32
-        assert bool(jnp.isfinite(leaf).all()) and float(jnp.abs(leaf).max()) > 0, path
+    for path, leaf in jax.tree_util.tree_flatten_with_path(jax.device_get(slopes["encoder"]))[0]:
+        assert leaf.dtype == np.float32
+        assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, path
 
 
 def test_bfloat16_is_close_and_really_used():
@@ -179,9 +179,10 @@ def test_decay_leaves_out_norms_biases_tokens_and_positions():
 def test_the_recipe_is_adamw_that_decays_kernels_alone():
     """At zero gradients AdamW moves what decays by −rate · decay · θ, and nothing else."""
     recipe = runpy.run_path(str(CONFIGS / "vit.py"))["get_config"]("simclr,shapes").optimizer
-    params = started(registers=2, layer_scale=0.1)[1]["params"]
+    params = jax.device_get(started(registers=2, layer_scale=0.1)[1]["params"])
     rule = optimizer(recipe, lambda step: 0.5)
-    updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(params), params)
+    still = jax.tree.map(np.zeros_like, params)
+    updates = jax.jit(lambda params: rule.update(still, rule.init(params), params)[0])(params)
     moves = jax.tree_util.tree_flatten_with_path(updates)[0]
     for (path, move), theta in zip(moves, jax.tree.leaves(params), strict=True):
         decay = 0.1 if path[-1].key == "kernel" else 0.0

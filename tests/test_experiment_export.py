@@ -19,7 +19,7 @@ from eqssl_jax.encoders.naming import torch_code
 from eqssl_jax.encoders.vit import ViTSettings
 from eqssl_jax.experiment.export import export
 from eqssl_jax.experiment.feature_files import check_path
-from eqssl_jax.names import start_unfinished, unfinished
+from eqssl_jax.storage import start_unfinished, unfinished
 
 IMAGES = np.random.default_rng(3).random((5, 8, 8, 3), np.float32)
 

@@ -156,6 +156,17 @@ def test_a_rotation_keeps_the_order_of_colours_on_each_ring(circles, tmp_path, m
     assert (pictures[0] != pictures[1]).any()
 
 
+def test_the_title_of_a_circle_says_how_crowded_it_is(circles, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(circles_module, "quiet", lambda axes, title, **_: titles.append(title))
+    z = circles["simclr"]
+    crowded = np.stack([np.ones(z.shape[:2]), 0.1 * z[..., 0]], axis=-1)  # one side of the circle
+    figures.circle_points({"spread": z, "crowded": crowded}, tmp_path / "circles.png")
+    length = float(np.linalg.norm(z[0].mean(axis=0)))
+    assert titles == [f"spread (mean of length {length:.2f})", "crowded (mean of length 1.00)"]
+    assert length < 0.3
+
+
 def test_colours_follow_the_order_around_any_arc():
     rng = np.random.default_rng(0)
     for arc in (0.01, 1.0, 3.0):
@@ -251,6 +262,38 @@ def test_zero_stands_apart_and_no_line_leads_to_it(tmp_path, monkeypatch):
 
 
 # Figures 10 to 16 --------------------------------------------------------------------------------
+
+
+def test_a_panel_of_each_factor_has_its_values_in_their_order(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    pictures, kept = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *a, **k: pictures.append(self) or kept(self, *a, **k)
+    )
+
+    def results(*values):
+        return [{"encoders": {"trained": {"knn": {"value": v, "sd": None, "n": 1}},
+                              "random": {"knn": {"value": 0.2, "sd": None, "n": 1}}},
+                 "chance": {"knn": 0.1}} for v in values]  # fmt: skip
+
+    sweeps = {
+        "margin": {0.1: results(0.4, 0.6), 10.0: results(0.7), 20.0: []},
+        "form": {"hinge": results(0.5), "listwise": results(0.3, 0.5)},
+    }
+    figures.factor_sweeps(sweeps, tmp_path / "f.png", metrics=("knn", "gamma"))
+    margin, form = pictures[0].axes
+    assert (margin.get_xlabel(), form.get_xlabel()) == ("margin", "form")
+    assert margin.get_ylabel() == "kNN accuracy"
+    points = [axes.lines[0].get_xydata().tolist() for axes in (margin, form)]
+    assert points[0] == [[0, pytest.approx(0.5)], [1, 0.7]]  # without the value of no training
+    assert points[1] == [[0, 0.5], [1, pytest.approx(0.4)]]
+    assert form.lines[0].get_linestyle() == "None"  # words have no in between
+    assert [label.get_text() for label in margin.get_xticklabels()] == ["0.1", "10", "20"]
+    levels = [line.get_ydata()[0] for line in margin.lines]
+    assert all(np.isclose(levels, floor).any() for floor in (0.2, 0.1))
+    with pytest.raises(ValueError, match="finite"):
+        figures.factor_sweeps(sweeps, tmp_path / "f.png", metrics=("gamma",))
 
 
 def test_ablation_bars(tmp_path):

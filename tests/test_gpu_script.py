@@ -3,11 +3,15 @@
 import argparse
 import json
 import os
+import pathlib
 import sys
 import time
 
 import gpu
 import pytest
+
+from eqssl_jax.measures.budget import settings
+from eqssl_jax.overrides import mistake, parse_options
 
 ARGUMENTS = dict(
     data="cifar10.npz", seconds=300.0, share=0.6, encoders=["resnet18"], batch=8, splits=2, size=32,
@@ -31,18 +35,37 @@ def test_a_second_call_goes_on_and_the_table_holds_what_there_is(tmp_path, monke
             lines = [{"step": 5, "loss": 4.5}, {"step": 5, "validation_knn": 0.25}]
             with open(f"{words['workdir']}/metrics.jsonl", "w") as file:
                 file.writelines(json.dumps(line) + "\n" for line in lines)
-        return 0
+        if "eqssl_jax.eval" in command:
+            os.makedirs(f"{words['workdir']}/eval")
+            trained = {"knn": {"value": 0.832}, "probe_top1": {"value": 0.856}}
+            with open(f"{words['workdir']}/eval/5.json", "w") as file:
+                json.dump({"encoders": {"trained": trained}}, file)
+        return 75 if words.get("workdir", "").endswith("care") else 0
 
     monkeypatch.setattr(gpu, "run", run)
     gpu.everything(args)
-    assert len(commands) == 4 + 2 and sum(limit for _, limit in commands[-1:]) <= 300
+    assert len(commands) == 4 + 2 + 1  # of CARE, which was stopped, there is nothing to evaluate
+    assert max(limit for _, limit in commands) <= 300 - gpu.MARGIN
     text = (tmp_path / "README.md").read_text()
     assert "| resnet18_bfloat16_jax | 1,234 | 1,234 | 1,234 | that |" in text
     assert "| resnet18_float32_torch | not measured |" in text
-    assert "| simclr | 5 | 0.25 | 4.5 |" in text
+    assert "| simclr | 5 | 0.25 | 4.5 | 0.832 | 0.856 |" in text
+    assert "| care | 5 | 0.25 | 4.5 | — | — |" in text
     commands.clear()
     gpu.everything(args)
-    assert len(commands) == 2 + 2  # PyTorch left nothing: measured again
+    assert len(commands) == 2 + 2  # PyTorch left nothing: measured again; SimCLR is evaluated
+
+
+def test_its_commands_have_flags_and_settings_that_there_are(tmp_path):
+    args = argparse.Namespace(**ARGUMENTS, out=str(tmp_path))
+    for command in gpu.trainings(args).values():
+        assert mistake(command) is None
+    for command in gpu.throughputs(args).values():
+        source = pathlib.Path(command[1]).read_text()
+        for word in command[2:]:
+            assert f'"{word.partition("=")[0]}"' in source, word
+    budget = parse_options([w.split("=", 1)[1] for w in gpu.evaluations(args)["care"][3:-1]])
+    assert settings(**budget).test_images is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

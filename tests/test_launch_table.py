@@ -119,6 +119,8 @@ def test_a_dry_run_trains_and_submits_nothing(machine):
     assert shown.stdout.splitlines() == [
         f"{command} >{log}/0.log &", f"{command} >{log}/1.log &", "wait", command,
     ]  # fmt: skip
+    shown = table(machine, "--runs=gs://bucket/runs", "--dry_run")  # logs cannot grow there
+    assert shown.stdout.splitlines()[0].endswith("--runs=gs://bucket/runs >logs/0.log &")
     assert machine.calls() == []
     shown = table(machine, "--jobs=slurm", "--dry_run")
     first, _, last = shown.stdout.splitlines()

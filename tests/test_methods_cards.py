@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import toys
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods, presets, settings
@@ -159,7 +160,7 @@ def test_a_method_from_outside_shares_draws_as_it_says(outside):
     built = methods.build(checked(outside))
     assert (list(built.views), list(built.objectives)) == (["pairs"], ["stl"])
     spec = built.views["pairs"]
-    drawn = spec.pattern.draw(jax.random.key(0), spec.transform, 7).params  # an odd number
+    drawn = toys.drawn(spec, 7).params  # an odd number
     hue, angle = np.asarray(drawn["hue"]["hue"]), np.asarray(drawn["rotate"]["angle"])
     for leaf in (hue, angle):
         np.testing.assert_array_equal(leaf[:, 0:6:2], leaf[:, 1:6:2])

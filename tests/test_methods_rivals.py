@@ -44,9 +44,14 @@ def test_all_of_them_learn_in_one_program():
 
 def test_the_code_of_a_draw_is_the_change_from_the_identity():
     recipe = transforms.recipes.solids()
-    some = jax.vmap(recipe.sample)(jax.random.split(jax.random.key(0), 3))
-    code = code_of_draw(recipe.identity, jax.tree.map(lambda leaf: leaf[None], some))
-    q = rotations.quaternion_from_vector(some["turn"]["rotation"])
+
+    @jax.jit
+    def codes(keys):
+        some = jax.vmap(recipe.sample)(keys)
+        code = code_of_draw(recipe.identity, jax.tree.map(lambda leaf: leaf[None], some))
+        return code, rotations.quaternion_from_vector(some["turn"]["rotation"])
+
+    code, q = map(np.asarray, codes(jax.random.split(jax.random.key(0), 3)))
     assert code.shape == (3, 8)
     # Up to sign a quaternion is one rotation; that of the inverse has another vector part.
     sign = np.sign(np.sum(code[:, 4:] * q, axis=1, keepdims=True))
@@ -63,7 +68,7 @@ def test_augself_reads_each_type_by_its_own_loss_and_needs_one():
     draws = {"crop": {}, "flip": {"flip": np.array([[True, False], [True, True]])}}
     seen = Views(np.zeros((2, 2, 4), np.float32), np.zeros((2, 2, 4)), draws)
     with pytest.raises(ValueError, match="target network"):
-        objective.loss(objective.init(jax.random.key(0), seen), seen)
+        objective.loss(jax.eval_shape(objective.init, jax.random.key(0), seen), seen)
 
 
 def test_augself_has_no_target_of_grayscale_and_takes_colours_one_by_one():
@@ -75,8 +80,13 @@ def test_augself_has_no_target_of_grayscale_and_takes_colours_one_by_one():
     ):  # fmt: skip
         config.recipe.name, config.recipe.options = recipe, ConfigDict({"size": 8})
         built = methods.build(config)
-        params = drawn(built.views["contrast"], 4).params
-        head = built.objectives["augself"][1].init(jax.random.key(0), seen._replace(params=params))
+        spec, objective = built.views["contrast"], built.objectives["augself"][1]
+
+        def start(key, spec=spec, objective=objective):
+            params = spec.pattern.draw(key, spec.transform, 4).params
+            return objective.init(key, seen._replace(params=params))
+
+        head = jax.eval_shape(start, jax.random.key(0))
         assert set(head) == parts, recipe
     assert head["contrast"]["dense3"]["kernel"].shape[1] == 1
 
@@ -118,7 +128,7 @@ def test_seqjepa_predicts_by_the_last_change():
     def to(change):
         return np.concatenate([observed, observed[2:] + change])
 
-    head = objective.init(jax.random.key(0), seen(to(last)))
+    head = jax.jit(lambda: objective.init(jax.random.key(0), seen(to(last))))()
     loss = jax.jit(lambda moves: objective.loss(head, seen(moves))[0])
     # Permuted over images, the changes leave the statistics of the codes' BatchNorm as they are.
     assert abs(loss(to(last[:, ::-1])) - loss(to(last))) > 1e-4

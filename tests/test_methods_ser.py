@@ -48,10 +48,11 @@ def test_a_map_that_turns_as_its_image_does_is_moved_onto_the_other_views(config
     )
     params = {**draws.params, ser.LOOK: whole}
     images = np.random.default_rng(0).uniform(size=(32, SIDE, SIDE, 3)).astype(np.float32)
-    start_map, end_map = (pooled(view) for view in render(spec.transform, params, images))
+    rendered = jax.jit(lambda params, images: render(spec.transform, params, images))
+    start_map, end_map = (pooled(view) for view in np.asarray(rendered(params, images)))
     start, end = (jax.tree.map(lambda leaf, v=v: leaf[v], params[ser.MOVE]) for v in (0, 1))
     assert (np.asarray(start["turn"]["turns"]) != np.asarray(end["turn"]["turns"])).any()
-    np.testing.assert_allclose(ser.moved(start_map, start, end), end_map, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(ser.moved)(start_map, start, end), end_map, atol=1e-5)
     assert np.abs(np.asarray(start_map) - np.asarray(end_map)).max() > 0.1
 
 
@@ -97,7 +98,7 @@ def test_scenes_are_turned_and_not_flipped():
         np.rot90(image, end["turn"]["turns"][i] - start["turn"]["turns"][i])
         for i, image in enumerate(np.asarray(maps))
     ]
-    np.testing.assert_array_equal(ser.moved(maps, start, end), wanted)
+    np.testing.assert_array_equal(jax.jit(ser.moved)(maps, start, end), wanted)
 
 
 def test_a_layer_that_the_encoder_has_not_is_named_with_those_it_has(config):

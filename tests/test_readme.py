@@ -1,7 +1,7 @@
 """Every command of README and docs names what there is: a binary, flags, a config, its settings.
 
-A command that is mistyped or outlived by a change is found without running; one slow test runs the
-first of README.
+A command that is mistyped or outlived by a change is found without running; a slow test runs the
+first of README, a long one all of every page.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from eqssl_jax.__main__ import COMMANDS
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "docs"))
 
-from commands import PAGES, lines  # noqa: E402
+from commands import PAGES, commands, lines  # noqa: E402
 
 FREE = ("roles", "role_weights", "sharing", "objectives", "options", "runs")  # named elsewhere
 
@@ -37,16 +37,32 @@ def test_readme_is_short_narrow_and_its_links_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
+def run_small(page: Path, *only: str) -> None:
+    """Run commands of a page made small, all or those that begin so; each must have run well."""
+    wanted = [
+        command.text for command in commands([page])
+        if not command.why and " ".join(command.words).startswith(only or "")
+    ]  # fmt: skip
+    words = [sys.executable, ROOT / "docs/commands.py", page.stem]
+    words += ["--only", *only] if only else []
+    done = subprocess.run(words, capture_output=True, text=True, timeout=1800, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran = re.findall(r": ok, \d+ CPU s\n    (.*)", done.stdout)
+    assert [text for text in ran if not text.startswith("(needed")] == wanted
+    assert len(wanted) >= len(only)
+
+
 @pytest.mark.slow
 def test_the_first_commands_of_readme_run():
-    """Made small, in a folder of their own; `python docs/commands.py` runs the others too."""
-    first = ["measure", "train --config=care:folder"]
-    done = subprocess.run(
-        [sys.executable, ROOT / "docs/commands.py", "README", "--only", *first],
-        capture_output=True, text=True, timeout=900, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count(": ok,") == len(first), done.stdout
+    run_small(PAGES[0], "measure", "train --config=care:folder")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if lines(page)], ids=lambda page: page.stem
+)
+def test_every_command_of_a_page_runs(page):
+    run_small(page)
 
 
 @pytest.mark.parametrize("line", ALL)

@@ -111,7 +111,8 @@ def outcome(seed, top1, r2):
 
 
 def reported(trainings, tmp_path):
-    options = {"metrics": ("probe_top1", "rotation_r2_mlp", "knn"), "reference": "simclr"}
+    options = {"metrics": ("probe_top1", "rotation_r2_mlp", "knn"), "reference": "simclr",
+               "published": ("diebench_rotation", "cifar100_top1")}  # fmt: skip
     axes = ("probe_top1", ("rotation_r2_mlp",))
     return standing.report(trainings, tmp_path / "benchmark-small", axes=axes, **options)
 

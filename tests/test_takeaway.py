@@ -8,8 +8,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from test_training_stored import arrays
-from tiny_run import tiny_run
+from tiny_run import arrays, tiny_run
 
 import eqssl_jax
 from eqssl_jax.experiment import embed as embedding

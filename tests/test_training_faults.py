@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from test_training_loop import equal, small
+from tiny_loop import equal, small
 
 from eqssl_jax.objectives import Objective, info_nce, unit
 from eqssl_jax.training import checkpoint, kept, loop, ownership

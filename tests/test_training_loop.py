@@ -11,8 +11,8 @@ import numpy as np
 import optax
 import pytest
 from ml_collections import ConfigDict
+from tiny_loop import BATCH, Killed, equal, killed_at, small
 from tiny_tfds import prepare
-from toys import linear_network
 from toys import recipe as toy_recipe
 
 from eqssl_jax import data, methods, presets, views
@@ -27,59 +27,9 @@ from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.inputs import batches
 from eqssl_jax.training.kept import best_step
 from eqssl_jax.training.loop import train
-from eqssl_jax.training.mesh import make_mesh
 from eqssl_jax.training.optimizer import permissive
 from eqssl_jax.training.records import Records, read_records
-from eqssl_jax.training.setup import Setup
 from eqssl_jax.training.workdir import claim, read_config
-
-BATCH = 8
-
-
-def small(**changes) -> Setup:
-    """A complete set-up in miniature: real data split, loop and checkpoints; a linear network."""
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (48, 4, 4, 3)).astype(np.uint8)
-    labels = np.arange(48, dtype=np.int32) % 3
-    dataset = data.from_arrays(images, labels, images[:12], labels[:12], validation=0.25)
-    config = base()
-    config.train.batch_size = BATCH
-    config.knn.neighbours, config.knn.bank = 5, 30
-    config.lock()
-
-    def loss(_, seen):
-        z1, z2 = unit(seen.embeddings)
-        return info_nce(z1, z2), {}
-
-    built = Method(
-        views={"contrast": views.ViewSpec(toy_recipe(), views.independent(2))},
-        objectives={"info_nce": (1.0, Objective("contrast", loss))},
-    )
-    schedule = optax.constant_schedule(1e-2)
-    parts = {
-        "config": config,
-        "stored": dataset,
-        "dataset": dataset,
-        "split": dataset.splits["train"],
-        "network": linear_network(),
-        "method": built,
-        "schedule": schedule,
-        "optimizer": permissive(optax.adam(schedule)),
-        "recipe": toy_recipe(),
-        "mesh": make_mesh(1),
-        "steps": 12,
-        "steps_per_epoch": 4,
-        "steps_per_dispatch": 3,
-        "log_every": 2,
-        "knn_every": 4,
-        "save_every": 4,
-    }
-    return Setup(**(parts | changes))
-
-
-def equal(a, b) -> None:
-    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_array_equal(left, right)
 
 
 def poisoned(at: int, name: str = "info_nce") -> Method:
@@ -100,22 +50,6 @@ def poisoned(at: int, name: str = "info_nce") -> Method:
         views={"contrast": views.ViewSpec(toy_recipe(), views.independent(2))},
         objectives={name: (1.0, objective)},
     )
-
-
-class Killed(Exception):
-    pass
-
-
-def killed_at(step: int, monkeypatch) -> None:
-    """Stop the process' work as a kill would, right after the checkpoint of `step` is begun."""
-    save = checkpoint.save
-
-    def save_and_die(manager, now, state, score):
-        save(manager, now, state, score)
-        if now == step:
-            raise Killed
-
-    monkeypatch.setattr(checkpoint, "save", save_and_die)
 
 
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, monkeypatch):
@@ -273,7 +207,7 @@ def test_parameters_that_overflow_are_not_saved(tmp_path):
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from test_training_loop import small
+from tiny_loop import small
 from toys import linear_network
 from eqssl_jax.training.loop import train
 

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 import toys
 from jax.tree_util import Partial
-from test_training_loop import equal
-from test_training_stored import arrays, config
-from tiny_run import tiny_run
+from tiny_loop import equal
+from tiny_run import arrays, config, tiny_run
 
 from eqssl_jax.data import from_arrays
 from eqssl_jax.data.pipeline import labelled

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tiny_methods
 import warm
-from test_training_loop import small
+from tiny_loop import small
 from tiny_methods import METHODS
 
 from eqssl_jax.training import ownership, processes

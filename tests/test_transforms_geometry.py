@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eqssl_jax import transforms as t
+from eqssl_jax.transforms.geometry import _resampling
 
 
 @functools.cache
@@ -66,6 +67,47 @@ def test_whole_box_is_the_identity_at_any_size(size):
     x = jax.random.uniform(jax.random.key(size), (size, size, 1))
     crop = t.random_resized_crop(size)
     np.testing.assert_array_equal(jax.jit(crop.apply)(crop.identity, x), x)
+
+
+def in_passes(a, b, count):
+    """a @ b as an accelerator multiplies: float32 as a sum of bfloat16 parts, `count` products."""
+    orders, halves = {1: (1, 1), 3: (2, 2), 6: (3, 3)}[count], []
+    for x in (a, b):
+        halves.append([])
+        for _ in range(orders[0]):
+            halves[-1].append(x.astype(jnp.bfloat16).astype(np.float32))
+            x = x - halves[-1][-1]
+    pairs = [(i, j) for i in range(orders[0]) for j in range(orders[0]) if i + j < orders[1]]
+    return sum(halves[0][i] @ halves[1][j] for i, j in sorted(pairs, key=sum, reverse=True))
+
+
+def cropped_in_passes(image, box, size, count):
+    pixels = image.shape[0]
+    down, across = (np.asarray(_resampling(box[i], box[i + 2], pixels, size)) for i in (0, 1))
+    rows = in_passes(down, image.reshape(pixels, -1), count).reshape(size, pixels, -1)
+    columns = in_passes(across, np.swapaxes(rows, 0, 1).reshape(pixels, -1), count)
+    return np.minimum(np.swapaxes(columns.reshape(size, size, -1), 0, 1), 1)
+
+
+def test_three_passes_of_bfloat16_would_not_do_for_a_crop(golden):
+    """Precision.HIGH on a TPU; six are HIGHEST, which the crop asks for in both products."""
+    values = golden("torchvision")
+    boxes, images = values["crop_boxes_top_left_height_width"] / np.float32(32), values["images"]
+    errors = {
+        count: max(
+            np.abs(cropped_in_passes(image, box, 16, count) - want).max()
+            for box, wanted in zip(boxes, values["resized_crop16"], strict=True)
+            for image, want in zip(images, wanted, strict=True)
+        )
+        for count in (1, 3, 6)
+    }
+    assert errors[6] < 1e-6 < 1e-5 < errors[3] < 2e-5 and errors[1] > 1e-3
+    whole = np.array([0, 0, 1, 1], np.float32)
+    np.testing.assert_array_equal(cropped_in_passes(images[0], whole, 32, 6), images[0])
+    assert np.abs(cropped_in_passes(images[0], whole, 32, 3) - images[0]).max() > 1e-6
+    crop = t.random_resized_crop(16)
+    text = str(jax.make_jaxpr(crop.apply)(crop.identity, images[0]))
+    assert text.count("dot_general[") == 2 and text.count("HIGHEST") >= 2
 
 
 def test_crop_samples_a_ramp_at_the_centres_of_its_cells():

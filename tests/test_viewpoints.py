@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 from scipy.spatial.transform import Rotation
 from test_data_diebench import write
-from test_training_loop import equal
+from tiny_loop import equal
 
 from eqssl_jax import data, methods, objectives, presets
 from eqssl_jax.data import batch_indices
@@ -103,12 +103,19 @@ def positive(rotations):
     return np.where(q[:, 3:] < 0, -q, q)
 
 
+def seen_views(run, examples):
+    """The draws and the views of examples, by one program."""
+    return jax.jit(lambda key, examples: draw_views(run.method, key, examples))(
+        jax.random.key(0), examples
+    )
+
+
 def test_draws_are_the_latents_of_the_views_that_are_shown(tree):
     run = setup(config(tree, "sie", "classify", data__on_device="always"))
     assert plan.plan(run)["objects"] == "8, a step reads 3 stored views of each of its own"
     rows = run.split.draw(0, 1, EVERY)
     examples, labels = run.split.read((), run.split.load(rows))
-    drawn, seen = draw_views(run.method, jax.random.key(0), examples)
+    drawn, seen = seen_views(run, examples)
     train_split, first, second, third = run.stored.splits["train"], *rows[:, 1:].T
     np.testing.assert_array_equal(seen["contrast"][1], train_split.read(train_split.pool, second))
     np.testing.assert_array_equal(np.argmax(labels, axis=1), train_split.labels[third])
@@ -117,7 +124,7 @@ def test_draws_are_the_latents_of_the_views_that_are_shown(tree):
     np.testing.assert_allclose(params["turn"]["rotation"][0], r1.as_rotvec(), atol=1e-5)
     np.testing.assert_allclose(params["floor"]["hue"][1], x2[:, 0], atol=1e-6)
     # As SIE, SEN, AugSelf, prediction and seq-JEPA read it: floor, light, shift, turn.
-    code = np.asarray(objectives.parameter_differences(params))
+    code = np.asarray(jax.jit(objectives.parameter_differences)(params))
     turns = 2 * np.pi * (x2 - x1)[:, [0, 3]]
     hues = np.stack([np.cos(turns), np.sin(turns)], axis=2).reshape(-1, 4)
     np.testing.assert_allclose(code[:, :4], hues, atol=1e-5)
@@ -129,12 +136,12 @@ def test_draws_of_equimod_lead_from_the_stored_view_that_stands_for_the_object(t
     run = setup(config(tree, "simclr", "equimod", data__on_device="never"))
     rows = run.split.draw(0, 2, EVERY)
     examples = run.split.read((), run.split.load(rows))
-    drawn, seen = draw_views(run.method, jax.random.key(0), examples)
+    drawn, seen = seen_views(run, examples)
     assert {name: len(x) for name, x in seen.items()} == {"contrast": 2, "original": 1}
     original = run.stored.splits["train"].load(rows[:, 3]) / np.float32(255)
     np.testing.assert_allclose(seen["original"][0], original, atol=1e-6)
     (r0, x0), (r1, x1) = latents(run, rows[:, 3]), latents(run, rows[:, 1])
-    vector = np.asarray(objectives.parameter_vector(drawn["contrast"].params))[0]
+    vector = np.asarray(jax.jit(objectives.parameter_vector)(drawn["contrast"].params))[0]
     turns = 2 * np.pi * (x1 - x0)[:, [0, 3]]
     hues = np.stack([np.cos(turns), np.sin(turns)], axis=2).reshape(-1, 4)
     np.testing.assert_allclose(vector[:, :4], hues, atol=1e-5)

@@ -1,5 +1,9 @@
-"""Small stand-ins that follow the library's contracts: a network, transformations, a method."""
+"""Small stand-ins that follow the library's contracts: a network, transformations, a method.
 
+Each is made once, so that programs of the same functions are compiled once.
+"""
+
+import functools
 import math
 
 import jax
@@ -29,10 +33,12 @@ def scale() -> Transform:
     )
 
 
+@functools.cache
 def recipe() -> Transform:
     return chain(shift=shift(), scale=scale())
 
 
+@functools.cache
 def linear_network(features: int = 6, dimension: int = 4) -> Network:
     """Two matrices; its only "BatchNorm" counts the views it has seen in training."""
 
@@ -57,6 +63,7 @@ def linear_network(features: int = 6, dimension: int = 4) -> Network:
     return Network(init, apply)
 
 
+@functools.cache
 def normed_network(dtype: str = "float32") -> Network:
     """The smallest network of the library's own parts: a projector and its BatchNorm alone."""
     normed = MLP((16, 8), dtype=jnp.dtype(dtype))

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.advice.candidates import Candidate, Gates, gated_method, gates
 from eqssl_jax.advice.verdict import Evidence
+from eqssl_jax.config import copied
 from eqssl_jax.data.pipeline import labelled
 from eqssl_jax.methods import Method, assemble, entry, find, resolve, resolved, scheduled
 from eqssl_jax.methods.roles import lines
@@ -128,7 +129,7 @@ def with_method(run: Setup, candidate: Candidate) -> Setup:
     """
     left_out = replaced(run.config, candidate)
     entries = {key: x for key, x in run.config.objectives.to_dict().items() if key not in left_out}
-    config = ConfigDict(run.config.to_dict())
+    config = copied(run.config)
     config.objectives = {**entries, find(candidate.method).name: entry(candidate.method)}
     config = resolved(config)
     method = assemble(config, run.recipe, lines(resolve(config, run.recipe)))

@@ -50,6 +50,9 @@ def named(data: str | Path, directory: str = "") -> tuple[str, str | None]:
     data = str(data)
     if not data:
         raise ValueError("--data is empty: give a folder, a .zip, an .npz, or a data set's name.")
+    name, _, place = data.partition("@")
+    if storage.is_address(place) and not storage.is_address(name) and not directory:
+        return name, place
     path = storage.fetched(storage.path(data))
     if "@" in data and not path.exists() and not directory:
         data, _, directory = data.partition("@")

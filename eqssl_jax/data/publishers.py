@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eqssl_jax import storage
 from eqssl_jax.data.download import Published, check_mirror, fetch
-from eqssl_jax.names import make_folder
 
 Files = Mapping[str, Path]
 
@@ -60,7 +60,7 @@ def prepare(name: str, out: Path, *, mirror: str = "", sets: Mapping[str, Prepar
     check_mirror(mirror)
     if _finished(place, wanted.images):
         return place
-    make_folder(out, "--out")
+    storage.make_folder(out, "--out")
     files = {file.name: fetch(file, out / "downloads", mirror=mirror) for file in wanted.files}
     unfinished = place.with_name(f"unfinished-{place.name}")
     if unfinished.is_dir():

@@ -131,7 +131,7 @@ def load(
     hub = name.startswith(hugging_face.PREFIX)
     of_files = hub or name in _FRAMABLE or not (name in NAMES or names.is_outside(name))
     checks.fit(name, fit, size, framable=of_files)
-    directory = None if directory is None else _local(name, directory)
+    directory = None if directory is None else local(name, directory)
     if name in _RENDERED:
         checks.options(name, options, _RENDERED[name])
         return checks.dataset(
@@ -147,7 +147,7 @@ def load(
     return assemble(name=name, source=source, validation=validation, on_device=on_device)
 
 
-def _local(name: str, directory: str | Path) -> Path:
+def local(name: str, directory: str | Path) -> Path:
     """The directory on this machine; of TFDS's data_dir in a bucket only the data set is copied."""
     place = storage.path(directory)
     builtin = name in NAMES or names.is_outside(name) or name.startswith(hugging_face.PREFIX)

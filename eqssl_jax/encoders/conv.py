@@ -141,7 +141,7 @@ IMPLEMENTATIONS: dict[str, Convolve] = {"xla": xla, "patches": patches}
 def implementation(name: str) -> Convolve:
     """The convolution called `name`: xla, patches, or auto (what is fastest on this backend).
 
-    Under auto, `conv_tiny` on CPU also keeps images last where that is faster (`images_last`).
+    Under auto, small encoders on CPU also keep images last where that is faster (`images_last`).
 
     Raises:
       ValueError: for another name.
@@ -166,8 +166,7 @@ class Conv(nn.Module):
       stride: step between outputs.
       dtype: what inputs and kernel are cast to.
       convolve: one of `IMPLEMENTATIONS`.
-
-    With `last` the input is [H, W, C, M] and the output alike, see `images_last`.
+      last: whether input and output are [H, W, C, M], see `images_last`.
     """
 
     features: int
@@ -175,14 +174,15 @@ class Conv(nn.Module):
     stride: int = 1
     dtype: Any = jnp.float32
     convolve: Convolve = xla
+    last: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "m h w c"], last: bool = False) -> Array:
+    def __call__(self, x: Float[Array, "m h w c"]) -> Float[Array, "m h2 w2 o"]:
         kernel = self.param(
             "kernel",
             nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-            (self.size, self.size, x.shape[2 if last else -1], self.features),
+            (self.size, self.size, x.shape[2 if self.last else -1], self.features),
             jnp.float32,
         )
-        convolve = images_last.convolve if last else self.convolve
+        convolve = images_last.convolve if self.last else self.convolve
         return convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)

@@ -32,8 +32,7 @@ class BatchNorm(nn.Module):
       momentum: what the running averages keep at each update, in [0, 1].
       epsilon: ε, added to the variance.
       affine: whether there are scale and bias; 1 and 0 otherwise.
-
-    With `last`, in training alone, x is [H, W, C, M] with images v·N + n (`images_last.enter`).
+      last: in training, whether x is [H, W, C, M] with images v·N + n (`images_last.enter`).
 
     Raises:
       ValueError: if the batch is not a multiple of `views`, or, in training, if a channel of one
@@ -43,12 +42,13 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     affine: bool = True
+    last: bool = False
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "m *space c"], *, views: int = 1, train: bool, last: bool = False
+        self, x: Float[Array, "m *space c"], *, views: int = 1, train: bool
     ) -> Float[Array, "m *space c"]:
-        channels = x.shape[2 if last else -1]
+        channels = x.shape[2 if self.last else -1]
         scale, bias = jnp.ones((channels,)), jnp.zeros((channels,))
         if self.affine:
             scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
@@ -58,8 +58,10 @@ class BatchNorm(nn.Module):
         if not train:
             factor = scale * jax.lax.rsqrt(var.value + self.epsilon)
             return _affine(x[:, None], mean.value[None], factor[None], bias[None])[:, 0]
-        split, count = _split(x, views, last)  # [N, V, S, C], or [S, C, V, N]
-        y, batch_mean, batch_var = normalised(split, scale, bias, mean.value, self.epsilon, last)
+        split, count = _split(x, views, self.last)  # [N, V, S, C], or [S, C, V, N]
+        y, batch_mean, batch_var = normalised(
+            split, scale, bias, mean.value, self.epsilon, self.last
+        )
         if not self.is_initializing():
             for v in range(views):
                 unbiased = batch_var[v] * (count / (count - 1))

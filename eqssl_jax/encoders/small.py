@@ -39,20 +39,19 @@ class ConvNet(nn.Module):
     def __call__(
         self, x: Float[Array, "m h w c"], *, views: int = 1, train: bool
     ) -> Float[Array, "m f"]:
-        # In training alone: a forward pass is as fast in the usual layout.
-        layout = {"last": True} if train and self.images_last and images_last.pays(x) else {}
-        x = images_last.enter(x, views) if layout else x
+        last, conv, norm = images_last.layout(x, self.images_last and train, self.conv, self.norm)
+        x = images_last.enter(x, views) if last else x
         for i, width in enumerate(self.widths, 1):
 
             def layer(self: "ConvNet", x: Array, i: int = i, width: int = width) -> Array:
-                x = self.conv(width, stride=2, name=f"conv{i}")(x, **layout)
-                return nn.relu(self.norm(name=f"bn{i}")(x, views=views, train=train, **layout))
+                x = conv(width, stride=2, name=f"conv{i}")(x)
+                return nn.relu(norm(name=f"bn{i}")(x, views=views, train=train))
 
             x = remat.again(layer)(self, x) if self.remat and train else layer(self, x)
             if i < len(self.widths):
-                self.sow("intermediates", "layers", images_last.leave(x, views) if layout else x)
-        mean = jnp.mean(x.astype(jnp.float32), axis=(0, 1) if layout else (1, 2))
-        return images_last.leave(mean, views) if layout else mean
+                self.sow("intermediates", "layers", images_last.leave(x, views) if last else x)
+        mean = jnp.mean(x.astype(jnp.float32), axis=(0, 1) if last else (1, 2))
+        return images_last.leave(mean, views) if last else mean
 
 
 class DeepSet(nn.Module):

@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 
 from eqssl_jax import data as sources
 from eqssl_jax import encoders as networks
-from eqssl_jax import figures, measures, page, transforms
+from eqssl_jax import figures, measures, page, storage, transforms
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.data.named import in_memory, named
 from eqssl_jax.encoders.frozen import Encoder
@@ -23,7 +23,7 @@ from eqssl_jax.experiment.embed import at_shape
 from eqssl_jax.experiment.load import check_options, given_to, load
 from eqssl_jax.experiment.stored import stored, write_arrays
 from eqssl_jax.methods import build_recipe
-from eqssl_jax.names import check_folder_name, check_free, make_folder, user_path
+from eqssl_jax.names import check_folder_name, check_free
 from eqssl_jax.training.workdir import write_json
 from eqssl_jax.transforms import Transform
 
@@ -75,7 +75,7 @@ def measure(
       ValueError, OSError: as `load`, `data.load`, `build_recipe` and `measures.evaluate`.
     """
     data = in_memory(data)
-    out = None if out is None else make_folder(user_path(out), "--out")
+    out = None if out is None else storage.make_folder(storage.path(out), "--out")
     opened = _opened(encoders, encoder_options)
     cards = _chosen(measures.cards(own, setting="--measure"), only)
     budget = measures.budgets(options, preset, cards=cards)

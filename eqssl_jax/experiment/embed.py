@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eqssl_jax.config import copied
 from eqssl_jax.data import named, partition, sources
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders.frozen import BATCH, Encoder
@@ -89,7 +90,7 @@ def dataset_for(
     if config is None and not images:
         raise ValueError("--data is needed: a folder, a .zip, an .npz, or a data set's name.")
     if config is not None and not images:
-        streamed = ConfigDict(config.to_dict())
+        streamed = copied(config)
         streamed.data.on_device = "never"
         return at_view_size(load_dataset(streamed), streamed)
     trained_on = None if config is None else read_provenance(workdir)
@@ -108,7 +109,8 @@ def _dataset(name: str, directory: str | None, side: int, corrupt: str) -> Datas
     """A data set as its reader gives it: nothing that only training needs is asked of it."""
     if name in RENDERED:
         return sources.load(name=name, directory=directory, size=side or None)
-    source = sources.read(name, directory, size=side or None, corrupt=corrupt)
+    place = directory and sources.local(name, directory)
+    source = sources.read(name, place, size=side or None, corrupt=corrupt)
     first = next(iter(source.splits.values()))
     shape = jax.eval_shape(first.read, first.pool, _inputs(first, np.arange(1))).shape[1:]
     notes = "; ".join(source.notes)

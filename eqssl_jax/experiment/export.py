@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
-from eqssl_jax import __version__, names
+from eqssl_jax import __version__, storage
 from eqssl_jax.config import plain
 from eqssl_jax.encoders import program, to_torch_names
 from eqssl_jax.encoders.naming import torch_code
@@ -52,22 +52,19 @@ def export(
       OSError: as `open_run`, and if the folder cannot be written.
     """
     check_folder(out)
-    names.unfinished(out)
+    with storage.writing(out):
+        storage.check_out(out)
     run = open_run(workdir, step)
     name = name or workdir.resolve().name
-    unfinished = names.unfinished(out)
+    unfinished = storage.unfinished(out)
     try:
-        names.start_unfinished(unfinished)
-        _write(run, workdir, unfinished, name, licence, onnx)
-        (unfinished / names.MARK).unlink()
-        if out.exists():
-            out.rmdir()  # empty, or somebody wrote there meanwhile
-        os.replace(unfinished, out)
-    except OSError as error:
-        raise OSError(
-            f"{out} cannot be written ({error}): check the path, its permissions and the free "
-            f"space of the disk."
-        ) from None
+        with storage.writing(out):
+            storage.start_unfinished(unfinished)
+            _write(run, workdir, unfinished, name, licence, onnx)
+            (unfinished / storage.MARK).unlink()
+            if not storage.is_remote(out) and out.exists():
+                out.rmdir()  # empty, or somebody wrote there meanwhile
+            storage.deliver(unfinished, out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return sorted(out.iterdir())

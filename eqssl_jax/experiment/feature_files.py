@@ -1,7 +1,6 @@
 """Files of features, written row by row as they are computed, that appear only when complete."""
 
 import contextlib
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +10,10 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from eqssl_jax.names import start_unfinished, unfinished
+from eqssl_jax import storage
 
 SUFFIXES = (".npz", ".parquet")
+TWICE = " (an .npz needs twice its size while it is written)"
 
 
 class Rows(NamedTuple):
@@ -34,7 +34,7 @@ def check_path(path: Path) -> None:
 
     Raises:
       ValueError: for another ending than .npz or .parquet, for .parquet without pyarrow, and as
-        `names.unfinished`.
+        `storage.unfinished`.
       OSError: if its folder cannot be made or written.
     """
     if path.suffix not in SUFFIXES:
@@ -43,10 +43,8 @@ def check_path(path: Path) -> None:
         raise ValueError(f"--out is {path}, which is a folder: give a file in it.")
     if path.suffix == ".parquet":
         _pyarrow()
-    part = unfinished(path)
-    with _writing(path):
-        start_unfinished(part)
-        shutil.rmtree(part)
+    with storage.writing(path, TWICE):
+        storage.check_out(path)
 
 
 @contextlib.contextmanager
@@ -67,38 +65,28 @@ def feature_file(
     | `data`        | metadata                | what was encoded                               |
 
     Memory is that of one call of `write`, and of the names. Rows lie in <path>.unfinished until all
-    are there; an error removes it, and a killed process leaves it for the next one to replace.
+    are there; an error removes it, and a killed process leaves it for the next one to replace. Of a
+    file in a bucket they lie on this machine, in the cache of the user.
 
     Raises:
       OSError: if the disk is full or cannot be written.
     """
-    part = unfinished(path)
+    part = storage.unfinished(path)
     make = _npz if path.suffix == ".npz" else _parquet
     try:
-        with _writing(path):
-            start_unfinished(part)
+        with storage.writing(path, TWICE):
+            storage.start_unfinished(part)
         with make(part, count, classes, {"encoder": encoder, "data": data}) as write:
 
             def checked(rows: Rows) -> None:
-                with _writing(path):
+                with storage.writing(path, TWICE):
                     write(rows)
 
             yield checked
-        with _writing(path):
-            os.replace(part / "whole", path)
+        with storage.writing(path, TWICE):
+            storage.deliver(part / "whole", path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            f"{path} cannot be written ({error}): check the path, its permissions and the free "
-            f"space of the disk (an .npz needs twice its size while it is written)."
-        ) from None
 
 
 @contextlib.contextmanager

@@ -37,14 +37,9 @@ def write_page(workdirs: Sequence[Path], out: Path, *, layout: str = "pca") -> P
     if layout == "umap":
         runs = [run._replace(arrays=_by_umap(run)) for run in runs]
     text = page.html_page(runs, shared=shared_figures(workdirs))
-    try:
+    with storage.writing(out, ", or give another --out"):
         out.parent.mkdir(parents=True, exist_ok=True)
         storage.write(out, text)
-    except OSError as error:
-        raise OSError(
-            f"The page cannot be written to {out} ({error}): check the path, its permissions and "
-            f"the free space of its disk, or give another --out."
-        ) from None
     return out
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqssl_jax import data as sources
-from eqssl_jax import tabular
+from eqssl_jax import storage, tabular
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.data.named import check_text, named
 from eqssl_jax.encoders.frozen import Encoder
@@ -20,7 +20,6 @@ from eqssl_jax.measures.classes.knn import knn_accuracy
 from eqssl_jax.measures.classes.lbfgs import WEIGHTS, grid, lbfgs_probe
 from eqssl_jax.measures.features import extract
 from eqssl_jax.measures.subjects import unit
-from eqssl_jax.names import make_folder
 from eqssl_jax.training.workdir import write_json
 
 NEIGHBOURS, TEMPERATURE = 20, 0.07  # of Caron et al. 2021, arXiv:2104.14294
@@ -80,7 +79,7 @@ def transfer(
       OSError: as `load`, and if `out` cannot be written.
     """
     _check(encoders, data, shots, (draws, weights, 1 if images is None else images, size + 1))
-    make_folder(out, "--out")
+    storage.make_folder(out, "--out")
     opened = _opened(encoders, options)
     if untrained:
         opened += [before for encoder in opened if (before := _before(encoder))]

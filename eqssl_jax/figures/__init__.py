@@ -12,5 +12,5 @@ from eqssl_jax.figures.floors import ablation_bars, comparison, pareto
 from eqssl_jax.figures.roles import advice
 from eqssl_jax.figures.sheets import ladders, neighbour_note, neighbours, views_sheet
 from eqssl_jax.figures.spectra import spectrum, spectrum_over_training
-from eqssl_jax.figures.sweeps import value_sweep, weight_sweep
+from eqssl_jax.figures.sweeps import factor_sweeps, value_sweep, weight_sweep
 from eqssl_jax.figures.walks import Way, lead, trajectories

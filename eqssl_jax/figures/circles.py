@@ -150,7 +150,9 @@ def circle_points(circles: Mapping[str, Float[np.ndarray, "v n 2"]], path: str |
 
     A point keeps the colour of its place before, in order around the circle: a rotation is the same
     colour wheel, turned; an invariance the same wheel, not turned; mixed colours are neither. Each
-    ring is one augmentation, the first five. A short arc is an encoder on its way to collapse.
+    ring is one augmentation, the first five. A short arc is an encoder on its way to collapse: the
+    mean of the unit embeddings before is then nearly of length 1; it is of length 0 where they
+    are spread around the circle.
 
     Args:
       circles: method -> embeddings [1 + A, n, 2], any length, the images as they are first.
@@ -160,7 +162,9 @@ def circle_points(circles: Mapping[str, Float[np.ndarray, "v n 2"]], path: str |
     figure, grid = panels(len(angles), most=4, width=2.7, height=2.85)
     for axes, (name, angle) in zip(grid, angles.items(), strict=True):
         _rings(axes, angle[: RINGS + 1])
-        quiet(axes, name, note="outwards: f(a(x)), a ring an augmentation")
+        crowded = np.hypot(np.cos(angle[0]).mean(), np.sin(angle[0]).mean())
+        note = "outwards: f(a(x)), a ring an augmentation"
+        quiet(axes, f"{name} (mean of length {crowded:.2f})", note=note)
     save(figure, path)
 
 

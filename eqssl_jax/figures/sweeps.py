@@ -20,6 +20,7 @@ from eqssl_jax.figures.style import (
     run_styles,
     save,
     spread_bars,
+    value_axis,
 )
 from eqssl_jax.tabular.metrics import describe
 from eqssl_jax.tabular.seeds import Result, Spread, spreads_of, what_bars_are
@@ -102,6 +103,63 @@ def _sweep(axes: "Axes", weights: Sequence[float], spreads: Sequence[Spread]) ->
     if 0.0 in weights:
         axes.text(gap, 0, "//", ha="center", va="center", color=QUIET, fontsize=TEXT, zorder=5,
                   transform=axes.get_xaxis_transform(), backgroundcolor="white")  # fmt: skip
+
+
+def factor_sweeps(
+    sweeps: Mapping[str, Mapping[Any, Sequence[Result]]],
+    path: str | Path,
+    *,
+    metrics: Sequence[str],
+) -> None:
+    """A column for each factor, a row for each measure: the values of a factor in their order.
+
+    Args:
+      sweeps: by factor and value, the evaluations of its trainings; a value without any has an
+        empty place.
+      path: the PNG to write.
+      metrics: rows; those that no training has are left out.
+
+    Raises:
+      ValueError: when no training has a finite number of any of the metrics.
+    """
+    every = {(factor, value): group for factor, line in sweeps.items()
+             for value, group in line.items()}  # fmt: skip
+    spread_of = spreads_of(every, metrics)
+    figure = new_figure(2.2 * len(sweeps), 1.9 * len(spread_of) + 0.4)
+    ratios = [len(line) + 1 for line in sweeps.values()]
+    grid = figure.subplots(
+        len(spread_of), len(sweeps), squeeze=False, sharey="row", width_ratios=ratios
+    )
+    results = [result for group in every.values() for result in group]
+    seen: set[str] = set()
+    for row, (metric, spreads) in zip(grid, spread_of.items(), strict=True):
+        by_value = dict(zip(every, spreads, strict=True))
+        floors = floors_of(results, metric)
+        seen |= set(floors)
+        for axes, (factor, line) in zip(row, sweeps.items(), strict=True):
+            group = [by_value[factor, value] for value in line]
+            _factor(axes, list(line), group, floors)
+            axes.set_xlabel(factor, fontsize=TEXT, color=QUIET)
+            quiet(axes, "", note=what_bars_are(group) or " ")
+        value_axis(row[0], metric, (), "y")
+        row[0].set_ylabel(describe(metric).title, fontsize=TEXT, color=QUIET)
+    key(figure, floor_looks(seen))
+    save(figure, path)
+
+
+def _factor(
+    axes: "Axes", values: Sequence[Any], spreads: Sequence[Spread], floors: Mapping[str, float]
+) -> None:
+    places = range(len(values))
+    drawn = [(x, spread) for x, spread in zip(places, spreads, strict=True) if spread.trainings]
+    x = [place for place, _ in drawn]
+    style = "o-" if all(isinstance(value, int | float) for value in values) else "o"
+    axes.plot(x, [spread.value for _, spread in drawn], style, **LINE, color=PALETTE[0], zorder=3)
+    spread_bars(axes, x, [spread for _, spread in drawn], PALETTE[0])
+    for floor, level in floors.items():
+        axes.axhline(level, zorder=1, **LINES[floor])
+    axes.set_xticks(list(places), [f"{v:g}" if isinstance(v, float) else str(v) for v in values])
+    axes.set_xlim(-0.5, len(values) - 0.5)
 
 
 def value_sweep(

@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from eqssl_jax import names, settings
+from eqssl_jax.config import copied
 from eqssl_jax.methods.card import Card
 
 # The usual entries of roles, as key: card. They count where a part has the role.
@@ -98,8 +99,8 @@ def resolved(config: ConfigDict, *, roles: Collection[str] = ()) -> ConfigDict:
         role = find(method).role
         if role in wanted - covered:
             complete[key] = entry(method)
-    copy = ConfigDict(config.to_dict())
-    copy.objectives = ConfigDict(complete)
+    copy = copied(config)
+    copy.objectives = copied(complete)
     return copy.lock()
 
 
@@ -110,7 +111,7 @@ def _complete(key: str, values: Any) -> tuple[Card, dict[str, Any]]:
             f"{setting} is {settings.shown(values)}; it must be a group of settings, e.g. "
             f"dict(method='simclr', weight=1.0)."
         )
-    values_of = dict(ConfigDict(values).to_dict())
+    values_of = copied(values).to_dict()
     method = values_of.pop("method", key)
     if not isinstance(method, str):
         raise ValueError(f"{setting}.method is {settings.shown(method)}; it must be a name.")

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
@@ -43,13 +44,17 @@ def _difference_variance(part: str, recipe: Transform) -> Float[Array, " k"]:
     Raises:
       ValueError: if nothing of the part varies.
     """
-    keys = jax.random.split(jax.random.key(0), (2, 4096))
-    drawn = jax.jit(jax.vmap(jax.vmap(lambda key: recipe.sample(key)[part])))(keys)
+
+    @jax.jit
+    def of_draws(keys: Key[Array, "2 n"]) -> Float[Array, " k"]:
+        drawn = jax.vmap(jax.vmap(lambda key: recipe.sample(key)[part]))(keys)
+        return objectives.parameter_differences(drawn).var(axis=0)
+
     try:
-        variance = objectives.parameter_differences(drawn).var(axis=0)
+        variance = of_draws(jax.random.split(jax.random.key(0), (2, 4096)))
     except ValueError as error:
         raise ValueError(f"config.roles.{part} is 'predicted', but {error}") from None
-    if not (variance > 0).all():
+    if not (np.asarray(variance) > 0).all():
         raise ValueError(
             f"config.roles.{part} is 'predicted', but its draws never differ (variances "
             f"{variance.tolist()}): give it a strength in config.recipe.options, or another role."

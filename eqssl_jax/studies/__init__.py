@@ -13,12 +13,15 @@ from eqssl_jax.studies.comparisons import (
     TWO_VIEWS,
 )
 from eqssl_jax.studies.geometry import CIRCLE, GAMMA, PROTEINS, RETRIEVAL, WAHBA
+from eqssl_jax.studies.roles import ORDER_FACTORS, ROLE_OF_ROTATION
 from eqssl_jax.studies.scales import SCALES, parse_data
+from eqssl_jax.studies.weights import LAMBDA_CHOICE
 
 STUDIES: Mapping[str, Study] = {
     study.name: study
     for study in (
         CARE_TABLE1,
+        LAMBDA_CHOICE,
         WAHBA,
         CIRCLE,
         LAMBDA_SWEEP,
@@ -31,6 +34,8 @@ STUDIES: Mapping[str, Study] = {
         BASE_METHODS,
         BENCHMARK,
         TRIED_BENCHMARK,
+        ROLE_OF_ROTATION,
+        ORDER_FACTORS,
     )
 }
 

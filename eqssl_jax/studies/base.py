@@ -74,7 +74,8 @@ class Study(NamedTuple):
       reproduces: tables and figures of the CARE paper; empty for what goes beyond it.
       runs: from a scale (`scales.SCALES`) and the data, the complete config of each run.
       metrics: of eval/<step>.json, what its table shows, where measured.
-      steps: "latest", or "all": every kept checkpoint is evaluated.
+      steps: "latest"; "all": every kept checkpoint is evaluated; "none": none is, and the figure
+        makes the table from the records of training.
       published: the name of a table of `published.json` whose cells it fills; "" for none.
       cells: (row, column) of that table -> the run that fills it.
       notes: what a reader of its table must know, in paragraphs.
@@ -85,6 +86,7 @@ class Study(NamedTuple):
       spelled: the method of a name in `--only`, however it is spelled, as runs have it.
       figure: draws the finished trainings into files whose paths begin with the one given, and
         returns them; None: no figure.
+      first_seed: of its trainings.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Study(NamedTuple):
     added: Callable[[str, str, DataChoice], Runs] | None = None
     spelled: Callable[[str], str] = str
     figure: Figure | None = None
+    first_seed: int = 0
 
 
 def read(place: Path) -> Outcome:

@@ -6,7 +6,6 @@ many fewer as they encode more (equal compute). Protocol: docs/results/benchmark
 """
 
 import functools
-import math
 import operator
 from pathlib import Path
 
@@ -16,12 +15,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods, names, scene
+from eqssl_jax.config import copied
 from eqssl_jax.methods.entrants import REFERENCE, find, rows, spelled, trains_projector
 from eqssl_jax.presets.benchmark import DATA, benchmark
 from eqssl_jax.studies.base import DataChoice, Outcome, Runs, Study, Trainings, parts_of
-from eqssl_jax.studies.scales import EVALUATION, check
-from eqssl_jax.studies.standing import by_seed, report
-from eqssl_jax.training.checkpoint import SCORE
+from eqssl_jax.studies.scales import EVALUATION, check, recognised
+from eqssl_jax.studies.standing import by_seed, report, score
 
 CLASS = "probe_top1"
 EQUIVARIANCE = ("rotation_r2_mlp", "parameters_r2_jitter", "r2_angle", "gamma")
@@ -39,6 +38,9 @@ _OBJECTS = ("solids", "3diebench")  # whose views have poses, which other measur
 # For a choice on validation every method has as many trials: one number times each of these, its
 # weight of equivariance or, where it has no second term, the learning rate (`Entrant.tried`).
 TRIALS = (1.0, 0.3, 3.0)
+_NOTE = """Weights are the defaults of the cards; of a run method@data:<factor> the setting that its
+row tries, times that factor."""
+_PUBLISHED = ("diebench_rotation", "diebench_top1", "cifar100_parameters", "cifar100_top1")
 WITHIN = 0.03  # of the best trial's kNN accuracy, where the most equivariant one is chosen, by
 VALIDATED = ("rotation_r2_mlp_validation", "parameters_r2_jitter_validation")
 _STEPS = {"reduced": 4_000, "small": 1_000, "smoke": 6}
@@ -62,10 +64,7 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
         refuses.
     """
     check(scale)
-    if data.name == "folder" and _shows_turns(Path(data.directory) / "manifest.csv"):
-        data = DataChoice("fruits360", data.directory)
-    if data.name == "folder" and (Path(data.directory) / "train_images.npy").is_file():
-        data = DataChoice("3diebench", data.directory)
+    data = recognised(data, DATA)
     if data.name and data.name not in DATA and not data.directory:
         raise ValueError(
             f"The benchmark has no recipes for --data={data.name}: give one of {', '.join(DATA)}, "
@@ -90,7 +89,7 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
                 config.data.name, config.data.directory = data
             runs[f"{row}@{name}"] = config
             if (relative := _cost(row, config)) != 1:
-                equal = ConfigDict(config.to_dict())
+                equal = copied(config)
                 equal.train.steps = max(round(config.train.steps / relative), 1)
                 runs[f"{row}@{name}:compute"] = equal
     return runs
@@ -133,8 +132,9 @@ def _tried(runs: Runs) -> Runs:
     for run, config in runs.items():
         method, _, suffix = parts_of(run)
         path = find(method).tried()
+        complete = methods.resolved(config)
         for factor in () if suffix else TRIALS:
-            tried = ConfigDict(methods.resolved(config).to_dict())
+            tried = copied(complete)
             value = functools.reduce(operator.getitem, path.split("."), tried)
             if not isinstance(value, float) or not value > 0:
                 raise ValueError(
@@ -171,7 +171,7 @@ def chosen(trainings: Trainings) -> dict[str, str]:
                 f"them all, with a seed in common, before one is chosen."
             )
         compared = {t: [outcomes[seed] for seed in shared] for t, outcomes in by_trial.items()}
-        scores = {t: np.mean([_score(o) for o in outcomes]) for t, outcomes in compared.items()}
+        scores = {t: np.mean([score(o) for o in outcomes]) for t, outcomes in compared.items()}
         if not np.isfinite(list(scores.values())).all():
             raise ValueError(
                 f"{run} has trials without a kNN accuracy on validation images (data without "
@@ -192,11 +192,6 @@ def _validated(trainings: Trainings) -> dict[str, float]:
     return {}
 
 
-def _score(outcome: Outcome) -> float:
-    scores = (float(line[SCORE]) for line in reversed(outcome.records) if SCORE in line)
-    return next(scores, math.nan)
-
-
 def _report_chosen(trainings: Trainings, stem: Path) -> list[Path]:
     try:
         best = chosen(trainings)
@@ -204,13 +199,6 @@ def _report_chosen(trainings: Trainings, stem: Path) -> list[Path]:
         print(f"No choice yet: {error}", flush=True)
         return []
     return _report({trial: trainings[trial] for trial in best.values()}, stem)
-
-
-def _shows_turns(manifest: Path) -> bool:
-    if not manifest.is_file():
-        return False
-    with manifest.open(encoding="utf-8", errors="replace") as lines:
-        return "approx_angle_deg" in lines.readline()
 
 
 def _scaled(config: ConfigDict, scale: str) -> ConfigDict:
@@ -243,7 +231,10 @@ def _scaled(config: ConfigDict, scale: str) -> ConfigDict:
 def _report(trainings: Trainings, stem: Path) -> list[Path]:
     axes = CLASS, EQUIVARIANCE
     trainings = {run: [_without_projector(o) for o in them] for run, them in trainings.items()}
-    return report(trainings, stem, metrics=METRICS, axes=axes, reference=REFERENCE)
+    return report(
+        trainings, stem, metrics=METRICS, axes=axes, reference=REFERENCE, note=_NOTE,
+        published=_PUBLISHED,
+    )  # fmt: skip
 
 
 def _without_projector(outcome: Outcome) -> Outcome:

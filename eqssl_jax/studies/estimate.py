@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from eqssl_jax import data, methods
-from eqssl_jax.config import plain
+from eqssl_jax.config import copied, plain
 from eqssl_jax.training.plan import step_flops
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.workdir import write_json
@@ -147,7 +147,7 @@ def _shape(config: ConfigDict) -> str:
 
 
 def _stand_in(config: ConfigDict) -> ConfigDict:
-    changed = ConfigDict(config.to_dict())
+    changed = copied(config)
     if config.data.name in IMAGES:
         changed.data.split = "train"
     return changed.lock()

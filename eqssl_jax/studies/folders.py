@@ -10,13 +10,15 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods, names
-from eqssl_jax.config import plain
+from eqssl_jax.config import copied, plain
 from eqssl_jax.settings import differences
+from eqssl_jax.studies import given
 from eqssl_jax.studies.base import DataChoice, Study, parts_of
 from eqssl_jax.training.model import with_dtype
 from eqssl_jax.training.workdir import read_config
@@ -44,7 +46,13 @@ class Choice(NamedTuple):
 
 
 def choose(
-    study: Study, scale: str, data: DataChoice, *, seeds: int = 1, only: Sequence[str] = ()
+    study: Study,
+    scale: str,
+    data: DataChoice,
+    *,
+    seeds: int = 1,
+    only: Sequence[str] = (),
+    settings: given.Settings = MappingProxyType({}),
 ) -> Choice:
     """The runs of a study.
 
@@ -52,14 +60,15 @@ def choose(
       study, scale, data: what `study.runs` takes. Where a table has a column for each data set,
         given (or rendered) data stands in for one column: the one in `only`, that of the runs in
         `only`, or the first.
-      seeds: trainings of each run, with the seeds 0, 1, …
+      seeds: trainings of each run, with the seeds 0, 1, … (from `study.first_seed` on).
       only: titles of columns, titles of rows and names of runs: those columns, and in them those
         rows and runs; of runs method@data also the method, @data, and what the study can add; ()
         for all, at the scale "smoke" for the first two.
+      settings: of single runs, in place of the study's own.
 
     Raises:
-      ValueError: for an unknown name or scale, no seed, data for several columns, or names that
-        have no run in common.
+      ValueError: for an unknown name or scale, no seed, data for several columns, names that have
+        no run in common, and as `given.apply`.
     """
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}; at least one training of each run is needed.")
@@ -68,6 +77,7 @@ def choose(
     if study.added is not None:
         for name in only:
             runs |= study.added(name, scale, data)
+    runs = dict(given.apply(runs, settings))
     columns = list(dict.fromkeys(column for _, column in study.cells))
     rows = list(dict.fromkeys(row for row, _ in study.cells))
     named = _split(study, only, columns, [*rows, *runs])
@@ -96,14 +106,15 @@ def choose(
         )
     if scale == "smoke" and not only:
         wanted = wanted[:SMOKE]
+    trained = range(study.first_seed, study.first_seed + seeds)
     return Choice(
-        tuple(_seeded(run, runs[run], seed) for run in wanted for seed in range(seeds)),
-        tuple(_seeded(run, runs[run], seed) for run in shown for seed in range(seeds)),
+        tuple(_seeded(run, runs[run], seed) for run in wanted for seed in trained),
+        tuple(_seeded(run, runs[run], seed) for run in shown for seed in trained),
     )
 
 
 def _seeded(name: str, config: ConfigDict, seed: int) -> Chosen:
-    seeded = ConfigDict(config.to_dict())
+    seeded = copied(config)
     seeded.seed = seed
     return Chosen(name, seed, methods.resolved(seeded))
 
@@ -163,7 +174,7 @@ _NAMED = re.compile(r".+-[0-9a-f]{8}")
 
 def digest(config: ConfigDict) -> str:
     """8 hex digits of the resolved config: equal for equal configs, whatever a study calls them."""
-    text = json.dumps(plain(config), sort_keys=True)
+    text = json.dumps(config.to_dict(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

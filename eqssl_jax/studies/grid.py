@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from eqssl_jax.config import copied
 from eqssl_jax.overrides import Override, add, mistake, value_of
 from eqssl_jax.studies.folders import Chosen
 from eqssl_jax.training.setup import settled
@@ -73,7 +74,7 @@ def label(swept: Swept) -> str:
 
 
 def _changed(config: ConfigDict, given: Mapping[str, str]) -> ConfigDict:
-    changed = ConfigDict(config.to_dict())
+    changed = copied(config)
     for name, text in given.items():
         if problem := mistake([f"--config.{name}={text}"]):
             raise ValueError(problem)

@@ -43,7 +43,14 @@ def _filled(text: str, indent: str = "") -> str:
 
 
 def show_plan(
-    study: Study, scale: str, data: str, choice: Choice, directory: Path, *, seeds: int
+    study: Study,
+    scale: str,
+    data: str,
+    choice: Choice,
+    directory: Path,
+    *,
+    seeds: int,
+    settings: str = "",
 ) -> None:
     """Print, for each missing run, its command, FLOPs and hours by device; then the sums."""
     folders.check(directory)
@@ -55,7 +62,7 @@ def show_plan(
     names = list(dict.fromkeys(chosen.name for chosen in missing))
     for number, name in enumerate(names, start=1):
         print(f"Counting FLOPs, {number} of {len(names)} ...", file=sys.stderr, flush=True)
-        print(command(study, scale, data, name, directory, seeds=seeds))
+        print(command(study, scale, data, name, directory, seeds=seeds, settings=settings))
         same = [chosen for chosen in missing if chosen.name == name]
         price = estimate.cost(same[0].config, directory / "flops.json")
         times = f"{len(same)} × " if len(same) > 1 else ""
@@ -71,13 +78,21 @@ def show_plan(
 
 
 def command(
-    study: Study, scale: str, data: str, run: str, directory: Path, *, seeds: int = 1
+    study: Study,
+    scale: str,
+    data: str,
+    run: str,
+    directory: Path,
+    *,
+    seeds: int = 1,
+    settings: str = "",
 ) -> str:
     """The command line that makes one run of a study, with all of its seeds."""
     words = ["python", "-m", "eqssl_jax.tables", f"--table={study.name}", f"--scale={scale}"]
     words += [f"--runs={directory}", f"--only={run}"]
     words += [f"--data={data}"] if data else []
     words += [f"--seeds={seeds}"] if seeds > 1 else []
+    words += [f"--settings={settings}"] if settings else []
     return shlex.join(words)
 
 

@@ -62,6 +62,8 @@ def done(study: Study, place: Path) -> bool:
     try:
         marked = json.loads((place / DONE).read_text(encoding="utf-8"))
         steps = [int(marked["step"])]
+        if study.steps == "none":
+            return True
         if study.steps == "all":
             # Older versions did not write which.
             steps += [int(step) for step in marked.get("evaluated", [])]
@@ -86,14 +88,15 @@ def write(
     directory: Path,
 ) -> list[Path]:
     """Print the table; write it as text, Markdown and CSV, and the figures."""
-    text, markdown, values = tabulate.tabulate(study, scale, choice.shown, outcomes)
-    print("\n" + text, flush=True)
     stem = directory / f"{study.name}-{scale}"
     written = []
-    for suffix, content in ((".txt", text), (".md", markdown), (".csv", values)):
-        path = stem.with_name(stem.name + suffix)
-        path.write_text(content)
-        written.append(path)
+    if study.steps != "none":
+        forms = tabulate.tabulate(study, scale, choice.shown, outcomes)
+        print("\n" + forms[0], flush=True)
+        for suffix, content in zip((".txt", ".md", ".csv"), forms, strict=True):
+            path = stem.with_name(stem.name + suffix)
+            path.write_text(content)
+            written.append(path)
     if study.figure:
         trainings: dict[str, list[Outcome]] = {}
         for chosen, outcome in outcomes:
@@ -138,10 +141,11 @@ def _make(study: Study, chosen: Chosen, place: Path) -> bool:
         run = _set_up(chosen)
         train(run, place, name=f"{chosen.title()}  ")
         all_steps = study.steps == "all"
-        steps = "all" if all_steps else str(run.steps)
-        with_floors = study.floors is None or chosen.name in study.floors
-        for path in assess(place, steps, missing_only=True, with_floors=with_floors):
-            print(f"{chosen.title()}: evaluation in {path}", flush=True)
+        if study.steps != "none":
+            steps = "all" if all_steps else str(run.steps)
+            with_floors = study.floors is None or chosen.name in study.floors
+            for path in assess(place, steps, missing_only=True, with_floors=with_floors):
+                print(f"{chosen.title()}: evaluation in {path}", flush=True)
         evaluated = sorted(
             int(path.stem) for path in (place / "eval").glob("*.json") if path.stem.isdigit()
         )

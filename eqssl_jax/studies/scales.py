@@ -7,13 +7,13 @@ optimiser for all. "reduced": the same with 60 epochs of all images (docs/result
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from ml_collections import ConfigDict
 
-from eqssl_jax import presets
+from eqssl_jax import presets, storage
 from eqssl_jax.studies.base import DataChoice
 
 SCALES = ("paper", "reduced", "small", "smoke")
@@ -119,7 +119,7 @@ def parse_data(text: str) -> DataChoice:
     """
     if text in ("", *DRAWN):
         return DataChoice(text)
-    path = Path(text)
+    path = storage.path(text)
     if path.suffix in (".npz", ".zip") or path.is_dir() or len(path.parts) > 1:
         if not path.exists():
             raise FileNotFoundError(
@@ -130,6 +130,27 @@ def parse_data(text: str) -> DataChoice:
             )
         return DataChoice("arrays" if path.suffix == ".npz" else "folder", text)
     return DataChoice(text)
+
+
+def recognised(data: DataChoice, names: Sequence[str]) -> DataChoice:
+    """A folder by the name of what it holds, where that is one of the names."""
+    folder = storage.path(data.directory)
+    marks = {
+        "fruits360": lambda: _shows_turns(folder / "manifest.csv"),
+        "bloodcells": (folder / "bccd_boxes.csv").is_file,
+        "3diebench": (folder / "train_images.npy").is_file,
+    }
+    if data.name != "folder":
+        return data
+    name = next((name for name, shows in marks.items() if name in names and shows()), data.name)
+    return DataChoice(name, data.directory)
+
+
+def _shows_turns(manifest: Path) -> bool:
+    if not manifest.is_file():
+        return False
+    with manifest.open(encoding="utf-8", errors="replace") as lines:
+        return "approx_angle_deg" in lines.readline()
 
 
 def config(

@@ -10,13 +10,13 @@ import scipy
 from eqssl_jax import figures, tabular
 from eqssl_jax.measures.cards import HIGHER, LOWER
 from eqssl_jax.studies.base import Outcome, Trainings, parts_of
-from eqssl_jax.tabular import published
 from eqssl_jax.tabular.metrics import describe
+from eqssl_jax.tabular.published import published as tables
 from eqssl_jax.tabular.seeds import over_seeds
+from eqssl_jax.training.checkpoint import SCORE
 
 LEVEL = 0.05
 ONE_EACH = "one training of each: no ranking"
-_PUBLISHED = ("diebench_rotation", "diebench_top1", "cifar100_parameters", "cifar100_top1")
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -60,6 +60,12 @@ def by_seed(outcomes: Sequence[Outcome], metric: str, encoder: str = "trained") 
     return numbers
 
 
+def score(outcome: Outcome) -> float:
+    """kNN accuracy on validation at the last step that has it; NaN without any."""
+    scores = (float(line[SCORE]) for line in reversed(outcome.records) if SCORE in line)
+    return next(scores, math.nan)
+
+
 Numbers = Mapping[str, Mapping[int, float]]  # by run, then by seed
 
 
@@ -72,12 +78,20 @@ def apart(numbers: Numbers, other: str) -> dict[str, float]:
     for run, values in numbers.items():
         common = sorted(set(values) & set(numbers[other]))
         if run != other and len(common) > 1:
-            gaps = np.array([values[seed] - numbers[other][seed] for seed in common])
-            spread = float(gaps.std())
-            raw[run] = (
-                float(scipy.stats.ttest_1samp(gaps, 0.0).pvalue) if spread else float(not any(gaps))
-            )
+            raw[run] = paired_p([values[seed] - numbers[other][seed] for seed in common])
     return holm(raw)
+
+
+def paired_p(gaps: Sequence[float], bound: float = 0.0) -> float:
+    """p of a two-sided t test that paired differences have the mean `bound`; two at least.
+
+    Of differences that are equal but for rounding 1 where they are the bound, else 0.
+    """
+    above = np.asarray(gaps, float) - bound
+    rounding = 1e-12 * max(float(np.abs(gaps).max()), abs(bound))
+    if np.ptp(above) <= rounding:
+        return float(abs(above[0]) <= rounding)
+    return float(scipy.stats.ttest_1samp(above, 0.0).pvalue)
 
 
 def cells(numbers: Numbers, metric: str, reference: str) -> dict[str, str]:
@@ -133,7 +147,7 @@ def leaders(numbers: Numbers, better: str) -> str:
 
 def report(
     trainings: Trainings, stem: Path, *, metrics: Sequence[str], axes: tuple[str, Sequence[str]],
-    reference: str,
+    reference: str, note: str = "", published: Sequence[str] = (),
 ) -> list[Path]:  # fmt: skip
     """<stem>-intervals.md and, for each data set, <stem>-<data>-pareto.png.
 
@@ -142,8 +156,11 @@ def report(
       metrics: columns.
       axes: of the picture: the one of classes, and those of equivariance, the first there is.
       reference: the method that all others are compared with.
+      note: a paragraph about the runs.
+      published: names of tables of other data, which are printed below.
     """
-    lines, written = [_HEAD.format(reference=reference)], []
+    head = _HEAD.format(reference=reference)
+    lines, written = [f"{head}\n{note}" if note else head], []
     for data in dict.fromkeys(map(data_of, trainings)):
         runs = {run: outcomes for run, outcomes in trainings.items() if data_of(run) == data}
         numbers = {
@@ -157,14 +174,13 @@ def report(
         lines += _standing(numbers)
         written += _pareto(numbers, axes, stem.with_name(f"{stem.name}-{data}-pareto.png"), data)
     path = stem.with_name(f"{stem.name}-intervals.md")
-    path.write_text("\n".join([*lines, *_beside()]) + "\n", encoding="utf-8")
+    lines += _beside(published) if published else []
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [path, *written]
 
 
 _HEAD = """Mean ± half of Student's 95 % interval over trainings. (p): of the difference to
-{reference} on the same seeds, paired t, after Holm over all runs on the data; from .05 on a tie.
-Weights are the defaults of the cards; of a run method@data:<factor> the setting that its row tries,
-times that factor."""
+{reference} on the same seeds, paired t, after Holm over all runs on the data; from .05 on a tie."""
 
 
 def _table(
@@ -231,13 +247,13 @@ def _pareto(
     return [figures.pareto(points, (metric, axes[0]), path)]
 
 
-def _beside() -> list[str]:
+def _beside(names: Sequence[str]) -> list[str]:
     """What the methods' papers report on other data, each table with its source."""
     lines = [
         "\n## Published, on other data and at another scale: not to be compared with the above"
     ]
-    for name in _PUBLISHED:
-        table = published.published()[name]
+    for name in names:
+        table = tables()[name]
         columns = dict.fromkeys(column for _, column in table.cells)
         lines += [f"\n{table.metric}; {table.setting}. {table.cite()}.\n"]
         lines += ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]

@@ -112,7 +112,18 @@ def _notes(study: Study, scale: str, outcomes: Outcomes) -> list[str]:
         )
     elif len(set(trainings.values())) > 1:
         notes.append(f"Trainings: {_counted(trainings)}.")
-    return [*notes, *study.notes]
+    weights = _weights(outcomes)
+    return [*notes, *([f"λ of CARE: {weights}."] if weights else []), *study.notes]
+
+
+def _weights(outcomes: Outcomes) -> str:
+    """λ of the runs that compare Gram matrices; "" if none does."""
+    runs: dict[str, dict[str, None]] = {}
+    for chosen, outcome in outcomes:
+        entry = outcome.config.objectives.get("equivariance")
+        if entry is not None:
+            runs.setdefault(f"{entry.weight:g}", {})[chosen.name] = None
+    return "; ".join(f"{weight} in {', '.join(names)}" for weight, names in runs.items())
 
 
 def _counted(trainings: Mapping[str, int]) -> str:

@@ -12,7 +12,6 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeAlias
 
 import jax
@@ -49,11 +48,12 @@ def open_checkpoints(workdir: Path, *, keep: int = 2, read_only: bool = False) -
     Checkpoints whose descriptions cannot be read, which orbax would trip over, are set aside first.
 
     Raises:
-      ValueError: if `keep` < 1.
+      ValueError: if `keep` < 1, and as `storage.check_run`.
       DamagedError: for such a one, if `read_only` or if there is no other.
     """
     if keep < 1:
         raise ValueError(f"config.train.keep is {keep}; at least one checkpoint must be kept.")
+    storage.check_run(workdir)
     _quiet()
     folder = (workdir / "checkpoints").absolute()
     if read_only:
@@ -92,9 +92,7 @@ def _unless_of_a_failed_write(record: logging.LogRecord) -> bool:
     return not (isinstance(error, ValueError) and "in OCDBT database" in str(error))
 
 
-def _unless_of_a_closed_loop(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _unless_of_a_closed_loop(kind: Any, error: BaseException, trace: Any) -> None:
     """Late answers of tensorstore to a write that has failed already are not printed."""
     if not _of_a_closed_loop(error):
         sys.__excepthook__(kind, error, trace)

@@ -10,7 +10,7 @@ from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 from eqssl_jax import data, methods
-from eqssl_jax.config import plain
+from eqssl_jax.config import copied, plain
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.data.options import RANGES
 from eqssl_jax.names import check_free, user_path
@@ -22,7 +22,7 @@ from eqssl_jax.transforms import Transform
 
 def with_absolute_paths(config: ConfigDict) -> ConfigDict:
     """The config with the places it names absolute: a run may go on from another folder."""
-    changed = ConfigDict(config.to_dict())
+    changed = copied(config)
     changed.data.directory = _absolute(config.data.directory)
     for group in initial.SETTINGS:
         changed[group].init_from = _absolute(config[group].init_from)

@@ -6,6 +6,7 @@ import jax
 from ml_collections import ConfigDict
 
 from eqssl_jax import encoders
+from eqssl_jax.config import copied
 from eqssl_jax.encoders import Network
 
 AUTO = "auto"
@@ -43,7 +44,7 @@ def with_dtype(config: ConfigDict, stored: ConfigDict | None = None) -> ConfigDi
     """
     if config.model.compute_dtype != AUTO:
         return config
-    changed = ConfigDict(config.to_dict())
+    changed = copied(config)
     changed.model.compute_dtype = _dtype((stored or config).model.compute_dtype)
     return changed.lock()
 

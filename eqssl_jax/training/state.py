@@ -62,14 +62,16 @@ def init_state(
         heads[name] = objective.init(keys[2 * i], *seen)
         memory[name] = objective.init_memory(keys[2 * i + 1], *seen)
     trained = {"network": params, "heads": heads}
-    # Copies, because the training step donates its state and no buffer may be given away twice.
-    target = jax.tree.map(jnp.copy, {"network": params, "batch_stats": batch_stats})
+    target: PyTree = ()
+    if method.momentum:
+        # Copies: the training step donates its state, and no buffer may be given away twice.
+        target = jax.tree.map(jnp.copy, {"network": params, "batch_stats": batch_stats})
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=trained,
         batch_stats=batch_stats,
         opt_state=optimizer.init(trained),
-        target=target if method.momentum else (),
+        target=target,
         memory=memory,
     )
 

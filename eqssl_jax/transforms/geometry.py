@@ -183,7 +183,10 @@ def _resized(
 ) -> Float[Array, "s s c"]:
     """The box of (start, length) in fractions along both sides, as `size` × `size` pixels."""
     down, across = _resampling(*rows, x.shape[0], size), _resampling(*columns, x.shape[1], size)
-    # Two small matrix products: no gather, and full float32 also on accelerators.
+    # Two small matrix products: no gather, and full float32 also on accelerators. On a TPU these
+    # are six products of bfloat16 parts. With three (HIGH) values would be up to 1.1e-5 from
+    # torchvision's, and the identity not exact; HIGH on a GPU is TF32, up to 7e-4 from them
+    # (emulated in NumPy: tests/test_transforms_geometry.py).
     full = jax.lax.Precision.HIGHEST
     cropped = jnp.einsum("ij,jkc,lk->ilc", down, x, across, precision=full)
     return jnp.minimum(cropped, 1.0)  # weights that sum to 1 + one rounding error
