@@ -25,11 +25,11 @@ def on_stored_views(method: Method, config: ConfigDict, recipe: Transform) -> Me
         naming its objectives.
     """
     for name, spec in method.views.items():
-        shown = f"the view set {name} (of config.objectives: {entries_of(method, name, config)})"
+        where = f"the view set {name} (of config.objectives: {entries_of(method, name, config)})"
         if set(spec.transform.identity) != set(recipe.identity):
             raise NotStoredError(
                 f"config.recipe.name is {RECIPE!r}, whose views are read as they were rendered, "
-                f"and {shown} makes pictures of its own of them (by "
+                f"and {where} makes pictures of its own of them (by "
                 f"{', '.join(spec.transform.identity)}): of a picture that is turned, flipped or "
                 f"cropped no pose is stored. Leave that entry out, or train it on config.data.name "
                 f"= 'solids', whose views are rendered in the step."
@@ -40,7 +40,7 @@ def on_stored_views(method: Method, config: ConfigDict, recipe: Transform) -> Me
         wanted = next(f"{part} {text}" for part, text in words.items() if text not in _ALONE)
         raise NotStoredError(
             f"config.recipe.name is {RECIPE!r}: each stored view of an object has a pose and hues "
-            f"of its own, which no other object shares and nothing changes, but {shown} wants "
+            f"of its own, which no other object shares and nothing changes, but {where} wants "
             f"{wanted}. Leave that entry out, and give every part a role that draws it for each "
             f"view, invariant or predicted; or train on config.data.name = 'solids'."
         )
@@ -57,7 +57,7 @@ def entries_of(method: Method, views: str, config: ConfigDict) -> str:
     Some add several objectives, by longer names than their own.
     """
     readers = [key for key, (_, loss) in method.objectives.items() if views in loss.names()]
-    entries = {}
+    entries: dict[str, None] = {}
     for reader in readers:
         keys = [key for key in config.objectives if f"{reader}_".startswith(f"{key}_")]
         entries[max(keys, key=len, default=reader)] = None

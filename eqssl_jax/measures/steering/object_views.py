@@ -13,7 +13,13 @@ import numpy as np
 from eqssl_jax.measures.cards import Card, Measured
 from eqssl_jax.measures.features import extract_views, subset
 from eqssl_jax.measures.retrieval.object_views import Asked, asked_views, found_views, outputs
-from eqssl_jax.measures.steering.map import Drawn, Steering, fit_steering, steering_rotations
+from eqssl_jax.measures.steering.map import (
+    PENALTIES,
+    Drawn,
+    Steering,
+    fit_steering,
+    steering_rotations,
+)
 from eqssl_jax.measures.steering.views import ALL, draw_part, steps
 from eqssl_jax.measures.subjects import Seen, unit
 from eqssl_jax.settings import whole
@@ -50,8 +56,14 @@ def _fit(seen: Seen) -> Steering:
         )
     identity = conditions.transform.identity
     # First-order alone: of a group that acts by rotations R(p) is one, and farther draws follow.
-    chosen = {"families": ("linear",), "penalties": (1e-3,), "iterations": _ITERATIONS}
-    return fit_steering(embedded["train"], embedded["validation"], identity, **chosen)
+    return fit_steering(
+        embedded["train"],
+        embedded["validation"],
+        identity,
+        families=("linear",),
+        penalties=PENALTIES[:1],
+        iterations=_ITERATIONS,
+    )
 
 
 def _steered(steering: Steering, asked: Asked, before: np.ndarray) -> np.ndarray:
