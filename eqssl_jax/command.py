@@ -13,8 +13,9 @@ from ml_collections import ConfigDict, config_flags
 
 from eqssl_jax import overrides, shipped, storage
 from eqssl_jax.compiled import keep_programs
-from eqssl_jax.config import ADDITIONS, DATASETS, TOO_DEEP, VALUES, checked
+from eqssl_jax.config import ADDITIONS, DATASETS, VALUES, checked
 from eqssl_jax.names import user_path
+from eqssl_jax.settings import TOO_DEEP
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; training resumes it.")
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
@@ -38,11 +39,9 @@ def folder(flag: str, given: str, *, bucket: bool = False) -> Path:
             f"{flag} is {given!r}: name a folder, e.g. {flag}=runs/care ({flag}=. is the current "
             f"folder)."
         )
-    if not bucket:
-        return user_path(given)
-    place = storage.path(given)
-    storage.check_run(place)
-    return place
+    if bucket:
+        storage.check_run(given)
+    return storage.path(given) if bucket else user_path(given)
 
 
 @functools.cache

@@ -49,6 +49,13 @@ def cache_folder(environment: Mapping[str, str]) -> Path | None:
     chosen = environment.get(VARIABLE, "")
     if chosen.lower() == "off":
         return None
+    if "://" in chosen:
+        print(
+            f"Warning: {VARIABLE} is the address {chosen}, and compiled programs are kept in "
+            f"folders: none is kept. Give a folder, or off.",
+            file=sys.stderr,
+        )
+        return None
     try:
         base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eqssl_jax"
         root = Path(chosen).expanduser() if chosen else base

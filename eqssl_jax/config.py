@@ -27,6 +27,7 @@ from eqssl_jax.settings import (
     numbers,
     shown,
     text,
+    values_of,
     where,
     whole,
     wholes,
@@ -40,10 +41,6 @@ ROLES = ("invariant", "rotational", "ordered", "predicted", "off")
 MONITORS = ("knn", "probe", "rankme", "lidar", "alignment", "gamma", "wahba")  # "all"
 # The last: no weights, but all else that comes with the encoder of another run.
 INIT_PARTS = ("encoder", "encoder_and_projector", "architecture")
-TOO_DEEP = (
-    "has groups or lists within one another some hundred deep, or one that contains itself: "
-    "nothing reads a value so deep; give a flat one"
-)
 WIDEST = 65_536  # of a layer
 LARGEST_IMAGE = 4096  # side in pixels
 
@@ -200,10 +197,7 @@ SCHEMA: Schema = {
         ),
         init_parts=choice("encoder", "what init_from gives", INIT_PARTS),
         steps_per_dispatch=whole(
-            10,
-            "steps in one program when data is on a device that is no CPU",
-            low=1,
-            high=1000,
+            10, "steps in one program when data is on a device that is no CPU", low=1, high=1000
         ),
         log_every=whole(50, "steps", low=1),
         monitors=names(
@@ -302,15 +296,7 @@ def checked(config: ConfigDict) -> ConfigDict:
       ValueError: for the first setting that does not fit: its name, its value, what is allowed; and
         for what is no ConfigDict.
     """
-    if not isinstance(config, ConfigDict):
-        raise ValueError(
-            f"The config is {shown(config)}, of type {type(config).__name__}; it must be a "
-            f"ConfigDict, such as get_config() of a config file returns."
-        )
-    try:
-        values = check(config.to_dict(), SCHEMA)
-    except RecursionError:
-        raise ValueError(f"The config {TOO_DEEP}.") from None
+    values = check(values_of(config), SCHEMA)
     for name, overrides in values["runs"].items():
         if {"/", "\\"} & set(name):
             raise ValueError(f"config.runs has a run {shown(name)}; its name is that of a folder.")

@@ -56,17 +56,17 @@ def path(text: str | PurePath) -> Path:
     return cast(Path, buckets.remote(str(text)))
 
 
-def check_run(place: Path) -> None:
+def check_run(place: str | PurePath) -> None:
     """Refuse a place that no run can lie in.
 
     Raises:
-      ValueError: for an address in another storage than gs://.
+      ValueError: for an address in S3.
     """
-    if is_remote(place) and place.scheme != "gs":
+    if str(place).startswith("s3://"):
         raise ValueError(
             f"{place} can hold no run: checkpoints (orbax) are written to folders and to gs:// "
-            f"alone. Data, weights and what is written to --out may lie in {place.scheme}://; "
-            f"train in a folder, and copy it there."
+            f"alone. Data, weights and what is written to --out may lie in s3://; train in a "
+            f"folder, and copy it there."
         )
 
 

@@ -75,6 +75,11 @@ def test_where_programs_are_kept(variables, parent, monkeypatch):
     assert (folder and folder.parent) == (parent and Path(parent))
 
 
+def test_an_address_is_no_folder_for_programs(capsys):
+    assert cache_folder({"EQSSL_COMPILE_CACHE": "gs://bucket/programs"}) is None
+    assert "the address gs://bucket/programs, and compiled programs" in capsys.readouterr().err
+
+
 def test_every_binary_keeps_its_programs(monkeypatch):
     called = []
     monkeypatch.setattr(command, "keep_programs", lambda: called.append("keep"))

@@ -45,7 +45,7 @@ def test_the_tree_is_read_as_its_files_say(tmp_path, columns):
     for entry in ("02691156/4abc4", "03001627/5abc5"):
         (outside / entry).mkdir(parents=True)
         for k in (2, 5):
-            np.save(outside / entry / f"latent_{k}.npy", np.full(columns, 2.0))
+            np.save(outside / entry / f"latent_{k}.npy", np.full(columns, 1.0))
             (outside / entry / f"image_{k}.jpg").write_bytes(
                 (tmp_path / "main" / entry / "image_0.jpg").read_bytes()
             )
@@ -98,6 +98,14 @@ def archive(path):
         (save("02691156/0abc0/latent_1.npy", np.zeros(9)), r"shape \(9,\).* has 7 numbers"),
         (save("02691156/0abc0/latent_1.npy", np.zeros(10)), "7 numbers in part"),
         (save("02691156/0abc0/latent_1.npy", np.full(7, np.nan)), "finite"),
+        (
+            save("02691156/0abc0/latent_1.npy", np.array([90, 45, 0, 0.5, 0, 0, 1])),
+            "are in radians",
+        ),
+        (
+            save("02691156/0abc0/latent_1.npy", np.array([1, 1, 0, 180, 0, 0, 1])),
+            "in turns, from 0",
+        ),
         (save("train_labels.npy", np.zeros(8, int)), "do not belong together"),
         (save("val_images.npy", np.arange(4)), "must be a list of texts"),
         (save("val_images.npy", np.array(["/02691156/0abc0/"])), "in both splits"),

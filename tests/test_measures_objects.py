@@ -1,17 +1,22 @@
 """Measures of rendered objects: perfect poses are read off, and nothing of nothing."""
 
 import functools
+from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from scipy.spatial.transform import Rotation
 
-from eqssl_jax import data, scene, transforms
+from eqssl_jax import data, methods, scene, transforms
+from eqssl_jax.experiment import subjects
 from eqssl_jax.experiment.subjects import read_scenes, turn_features
 from eqssl_jax.measures import Subject, evaluate, settings
 from eqssl_jax.measures.regression import relative
 from eqssl_jax.measures.retrieval import object_views
+from eqssl_jax.measures.steering import object_views as steered_views
 
 CARDS = (relative.CARD, object_views.CARD)
 BUDGET = {
@@ -81,6 +86,74 @@ def test_a_perfect_predictor_finds_every_view_and_none_is_found_without():
     assert abs(value("still", "predicted_mrr") - chance["predicted_mrr"]) < 0.2
     assert value("still", "predicted_pre") > 0.2
     assert "no embeddings" in measured()["skipped"]["predicted_mrr"]
+
+
+def small(**budget):
+    """Few objects, and what the cards of retrieval and steering say of encoders that rotate."""
+    cards = (object_views.CARD, steered_views.CARD)
+    chosen = settings("quick", cards=cards, predicted_objects=8, steered_objects=8, **budget)
+    subjects = {
+        "poses": Subject(read_scenes, rotates=True),
+        "nothing": Subject(nothing, rotates=True),
+        "others": Subject(read_scenes),
+    }
+    splits = data.load(name="solids", train_objects=48, test_objects=12, views_each=4)
+    return evaluate(subjects, splits, transforms.recipes.solids(), jax.random.key(0),
+                    settings=chosen, cards=cards)[0]  # fmt: skip
+
+
+def test_a_steered_embedding_finds_its_view_where_draws_rotate_embeddings():
+    """Poses and hues as features turn by R(p) exactly; what no draw changes finds by chance."""
+    result = small(steered_draws=24, steered_images=32)
+    steered = result["encoders"]
+    for name in ("steered_mrr", "steered_h1", "steered_mrr_with_own"):
+        assert steered["poses"][name]["value"] > 0.95, name
+    chance = result["chance"]["steered_mrr"]
+    assert steered["nothing"]["steered_mrr"]["value"] <= chance  # all views tie
+    assert steered["nothing"]["steered_pre"]["value"] > 0.2
+    assert "steered_mrr" not in steered["others"]  # no method of it trains rotations
+
+
+def test_embeddings_of_methods_with_a_rotational_role_rotate():
+    entries = {name: methods.entry(name) for name in ("simclr", "care", "two_view_care", "sie")}
+    entries |= {"none": methods.entry("care", weight=0.0)}
+    entries |= {"others": methods.entry("care", form="symplectic")}
+    rotating = [name for name, entry in entries.items() if subjects._rotates(ConfigDict(entry))]
+    assert rotating == ["care", "two_view_care"]
+
+
+def test_steering_needs_more_images_than_dimensions():
+    result = small(steered_draws=8, steered_images=9)
+    assert "13 dimensions needs more than 13 images" in result["skipped"]["steered_mrr"]
+
+
+def test_a_predictor_is_asked_for_translations_where_views_have_them(monkeypatch):
+    """3DIEBench-T: beside pose and hues a draw holds t_v − t_0, as in training."""
+    split = solids().splits["test"]
+    shift = np.random.default_rng(0).uniform(-0.5, 0.5, (split.size, 3)).astype(np.float32)
+    split = split._replace(factors={**split.factors, "translation": shift})
+    rows = np.arange(24)
+    features = np.concatenate([read_scenes(jnp.asarray(split.pool)[rows])[0], shift[rows]], axis=1)
+    views = relative.ObjectViews(features, features, rows, np.zeros((0, 2), int))
+    monkeypatch.setattr(object_views, "object_views", lambda *_: views)
+
+    def head(before, after, draw):
+        turned = turn_features(before[:, :13], after, draw)[1]
+        predicted = np.concatenate([turned, before[:, 13:] + draw["shift"]["translation"]], axis=1)
+        return after, predicted, before
+
+    def seen(split):
+        return SimpleNamespace(
+            conditions=SimpleNamespace(transform=transforms.recipes.stored_views(translation=True)),
+            subject=SimpleNamespace(heads={"mine": head}),
+            splits={"test": split},
+            settings=SimpleNamespace(predicted_objects=6),
+        )
+
+    numbers = object_views.CARD.measure(seen(split)).numbers
+    assert numbers["predicted_mrr"].value == numbers["predicted_h1"] == 1
+    with pytest.raises(ValueError, match="does not know translation of its test images"):
+        object_views.CARD.measure(seen(solids().splits["test"]))
 
 
 def test_an_mlp_is_never_worse_than_the_mean_on_validation():

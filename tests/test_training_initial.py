@@ -53,15 +53,15 @@ def test_both_names_of_the_source_mean_the_same(trained, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"train\.init_from = .* config\.model\.init_from ="):
         setup(config(file, model__init_from="run@best", train__init_from="run@2"))
     for group in ("model", "train"):
-        missing = config(file, **{f"{group}__init_from": str(tmp_path / "w.safetensors")})
+        named = {f"{group}__init_from": str(tmp_path / "w.safetensors")}
         with pytest.raises(
             FileNotFoundError, match=rf"config\.{group}\.init_from = .* no such file"
         ):
-            setup(missing)
+            setup(config(tmp_path / "read_later.npz", **named))
     # A file that does not fit is refused by the set-up: nothing is compiled before.
     weights(tmp_path / "w.safetensors", {"layer1.0.conv1.weight": (2, 2)})
     with pytest.raises(ValueError, match=r"w\.safetensors .* another architecture"):
-        setup(missing)
+        setup(config(file, **named))
 
 
 def test_the_encoder_can_be_that_of_the_source(trained, tmp_path):

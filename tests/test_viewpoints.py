@@ -18,11 +18,13 @@ from eqssl_jax.data.views_of_objects import objects_of
 from eqssl_jax.experiment.assess import assess
 from eqssl_jax.presets.benchmark import benchmark
 from eqssl_jax.training import plan
+from eqssl_jax.training.checks import check_batch
 from eqssl_jax.training.forward import draw_views
 from eqssl_jax.training.inputs import batches
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.step import make_step
+from eqssl_jax.transforms import Transform
 
 SMALL = {
     "sie": {"projector": (8, 4)},
@@ -39,6 +41,12 @@ class Flat(nn.Module):
     @nn.compact
     def __call__(self, x, train):
         return nn.Dense(6)(x.reshape(len(x), -1))
+
+
+def flat():
+    """A recipe whose draws are not grouped by part."""
+    identity = {"n": np.zeros((), np.float32)}
+    return Transform(lambda key: {"n": jax.random.uniform(key)}, lambda _, x: x, identity)
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +186,8 @@ def test_such_a_run_is_evaluated_without_draws_of_other_views(tree, tmp_path):
         (("simclr",), {"roles": {"turn": "ordered"}}, "wants turn drawn for each image, shared"),
         (("simclr",), {"roles": {"floor": "off"}}, "contrast .*wants floor at its identity"),
         (("stl",), {}, "of config.objectives: stl.* wants turn drawn for every 2 images"),
-        (("essl",), {}, "essl_turns .* wants the transformations view, turn"),
-        (("ser", "simclr"), {}, "wants the transformations look, move"),
+        (("essl",), {}, r"\(of config\.objectives: essl\) makes .*view, turn\): .*'solids'"),
+        (("ser", "simclr"), {}, r"of config\.objectives: ser\) makes .*look, move\): .*'solids'"),
     ],
 )  # fmt: skip
 def test_what_stored_views_cannot_show_is_refused_before_they_are_read(names, changes, match):
@@ -189,6 +197,20 @@ def test_what_stored_views_cannot_show_is_refused_before_they_are_read(names, ch
     made.objectives.equivariance.splits = 4
     with pytest.raises(ValueError, match=match):
         methods.build(made)
+
+
+def test_a_view_set_of_more_images_than_a_batch_names_its_entry():
+    made = benchmark("shapes", "order")
+    made.train.batch_size = 8
+    with pytest.raises(ValueError, match=r"is 8, but .*ladder_\w+ \(of config.objectives: order\)"):
+        check_batch(made, methods.build(methods.resolved(made)), 1)
+
+
+def test_augself_wants_draws_by_part():
+    made = benchmark("cifar10", "augself")
+    made.recipe.name, made.recipe.options = "test_viewpoints:flat", ConfigDict({})
+    with pytest.raises(ValueError, match=r"augself is AugSelf.*:flat', \['n'\], are not by part"):
+        methods.build(methods.resolved(made))
 
 
 def test_an_object_with_too_few_views_and_images_of_no_object_are_named(tree, tmp_path):

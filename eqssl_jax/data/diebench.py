@@ -27,6 +27,7 @@ from eqssl_jax.data.base import Source, Split
 _VIEW = re.compile(r"(image|latent)_(\d+)\.(jpg|npy)")
 _OBJECT = re.compile(r"[^/]+/[^/]+")
 _COLUMNS = (7, 10)
+_CIRCLE = 2 * np.pi + 1e-3  # radians, with room for rounding
 _NAMED = 5  # missing files named in an error
 
 
@@ -52,8 +53,8 @@ def read_diebench(
 
     Raises:
       FileNotFoundError: naming the index files, folders, images or latents that are missing.
-      ValueError: for latents of another length, labels that are not those of the synsets, or an
-        object that is in both splits.
+      ValueError: for latents of another length or in other units, labels that are not those of the
+        synsets, or an object that is in both splits.
     """
     del views
     if not directory.is_dir():
@@ -168,7 +169,18 @@ def _latent(file: Path) -> Float[np.ndarray, " k"]:
             f"{file} has the shape {latent.shape}; a latent of 3DIEBench has 7 numbers (three "
             f"angles, floor hue, light θ, φ and hue), one of 3DIEBench-T 10 (a translation behind)."
         )
-    return np.asarray(checks.finite(latent, str(file)), np.float64)
+    latent = np.asarray(checks.finite(latent, str(file)), np.float64)
+    angles, hues = latent[[0, 1, 2, 4, 5]], latent[[3, 6]]
+    if np.abs(angles).max() > _CIRCLE or hues.min() < 0 or hues.max() > 1:
+        raise ValueError(
+            f"{file} has the angles {_short(angles)} and the hues {_short(hues)}; angles are in "
+            f"radians, within ±2π, and hues in turns, from 0 to 1: bring them to these units."
+        )
+    return latent
+
+
+def _short(numbers: np.ndarray) -> str:
+    return ", ".join(f"{number:.3g}" for number in numbers)
 
 
 def _read(file: Path) -> np.ndarray:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from eqssl_jax import measures
+from eqssl_jax import measures, methods
 from eqssl_jax import scene as layout
 from eqssl_jax.config import plain
 from eqssl_jax.objectives.base import Views
@@ -21,7 +21,15 @@ from eqssl_jax.training.state import TrainState
 
 def subject(run: Setup, state: TrainState) -> measures.Subject:
     """The encoder of a state with what was trained beside it."""
-    return measures.Subject(run.layers(state), prediction_heads(run, state), run.classifier(state))
+    heads, classifier = prediction_heads(run, state), run.classifier(state)
+    rotates = any(map(_rotates, run.config.objectives.values()))
+    return measures.Subject(run.layers(state), heads, classifier, rotates)
+
+
+def _rotates(entry: Any) -> bool:
+    """Whether an entry of config.objectives has draws act on embeddings as rotations."""
+    rotational = methods.find(entry.method).role == "rotational"
+    return bool(entry.weight) and rotational and entry.get("form") == "euclidean"
 
 
 def prediction_heads(run: Setup, state: TrainState) -> dict[str, Any]:

@@ -25,11 +25,13 @@ class Subject(NamedTuple):
         `features.outputs`).
       heads: what was trained beside it and can be asked, by the name of the objective.
       classifier: class scores [n, K] of features [n, H], of a run that learned from labels.
+      rotates: whether it was trained to have draws rotate embeddings, with no head that says how.
     """
 
     encode: Encode | Layers
     heads: Mapping[str, Head] = {}
     classifier: Callable[[Any], Any] | None = None
+    rotates: bool = False
 
 
 class Conditions:
@@ -204,4 +206,5 @@ KINDS: Mapping[str, Callable[[Seen], bool]] = {
     "clouds": lambda seen: seen.dataset.clouds,
     "images": lambda seen: not seen.dataset.clouds,
     "classifier": lambda seen: seen.subject.classifier is not None,
+    "rotates": lambda seen: seen.subject.rotates,
 }

@@ -9,7 +9,7 @@ from eqssl_jax.methods.roles import ROLES, Line, Role, resolve
 from eqssl_jax.methods.row import Row, relative_cost
 from eqssl_jax.methods.target import scheduled
 from eqssl_jax.methods.viewpoints import RECIPE as STORED_VIEWS
-from eqssl_jax.methods.viewpoints import NotStoredError, places
+from eqssl_jax.methods.viewpoints import NotStoredError, entries_of, places
 
 __all__ = [
     "ROLES",

@@ -130,6 +130,12 @@ def _by_target(seen: Views) -> Array:
 
 def build(values: ConfigDict, context: Context) -> Addition:
     identity = context.recipe.identity
+    if not all(isinstance(draw, Mapping) for draw in identity.values()):
+        raise ValueError(
+            f"config.objectives.{context.key} is AugSelf, which reads the draws of each part, and "
+            f"the draws of the recipe {context.config.recipe.name!r}, {list(identity)}, are not by "
+            f"part: let it return transforms.chain(NAME=…)."
+        )
     types = {type_of(draw) for draw in identity.values()} - {""}
     if not any(values[kind] for kind in types):
         raise ValueError(

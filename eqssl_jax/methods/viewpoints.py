@@ -25,25 +25,43 @@ def on_stored_views(method: Method, config: ConfigDict, recipe: Transform) -> Me
         naming its objectives.
     """
     for name, spec in method.views.items():
-        if set(spec.transform.identity) == set(recipe.identity):
-            words = _words(spec, config.train.batch_size)
-            if set(words.values()) <= _STILL or set(words.values()) <= _ALONE:
-                continue
-            wanted = next(f"{part} {text}" for part, text in words.items() if text not in _ALONE)
-        else:
-            wanted = f"the transformations {', '.join(spec.transform.identity)}"
-        readers = [key for key, (_, loss) in method.objectives.items() if name in loss.names()]
+        where = f"the view set {name} (of config.objectives: {entries_of(method, name, config)})"
+        if set(spec.transform.identity) != set(recipe.identity):
+            raise NotStoredError(
+                f"config.recipe.name is {RECIPE!r}, whose views are read as they were rendered, "
+                f"and {where} makes pictures of its own of them (by "
+                f"{', '.join(spec.transform.identity)}): of a picture that is turned, flipped or "
+                f"cropped no pose is stored. Leave that entry out, or train it on config.data.name "
+                f"= 'solids', whose views are rendered in the step."
+            )
+        words = _words(spec, config.train.batch_size)
+        if set(words.values()) <= _STILL or set(words.values()) <= _ALONE:
+            continue
+        wanted = next(f"{part} {text}" for part, text in words.items() if text not in _ALONE)
         raise NotStoredError(
             f"config.recipe.name is {RECIPE!r}: each stored view of an object has a pose and hues "
-            f"of its own, which no other object shares and nothing changes. The view set {name} "
-            f"(of config.objectives: {', '.join(readers)}) wants {wanted}. Leave that objective "
-            f"out, and give every part a role that draws it for each view, invariant or predicted."
+            f"of its own, which no other object shares and nothing changes, but {where} wants "
+            f"{wanted}. Leave that entry out, and give every part a role that draws it for each "
+            f"view, invariant or predicted; or train on config.data.name = 'solids'."
         )
     shown = {
         name: spec._replace(transform=spec.transform._replace(apply=_as_it_is))
         for name, spec in method.views.items()
     }
     return method._replace(views=shown)
+
+
+def entries_of(method: Method, views: str, config: ConfigDict) -> str:
+    """The entries of config.objectives that read a view set, for messages.
+
+    Some add several objectives, by longer names than their own.
+    """
+    readers = [key for key, (_, loss) in method.objectives.items() if views in loss.names()]
+    entries: dict[str, None] = {}
+    for reader in readers:
+        keys = [key for key in config.objectives if f"{reader}_".startswith(f"{key}_")]
+        entries[max(keys, key=len, default=reader)] = None
+    return ", ".join(entries)
 
 
 def places(method: Method, batch: int) -> tuple[list[int], bool]:

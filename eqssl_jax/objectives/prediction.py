@@ -52,7 +52,11 @@ def parameter_differences(params: Mapping[str, Any]) -> Float[Array, "n k"]:
             phase = CYCLES.get(name, 0.0) * change
             columns += [jnp.cos(phase), jnp.sin(phase)] if name in CYCLES else [change]
     if not columns:
-        raise ValueError(f"There is nothing to predict in a draw of {list(params) or 'nothing'}.")
+        raise ValueError(
+            f"There is nothing to predict in a draw of {list(params) or 'nothing'}: none of its "
+            f"parameters is a real number or a bool. Let the recipe draw one, or choose a method "
+            f"that needs none."
+        )
     return jnp.concatenate(columns, axis=1)
 
 

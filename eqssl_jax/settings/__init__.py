@@ -16,7 +16,16 @@ Traceback (most recent call last):
 ValueError: config.rate is nan; it must be a finite float32 number above 0, e.g. 0.1.
 """
 
-from eqssl_jax.settings.checking import accept, check, defaults, differences, find, merged
+from eqssl_jax.settings.checking import (
+    TOO_DEEP,
+    accept,
+    check,
+    defaults,
+    differences,
+    find,
+    merged,
+    values_of,
+)
 from eqssl_jax.settings.ranges import (
     GREATEST,
     LARGEST,

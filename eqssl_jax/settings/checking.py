@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from eqssl_jax.settings.ranges import (
     LARGEST,
     Free,
@@ -70,6 +72,29 @@ def check(
         for name, entry in schema.items()
         if name in values
     }
+
+
+TOO_DEEP = (
+    "has groups or lists within one another some hundred deep, or one that contains itself: "
+    "nothing reads a value so deep; give a flat one"
+)
+
+
+def values_of(config: Any) -> dict[str, Any]:
+    """The values of a ConfigDict, as dicts within one another.
+
+    Raises:
+      ValueError: for what is none, and for one whose groups go too deep to be read.
+    """
+    if not isinstance(config, ConfigDict):
+        raise ValueError(
+            f"The config is {shown(config)}, of type {type(config).__name__}; it must be a "
+            f"ConfigDict, such as get_config() of a config file returns."
+        )
+    try:
+        return dict(config.to_dict())
+    except RecursionError:
+        raise ValueError(f"The config {TOO_DEEP}.") from None
 
 
 def find(schema: Schema, path: Sequence[str], prefix: str = "config") -> Any:

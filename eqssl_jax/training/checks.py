@@ -10,7 +10,7 @@ from eqssl_jax.config import plain
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.frame import is_frame
 from eqssl_jax.measures import budgets, cards
-from eqssl_jax.methods import Method, build_recipe, find
+from eqssl_jax.methods import Method, build_recipe, entries_of, find
 from eqssl_jax.methods.card import LABELS
 from eqssl_jax.names import is_outside
 from eqssl_jax.settings import LARGEST
@@ -41,8 +41,9 @@ def check_batch(config: ConfigDict, built: Method, devices: int) -> None:
     for name, spec in built.views.items():
         if (spec.images or 0) > batch:
             raise ValueError(
-                f"The view set {name} is of {spec.images} images, but a batch has {batch}: set "
-                f"`images` of its entry in config.objectives to at most that, or to 0 for all."
+                f"config.train.batch_size is {batch}, but the view set {name} (of "
+                f"config.objectives: {entries_of(built, name, config)}) is of {spec.images} "
+                f"images: use a larger batch, or set `images` of that entry to 0 for all."
             )
 
 

@@ -18,7 +18,7 @@ from eqssl_jax.encoders.weight_files import read_weights
 from eqssl_jax.training import checkpoint, kept
 from eqssl_jax.training.integrity import shapes
 from eqssl_jax.training.mesh import spread
-from eqssl_jax.training.provenance import FILE, read_provenance
+from eqssl_jax.training.provenance import FILE, Provenance, read_provenance
 from eqssl_jax.training.state import TrainState
 from eqssl_jax.training.stored import open_run
 from eqssl_jax.training.workdir import has_trained, read_config
@@ -136,22 +136,20 @@ def _of_run(config: ConfigDict, source: Source, start: PyTree) -> PyTree:
     return {"params": network, "batch_stats": stats}
 
 
-def with_source_statistics(dataset: Dataset, config: ConfigDict) -> Dataset:
-    """The data set with the mean and standard deviation that the source's encoder is used to.
-
-    A file of weights does not hold them: the data set keeps its own, as it does without a source.
+def source_statistics(config: ConfigDict) -> Provenance | None:
+    """What the source's encoder was trained on; None without one, and for a file of weights, which
+    does not hold it. It is read before the data, which can take minutes.
 
     Raises:
       FileNotFoundError: if the source is no run, or one without data.json or checkpoints.
-      ValueError: if the step is not kept, the file not one of weights, or the encoder for another
-        number of channels.
+      ValueError: if the step is not kept, or the file not one of weights.
     """
     source = source_of(config)
     if source is None:
-        return dataset
+        return None
     if _is_file(config, source):
         _check_file(source)
-        return dataset
+        return None
     workdir, step = _place(source.place)
     trained_on = read_provenance(workdir)
     if trained_on is None:
@@ -160,11 +158,24 @@ def with_source_statistics(dataset: Dataset, config: ConfigDict) -> Dataset:
             f"trained, perhaps with @best or @STEP, or a file of weights."
         )
     _check_step(source, workdir, step)
+    return trained_on
+
+
+def with_source_statistics(
+    dataset: Dataset, config: ConfigDict, trained_on: Provenance | None
+) -> Dataset:
+    """The data set with the mean and standard deviation of `source_statistics`, if there are any.
+
+    Raises:
+      ValueError: if the encoder is for another number of channels.
+    """
+    if trained_on is None:
+        return dataset
     if trained_on.channels != dataset.shown_shape[-1] or trained_on.clouds != dataset.clouds:
         raise ValueError(
-            f"{source}, whose encoder takes inputs of shape {trained_on.input_shape}, but those of "
-            f"{dataset.name} have shape {tuple(dataset.shown_shape)}: start from a run on inputs "
-            f"of that kind."
+            f"{source_of(config)}, whose encoder takes inputs of shape {trained_on.input_shape}, "
+            f"but those of {dataset.name} have shape {tuple(dataset.shown_shape)}: start from a "
+            f"run on inputs of that kind."
         )
     return dataset._replace(mean=trained_on.mean, std=trained_on.std)
 

@@ -149,14 +149,15 @@ def setup(
     built = methods.build(config)
     check_batch(config, built, mesh.size if training else 1)
     check_measurements(config)
+    goes_on = workdir is not None and has_trained(workdir)
+    source = initial.source_statistics(config) if training and not goes_on else None
     stored = _checked_data(config, dataset or load_dataset(config), built)
     recipe = measured_recipe(config)
     dataset = at_view_size(stored, config)
-    goes_on = workdir is not None and has_trained(workdir)
     if workdir is not None and goes_on:
         dataset = with_statistics(dataset, read_provenance(workdir))
-    elif training:
-        dataset = initial.with_source_statistics(dataset, config)
+    else:
+        dataset = initial.with_source_statistics(dataset, config, source)
     split = _trained_on(config, stored, built)
     steps_per_epoch, steps = _budget(config, stored, split.size)
     if built.labelled:

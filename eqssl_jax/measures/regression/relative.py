@@ -35,9 +35,10 @@ _BATCH = 256
 
 
 class ObjectViews(NamedTuple):
-    """Views of some objects: features [n, h], and rows of pairs of one object's views [p, 2]."""
+    """Views of some objects: features [n, h], embeddings [n, d], and rows of pairs [p, 2]."""
 
     features: Rows
+    embeddings: Rows
     indices: Int[np.ndarray, " n"]
     pairs: Int[np.ndarray, "p 2"]
 
@@ -86,7 +87,8 @@ def object_views(seen: Seen, split: str, most: int) -> ObjectViews:
     extracted = extract(seen.subject.encode, part, batch=seen.settings.batch, indices=chosen)
     if not np.isfinite(extracted.features).all():
         raise EncoderFault(f"The encoder {seen.name!r} gives NaN or infinite values.")
-    return ObjectViews(extracted.features, chosen, view_pairs(objects[chosen]))
+    pairs = view_pairs(objects[chosen])
+    return ObjectViews(extracted.features, extracted.embeddings, chosen, pairs)
 
 
 def fit_mlp(

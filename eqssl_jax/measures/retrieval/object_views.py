@@ -1,16 +1,22 @@
 """A method's own predictor, asked for every view of an object from its first: is it the nearest?
 
 From view 0 and the draw that leads from it to view v (the rotation R_vR_0⁻¹ from the left, the
-differences of both hues), the predictor of EquiMod, SIE or SEN gives an embedding, which is
-compared with those of all views of the object. BatchNorm in its heads uses the statistics of what
-is asked together. After SIE (Garrido et al. 2023, arXiv:2302.10283), which asks for view 0, too.
+differences of both hues, and t_v − t_0 of the translations of 3DIEBench-T), the predictor of
+EquiMod, SIE or SEN gives an embedding, which is compared with those of all views of the object.
+BatchNorm in its heads uses the statistics of what is asked together. After SIE (Garrido et al.
+2023, arXiv:2302.10283), which asks for view 0, too.
 """
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
+from eqssl_jax.data.views_of_objects import KNOWN
 from eqssl_jax.measures.cards import HIGHER, LOWER, Card, Measured, Number, Output
-from eqssl_jax.measures.regression.relative import object_views
+from eqssl_jax.measures.regression.relative import ObjectViews, object_views
 from eqssl_jax.measures.retrieval.neighbours import (
     chance_reciprocal_rank,
     hits_at,
@@ -22,62 +28,114 @@ from eqssl_jax.measures.retrieval.neighbours import (
 from eqssl_jax.measures.subjects import Seen
 from eqssl_jax.rotations import conjugate, quaternion_product, vector_from_quaternion
 from eqssl_jax.settings import whole
+from eqssl_jax.transforms.base import Params
 
 HITS = (1, 5)
+TURNING = {"turn", "floor", "light"}  # what every recipe of rendered objects draws
 
 
-def _measure(seen: Seen) -> Measured:
-    if set(seen.conditions.transform.identity) != {"turn", "floor", "light"}:
+class Asked(NamedTuple):
+    """For every view of some objects, from the first of its object.
+
+    Attributes:
+      views: of these objects, [n] of them.
+      rows: of `views` by object, [O, V], as many of each object as all have.
+      first: the row that each is asked from, [O V].
+      draw: what leads there, leaves [O V, …]: as training draws it, the rotation from the left.
+      poses: unit quaternions of all that are asked for, [O V, 4].
+    """
+
+    views: ObjectViews
+    rows: Int[np.ndarray, "o v"]
+    first: Int[np.ndarray, " q"]
+    draw: Params
+    poses: Float[np.ndarray, "q 4"]
+
+
+def asked_views(seen: Seen, objects: int) -> Asked:
+    """Views of the first so many objects of the test split, and what leads to each from the first.
+
+    Raises:
+      ValueError: for another recipe, and data that do not know what it draws.
+    """
+    parts = set(seen.conditions.transform.identity)
+    if not TURNING <= parts <= set(KNOWN):
         raise ValueError("the recipe does not turn objects")
-    heads = seen.subject.heads
-    if not heads:
-        raise ValueError("the method predicts no embeddings")
-    views = object_views(seen, "test", seen.settings.predicted_objects)
+    views = object_views(seen, "test", objects)
     factors = {
         name: np.asarray(values)[views.indices]
         for name, values in seen.splits["test"].factors.items()
     }
-    objects, counts = np.unique(factors["object"], return_counts=True)
+    if lacking := sorted({KNOWN[part][2] for part in parts} - set(factors)):
+        raise ValueError(f"the data set does not know {', '.join(lacking)} of its test images")
+    names, counts = np.unique(factors["object"], return_counts=True)
     count = int(counts.min())
     # As many views of each as all have: nothing is assumed of how many.
-    rows = np.stack([np.flatnonzero(factors["object"] == name)[:count] for name in objects])
+    rows = np.stack([np.flatnonzero(factors["object"] == name)[:count] for name in names])
     first, flat = np.repeat(rows[:, 0], count), rows.reshape(-1)
     q = jnp.asarray(factors["rotation"], jnp.float32)
     change = quaternion_product(q[flat], conjugate(q[first]))
     draw = {"turn": {"rotation": np.asarray(vector_from_quaternion(change))}}
-    for part in ("floor", "light"):
-        turns = factors[f"{part}_hue"][flat] - factors[f"{part}_hue"][first]
-        draw[part] = {"hue": ((turns + 0.5) % 1 - 0.5).astype(np.float32)}
-    head = next(iter(heads.values()))
-    after, predicted, _ = head(views.features[first], views.features[flat], draw)
-    shape = (*rows.shape, after.shape[-1])
+    for part in parts - {"turn"}:
+        parameter, _, factor = KNOWN[part]
+        difference = factors[factor][flat] - factors[factor][first]
+        if parameter == "hue":
+            difference = (difference + 0.5) % 1 - 0.5
+        draw[part] = {parameter: difference.astype(np.float32)}
+    return Asked(views, rows, first, draw, np.asarray(q)[flat])
+
+
+def found_views(
+    asked: Asked, predicted: np.ndarray, after: np.ndarray, start: str
+) -> tuple[dict[str, Number | float], Mapping[str, float]]:
+    """MRR, H@k and PRE of predicted embeddings [O V, D] among the true ones, and their chances.
+
+    Names begin with `start`; those that end in "_with_own" count the view that was asked from, too.
+    """
+    shape, count = (*asked.rows.shape, after.shape[-1]), asked.rows.shape[1]
     ranks = view_ranks(predicted.reshape(shape), after.reshape(shape))
     numbers: dict[str, Number | float] = {}
     ranks_by_end = {"": ranks[:, 1:].reshape(-1), "_with_own": ranks.reshape(-1)}
     for end, chosen in ranks_by_end.items():
-        numbers[f"predicted_mrr{end}"] = Number(reciprocal_rank(chosen), n=chosen.size)
+        numbers[f"{start}_mrr{end}"] = Number(reciprocal_rank(chosen), n=chosen.size)
         for k in HITS:
-            numbers[f"predicted_h{k}{end}"] = hits_at(chosen, k)
-    nearest = nearest_views(predicted, after)
-    poses = np.asarray(q)[flat]
-    numbers["predicted_pre"] = prediction_retrieval_error(poses[nearest], poses)
-    chance = {"predicted_mrr": chance_reciprocal_rank(count)}
-    chance |= {f"predicted_h{k}": min(k / count, 1.0) for k in HITS}
-    chance["predicted_pre"] = prediction_retrieval_error(np.roll(poses, count, axis=0), poses)
-    return Measured(numbers, chance=chance | {f"{n}_with_own": v for n, v in chance.items()})
+            numbers[f"{start}_h{k}{end}"] = hits_at(chosen, k)
+    nearest, poses = nearest_views(predicted, after), asked.poses
+    numbers[f"{start}_pre"] = prediction_retrieval_error(poses[nearest], poses)
+    chance = {f"{start}_mrr": chance_reciprocal_rank(count)}
+    chance |= {f"{start}_h{k}": min(k / count, 1.0) for k in HITS}
+    chance[f"{start}_pre"] = prediction_retrieval_error(np.roll(poses, count, axis=0), poses)
+    return numbers, chance | {f"{name}_with_own": value for name, value in chance.items()}
+
+
+def outputs(start: str, views: str) -> tuple[Output, ...]:
+    """The outputs of `found_views`."""
+    return (
+        *(
+            Output(f"{start}_{name}{end}", f"{title} of {views}{words}", HIGHER, ".3f")
+            for end, words in (("", ""), ("_with_own", ", the view it came from included"))
+            for name, title in (("mrr", "MRR"), ("h1", "H@1"), ("h5", "H@5"))
+        ),
+        Output(f"{start}_pre", f"PRE of {views}", LOWER, ".3f"),
+    )
+
+
+def _measure(seen: Seen) -> Measured:
+    if TURNING - set(seen.conditions.transform.identity):
+        raise ValueError("the recipe does not turn objects")
+    if not seen.subject.heads:
+        raise ValueError("the method predicts no embeddings")
+    asked = asked_views(seen, seen.settings.predicted_objects)
+    head, features = next(iter(seen.subject.heads.values())), asked.views.features
+    after, predicted, _ = head(features[asked.first], features[asked.rows.reshape(-1)], asked.draw)
+    numbers, chance = found_views(asked, predicted, after, "predicted")
+    return Measured(numbers, chance=chance)
 
 
 CARD = Card(
     name="object_views",
     measure=_measure,
-    outputs=(
-        *(
-            Output(f"predicted_{name}{end}", f"{title} of predicted views{words}", HIGHER, ".3f")
-            for end, words in (("", ""), ("_with_own", ", the view it came from included"))
-            for name, title in (("mrr", "MRR"), ("h1", "H@1"), ("h5", "H@5"))
-        ),
-        Output("predicted_pre", "PRE of predicted views", LOWER, ".3f"),
-    ),
+    outputs=outputs("predicted", "predicted views"),
     title="Views that a method's own predictor finds",
     needs=("test",),
     absent=("predicted_mrr",),

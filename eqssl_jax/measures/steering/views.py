@@ -85,7 +85,7 @@ def embed_part(
     images: int,
     batch: int,
 ) -> dict[str, Seen]:
-    fit, choose, test = (_steps(part) for part in drawn)
+    fit, choose, test = (steps(part) for part in drawn)
     pairs = [(*test[p], *test[p + 1]) for p in range(min(PAIRS, len(test) - 1))]
     separate = "validation" in splits and held_out != "validation"
     # Without a validation split, other training images choose.
@@ -119,7 +119,7 @@ def embed_part(
     }
 
 
-def _steps(params: Params) -> list[tuple[Params]]:
+def steps(params: Params) -> list[tuple[Params]]:
     """Each draw as the steps of `extract_views`."""
     count = len(jax.tree.leaves(params)[0])
     return [(jax.tree.map(lambda leaf, i=i: leaf[i], params),) for i in range(count)]
