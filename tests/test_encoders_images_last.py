@@ -1,13 +1,16 @@
 """Maps with images as the last axis: the same convolution, normalisation and encoder."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqssl_jax.encoders import conv, images_last, network
+from eqssl_jax.encoders import conv, images_last, network, resnet
 from eqssl_jax.encoders.norm import BatchNorm
+from eqssl_jax.encoders.small import ConvNet
 
 VIEWS = 2
 
@@ -70,19 +73,26 @@ def test_the_pool_of_a_stem_is_flaxs():
     np.testing.assert_array_equal(images_last.leave(there, VIEWS), pooled)
 
 
-@pytest.mark.parametrize("encoder", ["conv_tiny", "resnet_tiny"])
+SMALL = {
+    "conv_tiny": partial(ConvNet, (4, 8)),
+    "resnet_tiny": partial(resnet.ResNet, resnet.BasicBlock, (1, 1), (4, 8)),
+}
+
+
+@pytest.mark.parametrize("encoder", SMALL)
 def test_small_encoders_train_alike_and_take_this_layout_for_large_batches_alone(
     monkeypatch, encoder
 ):
     monkeypatch.setattr(images_last, "LEAST_SIDE", 16)
     monkeypatch.setattr(images_last, "LEAST_IMAGES", 8)
     monkeypatch.setattr(jax, "device_count", lambda: 1)  # of one CPU alone
+    monkeypatch.setitem(network.NAMES, encoder, SMALL[encoder])
     options = {"encoder": encoder, "stem": "imagenet", "projector": ()}
     options |= {"mean": (0.5,) * 3, "std": (0.2,) * 3}
     auto, plain = (network.build(**options, conv=name) for name in ("auto", "patches"))
     variables = plain.init(jax.random.key(0), (16, 16, 3))
     images = jax.random.uniform(jax.random.key(1), (8, 16, 16, 3))
-    target = normal(2, 8, 128)
+    target = normal(2, 8, 8)
 
     def step(net):
         def loss(params):

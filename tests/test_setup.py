@@ -128,7 +128,7 @@ def test_the_small_config_itself_is_fine():
         ({"objectives__order__margin": -0.5}, "margin is -0.5; .* at least 0"),
         (
             {"roles__rotate": "ordered", "objectives__order__images": 17},
-            "ladder_rotate is of 17 images",
+            r"ladder_rotate \(of config.objectives: order\) is of 17 images",
         ),
         ({"objectives__order__margin": float("nan")}, "margin is nan"),
         ({"objectives__order__weight": float("nan")}, "order.weight is nan"),

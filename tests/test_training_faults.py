@@ -298,7 +298,7 @@ class Measured:
 def test_figures_that_fail_lose_no_numbers(workdir, monkeypatch):
     from eqssl_jax.experiment import assess
 
-    def fails(*arguments):
+    def fails(*arguments, **options):
         raise RuntimeError("no font")
 
     monkeypatch.setattr(assess, "evaluate", Measured.evaluate)
