@@ -128,6 +128,8 @@ def test_the_weight_of_each_base_method_is_chosen_on_validation_and_set_by_its_f
     assert settings["moco_care"] == settings["moco_two_views"] == {weights.WEIGHT: 0.3}
     assert "vicreg_care" not in settings and settings["simclr_care"] == {weights.WEIGHT: 0.03}
     assert "50.0" in (tmp_path / "lambda_choice-reduced.md").read_text()
+    made["moco_1"] = made["moco_1"][:1]  # one of its seeds is not finished: no choice, either
+    assert set(weights.chosen(made)) == {"simclr", "byol", "barlow_twins"}
     rows = folders.choose(TABLE, "reduced", FILE, settings=settings).wanted
     used = {row.name: row.config.objectives.get("equivariance", {}).get("weight") for row in rows}
     assert (used["moco_care"], used["byol_two_views"], used["vicreg_care"]) == (0.3, 1.0, 0.1)
@@ -144,6 +146,10 @@ WRONG = {
     "a value": ({"simclr": {"optimizer.learning_rate": "fast"}}, "learning_rate of simclr"),
     "a group": ({"simclr": {"optimizer": 1}}, "config.optimizer, which is a group"),
     "the seed": ({"simclr": {"seed": 7}}, "'seed'"),
+    "a huge number": (
+        {"simclr_care": {"objectives.equivariance.weight": 10**400}},
+        "401 digits for config.objectives.equivariance.weight",
+    ),
 }
 
 
@@ -157,7 +163,9 @@ def test_settings_that_do_not_fit_are_refused(case):
 def test_a_file_of_settings_that_is_none_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         given.read(tmp_path / "none.json")
-    for content in ("{", "[1]", '{"simclr": 3}'):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        given.read(tmp_path)
+    for content in ("{", "[1]", '{"simclr": 3}', "[" * 100_000):
         (tmp_path / "some.json").write_text(content)
         with pytest.raises(ValueError, match=r"some\.json"):
             given.read(tmp_path / "some.json")

@@ -141,7 +141,7 @@ IMPLEMENTATIONS: dict[str, Convolve] = {"xla": xla, "patches": patches}
 def implementation(name: str) -> Convolve:
     """The convolution called `name`: xla, patches, or auto (what is fastest on this backend).
 
-    Under auto, small encoders on CPU also keep images last where that is faster (`images_last`).
+    Under auto, small float32 encoders on CPU also keep images last where that is faster.
 
     Raises:
       ValueError: for another name.

@@ -23,8 +23,8 @@ def layout(x: Float[Array, "m h w c"], wanted: bool, *parts: Any) -> tuple[Any, 
 
 
 def pays(x: Float[Array, "m h w c"]) -> bool:
-    """Whether maps of these images are wide, and the images many, enough for this layout."""
-    return x.dtype == jnp.float32 and x.shape[1] >= LEAST_SIDE and x.shape[0] >= LEAST_IMAGES
+    """Whether these images are large and many enough for this layout."""
+    return min(x.shape[1:3]) >= LEAST_SIDE and x.shape[0] >= LEAST_IMAGES
 
 
 def enter(x: Float[Array, "m h w c"], views: int) -> Float[Array, "h w c m"]:

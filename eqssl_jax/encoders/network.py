@@ -149,7 +149,7 @@ def build(
     dtype = DTYPES[compute_dtype]
     make = partial(Conv, dtype=dtype, convolve=implementation(conv))
     module = _encoder(encoder, stem=stem, conv=make, norm=BatchNorm, dtype=dtype, settings=vit)
-    if conv == "auto" and hasattr(module, "images_last"):
+    if conv == "auto" and dtype == jnp.float32 and hasattr(module, "images_last"):
         module = module.clone(images_last=implementation(conv) is patches)
     return assemble(
         with_remat(module, encoder) if remat == "blocks" else module,

@@ -28,11 +28,11 @@ def read(place: str | Path) -> Settings:
     path = storage.path(place)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise FileNotFoundError(
             f"--settings={path}: there is no such file. It holds settings of runs, {example}."
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"--settings={path} is no JSON ({error}); write e.g. {example}.") from None
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ValueError(f"--settings={path} must hold the settings of each run, e.g. {example}.")
@@ -81,7 +81,13 @@ def _set(config: ConfigDict, run: str, path: str, value: Any) -> None:
         value = accept(f"config.{path} of {run} (--settings)", value, entry)
     else:  # of a card, a recipe or a data set: setup looks at its range
         value = tuple(value) if isinstance(value, list) else value
-        value = float(value) if _whole_for_number(group[last], value) else value
+        try:
+            value = float(value) if _whole_for_number(group[last], value) else value
+        except OverflowError:
+            raise ValueError(
+                f"--settings gives {run} a whole number of {len(str(abs(value)))} digits for "
+                f"config.{path}: give a number that a float can hold."
+            ) from None
     del group[last]
     group[last] = value
 

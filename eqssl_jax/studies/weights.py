@@ -40,15 +40,15 @@ def _runs(scale: str, data: DataChoice) -> Runs:
 
 
 def chosen(trainings: Trainings) -> dict[str, float]:
-    """By base method the weight of the best mean score; methods without every weight are left out.
+    """By base method the weight of the best mean score over seeds.
 
-    All weights of a method are compared at the seeds that all of them have.
+    A method is left out while one of its weights lacks a seed that another one has.
     """
     best = {}
     for name in BASES.values():
         scores = {weight: _scores(trainings, name, weight) for weight in GRID}
-        shared = set.intersection(*(set(seeds) for seeds in scores.values()))
-        means = {w: float(np.mean([seeds[s] for s in shared])) if shared else math.nan
+        alike = len({frozenset(seeds) for seeds in scores.values()}) == 1 and any(scores.values())
+        means = {w: float(np.mean(list(seeds.values()))) if alike else math.nan
                  for w, seeds in scores.items()}  # fmt: skip
         if all(map(math.isfinite, means.values())):
             best[name] = max(means, key=lambda weight: means[weight])
@@ -90,7 +90,7 @@ def _sheet(trainings: Trainings, best: Mapping[str, float]) -> tabular.Sheet:
         rows.append((name, *cells))
     notes = (
         "kNN accuracy on validation in %, mean ± half of Student's 95 % interval over trainings; "
-        "no test image was looked at. A base method has a choice when all its weights are trained.",
+        "no test image was looked at. A base method has a choice when all its weights are trained at the same seeds.",
     )
     columns = tuple(f"λ {weight:g}" for weight in GRID)
     return tabular.Sheet(("base method",), columns, rows, notes, records, LAMBDA_CHOICE.title)
