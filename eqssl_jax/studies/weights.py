@@ -90,7 +90,8 @@ def _sheet(trainings: Trainings, best: Mapping[str, float]) -> tabular.Sheet:
         rows.append((name, *cells))
     notes = (
         "kNN accuracy on validation in %, mean ± half of Student's 95 % interval over trainings; "
-        "no test image was looked at. A base method has a choice when all its weights are trained at the same seeds.",
+        "no test image was looked at. A base method has a choice when all its "
+        "weights are trained at the same seeds.",
     )
     columns = tuple(f"λ {weight:g}" for weight in GRID)
     return tabular.Sheet(("base method",), columns, rows, notes, records, LAMBDA_CHOICE.title)
