@@ -29,7 +29,11 @@ _AT_A_TIME = 256  # rotations [D, D] held in memory
 
 
 def _fit(seen: Seen) -> Steering:
-    """R(p) of draws on training images: linear in p, with the smallest penalty."""
+    """R(p) of draws on training images: linear in p, with the smallest penalty.
+
+    Draws on validation images choose nothing here, since there is one candidate; `fit_steering`
+    measures its error on them.
+    """
     conditions, settings = seen.conditions, seen.settings
     # Not the draws of the rotation and steering studies again.
     key = jax.random.fold_in(conditions.key, 17)
