@@ -20,6 +20,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from commit import described
+
 from reference import augment
 from reference.models import Network, care
 from reference.resnet import DEPTHS, ResNet
@@ -81,7 +83,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     cuda = torch.cuda.is_available()
     peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else float("nan")
     name = torch.cuda.get_device_name() if cuda else "cpu"
-    facts = {"device": name, "versions": f"torch {torch.__version__}", "peak memory, MiB": peak}
+    facts = {
+        "device": name, "versions": f"torch {torch.__version__}", "commit": described(),
+        "peak memory, MiB": peak,
+    }  # fmt: skip
     return {**facts, **{name: args.batch / time for name, time in times.items()}}
 
 
