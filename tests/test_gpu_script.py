@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -138,3 +139,5 @@ def test_a_part_does_not_outlive_the_script(tmp_path):
     assert process.wait() == 143
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
+    [line] = (tmp_path / "parts.jsonl").read_text().splitlines()
+    assert json.loads(line)["status"] == -signal.SIGTERM
