@@ -224,9 +224,11 @@ def pareto(points: Mapping[str, Point], metrics: tuple[str, str], path: Path) ->
     bars = "bars: Student's 95 % interval over trainings; " * several
     note = f"{bars}filled: no other run is better in both"
     quiet(axes, "Class against equivariance", note=note)
-    for metric, side, name in zip(metrics, "xy", (axes.set_xlabel, axes.set_ylabel), strict=True):
-        value_axis(axes, metric, (), side)
-        name(f"{describe(metric).title} {arrow(metric)}", fontsize=TEXT, color=QUIET)
+    value_axis(axes, metrics[0], (), "x")
+    value_axis(axes, metrics[1], (), "y")
+    across_title, upward_title = (f"{describe(m).title} {arrow(m)}" for m in metrics)
+    axes.set_xlabel(across_title, fontsize=TEXT, color=QUIET)
+    axes.set_ylabel(upward_title, fontsize=TEXT, color=QUIET)
     save(figure, path)
     return path
 
