@@ -44,6 +44,20 @@ def quick() -> dict[str, str]:
     return {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
 
 
+def often() -> dict[str, str]:
+    """Options of jax.jit for a program that runs often: on CPU the first level of optimisation.
+
+    The higher ones take a fifth to a quarter more CPU seconds to compile a training step, which is
+    then no faster (docs/results/step). A level in $XLA_FLAGS is kept.
+    """
+    import jax
+
+    level = "xla_backend_optimization_level"
+    if jax.default_backend() != "cpu" or level in os.environ.get("XLA_FLAGS", ""):
+        return {}
+    return {level: "1"}
+
+
 def cache_folder(environment: Mapping[str, str]) -> Path | None:
     """Where programs for this kind of processor are kept; None: nowhere."""
     chosen = environment.get(VARIABLE, "")

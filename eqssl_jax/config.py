@@ -130,8 +130,8 @@ SCHEMA: Schema = {
         name=text("simclr_cifar", "of the augmentations", longest=200, empty=False),
         options=free("strengths of its parts, by name"),
     ),
-    # By part of the recipe; README, "Roles". Parts that are not named are invariant, weigh 1 and
-    # are shared as their role says ("auto").
+    # By part of the recipe; docs/howto/roles.md. Parts that are not named are invariant, weigh 1
+    # and are shared as their role says ("auto").
     "roles": free("a role for each part of the recipe", choice("invariant", "", ROLES)),
     "role_weights": free(
         "a factor on a part's own objective (ordered, predicted)", number(1.0, "", low=0, high=1e6)

@@ -5,10 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
-from eqssl_jax import command
+from eqssl_jax import command, compiled
 from eqssl_jax.compiled import cache_folder
+from eqssl_jax.training import step
+from eqssl_jax.training.mesh import make_mesh
 
 PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np
@@ -85,3 +89,28 @@ def test_every_binary_keeps_its_programs(monkeypatch):
     monkeypatch.setattr(command, "keep_programs", lambda: called.append("keep"))
     command.run_command(lambda: called.append("action"), ["main"])
     assert called == ["keep", "action"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "backend", "level"),
+    [
+        ("", "cpu", "1"),
+        ("--xla_cpu_use_fusion_emitters=true", "cpu", "1"),
+        ("--xla_backend_optimization_level=3", "cpu", None),
+        ("", "gpu", None),
+    ],
+)
+def test_steps_are_optimised_a_little_on_cpu_where_no_level_is_chosen(
+    flags, backend, level, monkeypatch
+):
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert compiled.often().get("xla_backend_optimization_level") == level
+
+
+def test_a_step_is_compiled_with_these_options(monkeypatch):
+    """XLA refuses an option that it does not know: so they reach it."""
+    monkeypatch.setattr(step, "often", lambda: {"xla_no_such_option": "1"})
+    program = step.compile_step(lambda state, pool, inputs: (state, {}), make_mesh())
+    with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
+        program({}, (), np.arange(8))

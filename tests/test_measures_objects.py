@@ -17,6 +17,7 @@ from eqssl_jax.measures import Subject, evaluate, settings
 from eqssl_jax.measures.regression import relative
 from eqssl_jax.measures.retrieval import object_views
 from eqssl_jax.measures.steering import object_views as steered_views
+from eqssl_jax.rotations import vector_from_quaternion
 
 CARDS = (relative.CARD, object_views.CARD)
 BUDGET = {
@@ -88,12 +89,41 @@ def test_a_perfect_predictor_finds_every_view_and_none_is_found_without():
     assert "no embeddings" in measured()["skipped"]["predicted_mrr"]
 
 
+GENERATORS = np.random.default_rng(0).standard_normal((3, 6, 6))
+GENERATORS = np.float32((GENERATORS - GENERATORS.swapaxes(1, 2)) / 5)
+
+
+def steerable(examples):
+    """R(p) u with R(p) = exp(Σ p_k G_k) of the draw p from upright and u of the object.
+
+    These G_k do not commute as turns about the axes do: R(p) is no group, and R of the draw that
+    leads from one posed view to another is no rotation between their embeddings.
+    """
+    p = vector_from_quaternion(examples[:, scene.POSE])
+    phases = jnp.stack([examples[:, scene.HEIGHT], examples[:, scene.SIDE]], axis=1)
+    of_object = jnp.concatenate([jnp.sin(k * phases) for k in (1, 2, 3)], axis=1)
+    rotations = jax.vmap(jax.scipy.linalg.expm)(jnp.einsum("nk,kde->nde", p, GENERATORS))
+    z = jnp.einsum("nde,ne->nd", rotations, of_object)
+    return z, z
+
+
+def unlike(examples):
+    """Poses and hues, of each object mirrored in other dimensions: no rotation is theirs."""
+    z = read_scenes(examples)[1]
+    numbers = jnp.arange(1.0, z.shape[1] + 1)
+    signs = jnp.sign(jnp.sin(1e3 * examples[:, scene.HEIGHT, None] * numbers[None]))
+    return z * signs, z * signs
+
+
+@functools.cache
 def small(**budget):
     """Few objects, and what the cards of retrieval and steering say of encoders that rotate."""
     cards = (object_views.CARD, steered_views.CARD)
     chosen = settings("quick", cards=cards, predicted_objects=8, steered_objects=8, **budget)
     subjects = {
         "poses": Subject(read_scenes, rotates=True),
+        "steerable": Subject(steerable, rotates=True),
+        "unlike": Subject(unlike, rotates=True),
         "nothing": Subject(nothing, rotates=True),
         "others": Subject(read_scenes),
     }
@@ -106,12 +136,34 @@ def test_a_steered_embedding_finds_its_view_where_draws_rotate_embeddings():
     """Poses and hues as features turn by R(p) exactly; what no draw changes finds by chance."""
     result = small(steered_draws=24, steered_images=32)
     steered = result["encoders"]
-    for name in ("steered_mrr", "steered_h1", "steered_mrr_with_own"):
-        assert steered["poses"][name]["value"] > 0.95, name
+    for encoder in ("poses", "steerable"):
+        for name in ("steered_mrr", "steered_h1", "steered_mrr_with_own"):
+            assert steered[encoder][name]["value"] > 0.95, (encoder, name)
+        assert steered[encoder]["steered_left"]["value"] < 0.15
     chance = result["chance"]["steered_mrr"]
     assert steered["nothing"]["steered_mrr"]["value"] <= chance  # all views tie
     assert steered["nothing"]["steered_pre"]["value"] > 0.2
+    assert "steered_left" not in steered["nothing"]  # it does not move
     assert "steered_mrr" not in steered["others"]  # no method of it trains rotations
+
+
+def test_of_encoders_that_turn_each_object_otherwise_the_fit_leaves_most_of_the_way():
+    result = small(steered_draws=24, steered_images=32)
+    assert result["encoders"]["unlike"]["steered_left"]["value"] > 0.5
+    assert result["encoders"]["unlike"]["steered_mrr"]["value"] < 0.9
+    assert result["chance"]["steered_left"] == 1
+
+
+def test_without_upright_objects_no_view_is_steered_to():
+    seen = SimpleNamespace(
+        conditions=SimpleNamespace(transform=transforms.recipes.solids(), key=jax.random.key(0)),
+        settings=SimpleNamespace(steered_objects=2, batch=48),
+        subject=Subject(read_scenes, rotates=True),
+        name="poses",
+        splits={"test": solids().splits["test"]},
+    )
+    with pytest.raises(ValueError, match="no upright objects"):
+        steered_views.CARD.measure(seen)
 
 
 def test_embeddings_of_methods_with_a_rotational_role_rotate():
@@ -124,7 +176,7 @@ def test_embeddings_of_methods_with_a_rotational_role_rotate():
 
 def test_steering_needs_more_images_than_dimensions():
     result = small(steered_draws=8, steered_images=9)
-    assert "13 dimensions needs more than 13 images" in result["skipped"]["steered_mrr"]
+    assert "13 dimensions needs more than 13 objects" in result["skipped"]["steered_mrr"]
 
 
 def test_a_predictor_is_asked_for_translations_where_views_have_them(monkeypatch):

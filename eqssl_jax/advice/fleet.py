@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax.advice.candidates import Candidate, Gates, gated_method, gates
 from eqssl_jax.advice.verdict import Evidence
+from eqssl_jax.compiled import often
 from eqssl_jax.config import copied
 from eqssl_jax.data.pipeline import labelled
 from eqssl_jax.methods import Method, assemble, entry, find, resolve, resolved, scheduled
@@ -91,7 +92,7 @@ def fleet(
             return jax.lax.map(lambda pair: entrant(*pair), (numbers, states))
         return jax.vmap(entrant)(numbers, states)
 
-    compiled = jax.jit(step, donate_argnums=1)
+    compiled = jax.jit(step, donate_argnums=1, compiler_options=often())
 
     def advance(states: TrainState, inputs: np.ndarray, seed: int) -> tuple[TrainState, Metrics]:
         return compiled(numbers, states, run.split.pool, inputs, _root(seed))
@@ -109,7 +110,7 @@ def alone(run: Setup) -> Fleet:
         state, metrics = step_of_run(pick(states, 0), pool, inputs)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (state, metrics))
 
-    compiled = jax.jit(step, donate_argnums=0)
+    compiled = jax.jit(step, donate_argnums=0, compiler_options=often())
 
     def advance(states: TrainState, inputs: np.ndarray, seed: int) -> tuple[TrainState, Metrics]:
         return compiled(states, run.split.pool, inputs, _root(seed))

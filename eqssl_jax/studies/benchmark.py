@@ -28,7 +28,8 @@ METRICS = (
     CLASS, "knn", "rotation_r2_mlp", "rotation_r2_mlp_per_dimension", "rotation_r2_mlp_world",
     "rotation_r2_ridge", "rotation_error", "rotation_r2_mlp_out_of_range", "r2_floor_hue",
     "r2_light_hue", "predicted_mrr", "predicted_h1", "predicted_h5", "predicted_mrr_with_own",
-    "predicted_pre", "steered_mrr", "steered_h1", "steered_h5", "steered_pre", "displacement_gain",
+    "predicted_pre", "steered_mrr", "steered_h1", "steered_h5", "steered_pre", "steered_left",
+    "displacement_gain",
     "parameters_r2_crop", "parameters_r2_jitter", "parameters_r2_blur", "parameters_mse_crop",
     "parameters_mse_jitter", "r2_hue", "r2_angle", "gamma", "effective_rank",
 )  # fmt: skip

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Key, PyTree
 
+from eqssl_jax.compiled import often
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
 from eqssl_jax.objectives.base import Views
@@ -228,6 +229,7 @@ def _program(function: Callable[..., Any], step: Step, mesh: Mesh, *shardings: A
         donate_argnums=1,
         in_shardings=(everywhere, everywhere, everywhere, *shardings),
         out_shardings=(everywhere, everywhere),
+        compiler_options=often(),
     )
     held = step if isinstance(step, Partial) else Partial(step)
     # Made on all devices of all processes, as an argument of their common program must be.

@@ -43,6 +43,7 @@ class Asked(NamedTuple):
       first: the row that each is asked from, [O V].
       draw: what leads there, leaves [O V, …]: as training draws it, the rotation from the left.
       poses: unit quaternions of all that are asked for, [O V, 4].
+      from_upright: the draw that leads to each from its object upright under hues 0, as `draw`.
     """
 
     views: ObjectViews
@@ -50,6 +51,7 @@ class Asked(NamedTuple):
     first: Int[np.ndarray, " q"]
     draw: Params
     poses: Float[np.ndarray, "q 4"]
+    from_upright: Params
 
 
 def asked_views(seen: Seen, objects: int) -> Asked:
@@ -73,16 +75,30 @@ def asked_views(seen: Seen, objects: int) -> Asked:
     # As many views of each as all have: nothing is assumed of how many.
     rows = np.stack([np.flatnonzero(factors["object"] == name)[:count] for name in names])
     first, flat = np.repeat(rows[:, 0], count), rows.reshape(-1)
+    poses = np.asarray(factors["rotation"], np.float32)
+    return Asked(
+        views, rows, first, _between(factors, parts, first, flat), poses[flat],
+        _between(factors, parts, None, flat),
+    )  # fmt: skip
+
+
+def _between(
+    factors: Mapping[str, np.ndarray],
+    parts: set[str],
+    first: Int[np.ndarray, " q"] | None,
+    then: Int[np.ndarray, " q"],
+) -> Params:
+    """The draws that lead from views `first`, or from objects upright under hues 0, to `then`."""
     q = jnp.asarray(factors["rotation"], jnp.float32)
-    change = quaternion_product(q[flat], conjugate(q[first]))
+    change = q[then] if first is None else quaternion_product(q[then], conjugate(q[first]))
     draw = {"turn": {"rotation": np.asarray(vector_from_quaternion(change))}}
     for part in parts - {"turn"}:
         parameter, _, factor = KNOWN[part]
-        difference = factors[factor][flat] - factors[factor][first]
+        difference = factors[factor][then] - (0 if first is None else factors[factor][first])
         if parameter == "hue":
             difference = (difference + 0.5) % 1 - 0.5
         draw[part] = {parameter: difference.astype(np.float32)}
-    return Asked(views, rows, first, draw, np.asarray(q)[flat])
+    return draw
 
 
 def found_views(
