@@ -78,7 +78,7 @@ def choose(
         for name in only:
             runs |= study.added(name, scale, data)
     runs = dict(given.apply(runs, settings))
-    shown, wanted = _meant(study, runs, only, alone=bool(data.name) or scale == "smoke")
+    shown, wanted = _meant(study, [*runs], only, alone=bool(data.name) or scale == "smoke")
     if scale == "smoke" and not only:
         wanted = wanted[:SMOKE]
     trained = range(study.first_seed, study.first_seed + seeds)
