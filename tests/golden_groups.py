@@ -285,9 +285,8 @@ def measured_r2(i, computed):
     for name in ("rotation", "colour"):
         pair = i[f"{name}_target"], i[f"{name}_predicted"]
         values[f"{name}_pooled"] = measures.r2(*pair)
-        values[f"{name}_per_dimension"] = [
-            measures.r2(*column) for column in np.swapaxes(pair, 0, 2)
-        ]
+        dimensions = np.stack(pair, axis=1).T  # [D, 2, N]
+        values[f"{name}_per_dimension"] = [measures.r2(*dimension) for dimension in dimensions]
         values[f"{name}_mean_of_dimensions"] = measures.r2(*pair, average="per_dimension")
         values[f"{name}_variance_weighted"] = measures.r2(*pair, average="variance_weighted")
     return values
