@@ -22,7 +22,6 @@ import argparse
 import itertools
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from commit import described
 from scipy import stats
 
 METHODS = ("simclr", "care")
@@ -203,13 +203,9 @@ def train_all(arguments: argparse.Namespace) -> None:
 
 def where(implementation: str) -> dict[str, str]:
     """Commit and versions, without which a number means nothing."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True, text=True, cwd=Path(__file__).parent, check=False,
-    )  # fmt: skip
     names = ("jax", "flax") if implementation == "jax" else ("torch",)
     versions = ", ".join(f"{name} {version(name)}" for name in names)
-    return {"commit": commit.stdout.strip(), "versions": versions}
+    return {"commit": described(), "versions": versions}
 
 
 def measure_all(arguments: argparse.Namespace) -> None:

@@ -2,18 +2,20 @@
 # All that a GPU is wanted for, in one call of at most nine minutes; called again, it goes on.
 #
 #   benchmarks/gpu.sh cifar10.npz OUT
-#   WHEELS=wheels benchmarks/gpu.sh cifar10.npz OUT --seconds=530
+#   WHEELS=wheels COMMIT=0123abc benchmarks/gpu.sh cifar10.npz OUT --seconds=530
+#   benchmarks/gpu.sh small.npz OUT --toy      a little of each on a CPU, in minutes
 #
 # Throughput of ResNet-18 and ResNet-50, bfloat16 and float32, beside PyTorch; then SimCLR and CARE
 # with a ResNet-18 on CIFAR-10 for the time that is left, from checkpoint to checkpoint, each
 # measured on test when it has ended. OUT holds the numbers, the runs, and README.md with the tables.
 # The .npz has train_images, train_labels, test_images and test_labels.
 #
-# TFDS and grain are not needed. What a machine without network lacks comes from a folder of
-# wheels, made where there is one (--python-version is that of the machine):
+# It says which packages are missing. What a machine without network lacks comes from a folder of
+# wheels, made where there is one; TFDS and grain are not needed. COMMIT names that of a copy without
+# .git. (--python-version is that of the machine.)
 #
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 -d wheels \
-#       ml-collections dm-pix clu optax orbax-checkpoint tensorboardX
+#       ml-collections dm-pix clu tensorboardX
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="$here/..:$here${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1

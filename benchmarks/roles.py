@@ -6,12 +6,14 @@
 Advice on the rotation and the hue with small encoders, then larger ones under the same roles from
 other seeds, judged on the test split, for every task of TASKS (those of Fruits-360 and of BCCD's
 cells where their folders are given). Started again, it goes on; the table is of all tasks that are
-finished in --out: README.md there, and printed. --toy is a few steps of each, to see that it runs.
+finished in --out: README.md there, and printed. --toy is a few steps of each, to see that it runs;
+--plan prints what each would train, and refuses what cannot be.
 """
 
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -38,9 +40,12 @@ LARGE = {
 }  # fmt: skip
 TOY = {
     "train.steps": 4, "train.save_every": 2, "train.batch_size": 16, "model.encoder": "conv_tiny",
-    "advice.seeds": 2, "advice.train_images": 64, "advice.held_out_images": 32,
-    "advice.ladder_images": 8, "objectives.order.images": 4,
+    "model.stem": "imagenet", "advice.seeds": 2, "advice.train_images": 64,
+    "advice.held_out_images": 32, "advice.ladder_images": 8, "objectives.order.images": 4,
 }  # fmt: skip
+DRAWN = {"data.options.train_size": 256, "data.options.test_size": 64}  # of data without files
+# Nearly all of a toy is compiling: quickly rather than well.
+QUICK = "--xla_backend_optimization_level=0"
 
 
 def evidence(workdir: Path) -> list[dict]:
@@ -58,6 +63,7 @@ def commands(task: str, out: Path, directory: str, toy: bool) -> dict[Path, list
     for size, more in (("small", {}), ("large", LARGE)):
         workdir = out / task.replace(" ", "_") / size
         settings = {**of_task, "advice.parts": PARTS, **more, **(TOY if toy else {})}
+        settings |= DRAWN if toy and not directory else {}
         if directory:
             settings["data.directory"] = directory
         words = [f"--config.{name}={value}" for name, value in settings.items()]
@@ -72,7 +78,8 @@ def table(out: Path) -> str:
     lines = [
         "Regret in points of accuracy on test: the role that is best in the larger trainings less "
         "the advised one (or the base's, invariant, without a clear one), mean ± half of Student's "
-        "95 % interval over their seeds; at the right the same for always keeping the base's. The "
+        "95 % interval over their seeds (none where all have the same); at the right the same for "
+        "always keeping the base's. The "
         "best is the best of these same trainings, so that chance alone makes a regret above 0.",
         "",
         "| task | part | advised | best | regret | regret of invariant | ρ of candidates |",
@@ -114,8 +121,11 @@ def _over_tasks(by_task: Mapping[str, tuple[float, float]]) -> list[str]:
 
 
 def _shown(values: tuple[float, ...] | list[float]) -> str:
+    """Points; without an interval where all are equal, as the best role's own regret is: 0."""
     mean, half = interval([100 * value for value in values])
-    return f"{mean:.1f}" + (f" ± {half:.1f}" if math.isfinite(half) else "")
+    return f"{mean:.1f}" + (
+        f" ± {half:.1f}" if math.isfinite(half) and np.ptp(values) > 1e-12 else ""
+    )
 
 
 def main() -> None:
@@ -125,8 +135,11 @@ def main() -> None:
     parser.add_argument("--cells", default="", help="folder of BCCD")
     parser.add_argument("--only", default=",".join(TASKS), help="tasks, between commas")
     parser.add_argument("--toy", action="store_true", help="a few steps of each")
+    parser.add_argument("--plan", action="store_true", help="say what is trained; train nothing")
     args = parser.parse_args()
     directories = {"fruits": args.fruits, "cells": args.cells}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {QUICK if args.toy else ''}".strip()
+    environment = {**os.environ, "XLA_FLAGS": flags}
     chosen = args.only.split(",")
     if unknown := [task for task in chosen if task not in TASKS]:
         parser.error(f"there is no task {', '.join(unknown)}: choose from {', '.join(TASKS)}")
@@ -137,8 +150,12 @@ def main() -> None:
         for workdir, command in commands(
             task, args.out, directories.get(task, ""), args.toy
         ).items():
-            if not (workdir / "advice.json").exists():
-                subprocess.run(command, check=True)
+            if args.plan:
+                subprocess.run([*command, "--dry_run"], check=True, env=environment)
+            elif not (workdir / "advice.json").exists():
+                subprocess.run(command, check=True, env=environment)
+    if args.plan:
+        return
     text = table(args.out)
     (args.out / "README.md").write_text(text)
     print(text)

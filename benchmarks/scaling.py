@@ -18,7 +18,6 @@ import argparse
 import importlib.util
 import json
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ if "XLA_FLAGS" not in os.environ:  # before jax is imported; code is never run, 
 
 import jax
 import numpy as np
+from commit import described
 from cost.collectives import collectives
 from cost.tables import tables
 from jax.sharding import AxisType, Mesh
@@ -45,10 +45,7 @@ RECIPES = (
     "simclr", "care", "care_two_views", "moco", "byol", "barlow_twins", "vicreg", "equimod", "order"
 )  # fmt: skip
 SETTINGS = (("cifar10", "resnet50"), ("imagenet100", "resnet50"), ("cifar10", "resnet18"))
-COMMIT = subprocess.run(  # at the start: what is loaded is what is counted
-    ["git", "describe", "--always", "--dirty"],
-    capture_output=True, text=True, cwd=ROOT, check=False,
-).stdout.strip()  # fmt: skip
+COMMIT = described()  # at the start: what is loaded is what is counted
 STRONG, WEAK = ((8, 1), (64, 1)), (64, 8)  # devices, and the batch as a multiple of the recipe's
 
 

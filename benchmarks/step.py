@@ -16,7 +16,6 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -28,9 +27,10 @@ START = time.perf_counter()
 import jax  # noqa: E402  (the clock starts before the imports, as it does for a user)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+from commit import described  # noqa: E402
 from ml_collections import ConfigDict  # noqa: E402
 
-from eqssl_jax import presets  # noqa: E402
+from eqssl_jax import __version__, presets  # noqa: E402
 from eqssl_jax.training.forward import draw_views  # noqa: E402
 from eqssl_jax.training.setup import Setup, setup  # noqa: E402
 from eqssl_jax.training.step import compile_step, make_step  # noqa: E402
@@ -142,15 +142,12 @@ def peak_memory() -> float:
 
 def facts() -> dict[str, str]:
     """Device, versions and commit, without which a number means nothing."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True, text=True, cwd=Path(__file__).parent, check=False,
-    )  # fmt: skip
     device = jax.devices()[0]
+    versions = {name: version(name) for name in ("jax", "flax")} | {"eqssl_jax": __version__}
     return {
         "device": f"{jax.device_count()} × {device.device_kind} ({device.platform})",
-        "versions": ", ".join(f"{name} {version(name)}" for name in ("jax", "flax", "eqssl_jax")),
-        "commit": commit.stdout.strip() or "unknown",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "commit": described(),
     }
 
 

@@ -1,10 +1,11 @@
-"""Run the commands of README and docs, made small: `python docs/commands.py [PAGE …] [--list]`.
+"""Run what README and docs show, made small: `python docs/commands.py [PAGE …] [--list]`.
 
-PAGE is the name of a page without its ending, e.g. README or take_away. The commands of a page run
-in their order, in one folder that holds what they speak of: FOLDER (images of two classes),
-my_model.py, cifar10.npz, vit.safetensors, and runs/NAME, trained on FOLDER where no command of the
-page trains it. `SMALL` says how commands are shortened, `LEFT_OUT` which are not run and why. The
-output gives the status and CPU seconds of each; the exit status is 1 if one fails.
+PAGE is the name of a page without its ending, e.g. README or take_away. The commands and the blocks
+of Python of a page run in their order, in one folder that holds what they speak of: FOLDER (images
+of two classes), my_model.py, cifar10.npz, vit.safetensors, the files that the page itself shows,
+and runs/NAME, trained on FOLDER where no command of the page trains it. `SMALL` says how commands
+are shortened, `LEFT_OUT` what is not run and why. The output gives the status and CPU seconds of
+each; the exit status is 1 if one fails.
 """
 
 import argparse
@@ -21,9 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")),
-         *sorted((ROOT / "docs/howto").glob("*.md"))]  # fmt: skip
+PAGES = [ROOT / "README.md", *(page for folder in ("docs", "docs/concepts", "docs/howto")
+                               for page in sorted((ROOT / folder).glob("*.md")))]  # fmt: skip
 WORDS = ("eqssl", "python", "launch/")
+FILE = re.compile(r"# (\w+\.py)\b")  # how a block of Python begins that is a file
 
 _STEPS = (
     "--config.train.steps=2 --config.train.batch_size=16 --config.train.log_every=1 "
@@ -34,10 +36,15 @@ _STEPS = (
 _BUDGET = (
     "train_images=48 validation_images=16 test_images=16 out_of_range_images=16 augmentations=2 "
     "pairs=1 rotation_images=16 pair_images=16 ladder_images=8 ladder_rungs=3 probe_steps=2 "
-    "queries=4 knn_neighbours=3 batch=16"
+    "queries=4 knn_neighbours=3 batch=16 care_epochs=0 seeds=(0,)"
 )
 _OPTIONS = " ".join(f"--option={budget}" for budget in _BUDGET.split())
 _TESTED = " ".join(f"--config.evaluation.options.{budget}" for budget in _BUDGET.split())
+_DRAWN = "--config.data.options.train_size=256 --config.data.options.test_size=64"
+_ADVICE = (
+    "--config.advice.seeds=2 --config.advice.parts=('rotate',) --config.advice.train_images=64 "
+    "--config.advice.held_out_images=24 --config.advice.ladder_images=8"
+)
 _GROUPS = "--config.objectives.equivariance.splits=4"
 # What is appended to a command, by patterns that it is searched for; of two flags the later wins.
 SMALL = {
@@ -47,10 +54,12 @@ SMALL = {
     r"^train .*:cifar10,care": _GROUPS,
     r"^(eval|measure)\b": _OPTIONS,
     r"^(train|advise) .*order\w*:": "--config.objectives.order.images=8",
-    r"^advise\b": f"{_STEPS} --config.advice.seeds=2 --config.advice.parts=('rotate',)",
+    r"=\w+:(shapes|digits)\b": _DRAWN,
+    r"^advise\b": f"{_STEPS} {_ADVICE}",
     r"^sweep\b": f"{_STEPS} {_TESTED}",  # its three runs share what is compiled
     r"^transfer\b": "--weights=2 --draws=1 --shots=1",
-    r"^tables .*--scale=small|--over .*--over": "--plan",
+    r"^tables .*--(scale=small|table=benchmark)|--over .*--over": "--plan",
+    r"^tables .*--scale=paper": "--only=CIFAR-10,CARE-SimCLR",  # its FLOPs are counted
     "^train .*finetune": "--config.model.encoder=source",  # that of the run it starts from
     r"^launch local_processes": f"{_STEPS} {_GROUPS}",
 }
@@ -59,11 +68,18 @@ LEFT_OUT = {
     r"--config=(configs/)?quickstart": "minutes; `.ci/run` runs it",
     r"^launch (?!local_processes)|^python ": "a cluster, or a benchmark of many minutes",
     r"wandb": "a tracker with an account",
+    r"=gs://": "a bucket",
+    f"^{FILE.pattern}": "a file that commands read",
+    r"\bimport torch\b": "it needs PyTorch",
+    r"^class ": "a type of the package, shown",
 }
 
 
 class Command(NamedTuple):
-    """A command of a page: its text there, and how it is run; `why` it is left out, or ""."""
+    """A command of a page: its text there, and how it is run; `why` it is left out, or "".
+
+    Of a block of Python: its first line, "python", and all blocks of the page up to its end.
+    """
 
     page: str
     text: str
@@ -71,38 +87,59 @@ class Command(NamedTuple):
     why: str
 
 
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The language, bash or python, and the text of each such block of a page."""
+    return re.findall(r"```(bash|python)\n(.*?)```", page.read_text(), re.S)
+
+
 def lines(page: Path) -> list[str]:
-    """The lines of all ```bash blocks of a page that start a command of this project."""
-    texts = []
-    for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.S):
-        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-            parts = (part.strip() for part in line.split("&&"))
-            texts += [part for part in parts if part.startswith(WORDS) and "…" not in part]
-    return texts
+    """The commands of this project in all blocks of a page."""
+    return [line for kind, block in blocks(page) if kind == "bash" for line in started(block)]
+
+
+def started(block: str) -> list[str]:
+    """The lines of a block of bash that start a command of this project."""
+    rows = re.sub(r"\\\n\s*", " ", block).splitlines()
+    parts = (part.strip() for row in rows for part in row.split("&&"))
+    return [part for part in parts if part.startswith(WORDS) and "…" not in part]
 
 
 def commands(pages: Sequence[Path] = PAGES) -> Iterator[Command]:
-    """Every command of the pages, with its small form as words after `eqssl`."""
+    """Every command and block of Python of the pages, in their order."""
+    for page in pages:
+        program = ""
+        for kind, block in blocks(page):
+            if kind == "python":
+                why = _why_not(block)
+                program += "" if why else block
+                yield Command(page.stem, block.splitlines()[0], ("python", program), why)
+            else:
+                yield from (small(page.stem, text) for text in started(block))
+
+
+def small(page: str, text: str) -> Command:
+    """A command in its small form, as words after `eqssl`."""
     from eqssl_jax.__main__ import COMMANDS
 
     names = {f"eqssl_jax.{module}": name for name, (module, _) in COMMANDS.items()}
-    for page in pages:
-        for text in lines(page):
-            words = shlex.split(text, comments=True)
-            if words[0] == "eqssl":
-                words = words[1:]
-            elif words[:2] == ["python", "-m"] and words[2] in names:
-                words = [names[words[2]], *words[3:]]
-            elif words[0].startswith("launch/"):
-                words = ["launch", Path(words[0]).stem, *words[1:]]
-            if "--" in words:  # `eqssl` may not be on the path of who tests a checkout
-                at = words.index("--") + 1
-                words[at : at + 1] = ["python", "-m", "eqssl_jax"]
-            short = " ".join(words)
-            why = next((why for what, why in LEFT_OUT.items() if re.search(what, short)), "")
-            for pattern, flags in SMALL.items():
-                words += flags.split() if re.search(pattern, short) else []
-            yield Command(page.stem, text, tuple(words), why)
+    words = shlex.split(text, comments=True)
+    if words[0] == "eqssl":
+        words = words[1:]
+    elif words[:2] == ["python", "-m"] and words[2] in names:
+        words = [names[words[2]], *words[3:]]
+    elif words[0].startswith("launch/"):
+        words = ["launch", Path(words[0]).stem, *words[1:]]
+    if "--" in words:  # `eqssl` may not be on the path of who tests a checkout
+        at = words.index("--") + 1
+        words[at : at + 1] = ["python", "-m", "eqssl_jax"]
+    short = " ".join(words)
+    for pattern, flags in SMALL.items():
+        words += flags.split() if re.search(pattern, short) else []
+    return Command(page, text, tuple(words), _why_not(short))
+
+
+def _why_not(text: str) -> str:
+    return next((why for pattern, why in LEFT_OUT.items() if re.search(pattern, text)), "")
 
 
 def small_vit(width: int = 12) -> dict[str, tuple[int, ...]]:
@@ -119,8 +156,8 @@ def small_vit(width: int = 12) -> dict[str, tuple[int, ...]]:
     return shapes | {f"{name}.bias": shape[:1] for name, shape in weights.items()}
 
 
-def prepare(folder: Path) -> None:
-    """Write what commands speak of: FOLDER, my_model.py, cifar10.npz and vit.safetensors."""
+def prepare(folder: Path, page: Path) -> None:
+    """Write what commands speak of: FOLDER, my_model.py, cifar10.npz, vit.safetensors, files."""
     import numpy as np
     from PIL import Image
     from safetensors.numpy import save_file
@@ -139,13 +176,17 @@ def prepare(folder: Path) -> None:
     np.savez(folder / "cifar10.npz", **arrays, test_images=pixels[72:], test_labels=labels[72:])
     model = "def encode(images):\n    return images.mean((1, 2))\n"
     (folder / "my_model.py").write_text(model)
+    for kind, block in blocks(page):
+        named = FILE.match(block) if kind == "python" and "torch" not in block else None
+        if named:
+            (folder / named[1]).write_text(block)
 
 
 def needed(command: Command, folder: Path) -> list[Command]:
     """Trainings of the runs that a command reads and that are not there."""
-    names = re.findall(r"(?<!--workdir=)(?<!--runs=)runs/(\w+)", command.text)
-    if not re.match("train|sweep|tables|launch|advise", command.words[0]):
-        names = re.findall(r"runs/(\w+)", command.text)
+    words = " ".join(command.words)
+    writes = re.match("train|sweep|tables|launch|advise", words)
+    names = re.findall(rf"{'(?<!--workdir=)(?<!--runs=)' if writes else ''}runs/(\w+)", words)
     train = f"train --config=care:folder --config.data.directory=FOLDER {_STEPS} {_GROUPS}"
     return [
         Command(command.page, f"(needed: runs/{name})",
@@ -177,7 +218,10 @@ def _alone(command: Command, folder: Path) -> int:
     sys.path.insert(0, str(folder))
     sys.argv = ["eqssl", *command.words]
     try:
-        runpy.run_module("eqssl_jax", run_name="__main__", alter_sys=True)
+        if command.words[0] == "python":
+            exec(compile(command.words[1], command.page, "exec"), spoken_of())
+        else:
+            runpy.run_module("eqssl_jax", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         if isinstance(ended.code, str):
             print(ended.code)
@@ -189,6 +233,16 @@ def _alone(command: Command, folder: Path) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+def spoken_of() -> dict[str, object]:
+    """What blocks of Python speak of and do not make: images, and a config in the making."""
+    import numpy as np
+
+    from eqssl_jax import presets
+
+    images = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
+    return {"images": images, "config": presets.factored("digits")}
 
 
 def warm() -> None:
@@ -208,7 +262,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("pages", nargs="*", metavar="PAGE")
     parser.add_argument("--list", action="store_true", help="print the small forms, run nothing")
-    parser.add_argument("--only", nargs="*", metavar="WORDS", help="how they begin, e.g. eval")
+    parser.add_argument("--only", nargs="*", default=(), help="how they begin, e.g. eval")
     chosen = parser.parse_args()
     failed = 0
     warm()
@@ -220,11 +274,9 @@ def main() -> int:
     return min(failed, 1)
 
 
-def run_page(
-    page: Path, folder: Path, *, listed: bool = False, only: Sequence[str] | None = None
-) -> int:
+def run_page(page: Path, folder: Path, *, listed: bool = False, only: Sequence[str] = ()) -> int:
     """Run or list commands of a page in a folder, all or those that begin so; how many failed."""
-    prepare(folder)
+    prepare(folder, page)
     failed = 0
     for named in commands([page]):
         if only and not " ".join(named.words).startswith(tuple(only)):

@@ -51,8 +51,12 @@ def plain_streams(outputs: list) -> list:
     ]
 
 
-def run(path: Path) -> None:
-    """Run one notebook and write it back with its outputs."""
+def executed(path: Path) -> nbformat.NotebookNode:
+    """A notebook with the outputs of a run in an empty folder.
+
+    Raises:
+      nbclient.exceptions.CellExecutionError: where a cell raises.
+    """
     book = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
@@ -62,14 +66,14 @@ def run(path: Path) -> None:
         if cell.cell_type == "code":
             outputs = [without_paths(output, folder) for output in cell.outputs]
             cell.outputs = plain_streams(outputs)
-    nbformat.write(book, path)
+    return book
 
 
 if __name__ == "__main__":
     for path in sorted(HERE.glob("*.ipynb")):
         if not sys.argv[1:] or path.stem in sys.argv[1:]:
             began, before = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
-            run(path)
+            nbformat.write(executed(path), path)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             print(f"{path.stem}: {cpu:.0f} CPU s, {time.time() - began:.0f} s", flush=True)

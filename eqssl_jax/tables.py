@@ -22,7 +22,7 @@ SCALE = flags.DEFINE_string(
     "paper (or full), reduced (hours of two cores), small (an hour, two cores) or smoke.",
 )
 RUNS = flags.DEFINE_string("runs", None, "Folder that holds the runs of studies.")
-DATA = flags.DEFINE_string("data", "", "An .npz, a folder or .zip, a TFDS name, or shapes.")
+DATA = flags.DEFINE_string("data", "", "An .npz, a folder or .zip, a TFDS name, shapes or digits.")
 SEEDS = flags.DEFINE_integer("seeds", 1, "Trainings of each run.")
 ONLY = flags.DEFINE_list(
     "only",

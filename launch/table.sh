@@ -15,7 +15,8 @@ launch/table.sh --config=FILE --over=NAME=V,V --workdir=DIR [FLAGS] [-- FLAGS OF
         --partition=gpu --time=24:00:00
     launch/table.sh --config=configs/care.py:cifar10 --over=seed=0,1,2 --workdir=runs/sweep --jobs=slurm
 
-  --table=, --scale=, --runs=, --data=, --seeds=, --only=   as python -m eqssl_jax.tables takes them
+  --table=, --scale=, --runs=, --data=, --seeds=, --only=, --settings=
+                                                            as python -m eqssl_jax.tables takes them
   --config=, --config.NAME=, --over=, --workdir=, --by=     as python -m eqssl_jax.sweep takes them
   --jobs=local:N   N processes on this machine; each takes the next run that nobody works on (local:1)
   --jobs=slurm     one SLURM job for each missing run, on one GPU unless launch/slurm.sh is told
@@ -39,7 +40,7 @@ parse() {
             --workdir=*) runs=${1#*=} && arguments+=("$1") ;;
             --config.* | --over=* | --by=*) arguments+=("$1") ;;
             --over) (($# > 1)) || misused "--over needs NAME=VALUE,VALUE." && arguments+=("$1=$2") && shift ;;
-            --scale=* | --data=* | --seeds=* | --only=*) arguments+=("$1") ;;
+            --scale=* | --data=* | --seeds=* | --only=* | --settings=*) arguments+=("$1") ;;
             --jobs=*) jobs=${1#*=} ;;
             --one_gpu_each) one_gpu_each=true ;;
             --logs=*) logs=${1#*=} ;;

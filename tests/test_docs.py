@@ -106,6 +106,26 @@ def test_tutorials_show_no_error_and_no_path_of_a_machine():
             assert not re.search(r"/(tmp|home|root|work)/", json.dumps(output)), path.name
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "path", sorted((DOCS / "tutorials").glob("*.ipynb")), ids=lambda path: path.stem
+)
+def test_a_tutorial_runs_and_fails_only_where_it_shows_so(path, cards, monkeypatch):
+    for needed in ("nbclient", "ipykernel"):
+        pytest.importorskip(needed)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # the tests' eight devices
+    for name, first in (("PATH", Path(sys.executable).parent), ("PYTHONPATH", ROOT)):
+        monkeypatch.setenv(name, f"{first}{os.pathsep}{os.environ.get(name, '')}")
+    book = importlib.import_module("notebooks").executed(path)  # a cell that raises ends it
+
+    def errors(cells):
+        """Of commands, which a notebook goes on after."""
+        text = json.dumps([cell.get("outputs", []) for cell in cells])
+        return re.findall(r"Traceback|Error: [\w.]+", text)
+
+    assert errors(book.cells) == errors(json.loads(path.read_text())["cells"])
+
+
 def test_docstrings_become_text_in_which_bars_and_stars_are_themselves(cards):
     given = ["of `a*b` | c*", ">>> f(*x)", "`z`s of z_ and z_a"]
     assert cards.as_rst(given) == [

@@ -1,5 +1,6 @@
 """Figures of the studies: every method is drawn, gaps stay gaps, and nonsense is refused."""
 
+import itertools
 import math
 
 import numpy as np
@@ -25,6 +26,18 @@ def has_colour(picture, colour):
     """Whether a colour "#rrggbb" stands somewhere, not blended with anything."""
     wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     return bool((picture == np.asarray(wanted)).all(axis=-1).any())
+
+
+@pytest.fixture
+def drawn_figures(monkeypatch):
+    """The figures drawn in a test, as they were when they were saved."""
+    from matplotlib.figure import Figure
+
+    drawn, save = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *a, **k: drawn.append(self) or save(self, *a, **k)
+    )
+    return drawn
 
 
 def result(trained, random=None, chance=None):
@@ -264,14 +277,7 @@ def test_zero_stands_apart_and_no_line_leads_to_it(tmp_path, monkeypatch):
 # Figures 10 to 16 --------------------------------------------------------------------------------
 
 
-def test_a_panel_of_each_factor_has_its_values_in_their_order(tmp_path, monkeypatch):
-    from matplotlib.figure import Figure
-
-    pictures, kept = [], Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, *a, **k: pictures.append(self) or kept(self, *a, **k)
-    )
-
+def test_a_panel_of_each_factor_has_its_values_in_their_order(tmp_path, drawn_figures):
     def results(*values):
         return [{"encoders": {"trained": {"knn": {"value": v, "sd": None, "n": 1}},
                               "random": {"knn": {"value": 0.2, "sd": None, "n": 1}}},
@@ -282,7 +288,7 @@ def test_a_panel_of_each_factor_has_its_values_in_their_order(tmp_path, monkeypa
         "form": {"hinge": results(0.5), "listwise": results(0.3, 0.5)},
     }
     figures.factor_sweeps(sweeps, tmp_path / "f.png", metrics=("knn", "gamma"))
-    margin, form = pictures[0].axes
+    margin, form = drawn_figures[0].axes
     assert (margin.get_xlabel(), form.get_xlabel()) == ("margin", "form")
     assert margin.get_ylabel() == "kNN accuracy"
     points = [axes.lines[0].get_xydata().tolist() for axes in (margin, form)]
@@ -294,6 +300,28 @@ def test_a_panel_of_each_factor_has_its_values_in_their_order(tmp_path, monkeypa
     assert all(np.isclose(levels, floor).any() for floor in (0.2, 0.1))
     with pytest.raises(ValueError, match="finite"):
         figures.factor_sweeps(sweeps, tmp_path / "f.png", metrics=("gamma",))
+
+
+def test_names_of_rows_do_not_run_into_each_other(tmp_path, drawn_figures):
+    metrics = ("order_accuracy_amid_rotate", "change_r2_rotate_angle_per_dimension", "knn")
+    numbers = {metric: {"value": 0.5, "sd": None, "n": 1} for metric in metrics}
+    sweeps = {"margin": {0.1: [{"encoders": {"trained": numbers}, "chance": {}}]}}
+    figures.factor_sweeps(sweeps, tmp_path / "f.png", metrics=metrics)
+    [figure] = drawn_figures
+    boxes = [axes.yaxis.label.get_window_extent() for axes in figure.axes]
+    assert all(lower.y1 <= upper.y0 for upper, lower in itertools.pairwise(boxes))
+    assert all(box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
+
+
+def test_the_points_that_none_surpasses_are_filled_by_what_is_better(tmp_path, drawn_figures):
+    points = {"a": ((0.1, 0.01), (0.5, 0.02)), "b": ((0.3, math.nan), (0.4, 0.02))}
+    for metric, filled in (("gamma", [True, False]), ("knn", [True, True])):
+        figures.pareto(points, (metric, "probe_top1"), tmp_path / "p.png")
+        [axes] = drawn_figures[-1].axes
+        faces = [bar[0].get_markerfacecolor() for bar in axes.containers]
+        assert [face != "white" for face in faces] == filled
+    assert axes.get_xlabel() == "kNN accuracy ↑"
+    assert any("Student's 95 %" in text.get_text() for text in axes.texts)
 
 
 def test_ablation_bars(tmp_path):

@@ -1,5 +1,6 @@
 """launch/table.sh with a stand-in for python that plays `-m eqssl_jax.tables`."""
 
+import re
 import signal
 import subprocess
 import time
@@ -58,6 +59,18 @@ def test_a_sweep_is_run_as_a_table_is(machine):
     )
     assert done.returncode == 0, done.stderr
     assert machine.calls() == [["python", "-m", "eqssl_jax.sweep", *sweep]] * 2
+
+
+@pytest.mark.parametrize(
+    ("command", "more"), [("tables", ()), ("sweep", ("--config=x", "--workdir=x"))]
+)
+def test_every_flag_of_the_command_is_handed_on(machine, command, more):
+    source = (ROOT / f"eqssl_jax/{command}.py").read_text()
+    names = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source)) - {"plan"}  # it shows the jobs
+    flags = [*more, *(f"--{name}=x" for name in sorted(names))]
+    shown = machine.run("table.sh", *flags, "--dry_run")
+    assert len(names) > 2 and shown.returncode == 0, shown.stderr
+    assert all(flag in shown.stdout for flag in flags)
 
 
 def test_each_local_process_may_have_a_gpu_of_its_own(machine):

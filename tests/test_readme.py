@@ -5,6 +5,7 @@ first of README, a long one all of every page.
 """
 
 import importlib
+import json
 import re
 import shlex
 import subprocess
@@ -20,13 +21,14 @@ from eqssl_jax.__main__ import COMMANDS
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "docs"))
 
-from commands import PAGES, commands, lines  # noqa: E402
+from commands import PAGES, blocks, commands, lines  # noqa: E402
 
 FREE = ("roles", "role_weights", "sharing", "objectives", "options", "runs")  # named elsewhere
 
 
 ALL = [pytest.param(line, id=f"{page.stem}: {line[:60]}") for page in PAGES
        for line in lines(page)]  # fmt: skip
+TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.ipynb"))
 
 
 def test_readme_is_short_narrow_and_its_links_lead_somewhere():
@@ -54,12 +56,12 @@ def run_small(page: Path, *only: str) -> None:
 
 @pytest.mark.slow
 def test_the_first_commands_of_readme_run():
-    run_small(PAGES[0], "measure", "train --config=care:folder")
+    run_small(PAGES[0], "measure", "train --config=care:folder", "python")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if lines(page)], ids=lambda page: page.stem
+    "page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem
 )
 def test_every_command_of_a_page_runs(page):
     run_small(page)
@@ -88,6 +90,15 @@ def test_a_command_names_what_there_is(line):
         if flag.startswith("--") and not name.startswith("config"):
             assert f'"{name}"' in source, f"{module} has no flag --{name}"
     _check_config([flag for flag in flags if flag.startswith("--config")])
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_names_settings_that_there_are(path):
+    cells = json.loads(path.read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    flags = re.findall(r"--config[\w.]*=[^\s\"']+", code)
+    assert flags or "measure(" in code
+    _check_config(flags)
 
 
 def _check_config(flags: list[str]) -> None:

@@ -74,6 +74,7 @@ def test_a_claim_is_undecided_where_the_interval_crosses_its_bound_or_holm_forbi
     assert verdict("gamma", tight + 0.5) == claims.FAILS  # above SimCLR's
     assert verdict("gamma", 10 * tight) == claims.UNDECIDED
     assert verdict("gamma", [-0.5]) == claims.UNDECIDED  # one pair
+    assert verdict("gamma", [-0.5, -0.5, -0.5]) == claims.UNDECIDED  # no spread, so no p
     lone = [-1.0, -2.0, -1.6]  # p .03 alone, .3 among ten
     assert scipy.stats.ttest_1samp(lone, 0).pvalue < 0.05
     assert verdict("gamma", lone) == claims.UNDECIDED

@@ -324,3 +324,21 @@ def test_a_damaged_evaluation_is_named(tmp_path):
     (tmp_path / "eval" / "6.json").write_text("{")
     with pytest.raises(ValueError, match=r"6\.json is damaged"):
         base.read(tmp_path)
+
+
+def test_a_table_says_with_what_its_runs_were_trained_and_what_they_took(tmp_path):
+    places = [tmp_path / name for name in "abc"]
+    for place, commit in zip(places, ("0123456789abcdef", "fedcba9876543210"), strict=False):
+        place.mkdir()
+        device = {"kind": "H200", "count": 1, "cores": 16}
+        start = {"device": device, "commit": {"hash": commit}, "packages": {"jax": "0.10.2"}}
+        (place / "environment.json").write_text(json.dumps([start, {**start, "from_step": 3}]))
+        (place / produce.DONE).write_text(json.dumps({"wall_s": 5400, "cpu_s": 7200}))
+    [note] = produce.made_with(places)
+    assert note == (
+        "Trained with: commit 0123456789ab / fedcba987654; device 1 × H200; CPU cores 16; "
+        "jax 0.10.2. 2 of 3 runs took 3 h of wall and 4 h of CPU time."
+    )
+    (places[0] / produce.DONE).write_text("[]")
+    assert "1 of 1 runs took" not in produce.made_with(places[:1])[0]
+    assert produce.made_with(places[2:]) == []

@@ -85,14 +85,14 @@ def test_ordered_is_compared_with_invariant_and_with_its_control(tmp_path):
     level = {"invariant": 0.5, "ordered": 0.8, "predicted": 0.7, "off": 0.6, "shared": 0.75}
     jitter = np.array([0.0, 0.01, 0.03])
     trainings = {
-        f"{role}@digits": [outcome(s, 0.9 - x / 10, x + j) for s, j in enumerate(jitter)]
+        f"{role}@digits": [outcome(s, 0.9 - x / 10, x + j * (1 + x)) for s, j in enumerate(jitter)]
         for role, x in level.items()
     }
     written = ROLES.figure(trainings, tmp_path / "roles-smoke")
     texts = {path.name: path.read_text() for path in written if path.suffix == ".md"}
     assert set(texts) == {"roles-smoke-intervals.md", "roles-smoke-control-intervals.md"}
     [line] = [x for x in texts["roles-smoke-intervals.md"].splitlines() if x.startswith("| off@")]
-    assert "0.613 ± 0.038 (better, p 0.000)" in line
+    assert "| 0.840 ± 0.000 (no p) | 0.621 ± 0.061 (better, p 0.000) |" in line, line
     control = texts["roles-smoke-control-intervals.md"]
     assert "difference to\nshared" in control and "| off@" not in control
     assert "Published" not in control

@@ -9,6 +9,7 @@ them. "step" draws and renders four views on the device and updates the weights 
 
 import argparse
 import json
+import resource
 import statistics
 import sys
 import time
@@ -19,6 +20,8 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from commit import described
 
 from reference import augment
 from reference.models import Network, care
@@ -79,9 +82,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "forward+backward alone, images/s": seconds(made["forward+backward"], args.repeats),
     }
     cuda = torch.cuda.is_available()
-    peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else float("nan")
+    of_process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # on a CPU
+    peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else of_process
     name = torch.cuda.get_device_name() if cuda else "cpu"
-    facts = {"device": name, "versions": f"torch {torch.__version__}", "peak memory, MiB": peak}
+    facts = {
+        "device": name, "versions": f"torch {torch.__version__}", "commit": described(),
+        "peak memory, MiB": peak,
+    }  # fmt: skip
     return {**facts, **{name: args.batch / time for name, time in times.items()}}
 
 

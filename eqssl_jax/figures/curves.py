@@ -145,7 +145,7 @@ def measures_over_training(
         spread_axis(axes, metric, drawn)
         axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel("step", fontsize=TEXT, color=QUIET)
-        note = _left_out(runs) if metric == "gamma" else what_bars_are(drawn)
+        note = (metric == "gamma" and _left_out(runs)) or what_bars_are(drawn)
         quiet(axes, describe(metric).title, note=note or " ")
     look = {"linewidth": 1.6, "marker": "o", "markersize": 4}
     key(figure, {run: {**look, **style} for run, style in styles.items()})

@@ -24,7 +24,15 @@ from eqssl_jax.figures.style import (
     spread_bars,
     value_axis,
 )
-from eqssl_jax.tabular.metrics import check_results, describe, in_order, measured, show
+from eqssl_jax.tabular.metrics import (
+    LOWER,
+    arrow,
+    check_results,
+    describe,
+    in_order,
+    measured,
+    show,
+)
 from eqssl_jax.tabular.seeds import Result, Spread, over_seeds, spreads_of, what_bars_are
 
 if TYPE_CHECKING:
@@ -188,14 +196,17 @@ Point = tuple[tuple[float, float], tuple[float, float]]  # (mean, half interval)
 
 
 def pareto(points: Mapping[str, Point], metrics: tuple[str, str], path: Path) -> Path:
-    """Draw the points; those that no other one surpasses in both are filled."""
+    """Draw the points; those that no other one surpasses in both measures are filled."""
     figure = new_figure(6.0, 4.5)
     axes = figure.subplots()
+    across, upward = (-1 if describe(metric).better == LOWER else 1 for metric in metrics)
     for (x, dx), (y, dy) in points.values():
-        best = not any(a > x and b > y for (a, _), (b, _) in points.values())
+        best = not any(
+            across * (a - x) > 0 and upward * (b - y) > 0 for (a, _), (b, _) in points.values()
+        )
         axes.errorbar(
-            [x], [y], xerr=[dx], yerr=[dy], fmt="o", color=INK, capsize=2, elinewidth=0.7,
-            markerfacecolor=INK if best else "none",
+            [x], [y], xerr=[dx], yerr=[dy], fmt="o", color=INK, ecolor=RULE, capsize=2,
+            elinewidth=0.9, markerfacecolor=INK if best else "white", zorder=3,
         )  # fmt: skip
     figure.draw_without_rendering()  # which settles where the points lie
     pixels_per_point = figure.dpi / 72
@@ -209,9 +220,15 @@ def pareto(points: Mapping[str, Point], metrics: tuple[str, str], path: Path) ->
         line = {"arrowstyle": "-", "lw": 0.4, "color": INK} if offset[1] < 4 else None
         axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", fontsize=SMALL,
                       arrowprops=line)  # fmt: skip
-    axes.set_xlabel(describe(metrics[0]).title)
-    axes.set_ylabel(describe(metrics[1]).title)
-    quiet(axes, "Class against equivariance", note="filled: no other run is better in both")
+    several = any(math.isfinite(half) for point in points.values() for _, half in point)
+    bars = "bars: Student's 95 % interval over trainings; " * several
+    note = f"{bars}filled: no other run is better in both"
+    quiet(axes, "Class against equivariance", note=note)
+    value_axis(axes, metrics[0], (), "x")
+    value_axis(axes, metrics[1], (), "y")
+    across_title, upward_title = (f"{describe(m).title} {arrow(m)}" for m in metrics)
+    axes.set_xlabel(across_title, fontsize=TEXT, color=QUIET)
+    axes.set_ylabel(upward_title, fontsize=TEXT, color=QUIET)
     save(figure, path)
     return path
 

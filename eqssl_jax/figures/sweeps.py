@@ -1,6 +1,7 @@
 """Scores over the values of a setting: of the weight of a loss, and of any other."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,8 @@ def factor_sweeps(
             axes.set_xlabel(factor, fontsize=TEXT, color=QUIET)
             quiet(axes, "", note=what_bars_are(group) or " ")
         value_axis(row[0], metric, (), "y")
-        row[0].set_ylabel(describe(metric).title, fontsize=TEXT, color=QUIET)
+        title = textwrap.fill(describe(metric).title, 24)  # a row is too low for a long one
+        row[0].set_ylabel(title, fontsize=TEXT, color=QUIET)
     key(figure, floor_looks(seen))
     save(figure, path)
 

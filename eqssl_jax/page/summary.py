@@ -163,16 +163,16 @@ def environments(runs: Sequence[Run]) -> list[Element]:
     by_facts: dict[str, tuple[dict[str, str], list[str]]] = {}
     for run in runs:
         for start in run.starts:
-            facts = _facts(start)
-            group = by_facts.setdefault(json.dumps(facts), (facts, []))
+            recorded = facts(start)
+            group = by_facts.setdefault(json.dumps(recorded), (recorded, []))
             since = start.get("from_step")
             group[1].append(run.name + (f" from step {since:,}" if since else ""))
     missing = [run.name for run in runs if not run.starts]
     made = []
     if by_facts:
         columns = [", ".join(dict.fromkeys(names)) for _, names in by_facts.values()]
-        keys = dict.fromkeys(key for facts, _ in by_facts.values() for key in facts)
-        rows = [(k, [facts.get(k, "–") for facts, _ in by_facts.values()]) for k in keys]
+        keys = dict.fromkeys(key for recorded, _ in by_facts.values() for key in recorded)
+        rows = [(k, [rec.get(k, "–") for rec, _ in by_facts.values()]) for k in keys]
         made.append(html_table("Where it was trained", columns, {"": rows}, stub=""))
     if missing:
         text = f"Not recorded for {', '.join(missing)}: trained by an earlier version."
@@ -180,12 +180,12 @@ def environments(runs: Sequence[Run]) -> list[Element]:
     return made
 
 
-def _facts(start: Mapping[str, Any]) -> dict[str, str]:
-    """Of one start, in words; what was not recorded is left out."""
+def facts(start: Mapping[str, Any]) -> dict[str, str]:
+    """Of an entry of environment.json, in words; what was not recorded is left out."""
     device, commit = start.get("device") or {}, start.get("commit") or {}
     changed = ", with uncommitted changes" if commit.get("changed") else ""
     count = device.get("count")
-    facts = {
+    recorded = {
         "eqssl_jax": start.get("eqssl_jax"),
         "commit": f"{commit['hash'][:12]}{changed}" if commit.get("hash") else None,
         "device": f"{count or 1} × {device['kind']}" if device.get("kind") else None,
@@ -194,7 +194,7 @@ def _facts(start: Mapping[str, Any]) -> dict[str, str]:
         "python": start.get("python"),
         **(start.get("packages") or {}),
     }
-    return {key: str(value) for key, value in facts.items() if value is not None}
+    return {key: str(value) for key, value in recorded.items() if value is not None}
 
 
 def commands(runs: Sequence[Run]) -> list[Element]:

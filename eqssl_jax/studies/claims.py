@@ -54,7 +54,8 @@ class Judged(NamedTuple):
       pairs: seeds that both runs have.
       means: of the compared run and of SimCLR, over these seeds; NaN without any.
       difference, half: mean difference and half of Student's 95 % interval; NaN for fewer than two.
-      p, adjusted: two-sided paired t test of the difference against the bound; after Holm over all.
+      p, adjusted: two-sided paired t test of the difference against the bound; after Holm over all;
+        NaN without two pairs, and where all pairs differ alike.
       verdict: HOLDS or FAILS where the interval lies on one side of the bound and the adjusted p is
         below .05; else UNDECIDED.
     """
@@ -71,7 +72,7 @@ class Judged(NamedTuple):
 
 
 def judge(trainings: Trainings) -> list[Judged]:
-    """All claims; one without two paired trainings is undecided, and has p 1 for Holm."""
+    """All claims; one without a p is undecided, and counts as 1 for Holm."""
     rows: dict[str, Judged] = {}
     for compared, run in COMPARED.items():
         for claim in CLAIMS:
@@ -84,9 +85,9 @@ def judge(trainings: Trainings) -> list[Judged]:
             difference, half = interval(gaps) if gaps else (math.nan, math.nan)
             p = paired_p(gaps, claim.bound) if len(gaps) > 1 else math.nan
             rows[f"{compared}: {claim.metric}"] = Judged(
-                compared, claim, len(gaps), means, difference, half, p, 1.0, UNDECIDED
+                compared, claim, len(gaps), means, difference, half, p, math.nan, UNDECIDED
             )
-    adjusted = holm({name: 1.0 if math.isnan(row.p) else row.p for name, row in rows.items()})
+    adjusted = holm({name: row.p for name, row in rows.items()})
     return [
         row._replace(adjusted=adjusted[name], verdict=_verdict(row, adjusted[name]))
         for name, row in rows.items()
@@ -100,7 +101,7 @@ def _mean(numbers: Mapping[int, float], seeds: list[int]) -> float:
 def _verdict(row: Judged, adjusted: float) -> str:
     low, high = row.difference - row.half, row.difference + row.half
     below, above = high < row.claim.bound, low > row.claim.bound  # False for NaN
-    if adjusted >= LEVEL or not (below or above):
+    if not (adjusted < LEVEL and (below or above)):  # so, too, where it is NaN
         return UNDECIDED
     return HOLDS if below == (row.claim.side == LOWER) else FAILS
 
@@ -122,7 +123,8 @@ _NOTES = (
     "Differences are of trainings with the same seed (equal weights, order of images and random "
     "key), [ ] Student's 95 % interval; p of a two-sided paired t test against the bound, after "
     "Holm over the ten. A claim holds, or does not hold, where the interval lies on that side of "
-    "the bound and the adjusted p is below .05; else it is undecided. All else is exploratory.",
+    "the bound and the adjusted p is below .05; else it is undecided, as it is without a p, where "
+    "there are fewer than two pairs or all differ alike. All else is exploratory.",
 )
 
 
@@ -138,7 +140,7 @@ def sheet(rows: list[Judged]) -> tabular.Sheet:
         values = (*row.means, row.difference, row.difference - row.half, row.difference + row.half)
         numbers = [_text(scale * value) for value in values]
         bound = f"{'below' if claim.side == LOWER else 'above'} {scale * claim.bound:g}"
-        p = "" if math.isnan(row.p) else f"{row.p:.3g} ({row.adjusted:.3g})"
+        p = MISSING if math.isnan(row.p) else f"{row.p:.3g} ({row.adjusted:.3g})"
         shown.append((
             row.compared, claim.title, f"{describe(claim.metric).title}{', %' * (scale > 1)}",
             str(row.pairs), *numbers[:2], f"{numbers[2]} [{numbers[3]}, {numbers[4]}]", bound, p,
@@ -147,7 +149,7 @@ def sheet(rows: list[Judged]) -> tabular.Sheet:
         records.append([
             row.compared, claim.title, claim.metric, row.pairs,
             *(None if math.isnan(value) else value for value in values), claim.bound,
-            None if math.isnan(row.p) else row.p, row.adjusted, row.verdict,
+            *(None if math.isnan(p) else p for p in (row.p, row.adjusted)), row.verdict,
         ])  # fmt: skip
     columns = ("measure", "pairs", "mean", "SimCLR", "difference", "holds if", "p (Holm)", "")
     title = "Primary claims: CARE less SimCLR, paired by seed"

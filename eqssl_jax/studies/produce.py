@@ -1,21 +1,24 @@
 """From a study to its table: train what is missing, evaluate what is missing, read, write."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from eqssl_jax.config import plain
 from eqssl_jax.experiment.assess import assess
+from eqssl_jax.page.summary import facts
 from eqssl_jax.studies import base, folders, tabulate
 from eqssl_jax.studies.base import Outcome, Study
 from eqssl_jax.studies.folders import Choice, Chosen
 from eqssl_jax.studies.tabulate import Outcomes
+from eqssl_jax.training.environment import read_environment
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.workdir import locked, write_json
 
 LOCK = ".study"  # held while a run is trained and evaluated
-DONE = "study.json"  # in a run's folder: the last step, and all that are evaluated
+DONE = "study.json"  # in a run's folder: the last step, all that are evaluated, seconds
 
 
 def produce(study: Study, scale: str, choice: Choice, directory: Path) -> list[Path]:
@@ -89,6 +92,8 @@ def write(
 ) -> list[Path]:
     """Print the table; write it as text, Markdown and CSV, and the figures."""
     stem = directory / f"{study.name}-{scale}"
+    note = made_with(place_of(chosen, directory) for chosen, _ in outcomes)
+    study = study._replace(notes=(*study.notes, *note))
     written = []
     if study.steps != "none":
         forms = tabulate.tabulate(study, scale, choice.shown, outcomes)
@@ -103,6 +108,35 @@ def write(
             trainings.setdefault(chosen.name, []).append(outcome)
         written += study.figure(trainings, stem)
     return written
+
+
+def made_with(places: Iterable[Path]) -> list[str]:
+    """Versions, commits and devices of these runs, and seconds; nothing where none is recorded."""
+    recorded: dict[str, dict[str, None]] = {}
+    seconds = []
+    for place in places:
+        for start in read_environment(place):
+            for name, value in facts(start).items():
+                recorded.setdefault(name, {})[value] = None
+        seconds.append(_spent(place))
+    if not recorded:
+        return []
+    where = "; ".join(f"{name} {' / '.join(values)}" for name, values in recorded.items())
+    wall, cpu = (sum(column) / 3600 for column in zip(*seconds, strict=True))
+    counted = sum(any(pair) for pair in seconds)
+    took = (
+        f" {counted} of {len(seconds)} runs took {wall:.2g} h of wall and {cpu:.2g} h of CPU time."
+    )
+    return [f"Trained with: {where}." + (took if counted else "")]
+
+
+def _spent(place: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of training and evaluating a run, without starts that were stopped."""
+    try:
+        marked = json.loads((place / DONE).read_text(encoding="utf-8"))
+        return float(marked["wall_s"]), float(marked["cpu_s"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return 0.0, 0.0
 
 
 def _by_data(chosen: Sequence[Chosen]) -> list[Chosen]:
@@ -138,6 +172,8 @@ def _make(study: Study, chosen: Chosen, place: Path) -> bool:
     with locked(place, LOCK) as mine:  # two processes on one DIR share its runs among them
         if not mine:
             return False
+        wall, cpu = _spent(place)
+        wall, cpu = wall - time.perf_counter(), cpu - time.process_time()
         run = _set_up(chosen)
         train(run, place, name=f"{chosen.title()}  ")
         all_steps = study.steps == "all"
@@ -149,5 +185,7 @@ def _make(study: Study, chosen: Chosen, place: Path) -> bool:
         evaluated = sorted(
             int(path.stem) for path in (place / "eval").glob("*.json") if path.stem.isdigit()
         )
-        write_json(place / DONE, {"step": run.steps, "all": all_steps, "evaluated": evaluated})
+        marked = {"step": run.steps, "all": all_steps, "evaluated": evaluated}
+        seconds = {"wall_s": wall + time.perf_counter(), "cpu_s": cpu + time.process_time()}
+        write_json(place / DONE, {**marked, **seconds})
     return True

@@ -125,21 +125,24 @@ def _draw(trainings: Trainings, stem: Path) -> list[Path]:
     return [path, *report(trainings, stem, metrics=METRICS, axes=none, reference="ordered")]
 
 
-ROLE_OF_ROTATION = Study(
-    name="roles",
-    title="Rotation invariant, ordered, predicted, off, or shared without a loss",
-    reproduces=(),
-    runs=_runs,
-    metrics=METRICS,
-    floors=tuple(f"invariant@{name}" for name in DATA),
-    figure=_report,
-)
-ORDER_FACTORS = Study(
-    name="order_factors",
-    title="The order loss by its rungs, margin, form and weight",
-    reproduces=(),
-    runs=_factors,
-    metrics=METRICS,
-    floors=tuple(f"ordered@{name}" for name in DATA),
-    figure=_draw,
-)
+ROLE_OF_ROTATION, ORDER_FACTORS = (
+    Study(
+        name=name,
+        title=title,
+        reproduces=(),
+        runs=runs,
+        metrics=METRICS,
+        floors=tuple(f"{beside}@{data}" for data in DATA),
+        figure=figure,
+    )
+    for name, title, runs, beside, figure in (
+        (
+            "roles", "Rotation invariant, ordered, predicted, off, or shared without a loss",
+            _runs, "invariant", _report,
+        ),
+        (
+            "order_factors", "The order loss by its rungs, margin, form and weight",
+            _factors, "ordered", _draw,
+        ),
+    )
+)  # fmt: skip

@@ -125,8 +125,8 @@ def parse_data(text: str) -> DataChoice:
             raise FileNotFoundError(
                 f"--data={text}: there is no such file or folder. Give an .npz file with "
                 f"train_images, train_labels, test_images and test_labels (uint8, N×H×W×3), a "
-                f"folder or .zip of images by class, the name of a prepared TFDS set, or shapes; "
-                f"for proteins an .npz of chains or a folder of PDB files."
+                f"folder or .zip of images by class, the name of a prepared TFDS set, shapes or "
+                f"digits; for proteins an .npz of chains or a folder of PDB files."
             )
         return DataChoice("arrays" if path.suffix == ".npz" else "folder", text)
     return DataChoice(text)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import scipy
@@ -16,6 +17,7 @@ from eqssl_jax.tabular.seeds import over_seeds
 from eqssl_jax.training.checkpoint import SCORE
 
 LEVEL = 0.05
+Name = TypeVar("Name")  # of a run
 ONE_EACH = "one training of each: no ranking"
 
 
@@ -35,13 +37,17 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def holm(values: Mapping[str, float]) -> dict[str, float]:
     """Holm's adjusted p-values (Holm 1979): the k-th smallest of m times m − k + 1, not falling.
 
+    One that is NaN stays so, and counts as the largest: the family does not shrink by it.
+
     >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
     {'a': 0.03, 'c': 0.06, 'b': 0.06}
     """
     adjusted, least = {}, 0.0
-    for rank, (name, p) in enumerate(sorted(values.items(), key=lambda item: item[1])):
-        least = max(least, min((len(values) - rank) * p, 1.0))
-        adjusted[name] = least
+    ascending = sorted(values.items(), key=lambda item: (math.isnan(item[1]), item[1]))
+    for rank, (name, p) in enumerate(ascending):
+        if not math.isnan(p):
+            least = max(least, min((len(values) - rank) * p, 1.0))
+        adjusted[name] = p if math.isnan(p) else least
     return adjusted
 
 
@@ -66,13 +72,29 @@ def score(outcome: Outcome) -> float:
     return next(scores, math.nan)
 
 
+def at_common_seeds(runs: Mapping[Name, Sequence[Outcome]]) -> dict[Name, list[Outcome]]:
+    """Of each run the trainings from the seeds that all have, so that a choice among them is fair.
+
+    Nothing without such a seed.
+    """
+    seeds = {run: {int(o.config.seed): o for o in outcomes} for run, outcomes in runs.items()}
+    common = sorted(set.intersection(*map(set, seeds.values())))
+    return {run: [of_run[seed] for seed in common] for run, of_run in seeds.items() if common}
+
+
+def mean_scores(runs: Mapping[Name, Sequence[Outcome]]) -> dict[Name, float]:
+    """Of each run the mean `score` of its trainings; NaN where one has none."""
+    return {run: float(np.mean([*map(score, outcomes)])) for run, outcomes in runs.items()}
+
+
 Numbers = Mapping[str, Mapping[int, float]]  # by run, then by seed
 
 
 def apart(numbers: Numbers, other: str) -> dict[str, float]:
     """p of each run's difference to another on the same data, paired by seed (t), after Holm.
 
-    A run that shares fewer than two seeds with the other one is left out; p is 1 for equal numbers.
+    A run that shares fewer than two seeds with the other one is left out; p is NaN where all
+    differences are equal.
     """
     raw = {}
     for run, values in numbers.items():
@@ -85,12 +107,12 @@ def apart(numbers: Numbers, other: str) -> dict[str, float]:
 def paired_p(gaps: Sequence[float], bound: float = 0.0) -> float:
     """p of a two-sided t test that paired differences have the mean `bound`; two at least.
 
-    Of differences that are equal but for rounding 1 where they are the bound, else 0.
+    NaN where they are equal but for rounding: without a spread there is no t, and pairs that happen
+    to differ alike (shares of few images do) are no evidence that all would.
     """
     above = np.asarray(gaps, float) - bound
-    rounding = 1e-12 * max(float(np.abs(gaps).max()), abs(bound))
-    if np.ptp(above) <= rounding:
-        return float(abs(above[0]) <= rounding)
+    if np.ptp(above) <= 1e-12 * max(float(np.abs(gaps).max()), abs(bound)):
+        return math.nan
     return float(scipy.stats.ttest_1samp(above, 0.0).pvalue)
 
 
@@ -108,7 +130,8 @@ def cells(numbers: Numbers, metric: str, reference: str) -> dict[str, str]:
             words = ("better" if above == (better == HIGHER) else "worse") if better else (
                 "above" if above else "below"
             )  # fmt: skip
-            text += f" ({'tie' if p[run] >= LEVEL else words}, p {p[run]:.3f})"
+            tested = f"{'tie' if p[run] >= LEVEL else words}, p {p[run]:.3f}"
+            text += f" ({'no p' if math.isnan(p[run]) else tested})"
         shown[run] = text
     return shown
 
@@ -138,10 +161,10 @@ def leaders(numbers: Numbers, better: str) -> str:
     best = max(several, key=lambda run: sign * interval(list(several[run].values()))[0])
     p = apart(several, best)
     tied = [run for run, value in p.items() if value >= LEVEL]
-    apart_from_all = [run for run in numbers if run not in p and run != best]
+    untested = [run for run in numbers if run != best and math.isnan(p.get(run, math.nan))]
     text = f"{best}; tied with it: {', '.join(tied) or 'none'}"
-    if apart_from_all:
-        text += f"; not compared, for want of two seeds in common: {', '.join(apart_from_all)}"
+    if untested:
+        text += f"; no p, for want of two common seeds or of a spread: {', '.join(untested)}"
     return text
 
 
@@ -180,7 +203,8 @@ def report(
 
 
 _HEAD = """Mean ± half of Student's 95 % interval over trainings. (p): of the difference to
-{reference} on the same seeds, paired t, after Holm over all runs on the data; from .05 on a tie."""
+{reference} on the same seeds, paired t, after Holm over all runs on the data; from .05 on a tie.
+"no p": all pairs differ alike, so that there is no spread to test by."""
 
 
 def _table(

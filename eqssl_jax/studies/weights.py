@@ -14,7 +14,7 @@ from eqssl_jax import tabular
 from eqssl_jax.studies import scales
 from eqssl_jax.studies.base import DataChoice, Runs, Study, Trainings
 from eqssl_jax.studies.comparisons import BASES, METHODS
-from eqssl_jax.studies.standing import interval, score
+from eqssl_jax.studies.standing import at_common_seeds, interval, mean_scores, score
 from eqssl_jax.tabular.metrics import MISSING
 from eqssl_jax.training.checkpoint import SCORE
 
@@ -46,11 +46,11 @@ def chosen(trainings: Trainings) -> dict[str, float]:
     """
     best = {}
     for name in BASES.values():
-        scores = {weight: _scores(trainings, name, weight) for weight in GRID}
-        alike = len({frozenset(seeds) for seeds in scores.values()}) == 1 and any(scores.values())
-        means = {w: float(np.mean(list(seeds.values()))) if alike else math.nan
-                 for w, seeds in scores.items()}  # fmt: skip
-        if all(map(math.isfinite, means.values())):
+        runs = {weight: trainings.get(f"{name}_{weight:g}", ()) for weight in GRID}
+        compared = at_common_seeds(runs)
+        means = mean_scores(compared)
+        alike = all(len(outcomes) == len(runs[weight]) for weight, outcomes in compared.items())
+        if compared and alike and all(map(math.isfinite, means.values())):
             best[name] = max(means, key=lambda weight: means[weight])
     return best
 
