@@ -21,7 +21,12 @@ from eqssl_jax.training import datasets, stored
 from eqssl_jax.training.loop import train
 from eqssl_jax.training.model import build_network
 from eqssl_jax.training.notes import batch_note, notes
-from eqssl_jax.training.provenance import provenance, read_provenance, seen_in_training
+from eqssl_jax.training.provenance import (
+    provenance,
+    read_provenance,
+    seen_in_training,
+    write_provenance,
+)
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.stored import open_run
 from eqssl_jax.training.workdir import read_config

@@ -92,14 +92,15 @@ def dataset_for(
         streamed.data.on_device = "never"
         return shown(at_view_size(load_dataset(streamed), streamed))
     trained_on = None if config is None else read_provenance(workdir)
-    pictures = trained_on is not None and not trained_on.shown  # else no recipe of images is known
-    stored = trained_on.stored_shape if pictures else encoder.image_shape
+    if trained_on is not None and trained_on.shown:
+        trained_on = config = None  # its recipe is for scenes, and says nothing of images
+    stored = encoder.image_shape if trained_on is None else trained_on.stored_shape
     # The central square of an image has all that the crop of an evaluation takes out of a frame.
     square = stored is not None and len(stored) == 3 and stored[0] == stored[1]
     framed = stored is not None and is_frame(stored)
     side = size or (stored[0] if stored and (square or framed) else 0)
     dataset = _dataset(*named.named(images, directory), side, corrupt)
-    if config is not None and pictures and not size:
+    if config is not None and not size:
         dataset = at_view_size(dataset, config)
     return at_shape(dataset, encoder.image_shape)
 
