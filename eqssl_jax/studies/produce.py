@@ -92,6 +92,7 @@ def write(
 ) -> list[Path]:
     """Print the table; write it as text, Markdown and CSV, and the figures."""
     stem = directory / f"{study.name}-{scale}"
+    outcomes = [(chosen, study.valid(outcome)) for chosen, outcome in outcomes]
     note = made_with(place_of(chosen, directory) for chosen, _ in outcomes)
     study = study._replace(notes=(*study.notes, *note))
     written = []
