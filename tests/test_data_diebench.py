@@ -115,7 +115,7 @@ def archive(path):
         (save("val_images.npy", np.arange(4)), "must be a list of texts"),
         (
             save("val_images.npy", np.array(["/02691156/0abc0/"])),
-            "/train_images.npy and .*/val_images.npy have 1 objects in common.*: take them out",
+            "/train_images.npy and .*/val_images.npy have 1 of their objects in common.*: take",
         ),
         (save("train_images.npy", np.array(["/02691156/none/"])), "lacks 02691156/none/"),
         (save("val_images.npy", np.array(["/a/b/", "/c/d/", "a/b"])), "found 'a/b' 2 times"),

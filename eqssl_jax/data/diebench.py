@@ -64,8 +64,9 @@ def read_diebench(
     if repeated := sorted(set(lists["train"]) & set(lists["val"])):
         raise ValueError(
             f"{directory / INDEX['train']} and {directory / INDEX['val']} have {len(repeated)} "
-            f"objects in common, e.g. {repeated[0]}, which would be trained on and tested: take "
-            f"them out of either list, or restore both from the repository of SIE (data/)."
+            f"of their objects in common, e.g. {repeated[0]}, which would be trained on and "
+            f"tested: take them out of either list, or restore both lists from the repository of "
+            f"SIE (data/)."
         )
     synsets = sorted({entry.split("/")[0] for entry in (*lists["train"], *lists["val"])})
     splits = {}

@@ -54,7 +54,8 @@ def read_folder(
         raise ValueError(
             f"{printable(root)} holds objects of 3DIEBench, whose latents lie beside their images: "
             f"read as images by class, views of one object would be trained on and tested. Set "
-            f"config.data.name to 3diebench; that reads {' and '.join(diebench.INDEX.values())} in "
+            f"config.data.name to 3diebench (where --data names what is measured: "
+            f"3diebench@{printable(root)}); that reads {' and '.join(diebench.INDEX.values())} in "
             f"this folder."
         )
     if bool(manifest) != bool(factors):

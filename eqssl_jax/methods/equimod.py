@@ -42,11 +42,11 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
     encoder is over the image and both views, too, as theirs; but so is that of the network's
     projector, where the authors' projector of z sees the two views alone. p is standardised by the
     moments of 4096 draws, where their code has constants for each data set (those of BYOL on
-    ImageNet have the deviation of a jitter of ±.8, and it jitters by ±.4). The image itself is
-    the recipe's identity, which on CIFAR-10 is theirs; on ImageNet they resize to 256 and crop the
-    central 224. Of several devices they gather rows without a gradient and multiply the loss by
-    the number of processes; here the gradient is that of the whole batch. They train by LARS; here
-    `config.optimizer` says by what. Base temperature .5 on CIFAR-10, .2 on ImageNet, theirs.
+    ImageNet have the deviation of a jitter of ±.8, and it jitters by ±.4). The image itself is the
+    recipe's identity, which on CIFAR-10 is theirs; on ImageNet they resize to 256 and crop the
+    central 224. Of several devices they gather rows without a gradient and multiply the loss by the
+    number of processes; here the gradient is that of the whole batch. They train by LARS; here
+    `config.optimizer` says by what. τ of their base method is .5 on CIFAR-10, .2 on ImageNet.
     """
     mean, std = _parameter_moments(recipe.sample)
     dimension = values.projector[-1]
