@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from agreement import load_encoders
 
-from eqssl_jax.measures import extract, pixel_encoder, turn_order_accuracy
+from eqssl_jax.measures import extract, pixel_encoder, sequence_orders
 
 
 def unit(z: np.ndarray) -> np.ndarray:
@@ -45,9 +45,9 @@ def main() -> None:
                 extracted = extract(encode, splits[split], batch=256)
                 factors = splits[split].factors
                 order = [
-                    turn_order_accuracy(
+                    sequence_orders(
                         unit(z), factors["turntable"], factors["sequence"].astype(int)
-                    ).value
+                    ).mean()
                     for z in (extracted.features, extracted.embeddings)
                 ]
                 rows.append(order)

@@ -59,9 +59,7 @@ SCHEMA: Schema = {
         ),
         directory=text("", "the file or folder of arrays and folder, the data_dir of TFDS"),
         size=whole(
-            0,
-            "images are stored so large; 0: as they are, or as views if they must be",
-            high=LARGEST_IMAGE,
+            0, "of stored images; 0: as they are, or as views if they must be", high=LARGEST_IMAGE
         ),
         fit=choice(
             "center",
@@ -73,14 +71,10 @@ SCHEMA: Schema = {
         ),
         validation=number(0.1, "fraction of train carved off by a fixed rule", low=0, below=1),
         on_device=choice(
-            "auto",
-            "always: gathered inside the step; never: streamed",
-            ("auto", "always", "never"),
+            "auto", "always: gathered inside the step; never: streamed", ("auto", "always", "never")
         ),
         corrupt=choice("error", "skip: leave out (and count) unreadable images", ("error", "skip")),
-        workers=whole(
-            0, "of streamed data: processes that decode; 0: threads of this one", high=256
-        ),
+        workers=whole(0, "of streamed data: processes that decode; 0: threads instead", high=256),
         buffered=whole(4, "of streamed data: batches read ahead", low=1, high=1024),
         changed=choice(
             "refuse",
@@ -101,17 +95,10 @@ SCHEMA: Schema = {
             empty=False,
         ),
         stem=choice(
-            "cifar",
-            "cifar: 3×3, stride 1; imagenet: 7×7, stride 2, max-pool",
-            ("cifar", "imagenet"),
+            "cifar", "cifar: 3×3, stride 1; imagenet: 7×7, stride 2, pooled", ("cifar", "imagenet")
         ),
         projector=wholes(
-            (512, 128),
-            "widths of the projector's layers, the last is D",
-            low=1,
-            high=WIDEST,
-            least=1,
-            most=16,
+            (512, 128), "widths of its layers, the last is D", low=1, high=WIDEST, least=1, most=16
         ),
         projector_batch_norm=flag(True, "BatchNorm after every hidden layer of the projector"),
         projector_last_batch_norm=flag(
@@ -126,9 +113,7 @@ SCHEMA: Schema = {
             patch=whole(4, "side of a patch in pixels; 16 is usual at 224 px", low=1, high=256),
             pool=choice("cls", "features: the class token, or the patches' mean", ("cls", "mean")),
             registers=whole(0, "tokens beside the class token (arXiv:2309.16588)", high=1024),
-            layer_scale=number(
-                0.0, "start of a factor on each residual branch; 0: none", low=0, high=10
-            ),
+            layer_scale=number(0.0, "start of a factor on branches; 0: none", low=0, high=10),
             drop_path=number(
                 0.0, "stochastic depth: its rate in the last block, growing from 0", low=0, below=1
             ),
@@ -149,8 +134,7 @@ SCHEMA: Schema = {
     # and are shared as their role says ("auto").
     "roles": free("a role for each part of the recipe", choice("invariant", "", ROLES)),
     "role_weights": free(
-        "a factor on a part's own objective (ordered, predicted)",
-        number(1.0, "", low=0, high=1e6),
+        "a factor on a part's own objective (ordered, predicted)", number(1.0, "", low=0, high=1e6)
     ),
     "sharing": free(
         "what two contrast views see of a part",
@@ -162,10 +146,7 @@ SCHEMA: Schema = {
     "objectives": free("an entry for each method, e.g. info_nce=dict(method='simclr', weight=1.0)"),
     "target": dict(  # the moving average of the network that MoCo and BYOL compare to
         momentum=number(
-            0.99,
-            "at the start: target ← m·target + (1 − m)·online after each step",
-            low=0,
-            high=1,
+            0.99, "at the start: target ← m·target + (1 − m)·online after each step", low=0, high=1
         ),
         final=number(0.99, "at the end, reached along half a cosine", low=0, high=1),
     ),
@@ -280,8 +261,7 @@ def _base() -> ConfigDict:
 def copied(config: ConfigDict | Mapping[str, Any]) -> ConfigDict:
     """A config with the same values, unlocked, that shares no group with this one.
 
-    It takes a fifth of the time of `ConfigDict(config.to_dict())`, which searches all attributes
-    of the class for every setting.
+    It takes a fifth of the time of `ConfigDict(config.to_dict())`.
     """
     copy = ConfigDict()
     for key, value in config.items():

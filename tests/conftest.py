@@ -25,19 +25,23 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 GOLDEN = Path(__file__).parent / "data"
 
+gc.disable()  # until all is imported, which takes seconds longer otherwise
+
 
 def pytest_collection_finish(session):
     """What was imported stays, and is not looked through for garbage after every test."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000, 20, 20)
+    gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def own_garbage():
-    """What a file leaves behind complains there, and not in the next one."""
+    """What a file leaves behind complains there, not in the next one; the rest is not looked at."""
     yield
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

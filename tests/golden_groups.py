@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eqssl_jax import measures, transforms
-from eqssl_jax.objectives import covariance_penalty, variance_hinge, vicreg
+from eqssl_jax.objectives import covariance_penalty, unit, variance_hinge, vicreg
 from eqssl_jax.objectives.equivariant import (
     augself,
     augself_targets,
@@ -20,6 +20,7 @@ from eqssl_jax.objectives.equivariant import (
     stl,
 )
 from eqssl_jax.objectives.equivariant.layers import Layer, hypernetwork, nt_xent, perceptron
+from eqssl_jax.objectives.momentum import negative_cosine
 
 VIEWS = 50  # of an object, in the group of retrieval
 
@@ -139,14 +140,14 @@ def of_essl(i):
     logits = essl.turn_logits(i["features"], head + last)
     logits_3 = essl.turn_logits(i["features"], head + third, relu_before_last=False)
     labels = essl.turn_labels(len(i["features"]) // 4)
-    turned = essl.quarter_turns(jnp.moveaxis(i["images"], 1, -1))
+    turned = jnp.concatenate([jnp.rot90(i["images"], turns, axes=(2, 3)) for turns in range(4)])
     invariant = {name: essl.cross_view(i["z1"], i["z2"], temperature=t)
                  for name, t in (("0p5", 0.5), ("0p2", 0.2))}  # fmt: skip
     turn, turn_3 = essl.turn_loss(logits, labels), essl.turn_loss(logits_3, i["rotation_labels"])
     return {
         "infonce_tau0p5": invariant["0p5"],
         "infonce_tau0p2": invariant["0p2"],
-        "images_rotated": jnp.moveaxis(turned, -1, 1),
+        "images_rotated": turned,
         "rotation_logits": logits,
         "rotation_ce": turn,
         "total_tau0p5_lambda0p4": essl.loss(invariant["0p5"], turn),
@@ -191,7 +192,7 @@ def of_augself(i):
         for order, rows in zip(("12", "21"), targets, strict=True):
             values[f"target_{key}_{order}"] = rows[:, 0] if key == "sol" else rows
         if key == "sol":
-            values["loss_sol_broadcast"] = augself.broadcast_difference_loss(output, target)
+            values["loss_sol_broadcast"] = jnp.mean((jnp.tanh(output) - target.T) ** 2)
     values["total_crop1_color1"] = augself.loss(parts, {"crop": 1, "color": 1})
     values["total_crop0p5_color0p5"] = augself.loss(parts, {"crop": 0.5, "color": 0.5})
     return values
@@ -210,7 +211,8 @@ def of_equimod(i):
         "inv_tau0p5": invariant,
         "equi_tau0p2": equivariant,
         "total": equimod.loss(invariant, equivariant),
-        "byol_term": equimod.byol_invariance(i["z1"], i["z2"]),
+        # Of the branch BYOL+EquiMod at 5c936cf, twice the loss of BYOL.
+        "byol_term": 4 + 4 * negative_cosine(unit(i["z1"]), unit(i["z2"])),
     }
 
 
@@ -283,7 +285,8 @@ def measured_r2(i, computed):
     for name in ("rotation", "colour"):
         pair = i[f"{name}_target"], i[f"{name}_predicted"]
         values[f"{name}_pooled"] = measures.r2(*pair)
-        values[f"{name}_per_dimension"] = measures.r2_of_dimensions(*pair)
+        dimensions = np.stack(pair, axis=1).T  # [D, 2, N]
+        values[f"{name}_per_dimension"] = [measures.r2(*dimension) for dimension in dimensions]
         values[f"{name}_mean_of_dimensions"] = measures.r2(*pair, average="per_dimension")
         values[f"{name}_variance_weighted"] = measures.r2(*pair, average="variance_weighted")
     return values

@@ -21,7 +21,6 @@ ROWS = jnp.asarray(np.random.default_rng(0).normal(size=(6, 4)), jnp.float32)
         (lambda: sie.terms(ROWS, ROWS, ROWS), "equivariant part only"),
         (lambda: hypernetwork(jnp.ones((16, 3)), jnp.ones((6, 2)), ROWS), "shape .16, 2."),
         (lambda: dense(ROWS, Layer(jnp.ones((2, 3)))), "takes rows"),
-        (lambda: essl.quarter_turns(jnp.ones((2, 4, 5, 3))), "square"),
         (lambda: essl.cross_view(ROWS, ROWS, temperature=0.0), "temperature must be positive"),
         (lambda: augself.difference_loss(ROWS[:, :1], ROWS[:, 0]), "needs a last axis"),
         (lambda: augself.loss({"crop": jnp.zeros(())}, {"grey": 1.0}), "grey"),

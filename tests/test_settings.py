@@ -239,6 +239,12 @@ def nested(depth):
         inner["a"] = inner = {{}}
     return value
 
+def shared(depth, group=True):
+    value = 1
+    for _ in range(depth):
+        value = {{"a": value, "b": value, "c": value}} if group else [value, value, value]
+    return value
+
 def get_config():
     config = base()
     own = {{}}
@@ -257,6 +263,11 @@ def get_config():
         ("config.data.options.all = config", r"config\.data\.options\S+ is nested more than 16"),
         ("config.recipe.options = {'a': [own]}", r"options\.a\[0\]\S+ is nested more than 16"),
         ("config.runs = {'a': config}", r"config\.runs\.a\S+ is nested more than 16"),
+        ("config.recipe.options = shared(15)", r"config\.recipe\.options holds 21,523,360 values"),
+        ("config.data.options.a = shared(14, group=False)", r"config\.data\.options holds 7,174"),
+        ("config.recipe.options = shared(40)", r"config\.recipe\.options holds"),
+        ("config.runs = {'a': {'data': shared(12)}}", r"config\.runs\.a holds 797,1\d\d values"),
+        ("own['b'] = shared(12); config.runs = {'a': own}", r"config\.runs\.a holds"),
         ("config.runs = [dict(b=1)]", "sets 'runs' to .*, of type list, where .* ConfigDict must"),
         ("config.train.monitors = {'knn'}", r"sets 'monitors' to \{'knn'\}, of type set, where"),
         ("config.optimizer.learning_rate = len", "sets 'learning_rate' to .* of type float must"),

@@ -21,12 +21,7 @@ from eqssl_jax.measures.clouds.axis import axis_error, principal_axes, principal
 from eqssl_jax.measures.clouds.trajectories import Regularity, regularity, trajectories
 from eqssl_jax.measures.features import Encode, Features, Layers, extract, extract_views, subset
 from eqssl_jax.measures.floors import coordinate_encoder, pixel_encoder, raw_pixels
-from eqssl_jax.measures.order.accuracy import (
-    TurnOrder,
-    kendall_tau,
-    order_accuracy,
-    turn_order_accuracy,
-)
+from eqssl_jax.measures.order.accuracy import kendall_tau, order_accuracy, sequence_orders
 from eqssl_jax.measures.order.study import LadderStudy, ladder_study
 from eqssl_jax.measures.regression.change import (
     Changes,
@@ -34,7 +29,7 @@ from eqssl_jax.measures.regression.change import (
     change_r2,
     displacement_gain,
 )
-from eqssl_jax.measures.regression.factors import factor_r2, r2, r2_of_dimensions, ridge
+from eqssl_jax.measures.regression.factors import factor_r2, r2, ridge
 from eqssl_jax.measures.results import Arrays
 from eqssl_jax.measures.retrieval.colour import (
     Followed,

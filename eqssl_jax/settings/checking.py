@@ -74,6 +74,9 @@ def check(
     }
 
 
+MOST = 100_000  # values in a config
+_DEEPEST = 16  # lists and groups within one another, in a value of the user's
+_COUNTED = 4 * _DEEPEST  # as deep as a value of the user's can lie in a config, and deeper
 TOO_DEEP = (
     "has groups or lists within one another some hundred deep, or one that contains itself: "
     "nothing reads a value so deep; give a flat one"
@@ -84,7 +87,7 @@ def values_of(config: Any) -> dict[str, Any]:
     """The values of a ConfigDict, as dicts within one another.
 
     Raises:
-      ValueError: for what is none, and for one whose groups go too deep to be read.
+      ValueError: for what is none, and for one that goes too deep or holds too much.
     """
     if not isinstance(config, ConfigDict):
         raise ValueError(
@@ -92,9 +95,42 @@ def values_of(config: Any) -> dict[str, Any]:
             f"ConfigDict, such as get_config() of a config file returns."
         )
     try:
-        return dict(config.to_dict())
+        values = dict(config.to_dict())
     except RecursionError:
         raise ValueError(f"The config {TOO_DEEP}.") from None
+    _check_count(values)
+    return values
+
+
+def _check_count(values: Mapping[str, Any]) -> None:
+    """Refuse what grows without end when each list and group is looked at wherever it stands."""
+    counts: dict[int, int] = {}
+    if _count(values, counts) <= MOST:
+        return
+    name, group = "config", values
+    while name.count(".") < 2 and isinstance(group, Mapping):  # down to the setting
+        large = [key for key, value in group.items() if counts[id(value)] > MOST]
+        if not large:
+            break
+        name, group = f"{name}.{large[0]}", group[large[0]]
+    raise ValueError(
+        f"{name} holds {counts[id(group)]:,} values, those of a list or group that stands in it "
+        f"several times counted as often; at most {MOST:,} are read: give it fewer."
+    )
+
+
+def _count(value: Any, counts: dict[int, int], depth: int = 0) -> int:
+    """How many values a value holds, itself among them; `counts` has those of all within it by id.
+
+    Each list and group is looked at once. What contains itself counts as 0 there, and what lies
+    too deep too: `_plain` refuses both.
+    """
+    if id(value) not in counts and depth < _COUNTED:
+        counts[id(value)] = 0
+        nested = isinstance(value, Mapping | list | tuple)
+        items = value.values() if isinstance(value, Mapping) else value if nested else ()
+        counts[id(value)] = 1 + sum(_count(item, counts, depth + 1) for item in items)
+    return counts.get(id(value), 0)
 
 
 def find(schema: Schema, path: Sequence[str], prefix: str = "config") -> Any:
@@ -125,9 +161,6 @@ def _checked(value: Any, entry: Any, name: str, *, partial: bool) -> Any:
     if isinstance(entry, Free):
         return _freely(value, entry, name)
     return check(value, entry, name, partial=partial)
-
-
-_DEEPEST = 16  # lists and groups within one another, in a value of the user's
 
 
 def _freely(values: Any, entry: Free, name: str, depth: int = 0) -> dict[str, Any]:

@@ -78,32 +78,7 @@ def choose(
         for name in only:
             runs |= study.added(name, scale, data)
     runs = dict(given.apply(runs, settings))
-    columns = list(dict.fromkeys(column for _, column in study.cells))
-    rows = list(dict.fromkeys(row for row, _ in study.cells))
-    named = _split(study, only, columns, [*rows, *runs])
-    cells = {run: (row, column) for (row, column), run in study.cells.items()}
-    if columns and (data.name or scale == "smoke"):
-        of_runs = dict.fromkeys(cells[name][1] for name in named[1] if name in cells)
-        meant = named[0] or list(of_runs) or columns[:1]
-        if len(meant) > 1:
-            raise ValueError(
-                f"One data set cannot stand in for several columns ({', '.join(meant)}): name "
-                f"one of them in --only, or leave out --data."
-            )
-        columns = meant
-
-    def means(run: str, within: Sequence[str], names: Sequence[str]) -> bool:
-        row, column = cells.get(run, ("", ""))
-        return (not column or column in within) and (not names or run in names or row in names)
-
-    shown = [run for run in runs if means(run, columns, ())]
-    wanted = [run for run in shown if means(run, named[0] or columns, named[1])]
-    if not wanted:
-        possible = [run for run in shown if means(run, named[0] or columns, ())]
-        raise ValueError(
-            f"No run of {study.name} is meant by --only={','.join(only)}: "
-            f"{', '.join(named[0] or columns)} has the runs {', '.join(possible)}."
-        )
+    shown, wanted = _meant(study, [*runs], only, alone=bool(data.name) or scale == "smoke")
     if scale == "smoke" and not only:
         wanted = wanted[:SMOKE]
     trained = range(study.first_seed, study.first_seed + seeds)
@@ -111,6 +86,37 @@ def choose(
         tuple(_seeded(run, runs[run], seed) for run in wanted for seed in trained),
         tuple(_seeded(run, runs[run], seed) for run in shown for seed in trained),
     )
+
+
+def _meant(
+    study: Study, runs: Sequence[str], only: Sequence[str], *, alone: bool
+) -> tuple[list[str], list[str]]:
+    """The runs of which the table may tell, and those that `only` names.
+
+    Where a table has columns, `alone` leaves a single one of them.
+    """
+    columns = list(dict.fromkeys(column for _, column in study.cells))
+    rows = list(dict.fromkeys(row for row, _ in study.cells))
+    named, names = _split(study, only, columns, [*rows, *runs])
+    cells = {run: cell for cell, run in study.cells.items()}
+    if columns and alone:
+        of_runs = dict.fromkeys(cells[name][1] for name in names if name in cells)
+        columns = named or list(of_runs) or columns[:1]
+        if len(columns) > 1:
+            raise ValueError(
+                f"One data set cannot stand in for several columns ({', '.join(columns)}): name "
+                f"one of them in --only, or leave out --data."
+            )
+    place = {run: cells.get(run, ("", "")) for run in runs}
+    shown = [run for run in runs if place[run][1] in ("", *columns)]
+    possible = [run for run in shown if place[run][1] in ("", *(named or columns))]
+    wanted = [run for run in possible if not names or {run, place[run][0]} & {*names}]
+    if not wanted:
+        raise ValueError(
+            f"No run of {study.name} is meant by --only={','.join(only)}: "
+            f"{', '.join(named or columns)} has the runs {', '.join(possible)}."
+        )
+    return shown, wanted
 
 
 def _seeded(name: str, config: ConfigDict, seed: int) -> Chosen:

@@ -6,6 +6,7 @@ for all sets of equal shape, the weighted objectives, the update, the target net
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -45,37 +46,6 @@ def make_step(
     another seed compiles nothing anew.
     """
 
-    def evaluate(
-        params: PyTree, state: TrainState, drawn: Any, examples: Any, labels: Any, key: Any
-    ) -> Any:
-        online = {name: select_views(x, method.views[name].online) for name, x in examples.items()}
-        outputs, stats = forward(
-            network, params["network"], state.batch_stats, online, method=method, key=key
-        )
-        target, target_stats = _target_outputs(network, method, state, examples)
-        seen = {
-            name: Views(
-                features=outputs[name].features,
-                embeddings=outputs[name].embeddings,
-                params=drawn[name].params,
-                magnitude=drawn[name].magnitude,
-                target=target[name].embeddings if name in target else None,
-                target_features=target[name].features if name in target else None,
-                labels=None if labels is None else labels[: method.views[name].images],
-                maps=outputs[name].maps,
-            )
-            for name in method.views
-        }
-        total, metrics = jnp.zeros(()), dict[str, Any]()
-        for name, (weight, objective) in method.objectives.items():
-            mine = objective.select(seen, state.memory[name])
-            value, extra = objective.loss(params["heads"][name], *mine)
-            total = total + weight * value
-            # Two objectives may name a metric alike: the second one's is told apart.
-            extra = {key if key not in metrics else f"{name}_{key}": v for key, v in extra.items()}
-            metrics |= {name: value, **extra}
-        return total, (metrics, seen, stats, target_stats)
-
     def step(
         root: Key[Array, ""], state: TrainState, pool: PyTree, inputs: Array
     ) -> tuple[TrainState, Metrics]:
@@ -84,7 +54,7 @@ def make_step(
         drawn, examples = draw_views(method, key, images)
         drops = jax.random.fold_in(key, ENCODER) if network.stochastic else None
         (total, (metrics, seen, stats, target_stats)), gradient = jax.value_and_grad(
-            evaluate, has_aux=True
+            partial(_evaluate, network, method), has_aux=True
         )(state.params, state, drawn, examples, labels, drops)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -96,15 +66,65 @@ def make_step(
             batch_stats=stats,
             opt_state=opt_state,
             target=_follow(method, state, params, target_stats),
-            memory={
-                name: objective.remember(
-                    state.memory[name], *objective.select(seen, state.memory[name])
-                )
-                for name, (_, objective) in method.objectives.items()
-            },
+            memory=_remembered(method, state.memory, seen),
         ), metrics
 
     return Partial(step, root)
+
+
+def _evaluate(
+    network: Network,
+    method: Method,
+    params: PyTree,
+    state: TrainState,
+    drawn: Any,
+    examples: Any,
+    labels: Any,
+    key: Any,
+) -> tuple[Float[Array, ""], tuple[Metrics, dict[str, Views], PyTree, PyTree]]:
+    """The loss; and metrics, what the objectives saw, new BatchNorm averages and the target's."""
+    online = {name: select_views(x, method.views[name].online) for name, x in examples.items()}
+    outputs, stats = forward(
+        network, params["network"], state.batch_stats, online, method=method, key=key
+    )
+    target, target_stats = _target_outputs(network, method, state, examples)
+    seen = {
+        name: Views(
+            features=outputs[name].features,
+            embeddings=outputs[name].embeddings,
+            params=drawn[name].params,
+            magnitude=drawn[name].magnitude,
+            target=target[name].embeddings if name in target else None,
+            target_features=target[name].features if name in target else None,
+            labels=None if labels is None else labels[: method.views[name].images],
+            maps=outputs[name].maps,
+        )
+        for name in method.views
+    }
+    total, metrics = _weighted(method, seen, params["heads"], state.memory)
+    return total, (metrics, seen, stats, target_stats)
+
+
+def _weighted(
+    method: Method, seen: dict[str, Views], heads: PyTree, memory: PyTree
+) -> tuple[Float[Array, ""], Metrics]:
+    """The weighted sum of the objectives, and each of them with what else it says, by name."""
+    total, metrics = jnp.zeros(()), dict[str, Any]()
+    for name, (weight, objective) in method.objectives.items():
+        value, extra = objective.loss(heads[name], *objective.select(seen, memory[name]))
+        total = total + weight * value
+        # Two objectives may name a metric alike: the second one's is told apart.
+        extra = {key if key not in metrics else f"{name}_{key}": v for key, v in extra.items()}
+        metrics |= {name: value, **extra}
+    return total, metrics
+
+
+def _remembered(method: Method, memory: PyTree, seen: dict[str, Views]) -> PyTree:
+    """The memory of each objective after this step."""
+    return {
+        name: objective.remember(memory[name], *objective.select(seen, memory[name]))
+        for name, (_, objective) in method.objectives.items()
+    }
 
 
 def _read(read: Callable[..., Any], labelled: bool, pool: PyTree, inputs: Array) -> tuple[Any, Any]:

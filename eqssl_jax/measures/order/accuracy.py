@@ -126,21 +126,13 @@ def _check_ladders(z: np.ndarray, s: np.ndarray) -> None:
 _SAME_ANGLE = 1e-5  # radians; float32 angles that are equal differ by less once they are wrapped
 
 
-class TurnOrder(NamedTuple):
-    """Mean over sequences, its standard deviation over them (NaN for one), and their number."""
-
-    value: float
-    sd: float
-    n: int
-
-
-def turn_order_accuracy(
+def sequence_orders(
     z: Float[Array | np.ndarray, "n d"],
     angle: Float[Array | np.ndarray, " n"],
     sequence: Int[Array | np.ndarray, " n"],
     *,
     window: float = np.pi / 2,
-) -> TurnOrder:
+) -> Float[np.ndarray, " s"]:
     """`order_accuracy` of real views: frames of objects that were turned in front of a camera.
 
     For every anchor and every two frames of its sequence on the same side of it, at most `window`
@@ -154,35 +146,11 @@ def turn_order_accuracy(
       window: in (0, π]; beyond half a turn an object comes back to itself.
 
     Returns:
-      `TurnOrder(value, sd, n)` over sequences; those without two frames on one side of a third are
-      passed over.
+      The share of each sequence that has two frames on one side of a third, [S].
 
     Raises:
-      ValueError: for shapes that differ, values that are not finite (missing angles are NaN), a
-        window outside (0, π], or if no sequence is left.
-    """
-    shares = sequence_orders(z, angle, sequence, window=window)
-    if not len(shares):
-        raise TooFew(
-            f"No sequence has three frames within {window:.3g} radians of each other: "
-            f"{len(np.asarray(angle))} frames in {len(np.unique(sequence))} sequences. Take more "
-            f"frames, or a wider window."
-        )
-    sd = float(np.std(shares, ddof=1)) if len(shares) > 1 else float("nan")
-    return TurnOrder(float(np.mean(shares)), sd, len(shares))
-
-
-def sequence_orders(
-    z: Float[Array | np.ndarray, "n d"],
-    angle: Float[Array | np.ndarray, " n"],
-    sequence: Int[Array | np.ndarray, " n"],
-    *,
-    window: float = np.pi / 2,
-) -> Float[np.ndarray, " s"]:
-    """What `turn_order_accuracy` is the mean of: one share for each sequence that has any triplet.
-
-    Raises:
-      ValueError: as `turn_order_accuracy`, but not for an empty result.
+      ValueError: for shapes that differ, values that are not finite (missing angles are NaN), and
+        a window outside (0, π].
     """
     x, turn, names = np.asarray(z, np.float64), np.asarray(angle, np.float64), np.asarray(sequence)
     _check_turns(x, turn, names, window)

@@ -35,11 +35,12 @@ def r2(target: Rows, prediction: Rows, *, average: str = "joint") -> float:
       target, prediction: [n] or [n, d].
       average: "joint": one ratio of sums, t̄ one scalar (Garrido et al. 2023, SIE,
         arXiv:2302.10283), never below the next; "variance_weighted": one ratio of sums, t̄ each
-        dimension's own; "per_dimension": the mean of the dimensions' ratios (`r2_of_dimensions`,
-        scikit-learn's default and seq-JEPA's).
+        dimension's own; "per_dimension": the mean of the dimensions' ratios (scikit-learn's default
+        and seq-JEPA's).
 
     Raises:
-      ValueError: for an unknown average, and as `r2_of_dimensions`.
+      ValueError: for an unknown average, shapes that differ, values that are not finite, or a
+        dimension without variance (`TooFew`).
 
     >>> r2([0.0, 1.0, 2.0], [0.0, 1.0, 1.0])
     0.5
@@ -53,22 +54,6 @@ def r2(target: Rows, prediction: Rows, *, average: str = "joint") -> float:
     if average == "variance_weighted":
         return float(1 - missed.sum() / total.sum())
     return float(np.mean(1 - missed / total))
-
-
-def r2_of_dimensions(target: Rows, prediction: Rows) -> Float[np.ndarray, " d"]:
-    """R² of each dimension, [d].
-
-    Raises:
-      ValueError: for shapes that differ, values that are not finite, or a dimension without
-        variance (`TooFew`).
-
-    >>> import numpy as np
-    >>> target = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])
-    >>> r2_of_dimensions(target, target * [1.0, 0.0] + [0.0, 1.0]).tolist()
-    [1.0, 0.0]
-    """
-    missed, total = _sums(*_checked(target, prediction), axis=0)
-    return np.asarray(1 - missed / total)
 
 
 def _checked(target: Rows, prediction: Rows) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from eqssl_jax.measures.features import EncoderFault, extract
 from eqssl_jax.measures.promotion import lenient
 from eqssl_jax.measures.regression.factors import RIDGES, r2, ridges
 from eqssl_jax.measures.subjects import Seen
-from eqssl_jax.rotations import angle_between, conjugate, quaternion_product
+from eqssl_jax.rotations import angle_between, conjugate, relative_quaternion
 from eqssl_jax.settings import whole
 
 Rows = Float[np.ndarray, "n k"]
@@ -60,11 +60,8 @@ def view_pairs(objects: Float[np.ndarray, " n"], shifts: int = _SHIFTS) -> Int[n
 def relative_targets(rotations: Rows, pairs: Int[np.ndarray, "p 2"]) -> dict[str, Rows]:
     """Quaternions of R_i⁻¹R_j and R_jR_i⁻¹ with w ≥ 0, by the ends of names in `FRAMES`."""
     i, j = (jnp.asarray(rotations[pairs[:, side]]) for side in (0, 1))
-    changes = {
-        "": quaternion_product(conjugate(i), j),
-        "_world": quaternion_product(j, conjugate(i)),
-    }
-    return {name: np.asarray(jnp.where(q[:, 3:] < 0, -q, q)) for name, q in changes.items()}
+    frames = {"": (i, j), "_world": (conjugate(j), conjugate(i))}
+    return {name: np.asarray(relative_quaternion(*pair)) for name, pair in frames.items()}
 
 
 def object_views(seen: Seen, split: str, most: int) -> ObjectViews:

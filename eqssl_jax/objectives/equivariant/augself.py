@@ -30,7 +30,7 @@ def difference_loss(output: Float[Array, "m k"], target: Float[Array, "m k"]) ->
     tanh ends at ±1: differences of blur, in pixels, go beyond.
 
     The authors' code compares outputs [2N, 1] of solarisation with targets [2N], which broadcasts
-    to all pairs of rows; here this is an error. `broadcast_difference_loss` is their value.
+    to all pairs of rows; here this is an error.
 
     Raises:
       ValueError: if outputs and targets differ in shape.
@@ -41,16 +41,6 @@ def difference_loss(output: Float[Array, "m k"], target: Float[Array, "m k"]) ->
             f"{target.shape}: a target [2N] needs a last axis."
         )
     return jnp.mean((jnp.tanh(output) - target) ** 2)
-
-
-def broadcast_difference_loss(
-    output: Float[Array, "m 1"], target: Float[Array, "m 1"]
-) -> Float[Array, ""]:
-    """The published code's loss of solarisation: every output against every row's target.
-
-    It asks each output for the mean target and has no use but to reproduce that code.
-    """
-    return jnp.mean((jnp.tanh(output) - target.T) ** 2)
 
 
 def flip_loss(output: Float[Array, "m 1"], target: Float[Array, "m 1"]) -> Float[Array, ""]:

@@ -4,9 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from eqssl_jax.objectives.base import unit
 from eqssl_jax.objectives.equivariant.layers import Layer, batch_norm, dense, nt_xent
-from eqssl_jax.objectives.momentum import negative_cosine
 
 # Mean and standard deviation of the 15 parameters on CIFAR-10, as the authors' code fixes them.
 CIFAR10_MEAN = np.array(
@@ -73,16 +71,6 @@ def equivariance(
     gathered from others carry no gradient; batches here are global and need no such factor.
     """
     return nt_xent(jnp.concatenate([y1, y2]), predicted, temperature=temperature)
-
-
-def byol_invariance(
-    predicted: Float[Array, "n d"], target: Float[Array, "n d"]
-) -> Float[Array, ""]:
-    """The invariance term of the authors' BYOL branch, 4 (1 − mean cos), twice that of BYOL.
-
-    Source: as `equivariance`, branch BYOL+EquiMod at 5c936cf.
-    """
-    return 4 + 4 * negative_cosine(unit(predicted), unit(target))
 
 
 def loss(

@@ -42,23 +42,8 @@ def _match(logits: Float[Array, "n n"]) -> Float[Array, ""]:
     return jnp.mean(jax.nn.softplus(others - jnp.diagonal(logits)))
 
 
-def quarter_turns(images: Float[Array, "n s s c"]) -> Float[Array, "4*n s s c"]:
-    """All four rotations of square images in blocks: all by 0, all by 1, … quarter turns.
-
-    A turn is counter-clockwise, as that of `np.rot90`. The labels are `turn_labels(n)`.
-
-    Raises:
-      ValueError: for images that are not square.
-    """
-    if images.ndim != 4 or images.shape[1] != images.shape[2]:
-        raise ValueError(
-            f"E-SSL rotates square images [N, S, S, C] by quarter turns, found {images.shape}."
-        )
-    return jnp.concatenate([jnp.rot90(images, turns, axes=(1, 2)) for turns in range(4)])
-
-
 def turn_labels(count: int) -> Int[Array, "4*n"]:
-    """Quarter turns of each row of `quarter_turns` of `count` images.
+    """Quarter turns of each row of four copies of `count` images: all by 0, all by 1, … turns.
 
     >>> turn_labels(2).tolist()
     [0, 0, 1, 1, 2, 2, 3, 3]
