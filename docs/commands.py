@@ -36,10 +36,15 @@ _STEPS = (
 _BUDGET = (
     "train_images=48 validation_images=16 test_images=16 out_of_range_images=16 augmentations=2 "
     "pairs=1 rotation_images=16 pair_images=16 ladder_images=8 ladder_rungs=3 probe_steps=2 "
-    "queries=4 knn_neighbours=3 batch=16"
+    "queries=4 knn_neighbours=3 batch=16 care_epochs=0 seeds=(0,)"
 )
 _OPTIONS = " ".join(f"--option={budget}" for budget in _BUDGET.split())
 _TESTED = " ".join(f"--config.evaluation.options.{budget}" for budget in _BUDGET.split())
+_DRAWN = "--config.data.options.train_size=256 --config.data.options.test_size=64"
+_ADVICE = (
+    "--config.advice.seeds=2 --config.advice.parts=('rotate',) --config.advice.train_images=64 "
+    "--config.advice.held_out_images=24 --config.advice.ladder_images=8"
+)
 _GROUPS = "--config.objectives.equivariance.splits=4"
 # What is appended to a command, by patterns that it is searched for; of two flags the later wins.
 SMALL = {
@@ -49,7 +54,8 @@ SMALL = {
     r"^train .*:cifar10,care": _GROUPS,
     r"^(eval|measure)\b": _OPTIONS,
     r"^(train|advise) .*order\w*:": "--config.objectives.order.images=8",
-    r"^advise\b": f"{_STEPS} --config.advice.seeds=2 --config.advice.parts=('rotate',)",
+    r"=\w+:(shapes|digits)\b": _DRAWN,
+    r"^advise\b": f"{_STEPS} {_ADVICE}",
     r"^sweep\b": f"{_STEPS} {_TESTED}",  # its three runs share what is compiled
     r"^transfer\b": "--weights=2 --draws=1 --shots=1",
     r"^tables .*--(scale=small|table=benchmark)|--over .*--over": "--plan",
@@ -72,7 +78,7 @@ LEFT_OUT = {
 class Command(NamedTuple):
     """A command of a page: its text there, and how it is run; `why` it is left out, or "".
 
-    Of a block of Python the words are "python" and all blocks of the page up to its end.
+    Of a block of Python: its first line, "python", and all blocks of the page up to its end.
     """
 
     page: str
@@ -106,7 +112,7 @@ def commands(pages: Sequence[Path] = PAGES) -> Iterator[Command]:
             if kind == "python":
                 why = _why_not(block)
                 program += "" if why else block
-                yield Command(page.stem, block, ("python", program), why)
+                yield Command(page.stem, block.splitlines()[0], ("python", program), why)
             else:
                 yield from (small(page.stem, text) for text in started(block))
 
@@ -178,9 +184,9 @@ def prepare(folder: Path, page: Path) -> None:
 
 def needed(command: Command, folder: Path) -> list[Command]:
     """Trainings of the runs that a command reads and that are not there."""
-    names = re.findall(r"(?<!--workdir=)(?<!--runs=)runs/(\w+)", command.text)
-    if not re.match("train|sweep|tables|launch|advise", command.words[0]):
-        names = re.findall(r"runs/(\w+)", command.text)
+    words = " ".join(command.words)
+    writes = re.match("train|sweep|tables|launch|advise", words)
+    names = re.findall(rf"{'(?<!--workdir=)(?<!--runs=)' if writes else ''}runs/(\w+)", words)
     train = f"train --config=care:folder --config.data.directory=FOLDER {_STEPS} {_GROUPS}"
     return [
         Command(command.page, f"(needed: runs/{name})",
@@ -256,7 +262,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("pages", nargs="*", metavar="PAGE")
     parser.add_argument("--list", action="store_true", help="print the small forms, run nothing")
-    parser.add_argument("--only", nargs="*", metavar="WORDS", help="how they begin, e.g. eval")
+    parser.add_argument("--only", nargs="*", default=(), help="how they begin, e.g. eval")
     chosen = parser.parse_args()
     failed = 0
     warm()
@@ -268,9 +274,7 @@ def main() -> int:
     return min(failed, 1)
 
 
-def run_page(
-    page: Path, folder: Path, *, listed: bool = False, only: Sequence[str] | None = None
-) -> int:
+def run_page(page: Path, folder: Path, *, listed: bool = False, only: Sequence[str] = ()) -> int:
     """Run or list commands of a page in a folder, all or those that begin so; how many failed."""
     prepare(folder, page)
     failed = 0
@@ -279,20 +283,16 @@ def run_page(
             continue
         if named.why or listed:
             words = shlex.join(named.words)
-            print(f"{named.page}: {named.why or words}\n    {_first(named)}", flush=True)
+            print(f"{named.page}: {named.why or words}\n    {named.text}", flush=True)
             continue
         for command in (*needed(named, folder), named):
             status, seconds, output = run(command, folder)
             failed += status != 0
             what = "ok" if not status else f"FAILED, status {status}"
-            print(f"{page.stem}: {what}, {seconds:.0f} CPU s\n    {_first(command)}", flush=True)
+            print(f"{page.stem}: {what}, {seconds:.0f} CPU s\n    {command.text}", flush=True)
             if status:
                 print("\n".join(output.splitlines()[-12:]), flush=True)
     return failed
-
-
-def _first(command: Command) -> str:
-    return command.text.splitlines()[0]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ first of README, a long one all of every page.
 """
 
 import importlib
+import json
 import re
 import shlex
 import subprocess
@@ -27,6 +28,7 @@ FREE = ("roles", "role_weights", "sharing", "objectives", "options", "runs")  # 
 
 ALL = [pytest.param(line, id=f"{page.stem}: {line[:60]}") for page in PAGES
        for line in lines(page)]  # fmt: skip
+TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.ipynb"))
 
 
 def test_readme_is_short_narrow_and_its_links_lead_somewhere():
@@ -40,7 +42,7 @@ def test_readme_is_short_narrow_and_its_links_lead_somewhere():
 def run_small(page: Path, *only: str) -> None:
     """Run commands of a page made small, all or those that begin so; each must have run well."""
     wanted = [
-        command.text.splitlines()[0] for command in commands([page])
+        command.text for command in commands([page])
         if not command.why and " ".join(command.words).startswith(only or "")
     ]  # fmt: skip
     words = [sys.executable, ROOT / "docs/commands.py", page.stem]
@@ -88,6 +90,15 @@ def test_a_command_names_what_there_is(line):
         if flag.startswith("--") and not name.startswith("config"):
             assert f'"{name}"' in source, f"{module} has no flag --{name}"
     _check_config([flag for flag in flags if flag.startswith("--config")])
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_names_settings_that_there_are(path):
+    cells = json.loads(path.read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    flags = re.findall(r"--config[\w.]*=[^\s\"']+", code)
+    assert flags or "measure(" in code
+    _check_config(flags)
 
 
 def _check_config(flags: list[str]) -> None:
