@@ -282,8 +282,10 @@ def summary(arguments: argparse.Namespace) -> str:
 
 def interval(values: list[float]) -> str:
     """Mean ± half of its 95 % interval (Student)."""
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return f"{np.mean(values):.4f} ± {half:.4f} ({len(values)})"
+    from eqssl_jax.studies import significance
+
+    mean, half = significance.interval(values)
+    return f"{mean:.4f} ± {half:.4f} ({len(values)})"
 
 
 def difference(ours: list[float], theirs: list[float]) -> tuple[float, float]:

@@ -16,15 +16,16 @@ One line of JSON for each evaluated encoder; lines that are there are not comput
 import argparse
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from scipy import stats
 
 from eqssl_jax import measures, presets
 from eqssl_jax.data import batch_indices
+from eqssl_jax.studies.significance import interval
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.step import make_step
 
@@ -152,11 +153,8 @@ def summary(arguments: argparse.Namespace) -> None:
 
 
 def _interval(values: list[float], *, sign: bool = False) -> str:
-    mean, plus = np.mean(values), "+" if sign else ""
-    if len(values) < 2:
-        return f"{mean:{plus}.3f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return f"{mean:{plus}.3f} ± {half:.3f}"
+    (mean, half), plus = interval(values), "+" if sign else ""
+    return f"{mean:{plus}.3f}" + (f" ± {half:.3f}" if math.isfinite(half) else "")
 
 
 if __name__ == "__main__":

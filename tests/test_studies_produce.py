@@ -342,3 +342,15 @@ def test_a_table_says_with_what_its_runs_were_trained_and_what_they_took(tmp_pat
     (places[0] / produce.DONE).write_text("[]")
     assert "1 of 1 runs took" not in produce.made_with(places[:1])[0]
     assert produce.made_with(places[2:]) == []
+
+
+def test_a_table_that_a_figure_writes_says_it_too(tmp_path):
+    study = studies.find("lambda_choice")
+    choice = choose(study, "smoke", SHAPES)
+    place = produce.place_of(choice.wanted[0], tmp_path)
+    claim(place, choice.wanted[0].config)
+    (place / "environment.json").write_text('[{"device": {"kind": "H200"}}]')
+    outcome = base.Outcome(choice.wanted[0].config, [{"validation_knn": 0.5}], {}, {})
+    paths = produce.write(study, "smoke", choice, [(choice.wanted[0], outcome)], tmp_path)
+    assert paths[0].read_text().endswith("\nTrained with: device 1 × H200.\n")
+    assert json.loads(paths[-1].read_text()) == {}  # the others are read by programs

@@ -2,20 +2,31 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
+from PIL import Image
 from tiny_loop import equal
 from tiny_run import arrays, config, with_data
 
 from eqssl_jax import methods, presets
 from eqssl_jax.data.base import Dataset
+from eqssl_jax.experiment.embed import dataset_for
 from eqssl_jax.experiment.stored import stored_setup
-from eqssl_jax.training import datasets
+from eqssl_jax.presets.benchmark import benchmark
+from eqssl_jax.training import datasets, stored
 from eqssl_jax.training.loop import train
+from eqssl_jax.training.model import build_network
 from eqssl_jax.training.notes import batch_note, notes
-from eqssl_jax.training.provenance import read_provenance, seen_in_training
+from eqssl_jax.training.provenance import (
+    provenance,
+    read_provenance,
+    seen_in_training,
+    write_provenance,
+)
 from eqssl_jax.training.setup import setup
 from eqssl_jax.training.stored import open_run
 from eqssl_jax.training.workdir import read_config
@@ -250,3 +261,44 @@ def test_small_groups_are_warned_of_and_a_batch_size_says_what_follows():
     assert "sum over the 3 others of a group" in batch_note(made, built)
     made.train.batch_size = 256
     assert not any("Warning" in note for note in notes(made, methods.build(made), EMPTY, 10, 1000))
+
+
+@pytest.mark.parametrize("method", ["simclr", "prediction", "supervised"])
+def test_a_run_on_scenes_is_rebuilt_without_rendering_them(method):
+    """Heads are shaped by draws, which act on scenes [S], and by features of their images."""
+    settings = benchmark("solids", method, small=True)
+    settings.data.options = ConfigDict({"train_objects": 48, "test_objects": 24, "views_each": 2})
+    settings.train.batch_size = 8
+    run = setup(settings)
+    kept = provenance(run.dataset, run.stored.image_shape)
+    assert kept.shown and kept.stored_shape == (81,) and kept.input_shape == (32, 32, 3)
+    network = build_network(run.config, kept.mean, kept.std)
+    rebuilt = stored._abstract_state(run.config, network, kept)
+    expected = jax.eval_shape(run.init)
+    assert jax.tree.structure(rebuilt) == jax.tree.structure(expected)
+    for ours, theirs in zip(jax.tree.leaves(rebuilt), jax.tree.leaves(expected), strict=True):
+        assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+
+
+def test_scenes_and_pictures_are_encoded_by_a_run_on_scenes(tmp_path):
+    """Its own scenes are rendered, and pictures of a folder take no recipe of scenes."""
+    settings = benchmark("solids", "simclr", small=True)
+    settings.data.options = ConfigDict({"train_objects": 48, "test_objects": 24, "views_each": 2})
+    settings.train.batch_size = 8
+    run = setup(settings)
+    write_provenance(tmp_path, provenance(run.dataset, run.stored.image_shape))
+    folder = tmp_path / "pictures"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for count in range(3):
+            Image.new("RGB", (50, 40), (90 * count, 0, 0)).save(folder / name / f"{count}.png")
+    encoder = SimpleNamespace(image_shape=(32, 32, 3))
+    own = dataset_for(encoder, run.config, tmp_path, "", "", 0, "error")
+    rows = np.arange(2, dtype=np.int32)
+    test = own.splits["test"]
+    scenes = run.dataset.splits["test"]
+    expected = run.dataset.show(scenes.read(scenes.pool, rows))
+    np.testing.assert_allclose(test.read(test.pool, rows), expected, atol=1e-6)
+    for images in (str(folder), "solids"):
+        given = dataset_for(encoder, run.config, tmp_path, images, "", 0, "error")
+        assert given.image_shape == (32, 32, 3) and given.show is None

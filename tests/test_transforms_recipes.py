@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from eqssl_jax import data
 from eqssl_jax.transforms import recipes
+from eqssl_jax.views import render
 
 PARTS = {
     "simclr_cifar": ["crop", "flip", "jitter", "gray", "blur"],
@@ -137,3 +139,36 @@ def test_factors_leave_out_what_has_no_strength():
     ]  # fmt: skip
     nothing = dict.fromkeys(("max_angle", "brightness", "contrast", "saturation", "hue"), 0.0)
     assert list(recipes.factors(**nothing).identity) == ["crop"]
+
+
+def examples(name, count):
+    random = np.random.default_rng(0)
+    if name == "solids":
+        return (
+            data.load(name="solids", train_objects=24, test_objects=12)
+            .splits["objects"]
+            .pool[:count]
+        )
+    shape = (6, 4) if name == "rotation3d" else (12, 12, 3)
+    return jnp.asarray(random.random((count, *shape)), jnp.float32)
+
+
+RENDERED = [name for name in recipes.RECIPES if name != "stored_views"]  # which show no draws
+
+
+@pytest.mark.parametrize("views", [1, 4])
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "solids" else pytest.param(name, marks=pytest.mark.slow) for name in RENDERED],
+)
+def test_views_of_a_step_are_those_of_one_draw_at_a_time(name, views):
+    """A step renders [V, N] views as one program, which XLA may rearrange; one view otherwise."""
+    transform = recipes.RECIPES[name](**({} if name in ("solids", "rotation3d") else {"size": 12}))
+    images = examples(name, 3)
+    sample = jax.jit(jax.vmap(jax.vmap(transform.sample)))
+    params = sample(jax.random.split(jax.random.key(1), (views, 3)))
+    rendered = jax.jit(functools.partial(render, transform))(params, images)
+    alone = jax.jit(transform.apply)
+    for v, n in np.ndindex(views, 3):
+        draw = jax.tree.map(lambda leaf, v=v, n=n: leaf[v, n], params)
+        np.testing.assert_allclose(rendered[v, n], alone(draw, images[n]), atol=5e-6)

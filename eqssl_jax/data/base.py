@@ -1,7 +1,8 @@
 """What a data set is to the rest of the library, splits that are read by index; and in words."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -116,6 +117,22 @@ class Dataset(NamedTuple):
     def clouds(self) -> bool:
         """Whether examples are point clouds [points, 4] (x, y, z, mask) instead of images."""
         return len(self.image_shape) == 2
+
+
+def shown(dataset: Dataset) -> Dataset:
+    """The data set of the images that its examples show; itself, if they are images."""
+    show = dataset.show
+    if show is None:
+        return dataset
+
+    def read(split: Split, pool: Any, inputs: Array) -> Array:
+        return show(split.read(pool, inputs))
+
+    splits = {
+        name: split._replace(read=functools.partial(read, split))
+        for name, split in dataset.splits.items()
+    }
+    return dataset._replace(image_shape=dataset.shown_shape, splits=splits, show=None)
 
 
 _NAMED = 10  # classes named

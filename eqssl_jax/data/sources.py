@@ -57,7 +57,8 @@ _RENDERED = {
     "proteins": ("points", "scale", "shortest", "test", "chains"),
 }
 # Built-in names; any other is one of TFDS.
-NAMES = (*_RENDERED, *_READERS, "arrays")
+RENDERED = tuple(_RENDERED)  # without files: they have no reader
+NAMES = (*RENDERED, *_READERS, "arrays")
 _FRAMABLE = ("folder", "fruits360")  # beside TFDS: image files, each of its own aspect
 _HUGGING_FACE = ("image", "label")
 _TFDS = ("train_split", "test_split", "crop_boxes", "margin")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from eqssl_jax.config import copied
 from eqssl_jax.data import named, partition, sources
-from eqssl_jax.data.base import Dataset, Split
+from eqssl_jax.data.base import Dataset, Split, shown
 from eqssl_jax.encoders.frozen import BATCH, Encoder
 from eqssl_jax.experiment.feature_files import Rows, Write, check_path, feature_file
 from eqssl_jax.experiment.load import load, run_folder
@@ -23,8 +23,6 @@ from eqssl_jax.measures.features import read_batches
 from eqssl_jax.training.datasets import at_view_size, load_dataset
 from eqssl_jax.training.provenance import read_provenance
 from eqssl_jax.training.workdir import read_config
-
-RENDERED = ("shapes", "proteins")  # without files: they have no reader
 
 
 def embed(
@@ -92,8 +90,10 @@ def dataset_for(
     if config is not None and not images:
         streamed = copied(config)
         streamed.data.on_device = "never"
-        return at_view_size(load_dataset(streamed), streamed)
+        return shown(at_view_size(load_dataset(streamed), streamed))
     trained_on = None if config is None else read_provenance(workdir)
+    if trained_on is not None and trained_on.shown:
+        trained_on = config = None  # its recipe is for scenes, and says nothing of images
     stored = encoder.image_shape if trained_on is None else trained_on.stored_shape
     # The central square of an image has all that the crop of an evaluation takes out of a frame.
     square = stored is not None and len(stored) == 3 and stored[0] == stored[1]
@@ -107,8 +107,8 @@ def dataset_for(
 
 def _dataset(name: str, directory: str | None, side: int, corrupt: str) -> Dataset:
     """A data set as its reader gives it: nothing that only training needs is asked of it."""
-    if name in RENDERED:
-        return sources.load(name=name, directory=directory, size=side or None)
+    if name in sources.RENDERED:
+        return shown(sources.load(name=name, directory=directory, size=side or None))
     place = directory and sources.local(name, directory)
     source = sources.read(name, place, size=side or None, corrupt=corrupt)
     first = next(iter(source.splits.values()))

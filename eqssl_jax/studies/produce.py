@@ -90,8 +90,12 @@ def write(
     outcomes: Outcomes,
     directory: Path,
 ) -> list[Path]:
-    """Print the table; write it as text, Markdown and CSV, and the figures."""
+    """Print the table; write it as text, Markdown and CSV, and the figures.
+
+    Tables say with what their runs were trained; the CSV has numbers alone.
+    """
     stem = directory / f"{study.name}-{scale}"
+    outcomes = [(chosen, study.valid(outcome)) for chosen, outcome in outcomes]
     note = made_with(place_of(chosen, directory) for chosen, _ in outcomes)
     study = study._replace(notes=(*study.notes, *note))
     written = []
@@ -106,7 +110,11 @@ def write(
         trainings: dict[str, list[Outcome]] = {}
         for chosen, outcome in outcomes:
             trainings.setdefault(chosen.name, []).append(outcome)
-        written += study.figure(trainings, stem)
+        drawn = study.figure(trainings, stem)
+        for path in drawn:
+            if note and path.suffix == ".md":  # tables of their own
+                path.write_text(f"{path.read_text()}\n{note[0]}\n")
+        written += drawn
     return written
 
 

@@ -25,7 +25,8 @@ class Provenance(NamedTuple):
       name: of the data set, as the config names it.
       input_shape: what the network takes: (height, width, channels) of a view, or (points, 4).
       stored_shape: (height, width, channels) of the images as they are read; equal to
-        `input_shape` where the recipe does not change the size.
+        `input_shape` where the recipe does not change the size. (numbers,) of a description that
+        images are made of.
       mean, std: of each channel, in [0, 1]; part of the model.
       classes: class names in label order; empty when unlabeled.
       splits: the fingerprint of every split by name, see `data.fingerprint`.
@@ -50,6 +51,11 @@ class Provenance(NamedTuple):
     def clouds(self) -> bool:
         """Whether the network takes point clouds [points, 4] instead of images."""
         return len(self.input_shape) == 2
+
+    @property
+    def shown(self) -> bool:
+        """Whether examples were descriptions [S], such as scenes, that images are made of."""
+        return len(self.stored_shape) == 1
 
     @property
     def channels(self) -> int:

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from eqssl_jax import methods
 from eqssl_jax.encoders import Network
+from eqssl_jax.encoders.network import showing
 from eqssl_jax.training import kept
 from eqssl_jax.training.model import build_network
 from eqssl_jax.training.optimizer import optimizer
@@ -77,6 +79,9 @@ def open_run(workdir: Path, step: int | str = "latest") -> StoredRun:
 
 def _abstract_state(config: ConfigDict, network: Network, trained_on: Provenance) -> TrainState:
     """Shapes of a state of the run, computed without weights or data."""
+    shape = trained_on.input_shape
+    if trained_on.shown:  # draws act on what is shown, and of its image only the shape matters here
+        network = showing(network, lambda examples: jnp.zeros((len(examples), *shape)))
     # Neither a schedule nor the length of the training changes a shape.
     built = methods.scheduled(methods.build(config), config, 1)
     update = optimizer(config.optimizer, lambda step: 0.0)
@@ -86,7 +91,7 @@ def _abstract_state(config: ConfigDict, network: Network, trained_on: Provenance
             network,
             built,
             update,
-            trained_on.input_shape,
+            trained_on.stored_shape if trained_on.shown else shape,
             config.train.batch_size,
             len(trained_on.classes),
         )

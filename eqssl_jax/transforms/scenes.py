@@ -45,7 +45,10 @@ def turn(max_angle: float = pi / 2, *, full: bool = False) -> Transform:
     def apply(params: Params, x: Scene) -> Scene:
         _check("turn()", x)
         rotation = quaternion_from_vector(jnp.asarray(params["rotation"]))
-        return x.at[layout.POSE].set(quaternion_product(rotation, x[layout.POSE]))
+        turned = quaternion_product(rotation, x[layout.POSE])
+        # Not x.at[POSE].set: in a set of one view XLA writes numbers into the buffer of x before it
+        # has read all four from there (jax 0.10.2 on CPU).
+        return jnp.concatenate([x[: layout.POSE.start], turned, x[layout.POSE.stop :]])
 
     identity = {"rotation": np.zeros(3, np.float32)}
     return Transform(rotate3d().sample if full else FromUniform(3, read), apply, identity)

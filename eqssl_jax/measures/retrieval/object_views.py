@@ -3,8 +3,11 @@
 From view 0 and the draw that leads from it to view v (the rotation R_vR_0⁻¹ from the left, the
 differences of both hues, and t_v − t_0 of the translations of 3DIEBench-T), the predictor of
 EquiMod, SIE or SEN gives an embedding, which is compared with those of all views of the object.
-BatchNorm in its heads uses the statistics of what is asked together. After SIE (Garrido et al.
-2023, arXiv:2302.10283), which asks for view 0, too.
+BatchNorm in its heads uses the statistics of what is asked together. View 0 is a candidate, but is
+not asked for, unless a name ends in "_with_own". So of V views a prediction that stays at view 0
+and ranks all others at random has MRR (H_V − 1) / (V − 1), H_V = 1 + ½ + … + 1/V, which is below
+the H_V / V of a random order. After SIE (Garrido et al. 2023, arXiv:2302.10283), which asks for
+view 0, too.
 """
 
 from collections.abc import Mapping
@@ -129,7 +132,7 @@ def outputs(start: str, views: str) -> tuple[Output, ...]:
     return (
         *(
             Output(f"{start}_{name}{end}", f"{title} of {views}{words}", HIGHER, ".3f")
-            for end, words in (("", ""), ("_with_own", ", the view it came from included"))
+            for end, words in (("", ""), ("_with_own", ", the view it came from asked for, too"))
             for name, title in (("mrr", "MRR"), ("h1", "H@1"), ("h5", "H@5"))
         ),
         Output(f"{start}_pre", f"PRE of {views}", LOWER, ".3f"),

@@ -10,7 +10,7 @@ those of SIE (Garrido et al. 2023, arXiv:2302.10283).
 
 How well R(p) fits is said beside them: of the way that embeddings of other training objects move
 under other draws, Σ ‖R(p) f − f_a‖² / Σ ‖f_a − f‖² is left; 0 is a perfect fit and 1 no better
-than staying.
+than staying. p is linear in the differences of hues within ±½ turn, though −½ and ½ are one hue.
 """
 
 import jax
@@ -39,8 +39,8 @@ _AT_A_TIME = 256  # rotations [D, D] held in memory
 _STILL = 1e-9  # of embeddings that move less, square, there is no way to speak of
 
 
-def _fit(seen: Seen) -> tuple[Steering, float]:
-    """R(p) of draws on upright training objects, and the share of their way that it leaves.
+def _fit(seen: Seen, width: int) -> tuple[Steering, float]:
+    """R(p) [width, width] of upright training objects, and the share of their way that it leaves.
 
     Linear in p, with the smallest penalty. The share is of other objects under other draws, which
     choose nothing: there is one candidate.
@@ -53,16 +53,15 @@ def _fit(seen: Seen) -> tuple[Steering, float]:
     key = jax.random.fold_in(conditions.key, 17)
     drawn = draw_part(conditions.transform, key, ALL, settings.steered_draws)
     rows = subset(split.size, min(2 * settings.steered_images, split.size))
-    fitted_on, others = (
-        _drawn(seen, split, params, chosen)
-        for params, chosen in ((drawn.train, rows[::2]), (drawn.validation, rows[1::2]))
-    )
-    count, width = fitted_on.before.shape
-    if count <= width:
+    if len(rows[::2]) <= width:
         raise ValueError(
             f"a rotation of {width} dimensions needs more than {width} objects: steered_images is "
             f"{settings.steered_images}, and of {split.size} objects to train on half are used"
         )
+    fitted_on, others = (
+        _drawn(seen, split, params, chosen)
+        for params, chosen in ((drawn.train, rows[::2]), (drawn.validation, rows[1::2]))
+    )
     # First-order alone: of a group that acts by rotations R(p) is one, and farther draws follow.
     steering = fit_steering(
         fitted_on,
@@ -109,7 +108,7 @@ def _steered(steering: Steering, asked: Asked, z: np.ndarray) -> np.ndarray:
 def _measure(seen: Seen) -> Measured:
     asked = asked_views(seen, seen.settings.steered_objects)
     z = unit(asked.views.embeddings.astype(np.float64))
-    steering, left = _fit(seen)
+    steering, left = _fit(seen, z.shape[1])
     predicted = _steered(steering, asked, z)
     numbers, chance = found_views(asked, predicted, z[asked.rows.reshape(-1)], "steered")
     # Without a rotation all of the way is left.
