@@ -282,9 +282,9 @@ def summary(arguments: argparse.Namespace) -> str:
 
 def interval(values: list[float]) -> str:
     """Mean ± half of its 95 % interval (Student)."""
-    from eqssl_jax.studies import standing
+    from eqssl_jax.studies import significance
 
-    mean, half = standing.interval(values)
+    mean, half = significance.interval(values)
     return f"{mean:.4f} ± {half:.4f} ({len(values)})"
 
 

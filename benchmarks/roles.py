@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from agreement import agreement, regrets
 
-from eqssl_jax.studies.standing import interval
+from eqssl_jax.studies.significance import interval
 
 PARTS = "('rotate','hue')"
 TASKS: Mapping[str, tuple[str, Mapping[str, object]]] = {

@@ -25,7 +25,7 @@ import numpy as np
 
 from eqssl_jax import measures, presets
 from eqssl_jax.data import batch_indices
-from eqssl_jax.studies.standing import interval
+from eqssl_jax.studies.significance import interval
 from eqssl_jax.training.setup import Setup, setup
 from eqssl_jax.training.step import make_step
 

@@ -6,7 +6,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,21 @@ def nearest(name: str, among: Iterable[str]) -> str:
     spelled = {loose(candidate): candidate for candidate in among}
     near = difflib.get_close_matches(loose(name), spelled, 1)
     return f" (did you mean {spelled[near[0]]!r}?)" if near else ""
+
+
+def unknown(field: str, values: object, possible: Collection[str]) -> str:
+    """What is wrong with a field that must be a tuple of names there are; "" if nothing is.
+
+    >>> unknown("needs", ("label",), ["labels", "draws"])
+    "needs has 'label' (did you mean 'labels'?), and must be a tuple of labels, draws"
+    >>> unknown("needs", ("labels",), ["labels", "draws"])
+    ''
+    """
+    must = f"and must be a tuple of {', '.join(possible)}"
+    if not isinstance(values, tuple | list):
+        return f"{field} is {values!r}, {must}"
+    wrong = [value for value in values if value not in possible]
+    return f"{field} has {wrong[0]!r}{nearest(str(wrong[0]), possible)}, {must}" if wrong else ""
 
 
 def is_outside(name: str) -> bool:

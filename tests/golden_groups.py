@@ -309,3 +309,34 @@ GROUPS = {
     "retrieval": (of_retrieval, measured_retrieval),
     "r2": (None, measured_r2),
 }
+
+# The inputs, in words, by which a value of a group has a gradient in the file.
+GRADIENTS = {
+    "vicreg": dict.fromkeys(
+        ("inv", "var", "cov", "total_25_25_1", "total_10_10_1", "total_25_25_1_var_not_halved"),
+        "x y",
+    ),
+    "sie": dict.fromkeys(("total", "eq", "pred_var"), "x y hyper_w params"),
+    "sie_head": {"total": "hx hy"},
+    "sen": {
+        "direct_tau0p1": "pred_direct y",
+        "hyper_tau0p1": "x y hyper_w",
+        "linear_tau0p5": "x y linear_w",
+    },
+    "stl": dict.fromkeys(("inv", "trans", "total_1_1_0p1", "total_1_1_0p2"), "y1 y2")
+    | {"equi": "y1 y2 hyper_w"},
+    "essl": dict.fromkeys(("infonce_tau0p5", "infonce_tau0p2"), "z1 z2")
+    | dict.fromkeys(("rotation_ce", "rotation_ce_head3"), "features"),
+    "augself": dict.fromkeys(
+        (
+            *(f"loss_{kind}" for kind in ("crop", "color", "flip", "blur", "rot", "sol")),
+            "total_crop1_color1",
+            "total_crop0p5_color0p5",
+        ),
+        "y1 y2",
+    ),
+    "equimod": {"inv_tau0p5": "z1 z2", "equi_tau0p2": "y0 yt1 yt2 pred_w"},
+    "seqjepa": {"loss": "predicted"},
+    "context": dict.fromkeys(("tau0p1", "tau0p5"), "z"),
+    "ser": {"tau0p5": "k q"},
+}

@@ -8,6 +8,8 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from eqssl_jax import data
+from eqssl_jax.studies.base import DataChoice
+from eqssl_jax.studies.scales import recognised
 
 SYNSETS = ("02691156", "03001627")
 
@@ -92,11 +94,14 @@ def archive(path):
 @pytest.mark.parametrize(
     ("break_it", "match"),
     [
-        (remove("val_images.npy"), "val_images.npy is missing"),
+        (remove("val_images.npy"), "/val_images.npy is missing: .* put them beside"),
         (remove("02691156/0abc0/latent_1.npy"), "lacks 02691156/0abc0/latent_1.npy"),
         (remove("02691156/5abc5/image_3.jpg"), "lacks 02691156/5abc5/image_3.jpg"),
         (save("02691156/0abc0/latent_1.npy", np.zeros(9)), r"shape \(9,\).* has 7 numbers"),
-        (save("02691156/0abc0/latent_1.npy", np.zeros(10)), "7 numbers in part"),
+        (
+            save("02691156/0abc0/latent_1.npy", np.zeros(10)),
+            "latent_0.npy has 7 numbers and .*/0abc0/latent_1.npy has 10: .* Take them from one",
+        ),
         (save("02691156/0abc0/latent_1.npy", np.full(7, np.nan)), "finite"),
         (
             save("02691156/0abc0/latent_1.npy", np.array([90, 45, 0, 0.5, 0, 0, 1])),
@@ -108,7 +113,10 @@ def archive(path):
         ),
         (save("train_labels.npy", np.zeros(8, int)), "do not belong together"),
         (save("val_images.npy", np.arange(4)), "must be a list of texts"),
-        (save("val_images.npy", np.array(["/02691156/0abc0/"])), "in both splits"),
+        (
+            save("val_images.npy", np.array(["/02691156/0abc0/"])),
+            "/train_images.npy and .*/val_images.npy have 1 of their objects in common.*: take",
+        ),
         (save("train_images.npy", np.array(["/02691156/none/"])), "lacks 02691156/none/"),
         (save("val_images.npy", np.array(["/a/b/", "/c/d/", "a/b"])), "found 'a/b' 2 times"),
         (save("val_images.npy", np.array(["/a//"])), "each object once as .* found 'a' 1 times"),
@@ -122,3 +130,33 @@ def test_what_is_missing_or_wrong_is_named(tmp_path, break_it, match):
     break_it(tmp_path)
     with pytest.raises((OSError, ValueError), match=match):
         load(tmp_path)
+
+
+def test_what_lies_out_of_range_has_the_columns_of_training(tmp_path):
+    write(tmp_path / "main", 7)
+    write(tmp_path / "ood", 10)
+    with pytest.raises(ValueError, match=r"main/.*\.npy has 7 numbers and .*ood/.* has 10: .* cut"):
+        load(tmp_path / "main", out_of_range=str(tmp_path / "ood"))
+    with pytest.raises(
+        FileNotFoundError, match=r"no folder .*none of 3DIEBench: let config\.data\.d"
+    ):
+        load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("lacking", [["train"], ["val"], ["train", "val"]])
+def test_a_tree_without_its_lists_is_no_folder_of_images(tmp_path, lacking):
+    write(tmp_path, labels=False)
+    assert recognised(DataChoice("folder", str(tmp_path)), ("3diebench",)).name == "3diebench"
+    for name in lacking:
+        (tmp_path / f"{name}_images.npy").unlink()
+    named = " and ".join(f"{tmp_path}/{name}_images.npy" for name in lacking)
+    with pytest.raises(FileNotFoundError, match=f"{named} (is|are) missing"):
+        recognised(DataChoice("folder", str(tmp_path)), ("3diebench",))
+    with pytest.raises(ValueError, match=r"Set config.data.name to 3diebench"):
+        data.load(name="folder", directory=tmp_path, size=8, validation=0.25)
+
+
+def test_a_list_without_objects_is_not_taken_for_images(tmp_path):
+    np.save(tmp_path / "val_images.npy", np.array(["/02691156/0abc0/"]))
+    with pytest.raises(FileNotFoundError, match=r"train_images.npy is missing"):
+        recognised(DataChoice("folder", str(tmp_path)), ("3diebench",))

@@ -322,6 +322,26 @@ def test_the_points_that_none_surpasses_are_filled_by_what_is_better(tmp_path, d
     assert any("Student's 95 %" in text.get_text() for text in axes.texts)
 
 
+def test_a_ceiling_surpasses_no_point_and_no_name_lies_on_another(tmp_path, drawn_figures):
+    from matplotlib.text import Text
+
+    names = [f"two_view_care_{i}:compute" for i in range(24)]
+    points = {n: ((0.3 + 1e-3 * (i % 5), 0.01), (0.5, 0.02)) for i, n in enumerate(names)}
+    points |= {"supervised": ((0.4, 0.01), (0.9, 0.01)), "far": ((0.1, 0.01), (0.1, 0.01))}
+    figures.pareto(points, ("knn", "probe_top1"), tmp_path / "p.png", ceilings={"supervised"})
+    [axes] = drawn_figures[-1].axes
+    marks = {bar[0].get_ydata()[0]: bar[0] for bar in axes.containers}
+    assert marks[0.9].get_marker() == "D" and marks[0.9].get_markerfacecolor() == "white"
+    assert marks[0.5].get_marker() == "o" and marks[0.5].get_markerfacecolor() != "white"
+    labels = {text.get_text(): text for text in axes.texts if text.get_text() in points}
+    assert set(labels) == set(points)
+    boxes = {name: Text.get_window_extent(text) for name, text in labels.items()}
+    for a, b in itertools.combinations(boxes, 2):
+        assert not boxes[a].overlaps(boxes[b].padded(-0.5)), (a, b)
+    room = axes.get_window_extent().padded(1)
+    assert all(room.contains(*corner) for box in boxes.values() for corner in (box.p0, box.p1))
+
+
 def test_ablation_bars(tmp_path):
     floors = {"random": {"knn": 0.3, "probe_top1": 0.35}, "chance": {"knn": 0.1}}
     results = {

@@ -2,8 +2,9 @@
 
 EQSSL_JAX_GOLDEN names the file; without it the copy under tests/data is read. Keys are
 `in/<group>.<name>`, `out/<group>.<value>` and `out/<group>.<value>.d_<input>`, a gradient. Each
-group has one function here (`GROUPS`) from its inputs to all its values; what the file holds beyond
-that fails by name, be it a value or an input that nothing reads.
+group has one function here (`GROUPS`) from its inputs to all its values, and a line that says which
+of them have which gradients (`GRADIENTS`). What the file holds beyond that fails by name, be it a
+value, a gradient or an input that nothing reads, and so does what it lacks of them.
 
 Tolerance: 1e-5 of an array's root mean square, and of every single number; ranks and indices exact.
 """
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_groups import GROUPS, of_sie_head
+from golden_groups import GRADIENTS, GROUPS, of_sie_head
 
 FILE = Path(
     os.environ.get("EQSSL_JAX_GOLDEN", Path(__file__).parent / "data/equivariant_losses.npz")
@@ -28,15 +29,21 @@ TOLERANCE = 1e-5
 
 
 class Inputs(dict):
-    """Inputs that remember which of them were read."""
+    """Inputs of a group that remember which of them were read, and say which is missing."""
 
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.read = set()
+    def __init__(self, group, arrays):
+        super().__init__(arrays)
+        self.group, self.read = group, set()
 
     def __getitem__(self, key):
         self.read.add(key)
         return super().__getitem__(key)
+
+    def __missing__(self, key):
+        raise AssertionError(
+            f"{FILE} lacks in/{self.group}.{key}, which the function of the group {self.group!r} "
+            f"reads: restore the key in the file, or correct its name there."
+        )
 
 
 @cache
@@ -54,41 +61,32 @@ def reference():
     return sides
 
 
-def gradients(values, names):
-    """{input: [values]} of the names "<value>.d_<input>"."""
-    wanted = {}
-    for value, _, key in (name.partition(".d_") for name in names):
-        if key and value in values:
-            wanted.setdefault(key, []).append(value)
-    return wanted
-
-
 def computed(group):
     """All values and gradients of a group, and the inputs that were read."""
-    everything, names = reference()["in"], reference()["out"].get(group, {})
+    everything = {name: Inputs(name, arrays) for name, arrays in reference()["in"].items()}
+    inputs = everything.get(group, Inputs(group, {}))
     function, measured = GROUPS[group]
-    inputs = Inputs(everything.get(group, {}))
+    slopes_of = {value: names.split() for value, names in GRADIENTS.get(group, {}).items()}
     values = {}
 
     def call(arrays):
-        given = Inputs({**inputs, **arrays})
-        extra = (everything,) if function is of_sie_head else ()
-        outputs = function(given, *extra)
+        given = Inputs(group, {**inputs, **arrays})
+        outputs = function(given, *((everything,) if function is of_sie_head else ()))
         inputs.read |= given.read
         return outputs
 
     if function:
         arrays = {key: jnp.asarray(value) for key, value in inputs.items()}
-        shapes = jax.eval_shape(call, arrays)
-        scalars = {name for name, shape in shapes.items() if not shape.shape}
-        wanted = gradients(scalars, names)
-        by = {key: arrays.pop(key) for key in wanted if key in arrays}
+        jax.eval_shape(call, arrays)  # an input that is missing is named here
+        by = {
+            key: arrays.pop(key) for key in {name for names in slopes_of.values() for name in names}
+        }
 
         @jax.jit
         def outputs_and_gradients(by, others):
             def losses(by):
                 outputs = call({**others, **by})
-                return {k: v for k, v in outputs.items() if k in scalars}, outputs
+                return {value: outputs[value] for value in slopes_of}, outputs
 
             return jax.jacrev(losses, has_aux=True)(by)[::-1] if by else (losses(by)[1], {})
 
@@ -96,8 +94,8 @@ def computed(group):
         values = {name: np.asarray(value) for name, value in outputs.items()}
         values |= {
             f"{value}.d_{key}": np.asarray(slopes[value][key])
-            for key in by
-            for value in wanted[key]
+            for value, keys in slopes_of.items()
+            for key in keys
         }
     if measured:
         values |= measured(inputs, values)
@@ -107,13 +105,17 @@ def computed(group):
 @pytest.mark.parametrize("group", GROUPS)
 def test_values_and_gradients_meet_the_reference(group):
     wanted = reference()["out"].get(group, {})
-    assert wanted, f"{FILE} holds no value of the group {group!r}: nothing would be compared."
     values, read = computed(group)
     unknown = [f"out/{group}.{name}" for name in wanted if name not in values]
     unknown += [f"in/{group}.{n}" for n in reference()["in"].get(group, {}) if n not in read]
     assert not unknown, (
         f"{FILE} holds keys that no function of this test computes or reads: {unknown}. Add them "
         f"to the function of the group {group!r}, or correct their names in the file."
+    )
+    lacking = [f"out/{group}.{name}" for name in values if name not in wanted]
+    assert not lacking, (
+        f"{FILE} lacks keys with which values of the group {group!r} are compared: {lacking}. "
+        f"Restore them in the file, or correct their names there."
     )
     for name, value in wanted.items():
         check(f"out/{group}.{name}", np.asarray(values[name]), value)
@@ -137,13 +139,47 @@ def test_every_group_is_known():
     )
 
 
-def test_a_key_that_is_not_known_is_named(tmp_path, monkeypatch):
-    with np.load(FILE) as file:
-        np.savez(tmp_path / "more.npz", **file, **{"out/other.loss": 1.0, "strange": 2.0})
-    monkeypatch.setattr(sys.modules[__name__], "FILE", tmp_path / "more.npz")
-    reference.cache_clear()
-    try:
-        with pytest.raises(AssertionError, match=r"not know: \['out/other.loss', 'strange'\]"):
-            test_every_group_is_known()
-    finally:
+@pytest.fixture
+def changed(tmp_path, monkeypatch):
+    """Writes the file without some keys and with others, and has it read in place of it."""
+
+    def write(without=(), **more):
+        with np.load(FILE) as file:
+            kept = {key: file[key] for key in file.files if key not in without}
+            assert len(kept) == len(file.files) - len(without)
+        np.savez(tmp_path / "changed.npz", **kept, **more)
+        monkeypatch.setattr(sys.modules[__name__], "FILE", tmp_path / "changed.npz")
         reference.cache_clear()
+
+    yield write
+    reference.cache_clear()
+
+
+def test_a_key_of_a_group_that_is_not_known_is_named(changed):
+    changed(**{"out/other.loss": 1.0, "strange": 2.0})
+    with pytest.raises(AssertionError, match=r"not know: \['out/other.loss', 'strange'\]"):
+        test_every_group_is_known()
+
+
+@pytest.mark.parametrize("key", ["in/ser.more", "out/ser.more", "out/ser.tau0p5.d_more"])
+def test_a_key_of_a_group_that_nothing_computes_or_reads_is_named(changed, key):
+    changed(**{key: np.ones(2)})
+    with pytest.raises(AssertionError, match=rf"computes or reads: \['{key}'\]"):
+        test_values_and_gradients_meet_the_reference("ser")
+
+
+@pytest.mark.parametrize(
+    ("key", "group"),
+    [
+        ("in/ser.k", "ser"),
+        ("in/sie.hyper_w", "sie_head"),  # which reads that of another group
+        ("in/r2.colour_target", "r2"),
+        ("out/ser.tau0p5", "ser"),
+        ("out/ser.tau0p5.d_k", "ser"),
+        ("out/r2.colour_pooled", "r2"),
+    ],
+)
+def test_a_key_that_is_missing_is_named(changed, key, group):
+    changed(without=[key])
+    with pytest.raises(AssertionError, match=rf"lacks .*{key}\b.*[Rr]estore"):
+        test_values_and_gradients_meet_the_reference(group)

@@ -10,7 +10,8 @@ import pytest
 from eqssl_jax import page, tabular
 from eqssl_jax.data.base import Dataset, Split
 from eqssl_jax.encoders.host import host_encoder
-from eqssl_jax.measures import Card, Output, Subject, built_in, cards, evaluate, settings
+from eqssl_jax.measures import Card, Output, Subject, built_in, cards, evaluate, settings, subjects
+from eqssl_jax.measures.cards import NEEDS
 from eqssl_jax.measures.features import EncoderFault
 from eqssl_jax.transforms import Transform, chain
 
@@ -102,6 +103,19 @@ def test_a_card_from_outside_is_in_the_json_the_table_the_page_and_the_notes(out
     assert "topk_overlap" not in missing["encoders"]["trained"]
     notes = " ".join(tabular.comparison_table({"run": missing}).notes)
     assert "Overlap of neighbours (k must lie in 1 … 20" in notes
+
+
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [('("label",)', r"needs has 'label' \(did you mean 'labels'\?\)"), ('"train"', "is 'train', ")],
+)
+def test_a_need_that_there_is_not_is_refused(tmp_path, outside, needs, message):
+    path = tmp_path / "my_measure.py"
+    path.write_text(path.read_text().replace('needs=("train",)', f"needs={needs}"))
+    with pytest.raises(ValueError, match=f"names 'my_measure:CARD', .*{message}.*tuple of train"):
+        cards([outside])
+    every = {*subjects.NEEDS, *subjects.KINDS}
+    assert every == set(NEEDS) >= {n for card in built_in() for n in card.needs}
 
 
 def test_one_image_one_class_and_no_labels_leave_the_rest():

@@ -45,7 +45,6 @@ def measured():
     subjects = {
         "poses": Subject(read_scenes, {"perfect": turn_features}),
         "nothing": Subject(nothing),
-        "still": Subject(read_scenes, {"still": still}),
     }
     chosen = settings("quick", cards=CARDS, **BUDGET)
     recipe = transforms.recipes.solids()
@@ -84,8 +83,6 @@ def test_a_perfect_predictor_finds_every_view_and_none_is_found_without():
     assert value("poses", "predicted_pre") < 1e-6
     chance = measured()["chance"]
     assert chance["predicted_mrr"] == pytest.approx(np.mean(1 / np.arange(1, 5)))
-    assert abs(value("still", "predicted_mrr") - chance["predicted_mrr"]) < 0.2
-    assert value("still", "predicted_pre") > 0.2
     assert "no embeddings" in measured()["skipped"]["predicted_mrr"]
 
 
@@ -126,6 +123,7 @@ def small(**budget):
         "unlike": Subject(unlike, rotates=True),
         "nothing": Subject(nothing, rotates=True),
         "others": Subject(read_scenes),
+        "still": Subject(read_scenes, {"still": still}),
     }
     splits = data.load(name="solids", train_objects=48, test_objects=12, views_each=4)
     return evaluate(subjects, splits, transforms.recipes.solids(), jax.random.key(0),
@@ -145,6 +143,21 @@ def test_a_steered_embedding_finds_its_view_where_draws_rotate_embeddings():
     assert steered["nothing"]["steered_pre"]["value"] > 0.2
     assert "steered_left" not in steered["nothing"]  # it does not move
     assert "steered_mrr" not in steered["others"]  # no method of it trains rotations
+
+
+def test_a_prediction_that_stays_where_it_came_from_ranks_that_view_first():
+    """So the other three of the four views share the places 2 to 4, whichever is asked for."""
+    of_still = small(steered_draws=24, steered_images=32)["encoders"]["still"]
+    exact = {
+        "predicted_mrr": (1 / 2 + 1 / 3 + 1 / 4) / 3,
+        "predicted_mrr_with_own": (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4,
+        "predicted_h1": 0.0,
+        "predicted_h1_with_own": 1 / 4,
+        "predicted_h5": 1.0,
+    }
+    for name, number in exact.items():
+        assert of_still[name]["value"] == pytest.approx(number), name
+    assert of_still["predicted_pre"]["value"] > 0.2
 
 
 def test_of_encoders_that_turn_each_object_otherwise_the_fit_leaves_most_of_the_way():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import jax
@@ -48,6 +49,28 @@ def test_a_card_says_what_others_rely_on(name):
     assert not card.published or card.published in rows
     entry = methods.entry(name)
     assert settings.check(entry, {"method": settings.text("", ""), **methods.entries.schema(card)})
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ({"needs": ("label",)}, r"needs has 'label' \(did you mean 'labels'\?\), and must be"),
+        ({"needs": "labels"}, "needs is 'labels', and must be a tuple of target, memory"),
+        ({"geometries": ("spheres",)}, "geometries has 'spheres'"),
+        ({"role": "rotationl"}, "role is 'rotationl', and must be"),
+    ],
+)
+def test_a_card_that_names_what_there_is_not_is_refused(tmp_path, monkeypatch, mistake, message):
+    (tmp_path / "my_card.py").write_text(
+        "from eqssl_jax.methods.simclr import CARD\n"
+        f"CARD = CARD._replace(name='mine', **{mistake!r})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        with pytest.raises(ValueError, match=f"is 'my_card:CARD', and of its card {message}"):
+            methods.resolved(small(mine={"method": "my_card:CARD"}))
+    finally:
+        sys.modules.pop("my_card", None)
 
 
 def test_a_config_holds_only_the_cards_in_use():

@@ -13,8 +13,9 @@ from eqssl_jax.data import solids
 from eqssl_jax.methods.entrants import find, rows
 from eqssl_jax.presets.benchmark import benchmark
 from eqssl_jax.studies import benchmark as benchmark_study
-from eqssl_jax.studies import folders, standing
+from eqssl_jax.studies import folders, produce, significance, standing
 from eqssl_jax.studies.base import DataChoice, Outcome
+from eqssl_jax.tabular.metrics import describe
 from eqssl_jax.training.forward import draw_views
 
 
@@ -37,6 +38,7 @@ def test_every_method_has_a_run_on_both_data_and_one_of_equal_compute_where_it_e
     assert fruits["sie@fruits360"].data.name == "fruits360"
     assert fruits["sie@fruits360"].data.directory == str(tmp_path)
     (tmp_path / "manifest.csv").rename(tmp_path / "train_images.npy")
+    (tmp_path / "val_images.npy").touch()
     objects = studies.find("benchmark").runs("small", DataChoice("folder", str(tmp_path)))
     assert {run.split("@")[1].split(":")[0] for run in objects} == {"3diebench"}
     of_images = {"care", "two_view_care", "order", "stl", "essl", "ser"}
@@ -79,6 +81,19 @@ def test_every_method_renders_its_views_on_every_kind_of_data(method, data):
     assert counted == pytest.approx(total / 6)
 
 
+def test_of_a_folder_that_stands_in_it_is_said_what_its_rows_are_called(tmp_path, capsys):
+    folder = DataChoice("folder", str(tmp_path))
+    assert set(benchmark_study._runs("small", folder, "barlow_twins")) == {"barlow_twins@cifar10"}
+    assert not capsys.readouterr().err  # once, not for every method that is added
+    benchmark_study._runs("small", folder)
+    assert capsys.readouterr().err.endswith(f"{tmp_path} is seen as CIFAR-10 is: its rows are "
+                                            f"called <method>@cifar10.\n")  # fmt: skip
+    for part in ("Training", "Test"):
+        (tmp_path / part).mkdir()
+    benchmark_study._runs("small", folder)
+    assert f"it lacks {tmp_path / 'manifest.csv'}" in capsys.readouterr().err
+
+
 def test_at_full_scale_heads_are_as_wide_as_their_authors():
     runs = studies.find("benchmark").runs("paper", DataChoice("solids"))
     card = methods.find("sie").settings["projector"].default
@@ -97,7 +112,7 @@ def test_the_smallest_scale_asks_for_no_more_images_than_its_data_have():
         methods.build(config)  # groups divide the batch
 
 
-def outcome(seed, top1, r2):
+def outcome(seed, top1, r2, method="simclr"):
     def number(value):
         return {"value": value, "sd": None, "n": 1}
 
@@ -107,7 +122,8 @@ def outcome(seed, top1, r2):
         "encoders": {"trained": numbers, "pixels": floor},
         "chance": {"rotation_r2_mlp": 0.25},
     }
-    return Outcome(ConfigDict({"seed": seed}), [], {400: result}, {})
+    config = {"seed": seed, "objectives": {"main": {"method": method, "weight": 1.0}}}
+    return Outcome(ConfigDict(config), [], {400: result}, {})
 
 
 def reported(trainings, tmp_path):
@@ -138,6 +154,65 @@ def test_the_report_says_intervals_ties_floors_and_draws_a_picture(tmp_path):
     assert picture.name == "benchmark-small-solids-pareto.png" and picture.stat().st_size > 5000
 
 
+def test_a_ceiling_is_shown_and_compared_with_nothing(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(standing.figures, "pareto", lambda *a, **k: drawn.append((a, k)) or a[2])
+    trainings = {
+        "simclr@solids": [outcome(s, 0.7, 0.30 + 0.01 * s) for s in range(3)],
+        "sie@solids": [outcome(s, 0.6, 0.50 + 0.02 * s) for s in range(3)],
+    }
+    without = reported(trainings, tmp_path)[0].read_text()
+    above = [outcome(s, 0.9 + 0.01 * s, 0.8 + 0.03 * s, "classify") for s in range(3)]
+    text = reported({"supervised@solids": above, **trainings}, tmp_path)[0].read_text()
+    row = "| supervised@solids (ceiling) | 3 | 0.910 ± 0.025 | 0.830 ± 0.075 |\n"
+    assert row in text
+    assert text.replace(row, "") == without  # leaders, ranks, Holm: the same
+    (points, _, _), options = drawn[-1]
+    assert options["ceilings"] == {"supervised"} < set(points)
+
+
+def test_what_falls_short_of_the_constant_leads_nothing(tmp_path):
+    below = {
+        "simclr@solids": [outcome(s, 0.7, 0.05 + 0.01 * s) for s in range(3)],
+        "sie@solids": [outcome(s, 0.6, 0.15 + 0.02 * s) for s in range(3)],
+        "sen@solids": [outcome(s, 0.6, 0.14 + 0.03 * s) for s in range(3)],
+    }
+    lines = reported(below, tmp_path)[0].read_text().splitlines()
+    best = next(line for line in lines if line.startswith("| rotation_r2_mlp"))
+    assert best == "| rotation_r2_mlp | none: no mean is above the constant's 0.250 |  |  |"
+    sie = next(line for line in lines if line.startswith("| sie@solids"))
+    assert "(above, but short of the constant, p 0.0" in sie and "better" not in sie
+    below["sie@solids"] = [outcome(s, 0.6, 0.26 + 0.02 * s) for s in range(3)]
+    below["sen@solids"] = [outcome(s, 0.6, r2) for s, r2 in enumerate((0.1, 0.3, 0.2))]
+    lines = reported(below, tmp_path)[0].read_text().splitlines()
+    best = next(line for line in lines if line.startswith("| rotation_r2_mlp"))
+    assert "sie@solids; tied with it: none; not told from it, but short of the constant: " in best
+    numbers = {"a": {0: 3.0, 1: 3.1}, "b": {0: 2.0, 1: 2.2}}  # where lower is better
+    assert standing.leaders(numbers, "lower", 2.0) == (
+        "none: no mean is below the constant's 2.000",
+        False,
+    )
+    assert standing.leaders(numbers, "lower", 2.5)[0].startswith("b; tied with it: ")
+
+
+def test_table_and_report_hold_the_same_measures(tmp_path):
+    number = {"value": 0.2, "sd": None, "n": 1}
+    numbers = dict.fromkeys(("probe_top1", "effective_rank"), number)
+    result = {"step": 9, "dataset": "solids", "chance": {}, "encoders": {"trained": numbers}}
+    outcomes = []
+    for row in ("sie", "cassle", "supervised"):
+        config = methods.resolved(benchmark("solids", row, small=True))
+        chosen = folders.Chosen(f"{row}@solids", 0, config)
+        outcomes.append((chosen, Outcome(config, [], {9: result}, {})))
+    choice = folders.Choice(*2 * [tuple(chosen for chosen, _ in outcomes)])
+    written = produce.write(benchmark_study.BENCHMARK, "small", choice, outcomes, tmp_path)
+    assert {path.suffix for path in written} == {".txt", ".md", ".csv"}
+    for path in written:
+        text = path.read_text()
+        assert describe("probe_top1").title in text or "probe_top1" in text
+        assert describe("effective_rank").title not in text and "effective_rank" not in text, path
+
+
 def test_one_training_of_each_ranks_nobody(tmp_path):
     trainings = {f"{m}@solids": [outcome(0, 0.7, r2)] for m, r2 in (("simclr", 0.3), ("sie", 0.5))}
     text = reported(trainings, tmp_path)[0].read_text()
@@ -146,9 +221,11 @@ def test_one_training_of_each_ranks_nobody(tmp_path):
 
 
 def test_pairs_that_all_differ_alike_have_no_p():
-    assert np.isnan(standing.paired_p([0.1 + 0.2, 0.3]))  # but for rounding
-    assert np.isnan(standing.paired_p([0.0, 0.0])) and np.isnan(standing.paired_p([1, 1], 1))
-    assert standing.paired_p([0.3, 0.3, 0.4]) < 0.01
+    assert np.isnan(significance.paired_p([0.1 + 0.2, 0.3]))  # but for rounding
+    assert np.isnan(significance.paired_p([0.0, 0.0])) and np.isnan(
+        significance.paired_p([1, 1], 1)
+    )
+    assert significance.paired_p([0.3, 0.3, 0.4]) < 0.01
     numbers = {
         "a": {0: 1.0, 1: 1.2, 2: 1.1},
         "same": {0: 1.0, 1: 1.2, 2: 1.1},
@@ -156,15 +233,15 @@ def test_pairs_that_all_differ_alike_have_no_p():
         "near": {0: 1.1, 1: 1.1, 2: 1.1},
         "far": {0: 0.1, 1: 0.3, 2: 0.21},
     }
-    p = standing.apart(numbers, "a")
+    p = significance.apart(numbers, "a")
     assert np.isnan(p["same"]) and np.isnan(p["shifted"])
-    raw = standing.paired_p([-0.9, -0.9, -0.89])
+    raw = significance.paired_p([-0.9, -0.9, -0.89])
     assert p["far"] == pytest.approx(4 * raw)  # those without a p stay in Holm's family
     assert p["near"] == 1
     shown = standing.cells(numbers, "knn", "a")
     assert shown["shifted"] == "0.600 ± 0.248 (no p)"
     assert (
-        standing.leaders(numbers, "higher")
+        standing.leaders(numbers, "higher")[0]
         == "a; tied with it: near; no p, for want of two common seeds or of a spread: same, shifted"
     )
 
@@ -176,10 +253,10 @@ def test_ranks_are_over_seeds_with_ties_shared():
 
 
 def test_holm_and_student_against_their_definitions():
-    assert standing.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {"a": 0.03, "c": 0.06, "b": 0.06}
-    mean, half = standing.interval([1.0, 2.0, 3.0])
+    assert significance.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {"a": 0.03, "c": 0.06, "b": 0.06}
+    mean, half = significance.interval([1.0, 2.0, 3.0])
     assert (mean, half) == (2.0, pytest.approx(4.302653 / np.sqrt(3)))
-    assert np.isnan(standing.interval([1.0])[1])
+    assert np.isnan(significance.interval([1.0])[1])
 
 
 def scored(seed, knn, r2=None, test=0.0):
@@ -373,7 +450,7 @@ def test_measures_of_a_projector_that_no_loss_trains_are_left_out():
 
 def test_a_run_without_seeds_in_common_is_not_called_untied():
     numbers = {"a": {0: 1.0, 1: 2.0}, "b": {0: 0.9, 1: 2.2}, "c": {5: 1.0}}
-    assert standing.leaders(numbers, "higher").endswith("seeds in common: c")
+    assert standing.leaders(numbers, "higher")[0].endswith("two common seeds or of a spread: c")
 
 
 def test_only_takes_any_spelling_of_a_method_and_names_the_nearest_of_others(mine):

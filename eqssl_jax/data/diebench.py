@@ -13,6 +13,7 @@ is tested on a small tree of the same layout.
 """
 
 import io
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,7 @@ from jaxtyping import Float
 from eqssl_jax.data import checks, encoded
 from eqssl_jax.data.base import Source, Split
 
+INDEX = {"train": "train_images.npy", "val": "val_images.npy"}  # lists of objects
 _VIEW = re.compile(r"(image|latent)_(\d+)\.(jpg|npy)")
 _OBJECT = re.compile(r"[^/]+/[^/]+")
 _COLUMNS = (7, 10)
@@ -57,42 +59,81 @@ def read_diebench(
         synsets, or an object that is in both splits.
     """
     del views
-    if not directory.is_dir():
-        raise FileNotFoundError(f"There is no folder {directory} of 3DIEBench.")
-    lists = {name: _index(directory, name) for name in ("train", "val")}
+    check_index(directory)
+    lists = {name: _index(directory / file) for name, file in INDEX.items()}
     if repeated := sorted(set(lists["train"]) & set(lists["val"])):
         raise ValueError(
-            f"{len(repeated)} objects are in both splits of {directory}, e.g. {repeated[0]}."
+            f"{directory / INDEX['train']} and {directory / INDEX['val']} have {len(repeated)} "
+            f"of their objects in common, e.g. {repeated[0]}, which would be trained on and "
+            f"tested: take them out of either list, or restore both lists from the repository of "
+            f"SIE (data/)."
         )
     synsets = sorted({entry.split("/")[0] for entry in (*lists["train"], *lists["val"])})
     splits = {}
+    columns: dict[int, Path] = {}
     for name, key in (("train", "train"), ("val", "test")):
         _check_labels(directory, name, lists[name], synsets)
-        splits[key] = _split(directory, lists[name], synsets, size, corrupt)
+        splits[key] = _split(directory, lists[name], synsets, columns, size, corrupt)
     if out_of_range:
         root = Path(out_of_range)
         here = [entry for entry in lists["val"] if (root / entry).is_dir()]
         if not here:
             raise FileNotFoundError(
                 f"{root} (config.data.options.out_of_range) holds no folder of an object of "
-                f"{directory / 'val_images.npy'}, such as {lists['val'][0]}."
+                f"{directory / INDEX['val']}, such as {lists['val'][0]}: give the folder that "
+                f"holds the synsets of 3DIEBench-OOD."
             )
-        splits["out_of_range"] = _split(root, here, synsets, size, corrupt)
+        splits["out_of_range"] = _split(root, here, synsets, columns, size, corrupt)
     return Source(splits, tuple(synsets))
 
 
-def _index(directory: Path, name: str) -> list[str]:
-    file = directory / f"{name}_images.npy"
-    if not file.exists():
+def holds_latents(directory: Path) -> bool:
+    """Whether the first folders <synset>/<object>/ of a folder hold latents, index or not."""
+    objects = (inner for outer in _first_folders(directory) for inner in _first_folders(outer))
+    return any(
+        (match := _VIEW.fullmatch(file.name)) and match[1] == "latent"
+        for each in objects
+        for file in each.iterdir()
+    )
+
+
+def _first_folders(directory: Path) -> list[Path]:
+    """At most a few: folders of other data may hold millions of files."""
+    folders = (path for path in directory.iterdir() if path.is_dir())
+    return list(itertools.islice(folders, 3)) if directory.is_dir() else []
+
+
+def is_tree(directory: Path) -> bool:
+    """Whether a folder is one of 3DIEBench, be it that something of it is missing."""
+    return any((directory / file).is_file() for file in INDEX.values()) or holds_latents(directory)
+
+
+def check_index(directory: Path) -> None:
+    """Refuse a folder of 3DIEBench without one of its two lists of objects.
+
+    Raises:
+      FileNotFoundError: naming the files that are missing.
+    """
+    if not directory.is_dir():
         raise FileNotFoundError(
-            f"{file} is missing: the index of the {name} objects, entries /<synset>/<object>/, is "
-            f"in the repository of SIE (data/); put it beside the folders of the synsets."
+            f"There is no folder {directory} of 3DIEBench: let config.data.directory (or --data) "
+            f"name the one that holds {' and '.join(INDEX.values())}."
         )
+    if missing := [str(directory / f) for f in INDEX.values() if not (directory / f).is_file()]:
+        raise FileNotFoundError(
+            f"{directory} is a folder of 3DIEBench, and {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing: the lists of training and validation "
+            f"objects, entries /<synset>/<object>/, are in the repository of SIE (data/); put them "
+            f"beside the folders of the synsets."
+        )
+
+
+def _index(file: Path) -> list[str]:
     entries = _read(file)
     if entries.dtype.kind != "U" or entries.ndim != 1 or not len(entries):
         raise ValueError(
             f"{file} must be a list of texts /<synset>/<object>/, found shape {entries.shape} of "
-            f"{entries.dtype}."
+            f"{entries.dtype}: restore it."
         )
     objects = [str(entry).strip("/") for entry in entries]
     wrong = [entry for entry in objects if not _OBJECT.fullmatch(entry)]
@@ -116,12 +157,18 @@ def _check_labels(directory: Path, name: str, entries: list[str], synsets: list[
         row = int(np.argmax(labels != expected))
         raise ValueError(
             f"{file} gives {entries[row]} the label {labels[row]}, but its synset is number "
-            f"{expected[row]} in sorted order: index and labels do not belong together."
+            f"{expected[row]} in sorted order: index and labels do not belong together. Restore "
+            f"both, or delete {file.name}, without which the order counts."
         )
 
 
 def _split(
-    root: Path, entries: list[str], synsets: list[str], size: int | None, corrupt: str
+    root: Path,
+    entries: list[str],
+    synsets: list[str],
+    columns: dict[int, Path],
+    size: int | None,
+    corrupt: str,
 ) -> Split:
     paths: list[str] = []
     number: list[int] = []
@@ -142,12 +189,9 @@ def _split(
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise FileNotFoundError(
             f"{root} lacks {', '.join(missing[:_NAMED])}{more}: every object of the index needs "
-            f"its images and a latent for each."
+            f"its images and a latent for each. Restore them, or take the object out of the index."
         )
-    rows = [_latent(root / f"{path.format('latent')}.npy") for path in paths]
-    if len({len(row) for row in rows}) != 1:
-        raise ValueError(f"The latents of {root} have 7 numbers in part and 10 in part.")
-    latents = np.stack(rows)
+    latents = _latents([root / f"{path.format('latent')}.npy" for path in paths], columns)
     rank = {synset: i for i, synset in enumerate(synsets)}
     labels = np.array([rank[entries[i].split("/")[0]] for i in number], np.int32)
     images = [f"{path.format('image')}.jpg" for path in paths]
@@ -162,12 +206,31 @@ def _split(
     return encoded.decoded(part, size=size, corrupt=corrupt)[0]
 
 
+def _latents(files: list[Path], columns: dict[int, Path]) -> Float[np.ndarray, "n k"]:
+    """Rows of latents; `columns` holds the first file of all splits with so many numbers."""
+    rows = []
+    for file in files:
+        rows.append(_latent(file))
+        columns.setdefault(len(rows[-1]), file)
+        if len(columns) > 1:
+            (usual, first), (other, second) = columns.items()
+            raise ValueError(
+                f"{first} has {usual} numbers and {second} has {other}: a latent has "
+                f"{_COLUMNS[0]} in 3DIEBench and its OOD variant and {_COLUMNS[1]} in 3DIEBench-T "
+                f"(a translation behind), and all of training, validation and out of range must be "
+                f"of one kind. Take them from one data set, or cut those of {_COLUMNS[1]} after "
+                f"the first {_COLUMNS[0]}."
+            )
+    return np.stack(rows)
+
+
 def _latent(file: Path) -> Float[np.ndarray, " k"]:
     latent = _read(file)
     if latent.ndim != 1 or len(latent) not in _COLUMNS:
         raise ValueError(
             f"{file} has the shape {latent.shape}; a latent of 3DIEBench has 7 numbers (three "
-            f"angles, floor hue, light θ, φ and hue), one of 3DIEBench-T 10 (a translation behind)."
+            f"angles, floor hue, light θ, φ and hue), one of 3DIEBench-T 10 (a translation "
+            f"behind): restore it."
         )
     latent = np.asarray(checks.finite(latent, str(file)), np.float64)
     angles, hues = latent[[0, 1, 2, 4, 5]], latent[[3, 6]]

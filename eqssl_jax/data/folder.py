@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eqssl_jax.data import images, partition
+from eqssl_jax.data import diebench, images, partition
 from eqssl_jax.data import layout as layouts
 from eqssl_jax.data import manifest as manifests
 from eqssl_jax.data.base import Source
@@ -47,9 +47,17 @@ def read_folder(
     Raises:
       FileNotFoundError: if `root` or the manifest does not exist.
       ValueError: for a file that is no zip, a directory without images or that can be read in two
-        ways, classes that are not in both train and test, unknown classes, and a manifest that does
-        not fit the images.
+        ways, classes that are not in both train and test, unknown classes, a manifest that does
+        not fit the images, and a folder of 3DIEBench, whose views of one object belong together.
     """
+    if diebench.holds_latents(root):
+        raise ValueError(
+            f"{printable(root)} holds objects of 3DIEBench, whose latents lie beside their images: "
+            f"read as images by class, views of one object would be trained on and tested. Set "
+            f"config.data.name to 3diebench (where --data names what is measured: "
+            f"3diebench@{printable(root)}); that reads {' and '.join(diebench.INDEX.values())} in "
+            f"this folder."
+        )
     if bool(manifest) != bool(factors):
         raise ValueError(
             "manifest (a CSV) and factors (its columns to read) belong together, found "

@@ -1,10 +1,11 @@
 """Runs beside what they must beat, by the terms of their loss, and in two metrics at a time."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eqssl_jax.figures.labels import name_points
 from eqssl_jax.figures.style import (
     INK,
     LINES,
@@ -195,57 +196,40 @@ def _table(axes: "Axes", combinations: Sequence[str], terms: Sequence[str]) -> N
 Point = tuple[tuple[float, float], tuple[float, float]]  # (mean, half interval) of either axis
 
 
-def pareto(points: Mapping[str, Point], metrics: tuple[str, str], path: Path) -> Path:
-    """Draw the points; those that no other one surpasses in both measures are filled."""
+def pareto(
+    points: Mapping[str, Point],
+    metrics: tuple[str, str],
+    path: Path,
+    ceilings: Collection[str] = (),
+) -> Path:
+    """Draw the points; those that no other one surpasses in both measures are filled.
+
+    Ceilings are diamonds beside them: they surpass nothing.
+    """
     figure = new_figure(6.0, 4.5)
     axes = figure.subplots()
+    axes.margins(0.12)
     across, upward = (-1 if describe(metric).better == LOWER else 1 for metric in metrics)
-    for (x, dx), (y, dy) in points.values():
-        best = not any(
-            across * (a - x) > 0 and upward * (b - y) > 0 for (a, _), (b, _) in points.values()
+    others = [point for name, point in points.items() if name not in ceilings]
+    for name, ((x, dx), (y, dy)) in points.items():
+        best = name not in ceilings and not any(
+            across * (a - x) > 0 and upward * (b - y) > 0 for (a, _), (b, _) in others
         )
         axes.errorbar(
-            [x], [y], xerr=[dx], yerr=[dy], fmt="o", color=INK, ecolor=RULE, capsize=2,
-            elinewidth=0.9, markerfacecolor=INK if best else "white", zorder=3,
+            [x], [y], xerr=[dx], yerr=[dy], fmt="D" if name in ceilings else "o", color=INK,
+            ecolor=RULE, capsize=2, elinewidth=0.9, markerfacecolor=INK if best else "white",
+            zorder=3,
         )  # fmt: skip
-    figure.draw_without_rendering()  # which settles where the points lie
-    pixels_per_point = figure.dpi / 72
-    where = {
-        name: tuple(axes.transData.transform((x, y)) / pixels_per_point)
-        for name, ((x, _), (y, _)) in points.items()
-    }
-    for name, height in apart(where, 1.2 * SMALL, 70.0).items():
-        (x, _), (y, _) = points[name]
-        offset = (7, 4 + height - where[name][1])
-        line = {"arrowstyle": "-", "lw": 0.4, "color": INK} if offset[1] < 4 else None
-        axes.annotate(name, (x, y), xytext=offset, textcoords="offset points", fontsize=SMALL,
-                      arrowprops=line)  # fmt: skip
     several = any(math.isfinite(half) for point in points.values() for _, half in point)
     bars = "bars: Student's 95 % interval over trainings; " * several
-    note = f"{bars}filled: no other run is better in both"
+    diamonds = "; diamond: a ceiling, learns from labels" * bool(ceilings)
+    note = f"{bars}filled: no other run is better in both{diamonds}"
     quiet(axes, "Class against equivariance", note=note)
     value_axis(axes, metrics[0], (), "x")
     value_axis(axes, metrics[1], (), "y")
     across_title, upward_title = (f"{describe(m).title} {arrow(m)}" for m in metrics)
     axes.set_xlabel(across_title, fontsize=TEXT, color=QUIET)
     axes.set_ylabel(upward_title, fontsize=TEXT, color=QUIET)
+    name_points(axes, {name: (x, y) for name, ((x, _), (y, _)) in points.items()})
     save(figure, path)
     return path
-
-
-def apart(
-    where: Mapping[str, tuple[float, float]], height: float, width: float
-) -> dict[str, float]:
-    """Heights of labels of this size at (x, y), moved down until none lies on another.
-
-    >>> apart({"a": (0.0, 9.0), "b": (1.0, 8.0), "c": (99.0, 8.0)}, 2.0, 50.0)
-    {'a': 9.0, 'b': 7.0, 'c': 8.0}
-    """
-    placed: dict[str, tuple[float, float]] = {}
-    for name, (x, y) in sorted(where.items(), key=lambda item: -item[1][1]):
-        while below := [
-            b for a, b in placed.values() if abs(a - x) < width and abs(b - y) < height
-        ]:
-            y = min(below) - height
-        placed[name] = x, y
-    return {name: placed[name][1] for name in where}

@@ -22,10 +22,15 @@ import numpy as np
 from jaxtyping import Array
 
 from eqssl_jax import measures
-from eqssl_jax.names import resolve
+from eqssl_jax.names import resolve, unknown
 from eqssl_jax.settings import Setting
 
 HIGHER, LOWER = "higher", "lower"
+# What a card may need of data, encoder or method (`subjects.NEEDS` and `subjects.KINDS` tell).
+NEEDS = (
+    "train", "test", "labels", "labels to choose by", "labels to test", "clouds", "images",
+    "classifier", "rotates",
+)  # fmt: skip
 
 
 class Number(NamedTuple):
@@ -89,7 +94,7 @@ class Card(NamedTuple):
         other cards keep theirs.
       outputs: its numbers, in the order of tables.
       title: of the measurement; the first output's by default.
-      needs: what of `subjects.NEEDS` the data and the encoder must have.
+      needs: what of `NEEDS` the data, the encoder and its method must have.
       settings: its budgets, a schema; the names are those of `config.evaluation.options`.
       quick: what the preset "quick" makes of them.
       check: `check(conditions)` refuses what cannot be measured before anything is encoded, and may
@@ -193,8 +198,8 @@ def cards(outside: Sequence[str] = (), *, setting: str = "config.evaluation.meas
     """The cards of this package and those named `module:attribute`.
 
     Raises:
-      ValueError: for a name that does not lead to a card, or a card whose name or outputs are those
-        of another.
+      ValueError: for a name that does not lead to a card, a card whose name or outputs are those of
+        another, or one with a need that there is not.
     """
     chosen = list(built_in())
     for name in outside:
@@ -204,6 +209,8 @@ def cards(outside: Sequence[str] = (), *, setting: str = "config.evaluation.meas
                 f"{setting} names {name!r}, which is {type(card).__name__}: it must be an "
                 f"eqssl_jax.measures.Card with a function and at least one Output."
             )
+        if wrong := unknown("needs", card.needs, NEEDS):
+            raise ValueError(f"{setting} names {name!r}, and of its card {wrong}.")
         taken = {output.name for earlier in chosen for output in earlier.outputs}
         twice = sorted(taken & {output.name for output in card.outputs})
         if twice or card.name in {earlier.name for earlier in chosen}:

@@ -3,7 +3,14 @@
 from eqssl_jax.methods.base import Method
 from eqssl_jax.methods.build import assemble, build
 from eqssl_jax.methods.card import Addition, Card, Context, on_contrast
-from eqssl_jax.methods.entries import cards, entry, find, resolved, role_entries
+from eqssl_jax.methods.entries import (
+    cards,
+    entry,
+    find,
+    learns_from_labels,
+    resolved,
+    role_entries,
+)
 from eqssl_jax.methods.recipe import at_same_size, build_recipe
 from eqssl_jax.methods.roles import ROLES, Line, Role, resolve
 from eqssl_jax.methods.row import Row, relative_cost
@@ -29,6 +36,7 @@ __all__ = [
     "cards",
     "entry",
     "find",
+    "learns_from_labels",
     "on_contrast",
     "places",
     "relative_cost",

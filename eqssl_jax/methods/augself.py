@@ -73,7 +73,9 @@ def augself_loss(values: ConfigDict, identity: Mapping[str, Any]) -> Objective:
     has no target, as theirs. Targets of
     solarisation are compared element by element; the published code broadcasts them (`objectives.
     equivariant.augself`). Where the authors say that a jitter or blur was not applied, the draw is
-    at its identity, which gives the same target.
+    at its identity, which gives the same target. Their flips of both crops are drawn in a second,
+    batched stage, and here with all other parts; either way a crop's target is
+    mirrored by the flip of the first view alone, as in their code.
     """
     kinds = {part: type_of(draw) for part, draw in identity.items()}
     kinds = {part: kind for part, kind in kinds.items() if kind and values[kind]}

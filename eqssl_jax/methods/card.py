@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from eqssl_jax import settings
-from eqssl_jax.methods.roles import Line
+from eqssl_jax import names, settings
+from eqssl_jax.methods.roles import ROLES, Line
 from eqssl_jax.methods.row import Row
 from eqssl_jax.objectives.base import Objective
+from eqssl_jax.objectives.geometry import GEOMETRIES
 from eqssl_jax.objectives.prediction import parameter_differences
 from eqssl_jax.transforms.base import Params, Transform
 from eqssl_jax.views import Pattern, ViewSpec
@@ -95,6 +96,17 @@ class Card(NamedTuple):
     sharing: Callable[[ConfigDict, Context], Mapping[str, Pattern]] = no_sharing
     published: str = ""
     benchmark: Row | None = None
+
+
+def mistake(card: Card) -> str:
+    """What names what there is not, in what a card needs, or of its role or geometries; or ""."""
+    groups = {"needs": (card.needs, NEEDS), "geometries": (card.geometries, (*GEOMETRIES,))}
+    for field, (values, possible) in groups.items():
+        if wrong := names.unknown(field, values, possible):
+            return wrong
+    if card.role not in ("", *ROLES):
+        return f"role is {card.role!r}, and must be '' or one of {', '.join(ROLES)}"
+    return ""
 
 
 def on_contrast(values: ConfigDict, context: Context, objective: Objective) -> Addition:

@@ -19,7 +19,9 @@ def cassle_loss(values: ConfigDict) -> Objective:
     the authors'; π is the method's own and the network's projector is not trained. ω is
     `parameter_vector`: all numbers of the draw, where the authors take blur, colour, crop and grey
     (13 numbers), among them the difference of the mean colour before and after the jitter, which no
-    draw knows and which is left out. Base method SimCLR with τ .2 (that of their MoCo-v2, whose
+    draw knows and which is left out. A crop is top, left, height and width, where theirs is its
+    centre, whose x is mirrored if the view is flipped; and numbers are as drawn, where they scale
+    colours as AugSelf does. Base method SimCLR with τ .2 (that of their MoCo-v2, whose
     queue holds online embeddings); their additive, multiplicative and hypernetwork forms are not
     here. They publish MoCo-v2 on ImageNet-100: ResNet-50, 500 epochs, rate .03, decay 1e-4.
     """

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from eqssl_jax import names, settings
 from eqssl_jax.config import copied
-from eqssl_jax.methods.card import Card
+from eqssl_jax.methods.card import LABELS, Card, mistake
 
 # The usual entries of roles, as key: card. They count where a part has the role.
 OF_ROLES = {"equivariance": "care", "order": "order", "prediction": "prediction"}
@@ -34,7 +34,8 @@ def find(name: str, setting: str = "") -> Card:
     """The card of a built-in name or of `module:attribute`.
 
     Raises:
-      ValueError: for a name that is neither, or an attribute that is no `Card`.
+      ValueError: for a name that is neither, an attribute that is no `Card`, or a card that names
+        needs, geometries or a role which there are not.
     """
     card = _builtin(name) or names.resolve(name, "method", cards(), setting=setting)
     if not isinstance(card, Card):
@@ -42,6 +43,8 @@ def find(name: str, setting: str = "") -> Card:
             f"{setting or 'the method'} is {name!r}, which is of type {type(card).__name__}: it "
             f"must be an eqssl_jax.methods.Card."
         )
+    if wrong := mistake(card):
+        raise ValueError(f"{setting or 'the method'} is {name!r}, and of its card {wrong}.")
     return card
 
 
@@ -125,3 +128,9 @@ def _complete(key: str, values: Any) -> tuple[Card, dict[str, Any]]:
         }
     values = settings.check({**settings.defaults(described), **values_of}, described, setting)
     return card, {"method": method, **values}
+
+
+def learns_from_labels(config: ConfigDict) -> bool:
+    """Whether a method of a complete config needs labels: of one without labels it is a ceiling."""
+    entries = config.get("objectives", {}).values()
+    return any(LABELS in find(values.method).needs for values in entries)

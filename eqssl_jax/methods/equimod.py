@@ -35,8 +35,18 @@ def equimod_loss(values: ConfigDict, recipe: Transform) -> Objective:
     Source: Devillers and Lefort 2023, arXiv:2211.01244, whose formulas are those of
     `objectives.equivariant.equimod`. p comes straight from the draw: all its numbers, phases of
     cyclic ones as (cos, sin), rotations as quaternions; where the authors add flags of what was
-    applied, the draw says so by itself. BN of y is over the image and both views, as theirs; that
-    of the encoder is, too, where `config.model.joint_views` is True, as presets set it.
+    applied and the order of the jitter's steps (15 numbers on CIFAR-10, 17 on ImageNet, 18 with
+    BYOL), the draw says so by itself. BN of y is over the image and both views, as theirs.
+
+    Further departures. Where `config.model.joint_views` is True, as presets set it, BN of the
+    encoder is over the image and both views, too, as theirs; but so is that of the network's
+    projector, where the authors' projector of z sees the two views alone. p is standardised by the
+    moments of 4096 draws, where their code has constants for each data set (those of BYOL on
+    ImageNet have the deviation of a jitter of ±.8, and it jitters by ±.4). The image itself is the
+    recipe's identity, which on CIFAR-10 is theirs; on ImageNet they resize to 256 and crop the
+    central 224. Of several devices they gather rows without a gradient and multiply the loss by the
+    number of processes; here the gradient is that of the whole batch. They train by LARS; here
+    `config.optimizer` says by what. τ of their base method is .5 on CIFAR-10, .2 on ImageNet.
     """
     mean, std = _parameter_moments(recipe.sample)
     dimension = values.projector[-1]

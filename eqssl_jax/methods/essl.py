@@ -66,7 +66,15 @@ def turn_prediction(values: ConfigDict, set_name: str) -> Objective:
 
 
 def build(values: ConfigDict, context: Context) -> Addition:
-    """The contrast views, and one further view of each image in its four rotations."""
+    """The contrast views, and one further view of each image in its four rotations.
+
+    Departures: the projector is the network's, as `config.model` says, where theirs is 2048-2048 on
+    CIFAR-10, without biases, its last BatchNorm without scale and shift, and 2048-2048-128 on
+    ImageNet, that BatchNorm with them; and the optimiser is that of `config.optimizer`, where they
+    use SGD with the rate .06 · batch / 256 (.03 for SimCLR alone), weight decay 5e-4, batches of
+    512 and 800 epochs with 10 of warm-up. Their code's default of λ is 0 on CIFAR-10 and .4 on
+    ImageNet, and .4 is meant in both; its SimSiam branch lacks the second ReLU of the head.
+    """
     setting = f"config.objectives.{context.key}.recipe_options"
     recipe, options = context.recipe, values.recipe_options.to_dict()
     if options:

@@ -68,7 +68,10 @@ def ser_objective(values: ConfigDict, set_name: str) -> Objective:
     image and view (they also resize by an area of .7 to 1.3, draw the odd quarter turn for each
     GPU, and give the second view the half turn and flip that the first has not); and the term has
     the gradient of its formula, where in their code all maps come from a gather without one, so
-    that only the base method trains (`objectives.equivariant.ser`).
+    that only the base method trains (`objectives.equivariant.ser`). They compare 1 % of a batch;
+    the benchmark 32 of 128 images, 25 %, for 1 % is one image and has no negatives. Their map is
+    that of layer 3 of ViT-S/16, behind which [CLS] joins; here [CLS] is in every layer, and left
+    out of the map. Their weight is 1 with MoCo-v3 and Barlow Twins and .3 with DINO.
     """
 
     def init(key: Key[Array, ""], seen: Views) -> PyTree:

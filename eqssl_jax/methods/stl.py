@@ -30,8 +30,15 @@ def sharing(values: ConfigDict, context: Context) -> Mapping[str, Pattern]:
 def stl_loss(values: ConfigDict) -> Objective:
     """The three losses of STL on the contrast views (`eqssl_jax.objectives.equivariant.stl`).
 
-    The invariance loss reads the network's own projector. The heads of codes, of predicted features
-    and of the codes' own comparison are the method's.
+    The heads of codes, of predicted features and of the codes' own comparison are the method's.
+
+    Departures: the invariance loss reads the network's own projector, as wide as `config.model`
+    says, where theirs has layers of 512 and 128 without biases; the optimiser is that of
+    `config.optimizer`, where theirs is SGD (rate .03, momentum .9, weight decay 5e-4, batches of
+    256, 200 epochs).
+    They share crop, jitter and grey between two images and draw flip and blur for each; here all
+    parts of the recipe but these two are shared, on `solids` therefore all (turn, floor and light),
+    and none is drawn for each image. λ is .1 in their code and README, .2 in their paper.
     """
     heads = {
         "code": encoders.mlp(tuple(values.code), bias=False),

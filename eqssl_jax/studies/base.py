@@ -65,6 +65,11 @@ Trainings: TypeAlias = Mapping[str, Sequence[Outcome]]  # by run, one for each s
 Figure: TypeAlias = Callable[[Trainings, Path], list[Path]]
 
 
+def as_it_is(outcome: Outcome) -> Outcome:
+    """The `Study.valid` of a study all of whose numbers mean something."""
+    return outcome
+
+
 class Study(NamedTuple):
     """A named study.
 
@@ -84,6 +89,7 @@ class Study(NamedTuple):
       added: from a name that `--only` gives, module:attribute or with @data behind it, a scale and
         data, the runs that it adds; empty for what is no method; None: nothing can be added.
       spelled: the method of a name in `--only`, however it is spelled, as runs have it.
+      valid: an outcome with the numbers that mean something alone: table and figure see no other.
       figure: draws the finished trainings into files whose paths begin with the one given, and
         returns them; None: no figure.
       first_seed: of its trainings.
@@ -101,6 +107,7 @@ class Study(NamedTuple):
     floors: tuple[str, ...] | None = None
     added: Callable[[str, str, DataChoice], Runs] | None = None
     spelled: Callable[[str], str] = str
+    valid: Callable[[Outcome], Outcome] = as_it_is
     figure: Figure | None = None
     first_seed: int = 0
 

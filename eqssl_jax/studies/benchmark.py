@@ -7,6 +7,7 @@ many fewer as they encode more (equal compute). Protocol: docs/results/benchmark
 
 import functools
 import operator
+import sys
 from pathlib import Path
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from eqssl_jax import methods, names, scene
+from eqssl_jax import methods, names, scene, storage
 from eqssl_jax.config import copied
 from eqssl_jax.methods.entrants import REFERENCE, find, rows, spelled, trains_projector
 from eqssl_jax.presets.benchmark import DATA, benchmark
@@ -63,6 +64,7 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
     Raises:
       ValueError: for an unknown scale, data without recipes of this study, and what `benchmark`
         refuses.
+      FileNotFoundError: as `recognised`.
     """
     check(scale)
     data = recognised(data, DATA)
@@ -72,6 +74,8 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
             f"or an .npz file, a folder or a .zip of images, which are seen as CIFAR-10 is."
         )
     given = data.name if data.name in DATA else "cifar10"
+    if data.directory and given != data.name and not added:
+        print(_stands_in(data.directory), file=sys.stderr, flush=True)
     columns = (given,) if data.name else ("solids", "cifar10")
     method, on, _ = parts_of(added)
     card = methods.cards().get(method)
@@ -94,6 +98,17 @@ def _runs(scale: str, data: DataChoice, added: str = "") -> Runs:
                 equal.train.steps = max(round(config.train.steps / relative), 1)
                 runs[f"{row}@{name}:compute"] = equal
     return runs
+
+
+def _stands_in(directory: str) -> str:
+    """What the rows of data that are seen as CIFAR-10 are called, and what else they might be."""
+    text = f"{directory} is seen as CIFAR-10 is: its rows are called <method>@cifar10."
+    if all((storage.path(directory) / part).is_dir() for part in ("Training", "Test")):
+        text += (
+            f" If it is Fruits-360, it lacks {storage.path(directory) / 'manifest.csv'} with a "
+            f"column approx_angle_deg, by which rows would be called <method>@fruits360."
+        )
+    return text
 
 
 def _unfit(config: ConfigDict) -> str:
@@ -229,7 +244,6 @@ def _scaled(config: ConfigDict, scale: str) -> ConfigDict:
 
 def _report(trainings: Trainings, stem: Path) -> list[Path]:
     axes = CLASS, EQUIVARIANCE
-    trainings = {run: [_without_projector(o) for o in them] for run, them in trainings.items()}
     return report(
         trainings, stem, metrics=METRICS, axes=axes, reference=REFERENCE, note=_NOTE,
         published=_PUBLISHED,
@@ -261,6 +275,7 @@ BENCHMARK = Study(
     spelled=spelled,
     metrics=METRICS,
     floors=tuple(f"{REFERENCE}@{name}" for name in DATA),
+    valid=_without_projector,
     figure=_report,
 )
 TRIED_BENCHMARK = BENCHMARK._replace(

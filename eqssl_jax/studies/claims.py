@@ -12,7 +12,8 @@ from typing import NamedTuple
 from eqssl_jax import tabular
 from eqssl_jax.measures.cards import HIGHER, LOWER
 from eqssl_jax.studies.base import Trainings
-from eqssl_jax.studies.standing import LEVEL, by_seed, holm, interval, paired_p
+from eqssl_jax.studies.significance import LEVEL, holm, interval, paired_p
+from eqssl_jax.studies.standing import by_seed
 from eqssl_jax.tabular.metrics import MISSING, describe
 
 REFERENCE = "simclr"

@@ -95,6 +95,7 @@ def write(
     Tables say with what their runs were trained; the CSV has numbers alone.
     """
     stem = directory / f"{study.name}-{scale}"
+    outcomes = [(chosen, study.valid(outcome)) for chosen, outcome in outcomes]
     note = made_with(place_of(chosen, directory) for chosen, _ in outcomes)
     study = study._replace(notes=(*study.notes, *note))
     written = []

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ml_collections import ConfigDict
 
 from eqssl_jax import presets, storage
+from eqssl_jax.data import diebench
 from eqssl_jax.studies.base import DataChoice
 
 SCALES = ("paper", "reduced", "small", "smoke")
@@ -133,16 +134,22 @@ def parse_data(text: str) -> DataChoice:
 
 
 def recognised(data: DataChoice, names: Sequence[str]) -> DataChoice:
-    """A folder by the name of what it holds, where that is one of the names."""
+    """A folder by the name of what it holds, where that is one of the names.
+
+    Raises:
+      FileNotFoundError: for a folder of 3DIEBench without its lists of objects.
+    """
     folder = storage.path(data.directory)
     marks = {
         "fruits360": lambda: _shows_turns(folder / "manifest.csv"),
         "bloodcells": (folder / "bccd_boxes.csv").is_file,
-        "3diebench": (folder / "train_images.npy").is_file,
+        "3diebench": lambda: diebench.is_tree(folder),
     }
     if data.name != "folder":
         return data
     name = next((name for name, shows in marks.items() if name in names and shows()), data.name)
+    if name == "3diebench":
+        diebench.check_index(folder)
     return DataChoice(name, data.directory)
 
 

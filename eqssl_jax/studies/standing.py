@@ -1,54 +1,24 @@
 """Who stands where in the benchmark: intervals, ties, ranks over seeds, and published numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import scipy
 
-from eqssl_jax import figures, tabular
+from eqssl_jax import figures, methods, tabular
 from eqssl_jax.measures.cards import HIGHER, LOWER
 from eqssl_jax.studies.base import Outcome, Trainings, parts_of
+from eqssl_jax.studies.significance import LEVEL, Numbers, apart, holm, interval
 from eqssl_jax.tabular.metrics import describe
 from eqssl_jax.tabular.published import published as tables
 from eqssl_jax.tabular.seeds import over_seeds
 from eqssl_jax.training.checkpoint import SCORE
 
-LEVEL = 0.05
 Name = TypeVar("Name")  # of a run
 ONE_EACH = "one training of each: no ranking"
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half of Student's 95 % interval over trainings; NaN for fewer than two.
-
-    >>> tuple(round(number, 3) for number in interval([1.0, 2.0, 3.0]))
-    (2.0, 2.484)
-    """
-    array = np.asarray(values, float)
-    if len(array) < 2:
-        return float(array.mean()), math.nan
-    error = array.std(ddof=1) / math.sqrt(len(array))
-    return float(array.mean()), float(scipy.stats.t.ppf(0.975, len(array) - 1) * error)
-
-
-def holm(values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's adjusted p-values (Holm 1979): the k-th smallest of m times m − k + 1, not falling.
-
-    One that is NaN stays so, and counts as the largest: the family does not shrink by it.
-
-    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
-    {'a': 0.03, 'c': 0.06, 'b': 0.06}
-    """
-    adjusted, least = {}, 0.0
-    ascending = sorted(values.items(), key=lambda item: (math.isnan(item[1]), item[1]))
-    for rank, (name, p) in enumerate(ascending):
-        if not math.isnan(p):
-            least = max(least, min((len(values) - rank) * p, 1.0))
-        adjusted[name] = p if math.isnan(p) else least
-    return adjusted
 
 
 def data_of(run: str) -> str:
@@ -87,38 +57,22 @@ def mean_scores(runs: Mapping[Name, Sequence[Outcome]]) -> dict[Name, float]:
     return {run: float(np.mean([*map(score, outcomes)])) for run, outcomes in runs.items()}
 
 
-Numbers = Mapping[str, Mapping[int, float]]  # by run, then by seed
+def reaches(mean: float, constant: float, better: str | None) -> bool:
+    """Whether a mean is better than what is reached without knowing the image, where known."""
+    short = mean >= constant if better == LOWER else mean <= constant
+    return better is None or not short
 
 
-def apart(numbers: Numbers, other: str) -> dict[str, float]:
-    """p of each run's difference to another on the same data, paired by seed (t), after Holm.
+def cells(
+    numbers: Numbers, metric: str, reference: str, *, constant: float = math.nan,
+    ceilings: Collection[str] = (),
+) -> dict[str, str]:  # fmt: skip
+    """Of each run on one data set mean ± half interval, and how it stands to the reference.
 
-    A run that shares fewer than two seeds with the other one is left out; p is NaN where all
-    differences are equal.
+    Ceilings are not compared with it, and nothing that falls short of the constant is better.
     """
-    raw = {}
-    for run, values in numbers.items():
-        common = sorted(set(values) & set(numbers[other]))
-        if run != other and len(common) > 1:
-            raw[run] = paired_p([values[seed] - numbers[other][seed] for seed in common])
-    return holm(raw)
-
-
-def paired_p(gaps: Sequence[float], bound: float = 0.0) -> float:
-    """p of a two-sided t test that paired differences have the mean `bound`; two at least.
-
-    NaN where they are equal but for rounding: without a spread there is no t, and pairs that happen
-    to differ alike (shares of few images do) are no evidence that all would.
-    """
-    above = np.asarray(gaps, float) - bound
-    if np.ptp(above) <= 1e-12 * max(float(np.abs(gaps).max()), abs(bound)):
-        return math.nan
-    return float(scipy.stats.ttest_1samp(above, 0.0).pvalue)
-
-
-def cells(numbers: Numbers, metric: str, reference: str) -> dict[str, str]:
-    """Of each run on one data set mean ± half interval, and how it stands to the reference."""
-    p = apart(numbers, reference) if reference in numbers else {}
+    contenders = {run: values for run, values in numbers.items() if run not in ceilings}
+    p = apart(contenders, reference) if reference in contenders else {}
     better = describe(metric).better
     shown = {}
     for run, values in numbers.items():
@@ -127,9 +81,12 @@ def cells(numbers: Numbers, metric: str, reference: str) -> dict[str, str]:
         if run in p:
             common = set(values) & set(numbers[reference])
             above = sum(values[seed] - numbers[reference][seed] for seed in common) > 0
-            words = ("better" if above == (better == HIGHER) else "worse") if better else (
-                "above" if above else "below"
-            )  # fmt: skip
+            words = "above" if above else "below"
+            if better and above != (better == HIGHER):
+                words = "worse"
+            elif better:
+                ahead = reaches(mean, constant, better)
+                words = "better" if ahead else f"{words}, but short of the constant"
             tested = f"{'tie' if p[run] >= LEVEL else words}, p {p[run]:.3f}"
             text += f" ({'no p' if math.isnan(p[run]) else tested})"
         shown[run] = text
@@ -152,20 +109,71 @@ def ranks(numbers: Numbers, better: str) -> tuple[dict[str, float], float]:
     return dict(zip(numbers, map(float, placed), strict=True)), p
 
 
-def leaders(numbers: Numbers, better: str) -> str:
-    """The run with the best mean, and all that no paired test tells from it."""
+def leaders(numbers: Numbers, better: str, constant: float = math.nan) -> tuple[str, bool]:
+    """The run with the best mean, and all that no paired test tells from it; whether there is one.
+
+    None that falls short of the constant is among them.
+    """
     several = {run: values for run, values in numbers.items() if len(values) > 1}
     if not several:
-        return ONE_EACH
-    sign = 1 if better == HIGHER else -1
-    best = max(several, key=lambda run: sign * interval(list(several[run].values()))[0])
+        return ONE_EACH, False
+    means = {run: interval(list(values.values()))[0] for run, values in several.items()}
+    good = [run for run, mean in means.items() if reaches(mean, constant, better)]
+    if not good:
+        side = "below" if better == LOWER else "above"
+        return f"none: no mean is {side} the constant's {constant:.3f}", False
+    best = max(good, key=lambda run: -means[run] if better == LOWER else means[run])
     p = apart(several, best)
-    tied = [run for run, value in p.items() if value >= LEVEL]
+    alike = [run for run, value in p.items() if value >= LEVEL]
+    text = f"{best}; tied with it: {', '.join(r for r in alike if r in good) or 'none'}"
+    if short := [run for run in alike if run not in good]:
+        text += f"; not told from it, but short of the constant: {', '.join(short)}"
     untested = [run for run in numbers if run != best and math.isnan(p.get(run, math.nan))]
-    text = f"{best}; tied with it: {', '.join(tied) or 'none'}"
     if untested:
         text += f"; no p, for want of two common seeds or of a spread: {', '.join(untested)}"
-    return text
+    return text, True
+
+
+class Compared(NamedTuple):
+    """The runs on one data set.
+
+    Attributes:
+      runs: all of them, with their trainings.
+      numbers: of each metric that some run has, its values by run and seed.
+      constants: of each metric what is reached without knowing the image; NaN where not known.
+      ceilings: the runs that learn from labels, which no other run is compared with.
+      reference: the run that all others are compared with; "" without it.
+    """
+
+    runs: Trainings
+    numbers: Mapping[str, Numbers]
+    constants: Mapping[str, float]
+    ceilings: Collection[str]
+    reference: str
+
+    def contenders(self, metric: str) -> Numbers:
+        """The numbers of all runs that are no ceilings."""
+        values = self.numbers[metric].items()
+        return {run: by_seed for run, by_seed in values if run not in self.ceilings}
+
+
+def compared(runs: Trainings, metrics: Sequence[str], reference: str) -> Compared:
+    """What is compared of runs on one data set; the reference is found by what it begins with."""
+    numbers = {
+        metric: {run: values for run, o in runs.items() if (values := by_seed(o, metric))}
+        for metric in metrics
+    }
+    numbers = {metric: by_run for metric, by_run in numbers.items() if by_run}
+    # A method's own prediction has a chance level only where there is one.
+    levels = {
+        metric: next(filter(None, (by_seed(o, metric, "chance") for o in runs.values())), {})
+        for metric in numbers
+    }
+    constants = {m: float(np.mean([*v.values()])) if v else math.nan for m, v in levels.items()}
+    ceilings = {run for run, o in runs.items() if methods.learns_from_labels(o[0].config)}
+    # Of trials, the one of the reference that was chosen has a suffix.
+    other = next((run for run in runs if run.startswith(reference)), "")
+    return Compared(runs, numbers, constants, ceilings, other)
 
 
 def report(
@@ -186,16 +194,9 @@ def report(
     lines, written = [f"{head}\n{note}" if note else head], []
     for data in dict.fromkeys(map(data_of, trainings)):
         runs = {run: outcomes for run, outcomes in trainings.items() if data_of(run) == data}
-        numbers = {
-            metric: {run: values for run, o in runs.items() if (values := by_seed(o, metric))}
-            for metric in metrics
-        }
-        numbers = {metric: by_run for metric, by_run in numbers.items() if by_run}
-        # Of trials, the one of the reference that was chosen has a suffix.
-        other = next((run for run in runs if run.startswith(f"{reference}@{data}")), "")
-        lines += [f"\n## {data}\n", *_table(runs, numbers, other)]
-        lines += _standing(numbers)
-        written += _pareto(numbers, axes, stem.with_name(f"{stem.name}-{data}-pareto.png"), data)
+        there = compared(runs, metrics, f"{reference}@{data}")
+        lines += [f"\n## {data}\n", *_table(there), *_standing(there)]
+        written += _pareto(there, axes, stem.with_name(f"{stem.name}-{data}-pareto.png"), data)
     path = stem.with_name(f"{stem.name}-intervals.md")
     lines += _beside(published) if published else []
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -204,71 +205,77 @@ def report(
 
 _HEAD = """Mean ± half of Student's 95 % interval over trainings. (p): of the difference to
 {reference} on the same seeds, paired t, after Holm over all runs on the data; from .05 on a tie.
-"no p": all pairs differ alike, so that there is no spread to test by."""
+"no p": all pairs differ alike, so that there is no spread to test by. A ceiling learns from the
+labels: it takes no part in tests, ranks and leaders. What falls short of the constant leads
+nothing, and is not better than anything."""
 
 
-def _table(
-    runs: Mapping[str, Sequence[Outcome]], numbers: Mapping[str, Numbers], reference: str
-) -> list[str]:
+def _table(there: Compared) -> list[str]:
+    numbers, runs = there.numbers, there.runs
     lines = [
         "| run | trainings | " + " | ".join(numbers) + " |",
         "|---|---|" + "---|" * len(numbers),
     ]
-    columns = {metric: cells(by_run, metric, reference) for metric, by_run in numbers.items()}
+    columns = {
+        metric: cells(
+            by_run, metric, there.reference, constant=there.constants[metric],
+            ceilings=there.ceilings,
+        )
+        for metric, by_run in numbers.items()
+    }  # fmt: skip
     for run, outcomes in runs.items():
         shown = (columns[metric].get(run, "") for metric in numbers)
-        lines.append(f"| {run} | {len(outcomes)} | " + " | ".join(shown) + " |")
-    beside = runs.get(reference, ())  # with which floors and ceilings are measured
-    for encoder, title in {**tabular.FLOORS, "chance": "constant or chance"}.items():
-        # A method's own prediction has a chance level only where there is one.
-        sources = list(runs.values()) if encoder == "chance" else [beside]
-        values = [
-            next((levels for run in sources if (levels := by_seed(run, metric, encoder))), {})
-            for metric in numbers
-        ]
+        title = f"{run} (ceiling)" if run in there.ceilings else run
+        lines.append(f"| {title} | {len(outcomes)} | " + " | ".join(shown) + " |")
+    beside = runs.get(there.reference, ())  # with which floors are measured
+    floors = {
+        title: [by_seed(beside, metric, encoder) for metric in numbers]
+        for encoder, title in tabular.FLOORS.items()
+    }
+    constants = [{0: value} if math.isfinite(value) else {} for value in there.constants.values()]
+    for title, values in {**floors, "constant or chance": constants}.items():
         if any(values):
             shown = (f"{np.mean(list(v.values())):.3f}" if v else "" for v in values)
             lines.append(f"| {title} | {len(beside)} | " + " | ".join(shown) + " |")
     return lines
 
 
-def _standing(numbers: Mapping[str, Numbers]) -> list[str]:
+def _standing(there: Compared) -> list[str]:
     """For each measure with a direction who leads, who is tied, and mean ranks over seeds."""
     heads = "best of several trainings, and tied with it", "mean rank over seeds (1: best)"
     lines = [f"\n| measure | {' | '.join(heads)} | p, Friedman |", "|---|---|---|---|"]
     rows, p = {}, {}
-    for metric, by_run in numbers.items():
-        better = describe(metric).better
-        several = {run: values for run, values in by_run.items() if len(values) > 1}
-        if better not in (HIGHER, LOWER):
+    for metric, constant in there.constants.items():
+        better, by_run = describe(metric).better, there.contenders(metric)
+        if better not in (HIGHER, LOWER) or not by_run:
             continue
-        mean, p[metric] = ranks(several, better) if several else ({}, math.nan)
+        best, leads = leaders(by_run, better, constant)
+        several = {run: values for run, values in by_run.items() if len(values) > 1}
+        mean, p[metric] = ranks(several, better) if leads else ({}, math.nan)
         placed = sorted(mean.items(), key=lambda item: item[1])
-        rows[metric] = leaders(by_run, better), ", ".join(f"{run} {r:.1f}" for run, r in placed)
+        rows[metric] = best, ", ".join(f"{run} {rank:.1f}" for run, rank in placed)
     adjusted = holm({metric: value for metric, value in p.items() if math.isfinite(value)})
     for metric, (best, order) in rows.items():
         test = f"{adjusted[metric]:.3f} after Holm" if metric in adjusted else ""
-        lines.append(
-            f"| {metric} | {best} | {order if 'no ranking' not in best else ''} | {test} |"
-        )
+        lines.append(f"| {metric} | {best} | {order} | {test} |")
     return lines if rows else []
 
 
-def _pareto(
-    numbers: Mapping[str, Numbers], axes: tuple[str, Sequence[str]], path: Path, data: str
-) -> list[Path]:
+def _pareto(there: Compared, axes: tuple[str, Sequence[str]], path: Path, data: str) -> list[Path]:
+    numbers = there.numbers
     metric = next((m for m in axes[1] if m in numbers), "")
     if not metric or axes[0] not in numbers:
         return []
-    both = {run: v for run, v in numbers[metric].items() if run in numbers[axes[0]]}
     points = {
         run.replace(f"@{data}", ""): (
             interval(list(values.values())),
             interval(list(numbers[axes[0]][run].values())),
         )
-        for run, values in both.items()
+        for run, values in numbers[metric].items()
+        if run in numbers[axes[0]]
     }
-    return [figures.pareto(points, (metric, axes[0]), path)]
+    ceilings = {run.replace(f"@{data}", "") for run in there.ceilings}
+    return [figures.pareto(points, (metric, axes[0]), path, ceilings=ceilings)]
 
 
 def _beside(names: Sequence[str]) -> list[str]:

@@ -14,7 +14,8 @@ from eqssl_jax import tabular
 from eqssl_jax.studies import scales
 from eqssl_jax.studies.base import DataChoice, Runs, Study, Trainings
 from eqssl_jax.studies.comparisons import BASES, METHODS
-from eqssl_jax.studies.standing import at_common_seeds, interval, mean_scores, score
+from eqssl_jax.studies.significance import interval
+from eqssl_jax.studies.standing import at_common_seeds, mean_scores, score
 from eqssl_jax.tabular.metrics import MISSING
 from eqssl_jax.training.checkpoint import SCORE
 

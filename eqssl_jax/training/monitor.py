@@ -18,8 +18,7 @@ from eqssl_jax.measures import budget, suite
 from eqssl_jax.measures.cards import Card, Number, built_in
 from eqssl_jax.measures.classes.lbfgs import PROBE
 from eqssl_jax.measures.subjects import KINDS, Conditions, Seen, Subject
-from eqssl_jax.methods import Method, find
-from eqssl_jax.methods.card import LABELS
+from eqssl_jax.methods import Method, learns_from_labels
 from eqssl_jax.names import resolve
 from eqssl_jax.training.checkpoint import SCORE
 from eqssl_jax.training.state import TrainState
@@ -78,13 +77,9 @@ def chosen(config: ConfigDict) -> tuple[Card, ...]:
                 f"an eqssl_jax.measures.Card, one of {sorted(by_name)}, or all."
             )
         cards[card.name] = card
-    if _supervised(config):
+    if learns_from_labels(config):
         cards = {"classifier": by_name["classifier"]} | cards
     return tuple(cards.values())
-
-
-def _supervised(config: ConfigDict) -> bool:
-    return any(LABELS in find(values.method).needs for values in config.objectives.values())
 
 
 def _why_not(card: Card, config: ConfigDict, dataset: Dataset) -> str:
@@ -96,7 +91,7 @@ def _why_not(card: Card, config: ConfigDict, dataset: Dataset) -> str:
         return "of point clouds, and these are images"
     if "images" in needs and dataset.clouds:
         return "of images, and these are point clouds"
-    if "classifier" in needs and not _supervised(config):
+    if "classifier" in needs and not learns_from_labels(config):
         return "of a classifier, and none is trained"
     if card.name == "steering":
         return "fitted for minutes, which only an evaluation does"

@@ -30,7 +30,9 @@ def loss(
       temperature: τ > 0; .5 with MoCo-v3, .4 with DINO and Barlow Twins.
 
     In the code as published this term trains nothing: both maps come from a gather without
-    gradient. Here it has the gradient of the formula.
+    gradient. Here it has the gradient of the formula. Nor do all its commands run: they pass a mode
+    (`erl`) that the parser of MoCo does not list, and the file of Barlow Twins calls a gather of
+    one argument with two. λ is 1 with MoCo-v3 and Barlow Twins, .3 with DINO.
 
     Raises:
       ValueError: if the shapes differ, the rows are not those of two or more images, or τ ≤ 0.
