@@ -165,15 +165,15 @@ def prepare(folder: Path, page: Path) -> None:
     random = np.random.default_rng(0)
     weights = {name: random.normal(0, 0.02, shape) for name, shape in small_vit().items()}
     save_file({k: v.astype(np.float32) for k, v in weights.items()}, folder / "vit.safetensors")
-    pixels = random.integers(0, 256, (96, 32, 32, 3), np.uint8)
-    labels = np.arange(96) % 2
+    pixels = random.integers(0, 256, (240, 32, 32, 3), np.uint8)
+    labels = np.arange(240) % 2  # FOLDER has the first 96; studies take batches of 128
     pixels[labels == 1, :16] //= 4
-    for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+    for number, (image, label) in enumerate(zip(pixels[:96], labels[:96], strict=True)):
         path = folder / "FOLDER" / ("test" if number >= 72 else "train") / f"class{label}"
         path.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path / f"{number}.png")
-    arrays = {"images": pixels[:72], "labels": labels[:72]}
-    np.savez(folder / "cifar10.npz", **arrays, test_images=pixels[72:], test_labels=labels[72:])
+    arrays = {"images": pixels[:216], "labels": labels[:216]}
+    np.savez(folder / "cifar10.npz", **arrays, test_images=pixels[216:], test_labels=labels[216:])
     model = "def encode(images):\n    return images.mean((1, 2))\n"
     (folder / "my_model.py").write_text(model)
     for kind, block in blocks(page):

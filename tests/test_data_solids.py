@@ -26,8 +26,7 @@ def draws():
     return jax.jit(jax.vmap(RECIPE.sample))(jax.random.split(jax.random.key(0), 24))
 
 
-def apply(params, examples):
-    return jax.jit(jax.vmap(RECIPE.apply))(params, examples)
+apply = jax.jit(jax.vmap(RECIPE.apply))
 
 
 def poses_of(examples):
@@ -35,20 +34,23 @@ def poses_of(examples):
 
 
 def test_the_identity_is_exact_and_draws_compose():
-    scenes = small().splits["test"].pool[:24]
-    still = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (24, *leaf.shape)), RECIPE.identity)
+    scenes = np.asarray(small().splits["test"].pool)[:24]
+    still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (24, *leaf.shape)), RECIPE.identity)
     np.testing.assert_array_equal(apply(still, scenes), scenes)
-    first, second = draws(), jax.tree.map(lambda leaf: leaf[::-1], draws())
-    product = rotations.quaternion_product(
-        *(rotations.quaternion_from_vector(d["turn"]["rotation"]) for d in (second, first))
-    )
-    composed = {
-        "turn": {"rotation": rotations.vector_from_quaternion(product)},
-        **{part: {"hue": first[part]["hue"] + second[part]["hue"]} for part in ("floor", "light")},
-    }
-    twice, once = (
-        np.array(x) for x in (apply(second, apply(first, scenes)), apply(composed, scenes))
-    )
+    first, second = draws(), jax.tree.map(lambda leaf: np.asarray(leaf)[::-1], draws())
+
+    @jax.jit
+    def composed(first, second):
+        product = rotations.quaternion_product(
+            *(rotations.quaternion_from_vector(d["turn"]["rotation"]) for d in (second, first))
+        )
+        hues = {
+            part: {"hue": first[part]["hue"] + second[part]["hue"]} for part in ("floor", "light")
+        }
+        return {"turn": {"rotation": rotations.vector_from_quaternion(product)}, **hues}
+
+    once = np.array(apply(composed(first, second), scenes))
+    twice = np.array(apply(second, apply(first, scenes)))
     sign = np.sign(np.sum(twice[:, scene.POSE] * once[:, scene.POSE], axis=1, keepdims=True))
     once[:, scene.POSE] *= sign
     hues = [scene.FLOOR, scene.LIGHT]

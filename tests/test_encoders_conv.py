@@ -1,5 +1,7 @@
 """Convolutions: PyTorch's padding, and every implementation the same function."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +40,7 @@ def loop(x, kernel, stride):
 @pytest.mark.parametrize("height", [7, 8])
 def test_equals_the_definition(name, size, stride, height):
     x, kernel = inputs(size, height)
-    outputs = conv.IMPLEMENTATIONS[name](x, kernel, stride)
+    outputs = jax.jit(conv.IMPLEMENTATIONS[name], static_argnums=2)(x, kernel, stride)
     expected = loop(np.asarray(x), np.asarray(kernel), stride)
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
 
@@ -52,7 +54,7 @@ def test_gradients_agree(size, stride, height):
         def value(x, kernel):
             return jnp.sum(jnp.sin(convolve(x, kernel, stride)))
 
-        return jax.grad(value, argnums=(0, 1))(x, kernel)
+        return jax.jit(jax.grad(value, argnums=(0, 1)))(x, kernel)
 
     for computed, expected in zip(gradient(conv.patches), gradient(conv.xla), strict=True):
         np.testing.assert_allclose(computed, expected, rtol=1e-5, atol=1e-5)
@@ -90,6 +92,7 @@ def test_bfloat16_gradients_are_as_exact_as_their_dtype(stride):
     low = tuple(a.astype(jnp.bfloat16) for a in (x, kernel))
     same = tuple(a.astype(jnp.float32) for a in low)
 
+    @partial(jax.jit, static_argnums=0)
     def gradient(convolve, *operands):
         y, back = jax.vjp(lambda x, kernel: convolve(x, kernel, stride), *operands)
         return back(jnp.ones_like(y))

@@ -11,7 +11,7 @@ def test_equals_numpy_view_by_view():
     head = mlp((7, 4))
     params = head.init(jax.random.key(0), 5)
     x = np.asarray(jax.random.normal(jax.random.key(1), (3, 6, 5)), np.float32)
-    outputs = head.apply(params, x)
+    outputs = jax.jit(head.apply)(params, x)
     for v in range(3):
         hidden = x[v] @ np.asarray(params["dense1"]["kernel"])
         hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5)

@@ -36,34 +36,46 @@ def test_images_come_back_in_their_order():
 @pytest.mark.parametrize(("size", "stride", "side"), [(3, 2, 8), (3, 2, 7), (3, 1, 5), (1, 2, 6)])
 def test_the_convolution_and_its_gradients_are_xlas(size, stride, side):
     x, kernel = normal(0, 4, side, side, 3), normal(1, size, size, 3, 5)
-    there = images_last.enter(x, VIEWS)
-    y, back = jax.vjp(lambda x, k: conv.xla(x, k, stride), x, kernel)
-    z, back_there = jax.vjp(lambda x, k: images_last.convolve(x, k, stride), there, kernel)
-    close(images_last.leave(z, VIEWS), y)
-    g = normal(2, *y.shape)
-    d_there, d_kernel = back_there(images_last.enter(g, VIEWS))
-    close((images_last.leave(d_there, VIEWS), d_kernel), back(g))
+
+    @jax.jit
+    def both(x, kernel):
+        there = images_last.enter(x, VIEWS)
+        y, back = jax.vjp(lambda x, k: conv.xla(x, k, stride), x, kernel)
+        z, back_there = jax.vjp(lambda x, k: images_last.convolve(x, k, stride), there, kernel)
+        g = normal(2, *y.shape)
+        d_there, d_kernel = back_there(images_last.enter(g, VIEWS))
+        back_in_order = (images_last.leave(d, VIEWS) for d in (z, d_there))
+        return (*back_in_order, d_kernel), (y, *back(g))
+
+    close(*both(x, kernel))
 
 
 def test_batch_norm_normalises_each_view_alike():
     x, g = 3 + 2 * normal(0, 6, 4, 4, 3), normal(1, 6, 4, 4, 3)
-    variables = BatchNorm().init(jax.random.key(0), x, views=VIEWS, train=True)
+    variables = {
+        "params": {"scale": normal(2, 3), "bias": normal(3, 3)},
+        "batch_stats": {"mean": jnp.zeros(3), "var": jnp.ones(3)},
+    }
 
     def apply(variables, x, last):
         module = BatchNorm(last=last)
         return module.apply(variables, x, views=VIEWS, train=True, mutable=["batch_stats"])
 
-    y, back, moved = jax.vjp(lambda v, x: apply(v, x, False), variables, x, has_aux=True)
-    there = images_last.enter(x, VIEWS)
-    z, back_there, moved_there = jax.vjp(
-        lambda v, x: apply(v, x, True), variables, there, has_aux=True
-    )
-    close(images_last.leave(z, VIEWS), y)
-    close(moved_there, moved)
-    d_variables, d_x = back(g)
-    d_there, d_x_there = back_there(images_last.enter(g, VIEWS))
-    close(d_there["params"], d_variables["params"])
-    close(images_last.leave(d_x_there, VIEWS), d_x)
+    @jax.jit
+    def both(variables, x, g):
+        y, back, moved = jax.vjp(lambda v, x: apply(v, x, False), variables, x, has_aux=True)
+        z, back_there, moved_there = jax.vjp(
+            lambda v, x: apply(v, x, True), variables, images_last.enter(x, VIEWS), has_aux=True
+        )
+        d_variables, d_x = back(g)
+        d_there, d_x_there = back_there(images_last.enter(g, VIEWS))
+        back_in_order = [images_last.leave(d, VIEWS) for d in (z, d_x_there)]
+        return (
+            (back_in_order, moved_there, d_there["params"]),
+            ([y, d_x], moved, d_variables["params"]),
+        )
+
+    close(*both(variables, x, g))
 
 
 def test_the_pool_of_a_stem_is_flaxs():

@@ -74,9 +74,7 @@ def test_over_seeds():
 def test_what_bars_are():
     single, two, three = (seeds.Spread(0.5, 0.1, n) for n in (1, 2, 3))
     none = seeds.Spread(0.5, NAN, 1)
-    assert seeds.what_bars_are([single, none]) == (
-        "one training; pale: ± 1 sd over its augmentations or probe seeds"
-    )
+    assert seeds.what_bars_are([single, none]) == ("one training; pale: ± 1 sd within it")
     assert seeds.what_bars_are([two, three]) == "± 1 sd over 2 to 3 trainings"
     assert seeds.what_bars_are([single, three]) == "± 1 sd over 3 trainings; pale: within one"
     assert seeds.what_bars_are([none]) == ""

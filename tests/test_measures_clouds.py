@@ -135,9 +135,9 @@ def test_features_that_hold_the_axis_have_no_error_and_invariant_ones_are_at_cha
 
 
 def test_a_task_without_splits_or_turns_is_refused(splits):
-    seen, _ = errors(projector, splits, turns=1)
+    seen = turned(projector, splits["test"], jax.random.key(0), turns=1, images=None, batch=64)
     with pytest.raises(ValueError, match=r"\['validation'\]"):
-        principal_axis_errors({k: v for k, v in seen.items() if k != "validation"})
+        principal_axis_errors({"train": seen, "test": seen})
     with pytest.raises(ValueError, match="at least one rotation"):
         turned(projector, splits["test"], jax.random.key(0), turns=0, images=None, batch=64)
 

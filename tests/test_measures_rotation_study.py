@@ -108,13 +108,18 @@ def test_shapes_and_scales(studies):
     )
 
 
+@jax.jit
+def augmented(key, images):
+    """Embeddings by `corner` under the draw of a key."""
+    return corner(jax.vmap(cycle().apply, in_axes=(None, 0))(cycle().sample(key), images))[1]
+
+
 def test_positive_pairs_are_of_two_augmentations(split, studies):
     study = studies["corner"]
     keys = jax.random.split(jax.random.key(1), 5)
     z = []
     for key in keys:
-        view = jax.vmap(cycle().apply, in_axes=(None, 0))(cycle().sample(key), split.pool)
-        embeddings = np.asarray(corner(view)[1], np.float64)
+        embeddings = np.asarray(augmented(key, split.pool), np.float64)
         z.append(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
     expected = [[z[2 * p][i] @ z[2 * p + 1][i] for i in range(N)] for p in range(2)]
     assert study.positive_cosines.shape == (2, N)  # the fifth augmentation has no partner
@@ -196,8 +201,6 @@ def test_the_study_is_wahba_on_the_drawn_augmentations(split, studies):
     images = split.pool
     z = np.asarray(corner(images)[1], np.float64)
     for a, key in enumerate(keys):
-        params = cycle().sample(key)
-        after = jax.vmap(cycle().apply, in_axes=(None, 0))(params, images)
-        z_a = np.asarray(corner(after)[1], np.float64)
+        z_a = np.asarray(augmented(key, images), np.float64)
         expected = wahba(*(v / np.linalg.norm(v, axis=1, keepdims=True) for v in (z, z_a))).error
         assert studies["corner"].measures["wahba"][a] == pytest.approx(expected, rel=1e-5)

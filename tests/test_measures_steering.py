@@ -1,5 +1,6 @@
 """R(p): a rotation for any p, found where there is one, and of no help where there is none."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -17,6 +18,7 @@ from eqssl_jax.measures import (
     steering_study,
 )
 from eqssl_jax.measures.cards import Number
+from eqssl_jax.measures.steering import study as study_file
 from eqssl_jax.measures.steering.basis import basis, coefficients, magnitude
 from eqssl_jax.measures.steering.steering import CARD
 from eqssl_jax.measures.steering.views import among_images, among_views, draw_part
@@ -195,10 +197,12 @@ def dead(x):
 
 @pytest.fixture(scope="module")
 def studies():
-    return steering_study(
-        {"image": image, "scrambled": scrambled, "wide": wide, "dead": dead}, SPLITS, TURN,
-        jax.random.key(0), part="turn", draws=24, images=30, batch=30,
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:  # all families and penalties, in fewer iterations
+        patch.setattr(study_file, "fit_steering", partial(fit_steering, iterations=30))
+        return steering_study(
+            {"image": image, "scrambled": scrambled, "wide": wide, "dead": dead}, SPLITS, TURN,
+            jax.random.key(0), part="turn", draws=24, images=30, batch=30,
+        )  # fmt: skip
 
 
 def test_a_study_of_an_equivariant_encoder(studies):

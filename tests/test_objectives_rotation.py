@@ -1,5 +1,7 @@
 """CARE's Gram match: reference values, a NumPy loop, and the theory it rests on."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,9 +34,8 @@ def test_reference_values_and_gradients(golden, case):
     reference = {k[2:]: v for k, v in golden("care_losses").items() if k.startswith(f"{case}_")}
     z1, z2 = jnp.asarray(reference["z1"]), jnp.asarray(reference["z2"])
     groups = int(reference["chunks"])
-    value, gradients = jax.value_and_grad(
-        lambda a, b: orthogonal_equivariance(a, b, groups=groups), (0, 1)
-    )(z1, z2)
+    match = partial(orthogonal_equivariance, groups=groups)
+    value, gradients = jax.jit(jax.value_and_grad(match, (0, 1)))(z1, z2)
     np.testing.assert_allclose(value, reference["equivariance"], rtol=1e-5)
     for gradient, name in zip(gradients, ("z1", "z2"), strict=True):
         expected = reference[f"equivariance_grad_{name}"]
@@ -66,7 +67,7 @@ def test_zero_loss_gives_the_orthogonal_map():
     def descend(z: jax.Array, _: None) -> tuple[jax.Array, None]:
         return z - 0.2 * jax.grad(loss)(z), None
 
-    z2 = unit(jax.lax.scan(descend, start, None, 2000)[0])
+    z2 = unit(jax.jit(lambda start: jax.lax.scan(descend, start, None, 2000)[0])(start))
     assert loss(start) > 0.5
     assert loss(z2) < 1e-9
     u, _, vt = np.linalg.svd(np.asarray(z2.T @ z1))
@@ -124,7 +125,7 @@ def test_rows_that_are_not_of_length_one_are_refused_where_values_are_known():
 def test_float32_for_bfloat16_and_finite_gradient_at_coincident_points():
     z = jnp.broadcast_to(sphere(15, 1, 4), (6, 4))
     assert orthogonal_equivariance(z.astype(jnp.bfloat16), z).dtype == jnp.float32
-    assert jnp.isfinite(jax.grad(lambda a: orthogonal_equivariance(a, z))(z)).all()
+    assert jnp.isfinite(jax.jit(jax.grad(lambda a: orthogonal_equivariance(a, z)))(z)).all()
 
 
 @pytest.mark.parametrize("groups", [0, 3, 8])

@@ -130,6 +130,6 @@ def what_bars_are(spreads: Sequence[Spread]) -> str:
     counts = {spread.trainings for spread in spreads if math.isfinite(spread.sd)}
     several = sorted(counts - {1})
     if not several:
-        return "one training; pale: ± 1 sd over its augmentations or probe seeds" if counts else ""
+        return "one training; pale: ± 1 sd within it" if counts else ""
     most = f"{several[0]}" if len(several) == 1 else f"{several[0]} to {several[-1]}"
     return f"± 1 sd over {most} trainings{'; pale: within one' if 1 in counts else ''}"
