@@ -37,7 +37,7 @@ def nothing(examples):
 
 
 def still(before, after, draw):
-    return after[:, :9], np.ones_like(before[:, :9]), before[:, :9]
+    return after, before, before
 
 
 @functools.cache
