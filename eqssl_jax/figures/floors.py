@@ -221,9 +221,9 @@ def pareto(
             zorder=3,
         )  # fmt: skip
     several = any(math.isfinite(half) for point in points.values() for _, half in point)
-    bars = "bars: Student's 95 % interval over trainings; " * several
-    diamonds = "; diamond: a ceiling, learns from labels" * bool(ceilings)
-    note = f"{bars}filled: no other run is better in both{diamonds}"
+    bars = "bars: 95 % intervals over trainings; " * several
+    diamonds = "; diamond: a ceiling" * bool(ceilings)
+    note = f"{bars}filled: none is better in both{diamonds}"
     quiet(axes, "Class against equivariance", note=note)
     value_axis(axes, metrics[0], (), "x")
     value_axis(axes, metrics[1], (), "y")
