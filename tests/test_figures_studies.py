@@ -319,7 +319,7 @@ def test_the_points_that_none_surpasses_are_filled_by_what_is_better(tmp_path, d
         faces = [bar[0].get_markerfacecolor() for bar in axes.containers]
         assert [face != "white" for face in faces] == filled
     assert axes.get_xlabel() == "kNN accuracy ↑"
-    assert any("Student's 95 %" in text.get_text() for text in axes.texts)
+    assert any("bars: 95 % intervals" in text.get_text() for text in axes.texts)
 
 
 def test_a_ceiling_surpasses_no_point_and_no_name_lies_on_another(tmp_path, drawn_figures):

@@ -86,6 +86,7 @@ def test_what_is_missing_is_said_before_anything_runs(tmp_path, monkeypatch):
     data = tmp_path / "some.npz"
     args = argparse.Namespace(**{**ARGUMENTS, "data": str(data)}, out=str(tmp_path))
     np.savez(data, train_images=np.zeros(1), train_labels=np.zeros(1))
+    monkeypatch.setattr(gpu, "NEEDED", {"jax": "jax"})  # PyTorch may be absent here
     with pytest.raises(SystemExit, match="lacks test_images, test_labels: give"):
         gpu.check(args)
     data.write_bytes(b"no numbers")

@@ -1,5 +1,6 @@
 """A run is rebuilt from its workdir alone, and its statistics are its own."""
 
+import functools
 import json
 import shutil
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from tiny_loop import equal
 from tiny_run import arrays, config, with_data
 
 from eqssl_jax import methods, presets
+from eqssl_jax.data import sources
 from eqssl_jax.data.base import Dataset
 from eqssl_jax.experiment.embed import dataset_for
 from eqssl_jax.experiment.stored import stored_setup
@@ -280,7 +282,7 @@ def test_a_run_on_scenes_is_rebuilt_without_rendering_them(method):
         assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
 
 
-def test_scenes_and_pictures_are_encoded_by_a_run_on_scenes(tmp_path):
+def test_scenes_and_pictures_are_encoded_by_a_run_on_scenes(tmp_path, monkeypatch):
     """Its own scenes are rendered, and pictures of a folder take no recipe of scenes."""
     settings = benchmark("solids", "simclr", small=True)
     settings.data.options = ConfigDict({"train_objects": 48, "test_objects": 24, "views_each": 2})
@@ -297,8 +299,10 @@ def test_scenes_and_pictures_are_encoded_by_a_run_on_scenes(tmp_path):
     rows = np.arange(2, dtype=np.int32)
     test = own.splits["test"]
     scenes = run.dataset.splits["test"]
-    expected = run.dataset.show(scenes.read(scenes.pool, rows))
-    np.testing.assert_allclose(test.read(test.pool, rows), expected, atol=1e-6)
+    expected = jax.jit(run.dataset.show)(scenes.read(scenes.pool, rows))
+    np.testing.assert_allclose(jax.jit(test.read)(test.pool, rows), expected, atol=1e-6)
+    few = functools.partial(sources.load, train_objects=24, test_objects=12, views_each=2)
+    monkeypatch.setattr(sources, "load", few)  # of --data=solids
     for images in (str(folder), "solids"):
         given = dataset_for(encoder, run.config, tmp_path, images, "", 0, "error")
         assert given.image_shape == (32, 32, 3) and given.show is None
