@@ -41,6 +41,7 @@ EXTRAS = {
         "importlib_resources>=6",  # imported, but not declared, by tensorflow-datasets 4.9
     ],
     "proteins": ["gemmi>=0.7"],  # folders of PDB and mmCIF files
+    "jpeg": ["simplejpeg>=1.8"],  # JPEGs decoded in half the time
     "parquet": ["pyarrow>=15"],  # features as .parquet
     # Later releases want an older orbax-checkpoint than training does.
     "onnx": ["jax2onnx>=0.12.5,<0.13", "onnxruntime>=1.20"],
@@ -57,7 +58,11 @@ EXTRAS = {
     "docs": ["sphinx>=8", "furo>=2025.7", "myst-nb>=1.3", "ipykernel>=6"],
 }
 EXTRAS["test"] = [
-    *(name for extra in ("tfds", "proteins", "parquet", "hub", "cloud") for name in EXTRAS[extra]),
+    *(
+        name
+        for extra in ("tfds", "proteins", "jpeg", "parquet", "hub", "cloud")
+        for name in EXTRAS[extra]
+    ),
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-xdist>=3.6",

@@ -66,6 +66,7 @@ SCHEMA: Schema = {
             "of an image its central square; frame: all of it, if recipes begin with a crop",
             ("center", "frame"),
         ),
+        scaled_decoding=flag(False, "decode large JPEGs at ½, ¼ or ⅛: faster, other pixels"),
         split=text(
             "train", "what is trained on: train, or unlabeled (STL-10)", longest=200, empty=False
         ),

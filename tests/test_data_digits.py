@@ -78,3 +78,12 @@ def test_what_cannot_be_drawn_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             data.load(name="digits", **options)
+
+
+def test_originals_are_those_that_scikit_learn_loads():
+    from sklearn.datasets import load_digits
+
+    levels, labels = load_digits(return_X_y=True)
+    ink, classes = digits.originals()
+    np.testing.assert_array_equal(ink.reshape(len(levels), 64) * 16, levels)
+    np.testing.assert_array_equal(classes, labels)

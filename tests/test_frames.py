@@ -97,7 +97,8 @@ def test_a_picture_lies_whole_in_its_frame_and_a_long_one_with_its_middle(
         whole = whole.swapaxes(0, 1)
     start = (whole.shape[1] - length) // 2
     np.testing.assert_array_equal(frame[:, :length, :3], whole[:, start : start + length])
-    np.testing.assert_array_equal(images.decode(lambda: png(pixels), "x", 16, framed=True), frame)
+    decoded = images.decode(lambda: png(pixels), "x", 16, images.Decoding(framed=True))
+    np.testing.assert_array_equal(decoded, frame)
 
 
 def png(pixels):

@@ -228,11 +228,11 @@ def arguments(
         raise ValueError(f"limit must be at least 1 image (or None), found {limit}.")
 
 
-def fit(name: str, fit: str, size: int | None, *, framable: bool) -> None:
+def fit(name: str, fit: str, size: int | None, *, of_files: bool) -> None:
     """Refuse a way of bringing images to a size that the source does not have."""
     if fit not in ("center", "frame"):
         raise ValueError(f'fit (config.data.fit) must be "center" or "frame", found {fit!r}.')
-    if fit == "frame" and not framable:
+    if fit == "frame" and not of_files:
         raise ValueError(
             f"fit (config.data.fit) is 'frame', which is for image files, of folder, fruits360 and "
             f"TFDS; {shown(name)} has images of one shape: set config.data.fit to 'center'."
@@ -241,6 +241,15 @@ def fit(name: str, fit: str, size: int | None, *, framable: bool) -> None:
         raise ValueError(
             "fit (config.data.fit) is 'frame' and there is no size (config.data.size): give the "
             "short side of the pictures in pixels, e.g. 256."
+        )
+
+
+def scaled(name: str, scaled: bool, *, of_files: bool) -> None:
+    """Refuse to decode at a part of the size what is not decoded."""
+    if scaled and not of_files:
+        raise ValueError(
+            f"scaled_decoding (config.data.scaled_decoding) is for JPEG files, of folder, "
+            f"fruits360, TFDS and the Hub; {shown(name)} has none: set it to False."
         )
 
 

@@ -21,6 +21,7 @@ cycles a side; grain of ±0.03 covers all. Values are rounded to 8 bits.
 """
 
 import functools
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -86,15 +87,21 @@ def read_digits(
 @functools.cache
 def originals() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, " n"]]:
     """Ink in [0, 1] and class of the digits of scikit-learn, in their order."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
+    package = importlib.util.find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
         raise ValueError(
             "The data set digits is that of scikit-learn, which is not installed: "
             "pip install scikit-learn."
-        ) from error
-    digits = load_digits()
-    return digits.images / 16.0, digits.target.astype(np.int32)
+        )
+    # Its file is read in place: to import scikit-learn takes longer than to read and draw.
+    file = Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
+    if file.is_file():
+        table = np.loadtxt(file, delimiter=",")  # 64 levels and the class, a row each
+    else:  # a version that keeps it elsewhere
+        from sklearn.datasets import load_digits
+
+        table = np.column_stack(load_digits(return_X_y=True))
+    return table[:, :-1].reshape(-1, 8, 8) / 16.0, table[:, -1].astype(np.int32)
 
 
 def hold_out(splits: Mapping[str, Split], fraction: float) -> dict[str, Split]:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, UInt8
 
 from eqssl_jax.data import images, partition, pipeline
 from eqssl_jax.data.base import Sizes, Split
+from eqssl_jax.data.images import EXACT, Decoding
 
 _CHECKED = 1024  # images decoded at a time while looking for corrupt ones
 _KEPT = 512**2  # pixels of images that are kept as they are
@@ -39,13 +40,13 @@ class Encoded(NamedTuple):
 
 
 def decoded(
-    encoded: Encoded, *, size: int | None, corrupt: str, framed: bool = False
+    encoded: Encoded, *, size: int | None, corrupt: str, decoding: Decoding = EXACT
 ) -> tuple[Split, Counter[str]]:
     """A streamed split over encoded images, and how many were left out, by reason.
 
     With corrupt="error" an image that cannot be decoded raises when it is read. With "skip" all
     images are decoded once here, and the bad ones left out, so that later reads do not fail.
-    `framed` lays whole images of `size` into frames (`images.fit`).
+    `decoding` is of whole images; of parts that are cut out of them only `framed` matters.
 
     Raises:
       ValueError: if corrupt="skip" leaves no image.
@@ -53,13 +54,11 @@ def decoded(
 
     def example(index: int) -> np.ndarray:
         whole = None if encoded.cut else size
-        pixels = images.decode(
-            lambda: encoded.read(index), encoded.where(index), whole, framed=framed
-        )
+        pixels = images.decode(lambda: encoded.read(index), encoded.where(index), whole, decoding)
         if encoded.cut is None:
             return pixels
         part = encoded.cut(index, pixels)
-        return part if size is None else images.fit(part, size, framed=framed)
+        return part if size is None else images.fit(part, size, framed=decoding.framed)
 
     def load(indices: Int[np.ndarray, " b"]) -> np.ndarray:
         numbers = [int(index) for index in indices]
@@ -102,7 +101,7 @@ def all_decoded(
     size: int | None,
     views: int | None,
     corrupt: str,
-    framed: bool = False,
+    decoding: Decoding = EXACT,
 ) -> tuple[dict[str, Split], Counter[str], Sizes | None]:
     """The `decoded` splits of a source, what was left out of all, and the sizes of their images."""
     sizes = found_sizes(parts.values())
@@ -110,7 +109,7 @@ def all_decoded(
     splits: dict[str, Split] = {}
     left_out = Counter[str]()
     for name, encoded in parts.items():
-        splits[name], bad = decoded(encoded, size=stored, corrupt=corrupt, framed=framed)
+        splits[name], bad = decoded(encoded, size=stored, corrupt=corrupt, decoding=decoding)
         left_out.update(bad)
     return splits, left_out, sizes
 

@@ -10,6 +10,7 @@ from eqssl_jax.data import layout as layouts
 from eqssl_jax.data import manifest as manifests
 from eqssl_jax.data.base import Source
 from eqssl_jax.data.encoded import Encoded, all_decoded
+from eqssl_jax.data.images import EXACT, Decoding
 from eqssl_jax.data.layout import Classes, Files
 from eqssl_jax.data.listing import Listing, list_files, printable
 
@@ -20,7 +21,7 @@ def read_folder(
     size: int | None,
     corrupt: str,
     views: int | None = None,
-    framed: bool = False,
+    decoding: Decoding = EXACT,
     classes: Classes = None,
     manifest: str | None = None,
     factors: Sequence[str] = (),
@@ -37,7 +38,7 @@ def read_folder(
 
     Args:
       root: the directory or the zip.
-      size, corrupt, views, framed: see `data.load`.
+      size, corrupt, views, decoding: see `data.load`.
       classes: only these, by name, or the first so many in sorted order; None takes all.
       manifest: a CSV in the directory (or beside the zip) with one row for each image, its column
         "path" counting from the folder of train/ and test/ (or of the classes).
@@ -69,7 +70,7 @@ def read_folder(
         beside = root.parent if root.is_file() else root
         described = manifests.read_manifest(beside / manifest, columns)
     return read_described(
-        root, described, size=size, corrupt=corrupt, views=views, classes=classes, framed=framed
+        root, described, size=size, corrupt=corrupt, views=views, classes=classes, decoding=decoding
     )
 
 
@@ -81,7 +82,7 @@ def read_described(
     corrupt: str,
     views: int | None,
     classes: Classes,
-    framed: bool = False,
+    decoding: Decoding = EXACT,
 ) -> Source:
     """As `read_folder`, with the numbers known of each image already read."""
     listing = list_files(root, images.suffixes(), "a directory with images, or a .zip of one")
@@ -97,7 +98,7 @@ def read_described(
         for split, files in layout.parts.items()
     }
     splits, bad, sizes = all_decoded(
-        encoded, size=size, views=views, corrupt=corrupt, framed=framed
+        encoded, size=size, views=views, corrupt=corrupt, decoding=decoding
     )
     layout.left_out.update(bad)
     if "test" not in splits and chosen:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from eqssl_jax.data import folder, manifest, partition
 from eqssl_jax.data.base import Source, Split
+from eqssl_jax.data.images import EXACT, Decoding
 
 _COLUMNS = ("path", "split", "variety", "axis", "approx_angle_deg")
 GUARD = 15.0  # degrees: no training frame of the same turn is nearer to a validation frame
@@ -20,7 +21,7 @@ def read_fruits(
     size: int | None,
     corrupt: str,
     views: int | None = None,
-    framed: bool = False,
+    decoding: Decoding = EXACT,
     varieties: Sequence[str] | int | None = None,
 ) -> Source:
     """The splits of Fruits-360 with a manifest of its turns.
@@ -42,7 +43,7 @@ def read_fruits(
 
     Args:
       directory: see above.
-      size, corrupt, views, framed: see `data.load`.
+      size, corrupt, views, decoding: see `data.load`.
       varieties: only these, by name, or the first so many in sorted order; None takes all.
 
     Source: Oltean, Fruits-360 data set (2017-), CC BY-SA 4.0.
@@ -78,7 +79,7 @@ def read_fruits(
         corrupt=corrupt,
         views=views,
         classes=varieties,
-        framed=framed,
+        decoding=decoding,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from eqssl_jax.data import checks
 from eqssl_jax.data.base import Source
 from eqssl_jax.data.encoded import Encoded, all_decoded
+from eqssl_jax.data.images import EXACT, Decoding
 from eqssl_jax.names import user_path
 
 PREFIX = "hf:"
@@ -27,7 +28,7 @@ def read_hugging_face(
     size: int | None,
     corrupt: str,
     views: int | None = None,
-    framed: bool = False,
+    decoding: Decoding = EXACT,
     image: str = "",
     label: str = "",
 ) -> Source:
@@ -41,7 +42,7 @@ def read_hugging_face(
       name: "hf:OWNER/NAME", of a set with several configurations "hf:OWNER/NAME/CONFIGURATION"
         (its folder), or "hf:PATH" of a folder or a file of parquet.
       directory: where the Hub's files are kept; None: the Hub's own cache.
-      size, corrupt, views, framed: see `data.load`.
+      size, corrupt, views, decoding: see `data.load`.
       image, label: columns; "": the first column of images, and label, fine_label or labels, if
         there is one.
 
@@ -65,7 +66,7 @@ def read_hugging_face(
         parts[split], named = _encoded(place, split, paths, image, label)
         classes = classes or named
     splits, left_out, sizes = all_decoded(
-        parts, size=size, views=views, corrupt=corrupt, framed=framed
+        parts, size=size, views=views, corrupt=corrupt, decoding=decoding
     )
     return Source(splits, classes, (), left_out, sizes)
 

@@ -6,12 +6,14 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from eqssl_jax import frame
+from eqssl_jax.data import jpeg
 from eqssl_jax.data.listing import printable
 
 # Formats that Pillow decodes by itself (it would start a program for others, such as .eps).
@@ -23,13 +25,28 @@ _LIMIT = "EQSSL_JAX_MAX_PIXELS"  # environment variable: pixels of the largest i
 _ALONE = 2**24  # images of more pixels than this are decoded one at a time, to bound memory
 _LARGE = threading.Lock()
 _ELONGATED = 8  # of images longer than this many short sides only the middle is scaled
-_ORIENTATION = 0x0112  # in EXIF; from 5 on, height and width are exchanged
 
 _SKIP = 'leave such files out with corrupt="skip" (config.data.corrupt)'
 
 
 class TooLarge(ValueError):
     """An image of more pixels than the limit."""
+
+
+class Decoding(NamedTuple):
+    """How encoded images become arrays of one size.
+
+    Attributes:
+      framed: whole images are laid into frames, see `fit`.
+      scaled: a JPEG of at least twice the size is decoded at a half, a quarter or an eighth of its
+        sides (`jpeg.reduce`), and scaled from there: in less time, with other pixels.
+    """
+
+    framed: bool = False
+    scaled: bool = False
+
+
+EXACT = Decoding()
 
 
 @functools.cache
@@ -55,7 +72,7 @@ def _reason(error: Exception) -> str:
 
 
 def decode(
-    read: Callable[[], bytes], where: str, size: int | None = None, *, framed: bool = False
+    read: Callable[[], bytes], where: str, size: int | None = None, how: Decoding = EXACT
 ) -> UInt8[np.ndarray, "h w c"]:
     """Decode the image that `read()` gives to RGB, upright, and bring it to a size as `fit` does.
 
@@ -68,11 +85,12 @@ def decode(
       ValueError: naming `where`, if the content is corrupt, truncated or not an image.
     """
     try:
-        with _open(read()) as image:
+        content = read()
+        with _open(content) as image:
             if image.width * image.height > _ALONE:
                 with _LARGE:
-                    return _pixels(image, size, framed)
-            return _pixels(image, size, framed)
+                    return _pixels(image, content, size, how)
+            return _pixels(image, content, size, how)
     except (TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooLarge(
             f"{printable(where)} is too large ({error}): reduce it, raise the limit with the "
@@ -90,7 +108,7 @@ def upright_size(content: bytes) -> tuple[int, int] | None:
     try:
         with _open(content, limited=False) as image:
             # Pillow would decode a whole PNG to look for its orientation, which is rare there.
-            turned = image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) >= 5
+            turned = image.format != "PNG" and image.getexif().get(jpeg.ORIENTATION, 1) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
     except Exception:  # an image that cannot be decoded is named where it is decoded
         return None
@@ -113,11 +131,17 @@ def _open(content: bytes, *, limited: bool = True) -> Image.Image:
     return image
 
 
-def _pixels(image: Image.Image, size: int | None, framed: bool) -> UInt8[np.ndarray, "h w c"]:
+def _pixels(
+    image: Image.Image, content: bytes, size: int | None, how: Decoding
+) -> UInt8[np.ndarray, "h w c"]:
+    shape = jpeg.reduce(image, size) if how.scaled and size else None
+    pixels = jpeg.decode(image, content, shape)
+    if pixels is not None:
+        return pixels if size is None else fit(pixels, size, framed=how.framed)
     image.load()
     rgb = _rgb(ImageOps.exif_transpose(image))
     # Fitted before it becomes an array: converting a large original takes its time.
-    return np.asarray(rgb) if size is None else _fit(rgb, size, framed)
+    return np.asarray(rgb) if size is None else _fit(rgb, size, how.framed)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

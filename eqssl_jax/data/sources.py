@@ -24,6 +24,7 @@ from eqssl_jax.data import (
 )
 from eqssl_jax.data.assemble import assemble
 from eqssl_jax.data.base import Dataset, Source, Split
+from eqssl_jax.data.images import EXACT, Decoding
 
 
 class Reader(NamedTuple):
@@ -76,6 +77,7 @@ def load(
     limit: int | None = None,
     views: int | None = None,
     fit: str = "center",
+    scaled_decoding: bool = False,
     **options: Any,
 ) -> Dataset:
     """Load a data set by name.
@@ -113,6 +115,7 @@ def load(
         "fruits360": its short side becomes `size`, its long side at most 3/2 of that (beyond, the
         middle is kept), and it lies in a frame, uint8 [size, 3 size / 2, 4] (`eqssl_jax.frame`).
         Transformations that begin with a crop take it out.
+      scaled_decoding: of image files, see `images.Decoding`.
       seed: which images "shapes" and "digits" draw and which chains "proteins" generates; nothing
         else depends on it.
       validation: fraction of the training images held out; every class must keep two.
@@ -131,7 +134,9 @@ def load(
     checks.arguments(name, size, on_device, corrupt, limit)
     hub = name.startswith(hugging_face.PREFIX)
     of_files = hub or name in _FRAMABLE or not (name in NAMES or names.is_outside(name))
-    checks.fit(name, fit, size, framable=of_files)
+    checks.fit(name, fit, size, of_files=of_files)
+    checks.scaled(name, scaled_decoding, of_files=of_files)
+    decoding = Decoding(fit == "frame", scaled_decoding)
     directory = None if directory is None else local(name, directory)
     if name in _RENDERED:
         checks.options(name, options, _RENDERED[name])
@@ -139,8 +144,8 @@ def load(
             _rendered(name, directory, size, seed, validation, corrupt, limit, options)
         )
     source = read(
-        name, directory, size=size, corrupt=corrupt, views=views, fit=fit, seed=seed,
-        options=options,
+        name, directory, size=size, corrupt=corrupt, views=views, decoding=decoding,
+        seed=seed, options=options,
     )  # fmt: skip
     source = source._replace(
         splits={key: _limited(split, limit) for key, split in source.splits.items()}
@@ -196,7 +201,7 @@ def read(
     size: int | None,
     corrupt: str,
     views: int | None = None,
-    fit: str = "center",
+    decoding: Decoding = EXACT,
     seed: int = 0,
     options: Mapping[str, Any] = {},
 ) -> Source:
@@ -207,7 +212,7 @@ def read(
       ValueError: without a directory that is needed, for unknown options, and as the reader.
     """
     reading: dict[str, Any] = {"size": size, "corrupt": corrupt, "views": views}
-    reading |= {"framed": True} if fit == "frame" else {}
+    reading |= {} if decoding == EXACT else {"decoding": decoding}  # of image files alone
     if name.startswith(hugging_face.PREFIX):
         checks.options(name, options, _HUGGING_FACE)
         return hugging_face.read_hugging_face(name, directory, **reading, **options)

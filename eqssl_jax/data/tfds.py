@@ -16,6 +16,7 @@ from eqssl_jax import names
 from eqssl_jax.data import boxes, checks, partition
 from eqssl_jax.data.base import Source
 from eqssl_jax.data.encoded import Encoded, all_decoded
+from eqssl_jax.data.images import EXACT, Decoding
 
 _UNLABELED = ("unlabelled", "unlabeled")
 _CACHED_FROM = 200_000  # labels of larger splits take minutes to read, and are kept on disk
@@ -29,7 +30,7 @@ def read_tfds(
     size: int | None,
     corrupt: str,
     views: int | None = None,
-    framed: bool = False,
+    decoding: Decoding = EXACT,
     train_split: str = "train",
     test_split: str | None = None,
     crop_boxes: bool = False,
@@ -42,7 +43,7 @@ def read_tfds(
         "imagenet100": the 100 classes of imagenet100.txt out of imagenet2012, numbered in the
         order of that file (Tian et al. 2020, arXiv:1906.05849).
       directory: TFDS's data_dir; None is ~/tensorflow_datasets, or $TFDS_DATA_DIR.
-      size, corrupt, views, framed: see `data.load`.
+      size, corrupt, views, decoding: see `data.load`.
       train_split: TFDS split to train on. Only this one is used, also where a set has a validation
         split of its own (oxford_flowers102): ours is always carved from it.
       test_split: TFDS split to test on; None takes "test", else "validation" (imagenet2012), else
@@ -69,7 +70,7 @@ def read_tfds(
     if name == "imagenet100":
         classes = _imagenet100()
     splits, left_out, sizes = all_decoded(
-        parts, size=size, views=views, corrupt=corrupt, framed=framed
+        parts, size=size, views=views, corrupt=corrupt, decoding=decoding
     )
     notes: tuple[str, ...] = ()
     if "test" not in splits:

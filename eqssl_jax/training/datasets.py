@@ -84,6 +84,7 @@ def _dataset(settings: str) -> Dataset:
         corrupt=chosen["corrupt"],
         views=chosen["views"],
         fit=chosen["fit"],
+        scaled_decoding=chosen["scaled_decoding"],
         **chosen["options"],
     )
 
