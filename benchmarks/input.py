@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eqssl_jax import data
+from eqssl_jax.data import jpeg
 from eqssl_jax.data.images import fit, suffixes
 from eqssl_jax.data.listing import list_files
 
@@ -173,7 +174,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--warm", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--pillow", action="store_true", help="the stream without simplejpeg")
     args = parser.parse_args()
+    if args.pillow:
+        jpeg.decoder = lambda: None
     {"speed": speed, "memory": memory}[args.what](args)
 
 
