@@ -10,6 +10,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import eqssl_jax  # noqa: E402
 
 project = "eqssl_jax"
+html_show_copyright = False
 author = "the eqssl_jax maintainers"
 version = release = eqssl_jax.__version__
 # For links to the sources, e.g. https://github.com/USER/eqssl_jax; "" leaves them out.

@@ -46,7 +46,8 @@ def test_a_whole_page_is_well_formed_and_needs_no_network():
     assert document.elements[0][0] == "html" and document.elements[0][1]["lang"] == "en"
     headings = [text for _, _, text in document.all("h2")]
     assert headings == [
-        "Training", "Numbers", "Evaluated over training", "Figures", "Settings", "To repeat it"
+        "At a glance", "Training", "Numbers", "Evaluated over training", "Figures", "Settings",
+        "To repeat it",
     ]  # fmt: skip
 
 

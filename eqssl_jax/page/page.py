@@ -36,12 +36,13 @@ def html_page(runs: Sequence[Run], *, shared: Mapping[str, bytes] | None = None)
         raise ValueError(f"A page needs at least one run, each with its own name; found {names}.")
     title = ", ".join(names) if len(names) <= FEW else f"{len(names)} runs"
     sections = {
+        "At a glance": figures((), shared or {}),  # what shows without reading comes first
         "Training": training(runs),
         "Numbers": _numbers(runs),
         "Evaluated over training": [*over_training(runs), *films(runs)],
         "Figures": [
             *_figure_steps(runs),
-            *figures(runs, shared or {}),
+            *figures(runs, {}),
             *ladders(runs),
             *maps(runs),
         ],
