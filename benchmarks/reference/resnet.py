@@ -1,9 +1,17 @@
-"""ResNet-18 and ResNet-50 with the stem for small images, and the projector of the CARE paper."""
+"""ResNets with the stem for small images, and the projector of the CARE paper.
+
+resnet_tiny is the package's own: one block a stage, of few channels.
+"""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-DEPTHS = {"resnet18": (False, (2, 2, 2, 2)), "resnet50": (True, (3, 4, 6, 3))}
+WIDTHS = (64, 128, 256, 512)
+SHAPES = {  # bottlenecks, blocks of each stage, channels
+    "resnet_tiny": (False, (1, 1, 1, 1), (16, 32, 48, 128)),
+    "resnet18": (False, (2, 2, 2, 2), WIDTHS),
+    "resnet50": (True, (3, 4, 6, 3), WIDTHS),
+}
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
@@ -37,11 +45,10 @@ class ResNet(nn.Module):
 
     def __init__(self, name: str, projector: tuple[int, int] = (512, 128)):
         super().__init__()
-        bottleneck, depths = DEPTHS[name]
-        layers = [*_conv(3, 64, 3), nn.ReLU()]
-        inputs = 64
-        for stage, depth in enumerate(depths):
-            width = 64 * 2**stage
+        bottleneck, depths, widths = SHAPES[name]
+        inputs = widths[0]
+        layers = [*_conv(3, inputs, 3), nn.ReLU()]
+        for stage, (depth, width) in enumerate(zip(depths, widths, strict=True)):
             for block in range(depth):
                 stride = 2 if stage and not block else 1
                 layers.append(Block(inputs, width, stride, bottleneck))
