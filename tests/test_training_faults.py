@@ -120,7 +120,7 @@ def test_a_workdir_that_is_gone_stops_training(tmp_path, how, monkeypatch):
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 def test_a_closed_terminal_asks_to_stop_unless_it_is_ignored():
     assert threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
     try:
         with listening(make_mesh(1)) as stop_asked:
             os.kill(os.getpid(), signal.SIGHUP)
