@@ -188,6 +188,7 @@ def _make(study: Study, chosen: Chosen, place: Path) -> bool:
         if study.steps != "none":
             steps = "all" if all_steps else str(run.steps)
             with_floors = study.floors is None or chosen.name in study.floors
+            print(f"{chosen.title()}: evaluating (minutes) ...", flush=True)
             for path in assess(place, steps, missing_only=True, with_floors=with_floors):
                 print(f"{chosen.title()}: evaluation in {path}", flush=True)
         evaluated = sorted(

@@ -68,9 +68,10 @@ def _groups(config: ConfigDict, built: Method) -> str:
         if images // groups < SMALL_GROUP
     }
     return " ".join(
-        f"Warning: the groups of config.objectives.{name} have {size} images each; below "
-        f"{SMALL_GROUP}, their Gram matrices say little about a rotation. Use a larger "
-        f"config.train.batch_size or fewer config.objectives.{name}.splits."
+        f"The groups of config.objectives.{name} have {size} images each, fewer than the "
+        f"{SMALL_GROUP} of the paper: each compares fewer distances, and a batch has more draws. "
+        f"A larger config.train.batch_size or fewer config.objectives.{name}.splits make them "
+        f"larger."
         for name, size in small.items()
     )
 
