@@ -41,7 +41,7 @@ EXTRAS = {
         "importlib_resources>=6",  # imported, but not declared, by tensorflow-datasets 4.9
     ],
     "proteins": ["gemmi>=0.7"],  # folders of PDB and mmCIF files
-    "jpeg": ["simplejpeg>=1.8"],  # JPEGs decoded in half the time
+    "jpeg": ["simplejpeg>=1.8"],  # JPEGs decoded faster
     "parquet": ["pyarrow>=15"],  # features as .parquet
     # Later releases want an older orbax-checkpoint than training does.
     "onnx": ["jax2onnx>=0.12.5,<0.13", "onnxruntime>=1.20"],

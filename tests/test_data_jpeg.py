@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eqssl_jax import data
+from eqssl_jax import data, frame
 from eqssl_jax.data import images, jpeg
 
 SCALED = images.Decoding(scaled=True)
@@ -31,7 +31,16 @@ def turned(orientation):
     return encoded(picture(), exif=exif)
 
 
+def of_a_phone():
+    """Two pictures in one file, which Pillow calls MPO."""
+    file = io.BytesIO()
+    first, second = Image.fromarray(picture()), Image.fromarray(picture(60, 80))
+    first.save(file, "MPO", save_all=True, append_images=[second])
+    return file.getvalue()
+
+
 CASES = {
+    "phone": of_a_phone(),
     "colour": encoded(picture(), quality=90),
     "subsampled": encoded(picture(151, 203), quality=60, subsampling=2),
     "progressive": encoded(picture(), progressive=True),
@@ -54,12 +63,23 @@ def both(content, monkeypatch, *arguments):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("size", [None, 2, 30, 64, 150])
-@pytest.mark.parametrize("how", [images.EXACT, SCALED])
+@pytest.mark.parametrize(
+    "how", [images.Decoding(f, s) for f in (False, True) for s in (False, True)]
+)
 def test_pixels_are_those_of_pillow(case, size, how, monkeypatch):
+    if size is None and how.framed:
+        pytest.skip("a frame has a size")
     fast, pillow = both(CASES[case], monkeypatch, size, how)
     np.testing.assert_array_equal(fast, pillow)
-    assert fast.dtype == np.uint8 and fast.shape == (*fast.shape[:2], 3)
-    assert size is None or fast.shape[:2] == (size, size)
+    assert fast.dtype == np.uint8
+    if how.framed:
+        assert fast.shape == (size, frame.longest(size), frame.CHANNELS)
+    elif size:
+        assert fast.shape == (size, size, 3)
+    if not how.scaled:
+        whole = images.decode(lambda: CASES[case], "x.jpg")
+        wanted = whole if size is None else images.fit(whole, size, framed=how.framed)
+        np.testing.assert_array_equal(fast, wanted)
 
 
 def test_simplejpeg_decodes_what_it_can(monkeypatch):
@@ -91,11 +111,12 @@ def test_scaled_decoding_shows_the_same_picture_and_only_where_twice_the_size_is
         np.testing.assert_array_equal(exact, images.decode(lambda: content, "x.jpg", size, SCALED))
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "header"])
+@pytest.mark.parametrize("damage", ["cut", "cut mid-scan", "empty", "noise", "header"])
 def test_damaged_files_are_refused_alike(damage, monkeypatch):
     whole = CASES["colour"]
     content = {
         "cut": whole[: len(whole) // 2],
+        "cut mid-scan": CASES["progressive"][: len(CASES["progressive"]) // 2],
         "empty": b"",
         "noise": bytes(range(256)) * 8,
         "header": whole[:30],
@@ -145,3 +166,5 @@ def test_the_setting_reaches_the_files_and_is_refused_for_others(tmp_path):
     assert not np.array_equal(*loads)
     with pytest.raises(ValueError, match=r"scaled_decoding .* JPEG files.*digits"):
         data.load(name="digits", scaled_decoding=True)
+    with pytest.raises(ValueError, match="must be True or False, found 'no'"):
+        data.load(name="folder", directory=tmp_path, scaled_decoding="no")

@@ -246,10 +246,12 @@ def fit(name: str, fit: str, size: int | None, *, of_files: bool) -> None:
 
 def scaled(name: str, scaled: bool, *, of_files: bool) -> None:
     """Refuse to decode at a part of the size what is not decoded."""
+    if not isinstance(scaled, bool):
+        raise ValueError(f"scaled_decoding must be True or False, found {scaled!r}.")
     if scaled and not of_files:
         raise ValueError(
-            f"scaled_decoding (config.data.scaled_decoding) is for JPEG files, of folder, "
-            f"fruits360, TFDS and the Hub; {shown(name)} has none: set it to False."
+            f"scaled_decoding (config.data.scaled_decoding) is for the JPEG files of folder, "
+            f"fruits360, TFDS and the Hub; {shown(name)} is not read so: set it to False."
         )
 
 

@@ -1,6 +1,6 @@
-"""JPEG images through simplejpeg (libjpeg-turbo), where it is installed: in half of Pillow's time.
+"""JPEG images through simplejpeg (libjpeg-turbo), where it is installed: faster than by Pillow.
 
-Both use the same library, so that pixels are equal to the last bit; Pillow copies them once more.
+Both hold the same library, so that their wheels give equal pixels; Pillow copies them once more.
 What simplejpeg does not read as Pillow does is left to Pillow, and so are damaged files: what is
 said of them is the same.
 """
@@ -14,6 +14,8 @@ from PIL import Image
 
 ORIENTATION = 0x0112  # in EXIF; 1 is upright, and from 5 on height and width are exchanged
 _DIVISORS = (8, 4, 2)  # of a side, while it is decoded
+_FORMATS = ("JPEG", "MPO")  # MPO, of phones: a JPEG and more behind it
+_LEAST = 8  # pixels of a side, below which simplejpeg would choose another divisor
 
 
 @functools.cache
@@ -36,7 +38,8 @@ def reduce(image: Image.Image, size: int) -> tuple[int, int] | None:
       Its height and width.
     """
     width, height = image.size
-    fitting = (n for n in _DIVISORS if image.format == "JPEG" and min(image.size) >= n * size)
+    decodable = image.format in _FORMATS and min(image.size) >= _LEAST
+    fitting = (n for n in _DIVISORS if decodable and min(image.size) >= n * size)
     divisor = next(fitting, 1)
     if divisor == 1:
         return None
@@ -49,7 +52,7 @@ def decode(
 ) -> UInt8[np.ndarray, "h w 3"] | None:
     """The pixels of an opened JPEG, `reduce`d to a shape; None: let Pillow decode it."""
     package = decoder()
-    if package is None or image.format != "JPEG" or image.mode != "RGB":
+    if package is None or image.format not in _FORMATS or image.mode != "RGB":
         return None
     if image.getexif().get(ORIENTATION, 1) != 1:
         return None

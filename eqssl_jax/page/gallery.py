@@ -128,8 +128,10 @@ class Picture(NamedTuple):
     changed: str = ""
 
 
-def figures(runs: Sequence[Run], shared: Mapping[str, bytes]) -> list[Element]:
-    """A section for each kind of figure.
+def figures(
+    runs: Sequence[Run], shared: Mapping[str, bytes]
+) -> tuple[list[Element], list[Element]]:
+    """A section for each kind of figure: of all runs together, and of the runs.
 
     Args:
       runs: with their figures by kind; equal figures of several runs are shown once.
@@ -143,7 +145,7 @@ def figures(runs: Sequence[Run], shared: Mapping[str, bytes]) -> list[Element]:
             by_kind.setdefault(kind, {}).setdefault(png, []).append(run.name)
     shown = {kind: by_kind[kind] for kind in sorted(by_kind, key=_place) if kind not in HIDDEN}
     pictures, left_out = _pictures([png for owners_of in shown.values() for png in owners_of])
-    sections = []
+    together, sections = list[Element](), list[Element]()
     for kind, owners_of in shown.items():
         heading, caption = describe_figure(kind)
         drawn = [
@@ -153,11 +155,12 @@ def figures(runs: Sequence[Run], shared: Mapping[str, bytes]) -> list[Element]:
         ]
         if drawn:
             parts = tag("h3", heading), tag("p", caption) if caption else None
-            sections.append(tag("section", *parts, tag("div", drawn, class_="cards")))
+            section = tag("section", *parts, tag("div", drawn, class_="cards"))
+            (together if kind in shared else sections).append(section)
     if left_out:
         text = f"{left_out} figures were left out: unreadable, or the page would be too large."
         sections.append(tag("p", text, class_="note"))
-    return sections
+    return together, sections
 
 
 def describe_figure(figure: str) -> tuple[str, str]:

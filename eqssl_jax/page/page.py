@@ -35,14 +35,15 @@ def html_page(runs: Sequence[Run], *, shared: Mapping[str, bytes] | None = None)
     if not runs or len(set(names)) < len(names):
         raise ValueError(f"A page needs at least one run, each with its own name; found {names}.")
     title = ", ".join(names) if len(names) <= FEW else f"{len(names)} runs"
+    together, of_runs = figures(runs, shared or {})
     sections = {
-        "At a glance": figures((), shared or {}),  # what shows without reading comes first
+        "At a glance": together,  # what shows without reading comes first
         "Training": training(runs),
         "Numbers": _numbers(runs),
         "Evaluated over training": [*over_training(runs), *films(runs)],
         "Figures": [
             *_figure_steps(runs),
-            *figures(runs, {}),
+            *of_runs,
             *ladders(runs),
             *maps(runs),
         ],
