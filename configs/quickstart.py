@@ -6,8 +6,9 @@ Handwritten digits in any colour on textured ground (nothing is downloaded), 28 
 runs share seed, data, order of images, initial weights, recipe and steps. In `simclr` every
 transformation is invariant; in `care` every one is rotational, on the two views that are compared
 anyway (ours, half the cost of the paper's form), for 16 groups of 4 images; in `ordered` the
-rotation keeps its order and all else is invariant. The variant `control` adds a run that shares draws and computes ladders as
-`ordered` does, with an order loss of no weight: what differs between the two is the loss.
+rotation keeps its order and all else is invariant. The variant `control` adds a run that shares
+draws and computes ladders as `ordered` does, with an order loss of no weight: what differs between
+the two is the loss.
 
 Settings were chosen at seed 10 on validation images. What was measured at other seeds, and what it
 does not show: docs/results/quickstart.
