@@ -62,13 +62,11 @@ def both(content, monkeypatch, *arguments):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("size", [None, 2, 30, 64, 150])
-@pytest.mark.parametrize(
-    "how", [images.Decoding(f, s) for f in (False, True) for s in (False, True)]
-)
-def test_pixels_are_those_of_pillow(case, size, how, monkeypatch):
-    if size is None and how.framed:
-        pytest.skip("a frame has a size")
+@pytest.mark.parametrize("size", [None, 1, 2, 30, 64, 150])
+@pytest.mark.parametrize("framed", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_pixels_are_those_of_pillow(case, size, framed, scaled, monkeypatch):
+    how = images.Decoding(framed and size is not None, scaled)  # a frame has a size
     fast, pillow = both(CASES[case], monkeypatch, size, how)
     np.testing.assert_array_equal(fast, pillow)
     assert fast.dtype == np.uint8

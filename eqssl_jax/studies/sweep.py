@@ -177,7 +177,8 @@ def _sign(by: str, name: str, grid: Sweep) -> int:
 def _tested(place: Path) -> Mapping[str, Any]:
     """The evaluation of the last step of a run, made if it is not there yet."""
     step = read_records(place)[-1]["step"]
-    print(f"{place.name}: evaluating (minutes) ...", flush=True)
+    if not (place / "eval" / f"{step}.json").exists():
+        print(f"{place.name}: evaluating (minutes) ...", flush=True)
     assess(place, str(step), missing_only=True)  # of a number: "latest" would be made again
     return json.loads((place / "eval" / f"{step}.json").read_text())
 
