@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eqssl_jax import data, frame
+from eqssl_jax import data, frame, presets
 from eqssl_jax.data import images, jpeg
+from eqssl_jax.training.datasets import load_dataset
 
 SCALED = images.Decoding(scaled=True)
 
@@ -48,6 +49,7 @@ CASES = {
     "upright": turned(1),
     "turned": turned(6),
     "tiny": encoded(picture(5, 3)),
+    "smallest": encoded(np.uint8(np.arange(75).reshape(5, 5, 3) * 37 % 256), quality=95),
     "long": encoded(picture(20, 700)),
 }
 
@@ -162,6 +164,11 @@ def test_the_setting_reaches_the_files_and_is_refused_for_others(tmp_path):
     for found, wanted in zip(loads, expected, strict=True):
         np.testing.assert_array_equal(found[0], wanted)
     assert not np.array_equal(*loads)
+    config = presets.factored("folder")
+    config.data.directory, config.data.size, config.data.on_device = str(tmp_path), 30, "never"
+    config.data.validation, config.data.scaled_decoding = 0.25, True
+    of_config = load_dataset(config.lock()).splits["test"].load(np.arange(1))
+    np.testing.assert_array_equal(of_config[0], expected[1])
     with pytest.raises(ValueError, match=r"scaled_decoding .* JPEG files.*digits"):
         data.load(name="digits", scaled_decoding=True)
     with pytest.raises(ValueError, match="must be True or False, found 'no'"):
