@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqssl_jax.encoders import conv
+from eqssl_jax.encoders import conv, winograd
 
 SHAPES = [(3, 1), (3, 2), (1, 1), (1, 2), (7, 2)]
 
@@ -58,6 +58,65 @@ def test_gradients_agree(size, stride, height):
 
     for computed, expected in zip(gradient(conv.patches), gradient(conv.xla), strict=True):
         np.testing.assert_allclose(computed, expected, rtol=1e-5, atol=1e-5)
+
+
+# Sides that are no multiple of a tile, one smaller than a tile, and layers that widen.
+WIDE = [(4, 8, 8, 64, 96), (2, 7, 5, 64, 32), (3, 1, 2, 64, 64), (2, 5, 6, 256, 256)]
+
+
+@pytest.mark.parametrize("shape", WIDE)
+def test_winograd_is_the_convolution_with_its_gradients(shape):
+    *images, inputs, outputs = shape
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = 1 + jax.random.normal(keys[0], (*images, inputs))
+    kernel = jax.random.normal(keys[1], (3, 3, inputs, outputs)) / (9 * inputs) ** 0.5
+    g = jax.random.normal(keys[2], (*images, outputs))
+
+    @partial(jax.jit, static_argnums=0)
+    def both(convolve, x, kernel, g):
+        y, back = jax.vjp(convolve, x, kernel)
+        return y, *back(g)
+
+    bounds = 2e-6, 2e-6, 2e-5  # of the largest number: result, gradients of input and kernel
+    computed, expected = both(conv.patches, x, kernel, g), both(conv.xla, x, kernel, g)
+    for value, exact, bound in zip(computed, expected, bounds, strict=True):
+        assert np.abs(value - exact).max() < bound * np.abs(exact).max()
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "channels", "dtype", "pays"),
+    [
+        (3, 1, 32, "float32", True),
+        (3, 1, 16, "float32", False),
+        (3, 2, 64, "float32", False),
+        (1, 1, 64, "float32", False),
+        (3, 1, 64, "bfloat16", False),
+    ],
+)
+def test_winograd_where_it_pays(monkeypatch, size, stride, channels, dtype, pays):
+    called = []
+    for name in ("convolve", "kernel_gradient"):
+        plain = getattr(winograd, name)
+        monkeypatch.setattr(winograd, name, lambda *a, n=name, f=plain: called.append(n) or f(*a))
+    x = jnp.ones((2, 4, 4, channels), dtype)
+    kernel = jnp.ones((size, size, channels, channels), dtype)
+    y, back = jax.vjp(lambda x, k: conv.patches(x, k, stride), x, kernel)
+    assert called == ["convolve"] * pays
+    back(y)
+    assert called == ["convolve", "convolve", "kernel_gradient"] * pays
+
+
+def test_chunks_of_images_are_equal_and_no_larger_than_asked(monkeypatch):
+    monkeypatch.setattr(winograd, "OUTPUT_BYTES", 300_000)
+    x = jax.random.normal(jax.random.key(0), (12, 8, 8, 32))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 32, 32)) / 17
+    image = 16 * 16 * 32 * 4  # tiles of 4 × 4 numbers in float32
+    (call,) = jax.make_jaxpr(winograd.convolve)(x, kernel).eqns
+    (loop,) = (e for e in call.params["jaxpr"].eqns if e.primitive.name == "scan")
+    assert loop.params["length"] == 2 and 6 * image <= 300_000 < 12 * image
+    np.testing.assert_allclose(
+        winograd.convolve(x, kernel), conv.xla(x, kernel), rtol=1e-4, atol=1e-5
+    )
 
 
 def convolutions(jaxpr):

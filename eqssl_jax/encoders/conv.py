@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from eqssl_jax.encoders import images_last
+from eqssl_jax.encoders import images_last, winograd
 
 Convolve = Callable[..., Float[Array, "m h w o"]]
 
@@ -50,11 +50,23 @@ def patches(
     forward convolutions are as fast as its products (see docs/cpu_convolutions.md). Patches are
     made a few images at a time and never stored. Reverse mode only: no `jax.jvp`.
     """
+    return _convolve(x, kernel, stride)
+
+
+def _convolve(x: Array, kernel: Array, stride: int) -> Array:
+    if _by_winograd(x, kernel, stride):
+        return winograd.convolve(x, kernel)
     return xla(x, kernel, stride)
 
 
+def _by_winograd(x: Array, kernel: Array, stride: int) -> bool:
+    size, _, *channels = kernel.shape
+    wide = min(channels) >= winograd.LEAST_CHANNELS
+    return wide and (size, stride) == (3, 1) and x.dtype == jnp.float32
+
+
 def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
-    return xla(x, kernel, stride), (x, kernel)
+    return _convolve(x, kernel, stride), (x, kernel)
 
 
 def _backward(stride: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
@@ -65,9 +77,11 @@ def _backward(stride: int, saved: tuple[Array, Array], g: Array) -> tuple[Array,
     if stride == 1:
         # Written as a forward convolution: in the body of a loop (a scan over steps) XLA for CPU
         # knows no other fast one.
-        d_x = xla(g, jnp.swapaxes(jnp.flip(kernel, (0, 1)), 2, 3))
+        d_x = _convolve(g, jnp.swapaxes(jnp.flip(kernel, (0, 1)), 2, 3), 1)
     else:
         d_x = _input_gradient(x, kernel, g, stride, count)
+    if _by_winograd(x, kernel, stride):
+        return d_x, winograd.kernel_gradient(x, g)
     return d_x, _kernel_gradient(x, g, size, stride, count).astype(kernel.dtype)
 
 

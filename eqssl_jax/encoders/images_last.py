@@ -1,7 +1,6 @@
-"""Convolutions of a small encoder on CPU: maps [H, W, C, M], one product for each position."""
+"""Convolutions of `conv_tiny` on CPU: maps [H, W, C, M], one product for each position."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,16 +9,6 @@ from jaxtyping import Array, Float
 
 # Measured for `conv_tiny` (docs/cpu_convolutions.md): below, the layout of everything else wins.
 LEAST_SIDE, LEAST_IMAGES = 28, 128
-WIDEST = 16  # channels of a first layer
-
-
-def layout(x: Float[Array, "m h w c"], wanted: bool, *parts: Any) -> tuple[Any, ...]:
-    """Whether maps take this layout, and the constructors `parts` (conv, norm) for it.
-
-    `wanted` is the encoder's, in training alone: a forward pass is as fast in the usual layout.
-    """
-    last = wanted and pays(x)
-    return last, *(partial(part, last=True) if last else part for part in parts)
 
 
 def pays(x: Float[Array, "m h w c"]) -> bool:
@@ -94,12 +83,6 @@ def _backward(stride: int, saved: tuple[Array, Array], g: Array) -> tuple[Array,
 
 
 convolve.defvjp(_forward, _backward)
-
-
-def max_pool(x: Float[Array, "h w c m"]) -> Float[Array, "h2 w2 c m"]:
-    """The pool of a ResNet's stem: the largest of 3 × 3, stride 2."""
-    pads = ((1, 1), (1, 1), (0, 0), (0, 0))
-    return lax.reduce_window(x, -jnp.inf, lax.max, (3, 3, 1, 1), (2, 2, 1, 1), pads)
 
 
 def _pad(x: Float[Array, "h w c m"], size: int) -> Float[Array, "h2 w2 c m"]:

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from eqssl_jax.encoders import images_last, remat
+from eqssl_jax.encoders import remat
 
 STEMS = ("cifar", "imagenet")
 
@@ -20,7 +20,6 @@ class BasicBlock(nn.Module):
     stride: int
     conv: Callable[..., Any]
     norm: Callable[..., Any]
-    last: bool = False  # the layout of its maps, see `images_last`
     expansion: int = 1
 
     @nn.compact
@@ -42,7 +41,6 @@ class Bottleneck(nn.Module):
     stride: int
     conv: Callable[..., Any]
     norm: Callable[..., Any]
-    last: bool = False
     expansion: int = 4
 
     @nn.compact
@@ -68,7 +66,6 @@ class ResNet(nn.Module):
       stem: "cifar" (3×3, stride 1) or "imagenet" (7×7, stride 2, then a 3×3 max-pool, stride 2).
       conv, norm: constructors of convolution and BatchNorm.
       remat: whether the backward pass computes the inside of blocks again, see `remat`.
-      images_last: as of `ConvNet`; of narrow networks alone.
 
     "intermediates/layers" holds, for who asks, the maps after the stem and each stage but the last.
     """
@@ -80,42 +77,30 @@ class ResNet(nn.Module):
     conv: Callable[..., Any]
     norm: Callable[..., Any]
     remat: bool = False
-    images_last: bool = False
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "m h w c"], *, views: int = 1, train: bool
     ) -> Float[Array, "m f"]:
-        narrow = self.widths[0] <= images_last.WIDEST
-        last, conv, norm = images_last.layout(
-            x, self.images_last and narrow and train, self.conv, self.norm
-        )
-        x = images_last.enter(x, views) if last else x
         if self.stem == "cifar":
-            x = conv(self.widths[0], name="conv1")(x)
+            x = self.conv(self.widths[0], name="conv1")(x)
         else:
-            x = conv(self.widths[0], size=7, stride=2, name="conv1")(x)
-        x = nn.relu(norm(name="bn1")(x, views=views, train=train))
+            x = self.conv(self.widths[0], size=7, stride=2, name="conv1")(x)
+        x = nn.relu(self.norm(name="bn1")(x, views=views, train=train))
         if self.stem == "imagenet":
-            x = (
-                images_last.max_pool(x)
-                if last
-                else nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-            )
+            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         for stage, (count, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
-            self.sow("intermediates", "layers", images_last.leave(x, views) if last else x)
+            self.sow("intermediates", "layers", x)
             for i in range(count):
                 block = self.block(
                     width,
                     stride=2 if stage and not i else 1,
-                    conv=conv,
-                    norm=norm,
-                    last=last,
+                    conv=self.conv,
+                    norm=self.norm,
                     name=f"layer{stage + 1}_{i}",
                 )
                 x = remat.call(block, x, remat=self.remat and train, views=views, train=train)
-        mean = jnp.mean(x.astype(jnp.float32), axis=(0, 1) if last else (1, 2))
-        return images_last.leave(mean, views) if last else mean
+        return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
 
 
 def _norm(norm: Callable[..., Any], name: str, **call: Any) -> Callable[[Array], Array]:
@@ -124,7 +109,7 @@ def _norm(norm: Callable[..., Any], name: str, **call: Any) -> Callable[[Array],
 
 def _shortcut(block: Any, x: Array, outputs: int, bn: Callable[[str], Any]) -> Array:
     """x itself, or its 1×1 projection where the block changes shape."""
-    if block.stride == 1 and x.shape[2 if block.last else -1] == outputs:
+    if block.stride == 1 and x.shape[-1] == outputs:
         return x
     y = block.conv(outputs, size=1, stride=block.stride, name="downsample_conv")(x)
     return bn("downsample_bn")(y)
