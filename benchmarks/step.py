@@ -35,7 +35,7 @@ from eqssl_jax.training.forward import draw_views  # noqa: E402
 from eqssl_jax.training.setup import Setup, setup  # noqa: E402
 from eqssl_jax.training.step import compile_step, make_step  # noqa: E402
 
-WRITTEN_IN_TORCH = ("conv_tiny", "resnet_tiny", "resnet18", "resnet50")
+WRITTEN_IN_TORCH = ("conv_tiny", "resnet_tiny", "resnet18", "resnet50", "vit_tiny")
 
 
 def build(args: argparse.Namespace) -> Setup:

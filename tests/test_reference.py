@@ -130,3 +130,47 @@ def test_three_steps_of_care_are_the_package_s(tmp_path):
         # Weights are not compared: Adam moves one of a tiny gradient by its sign.
         if first:
             assert max(averages) < 1e-3 and max(line["gradients"].values()) < 2e-2, line
+
+
+def test_the_vision_transformer_is_the_package_s():
+    torch.manual_seed(0)
+    made = pytest.importorskip("reference.vit").ViT(8).eval()
+    with torch.no_grad():
+        for weight in made.parameters():  # biases and the token start at 0
+            weight.add_(0.02 * torch.randn(weight.shape))
+    weights = {name: weight.detach().numpy() for name, weight in made.named_parameters()}
+
+    def dense(name, weight=".weight", bias=".bias"):
+        return {"kernel": weights[name + weight].T, "bias": weights[name + bias]}
+
+    def norm(name):
+        return {"scale": weights[f"{name}.weight"], "bias": weights[f"{name}.bias"]}
+
+    encoder = {
+        "patch_embed": {
+            "kernel": weights["patches.weight"].transpose(2, 3, 1, 0),
+            "bias": weights["patches.bias"],
+        },
+        "cls": weights["start"][0],
+        "positions": weights["positions"].reshape(2, 2, -1),
+        "norm": norm("blocks.norm"),
+    }
+    for i in range(12):
+        at = f"blocks.layers.{i}."
+        encoder[f"blocks_{i}"] = {
+            "norm1": norm(f"{at}norm1"),
+            "norm2": norm(f"{at}norm2"),
+            "attn": {
+                "qkv": dense(f"{at}self_attn.in_proj", "_weight", "_bias"),
+                "proj": dense(f"{at}self_attn.out_proj"),
+            },
+            "mlp": {"fc1": dense(f"{at}linear1"), "fc2": dense(f"{at}linear2")},
+        }
+    network = encoders.build(
+        encoder="vit_tiny", mean=(0.5,) * 3, std=(0.25,) * 3, projector=(), compute_dtype="float32"
+    )
+    images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    params = {"encoder": encoder, "projector": {}}
+    (features, _), _ = network.apply(params, {}, images, train=False)
+    expected = made(channels_first(images))[0].detach().numpy()
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)

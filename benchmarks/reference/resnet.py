@@ -20,6 +20,13 @@ def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Modu
     return [conv, nn.BatchNorm2d(outputs)]
 
 
+def projection(inputs: int) -> nn.Sequential:
+    """From features to embeddings of 128 dimensions by way of 512."""
+    return nn.Sequential(
+        nn.Linear(inputs, 512, bias=False), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, 128)
+    )
+
+
 class Block(nn.Module):
     """x + two convolutions 3×3, or 1×1, 3×3, 1×1 (He et al. 2016, arXiv:1512.03385)."""
 
@@ -43,7 +50,7 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """Images [N, 3, H, W] to (features, embeddings); a stem of 3×3, stride 1, without pooling."""
 
-    def __init__(self, name: str, projector: tuple[int, int] = (512, 128)):
+    def __init__(self, name: str):
         super().__init__()
         bottleneck, depths, widths = SHAPES[name]
         inputs = widths[0]
@@ -54,11 +61,7 @@ class ResNet(nn.Module):
                 layers.append(Block(inputs, width, stride, bottleneck))
                 inputs = 4 * width if bottleneck else width
         self.body = nn.Sequential(*layers)
-        hidden, outputs = projector
-        self.projector = nn.Sequential(
-            nn.Linear(inputs, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(),
-            nn.Linear(hidden, outputs),
-        )  # fmt: skip
+        self.projector = projection(inputs)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.body(images).mean(dim=(2, 3))

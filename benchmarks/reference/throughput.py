@@ -26,6 +26,9 @@ from commit import described
 from reference import augment
 from reference.models import Network, care
 from reference.resnet import SHAPES, ResNet
+from reference.vit import ViT
+
+ENCODERS = (*SHAPES, "conv_tiny", "vit_tiny")
 
 
 def seconds(action: Callable[[], Any], repeats: int) -> float:
@@ -45,7 +48,10 @@ def actions(args: argparse.Namespace) -> dict[str, Callable[[], None]]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
-    made = ResNet(args.encoder) if args.encoder in SHAPES else Network((0.5,) * 3, (0.25,) * 3)
+    made = {
+        "conv_tiny": lambda: Network((0.5,) * 3, (0.25,) * 3),
+        "vit_tiny": lambda: ViT(args.size),
+    }.get(args.encoder, lambda: ResNet(args.encoder))()
     network = made.to(device, memory_format=torch.channels_last).train()
     called = network if args.eager else torch.compile(network)
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-6)
@@ -94,7 +100,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--encoder", default="resnet18", choices=[*SHAPES, "conv_tiny"])
+    parser.add_argument("--encoder", default="resnet18", choices=ENCODERS)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=64)
