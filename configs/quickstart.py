@@ -32,7 +32,8 @@ def get_config(variant: str = "") -> ConfigDict:
         {"train_images": 1024, "validation_images": 256, "test_images": 1024, "pairs": 0,
          "rotation_images": 256, "queries": 0}
     )  # fmt: skip
-    config.objectives.order.margin, config.objectives.order.images = 1.0, 16
+    # Every rung is augmented anew, so that the order must hold amid all other changes.
+    config.objectives.order.update(margin=1.0, weight=5.0, others="independent", images=32)
     ordered = {"rotate": "ordered"}
     runs = {
         "simclr": {},
