@@ -30,7 +30,7 @@ REQUIRES = [
     "safetensors>=0.5",  # weights in and out
     "scikit-learn>=1.5",  # its handwritten digits are the demonstration
     "scipy>=1.13",
-    "tensorboardX>=2.6",  # event files without TensorFlow
+    "tensorboardX>=2.6.2",  # event files without TensorFlow
 ]
 
 # Each is imported in one place, where it is used, with an error that names its extra.

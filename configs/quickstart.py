@@ -10,8 +10,8 @@ rotation keeps its order and all else is invariant. The variant `control` adds a
 draws and computes ladders as `ordered` does, with an order loss of no weight: what differs between
 the two is the loss.
 
-Settings were chosen at seed 10 on validation images. What was measured at other seeds, and what it
-does not show: docs/results/quickstart.
+Settings were chosen at seeds 10 to 12 on validation images. What was measured at other seeds, and
+what it does not show: docs/results/quickstart.
 """
 
 from ml_collections import ConfigDict

@@ -33,7 +33,7 @@ def plan(run: Setup) -> dict[str, str]:
     }
     return {
         **describe(run.stored, run.dataset.shown_shape),
-        "images": " × ".join(map(str, run.dataset.shown_shape))
+        "input of the encoder": " × ".join(map(str, run.dataset.shown_shape))
         + (", on the device" if run.split.load is None else ", streamed from the host"),
         **_objects(run),
         **{f"role of {part}": _role(part, line, run) for part, line in roles.items()},
