@@ -173,7 +173,10 @@ def prepare(folder: Path, page: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path / f"{number}.png")
     arrays = {"images": pixels[:216], "labels": labels[:216]}
-    np.savez(folder / "cifar10.npz", **arrays, test_images=pixels[216:], test_labels=labels[216:])
+    arrays |= {"test_images": pixels[216:], "test_labels": labels[216:]}
+    (folder / "data").mkdir(exist_ok=True)  # as README has it prepared
+    for path in ("cifar10.npz", "data/cifar10.npz"):
+        np.savez(folder / path, **arrays)
     model = "def encode(images):\n    return images.mean((1, 2))\n"
     (folder / "my_model.py").write_text(model)
     for kind, block in blocks(page):

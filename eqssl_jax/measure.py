@@ -22,8 +22,10 @@ def keywords() -> dict[str, Any]:
     flags.DEFINE_multi_string("encoder", [], "What to measure; may be given several times.")
     flags.DEFINE_multi_string("option", [], "A budget, e.g. --option=augmentations=5.")
     flags.DEFINE_multi_string("encoder_option", [], "Of the encoders that take it, e.g. heads=3.")
+    images = command.image_flags()
+    flags.adopt_module_key_flags(command)  # --help shows them too
     return {
-        **command.image_flags(),
+        **images,
         "recipe": flags.DEFINE_string("recipe", "factors", "By name, or module:attribute."),
         "out": flags.DEFINE_string("out", None, "The folder for numbers, figures and the page."),
         "preset": flags.DEFINE_enum("preset", "quick", ["quick", "full"], "The budgets."),

@@ -129,6 +129,7 @@ def run(config: ConfigDict, workdir: Path, *, overridden: Collection[str] = ()) 
         train(run_setup, workdir / name, name=f"{name}  ")
         path = workdir / name / "eval" / f"{run_setup.steps}.json"
         if not path.exists():
+            print(f"{name}: evaluating (minutes) ...", flush=True)
             measured = assess_step(
                 run_setup, workdir / name, run_setup.steps, options={}, first=first
             )

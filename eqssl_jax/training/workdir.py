@@ -163,9 +163,14 @@ def read_config(workdir: Path) -> ConfigDict:
     """
     path = workdir / "config.json"
     if not path.exists():
+        inside = sorted(str(found.parent) for found in workdir.glob("*/config.json"))
         raise FileNotFoundError(
-            f"{workdir} is not the folder of a run: it has no config.json. Give the --workdir that "
-            f"training was started with."
+            f"{workdir} is not the folder of a run: it has no config.json. "
+            + (
+                f"It holds runs: give one of {', '.join(inside)}."
+                if inside
+                else "Give the --workdir that training was started with."
+            )
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
