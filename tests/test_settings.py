@@ -340,3 +340,13 @@ def test_what_a_recipe_cannot_do_without_is_named():
     with pytest.raises(ValueError, match=r"config\.recipe\.options\.blur_sigma is \(\), which the"):
         methods.build_recipe("simclr_cifar", {"size": 32, "blur_sigma": ()})
     assert "blur" not in methods.build_recipe("factors", {"size": 32, "blur_sigma": ()}).identity
+
+
+def test_a_folder_of_runs_names_them(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Give the --workdir that training"):
+        read_config(tmp_path)
+    for name in ("simclr", "care"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"It holds runs: give one of .*care, .*simclr"):
+        read_config(tmp_path)
