@@ -106,6 +106,16 @@ def test_winograd_where_it_pays(monkeypatch, size, stride, channels, dtype, pays
     assert called == ["convolve", "convolve", "kernel_gradient"] * pays
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_no_images_have_no_features(size):
+    assert conv.patches(jnp.ones((0, 4, 4, 32)), jnp.ones((size, size, 32, 40))).shape == (
+        0,
+        4,
+        4,
+        40,
+    )
+
+
 def test_chunks_of_images_are_equal_and_no_larger_than_asked(monkeypatch):
     monkeypatch.setattr(winograd, "OUTPUT_BYTES", 300_000)
     x = jax.random.normal(jax.random.key(0), (12, 8, 8, 32))

@@ -64,7 +64,7 @@ def _convolve(x: Array, kernel: Array, stride: int) -> Array:
 def _by_winograd(x: Array, kernel: Array, stride: int) -> bool:
     size, _, *channels = kernel.shape
     wide = min(channels) >= winograd.LEAST_CHANNELS
-    return wide and (size, stride) == (3, 1) and x.dtype == jnp.float32
+    return wide and (size, stride) == (3, 1) and x.dtype == jnp.float32 and x.size > 0
 
 
 def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
