@@ -19,7 +19,7 @@ SHAPE = (8, 8, 3)
 IMAGES = np.random.default_rng(0).random((5, *SHAPE), np.float32)
 
 ALONE = """
-import sys, numpy as np, jax
+import sys, numpy as np, jax.export
 try:
     import eqssl_jax
     raise SystemExit("the package is not hidden")

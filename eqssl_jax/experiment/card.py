@@ -64,7 +64,7 @@ def jax_code(shape: tuple[int, ...]) -> str:
     """Python that runs the exported program with JAX alone."""
     return "\n".join(
         (
-            "import pathlib, jax, numpy as np",
+            "import pathlib, jax.export, numpy as np",
             'program = jax.export.deserialize(pathlib.Path("encoder.jax").read_bytes())',
             f"images = np.zeros((5, {', '.join(map(str, shape))}), np.float32)  # in [0, 1]",
             "features, embeddings = program.call(images)",
