@@ -106,6 +106,21 @@ def test_winograd_where_it_pays(monkeypatch, size, stride, channels, dtype, pays
     assert called == ["convolve", "convolve", "kernel_gradient"] * pays
 
 
+# Channels of no other test, so that nothing is compiled with other chunks: 36 products, and 16.
+@pytest.mark.parametrize(("channels", "tiles"), [(65, 36), (33, 16)])
+def test_the_kernel_gradient_sums_over_all_chunks_of_images(monkeypatch, channels, tiles):
+    monkeypatch.setattr(winograd, "KERNEL_BYTES", 1)
+    x = jax.random.normal(jax.random.key(0), (64, 8, 8, channels))
+    g = jax.random.normal(jax.random.key(1), (64, 8, 8, channels))
+    kernel = jnp.zeros((3, 3, channels, channels))
+    (call,) = jax.make_jaxpr(winograd.kernel_gradient)(x, g).eqns
+    (loop,) = (e for e in call.params["jaxpr"].eqns if e.primitive.name == "scan")
+    products = [e for e in loop.params["jaxpr"].eqns if e.primitive.name == "dot_general"]
+    assert loop.params["length"] > 1 and len(products) == tiles
+    exact = jax.vjp(lambda k: conv.xla(x, k), kernel)[1](g)[0]
+    assert np.abs(winograd.kernel_gradient(x, g) - exact).max() < 2e-5 * np.abs(exact).max()
+
+
 @pytest.mark.parametrize("size", [1, 3])
 def test_no_images_have_no_features(size):
     assert conv.patches(jnp.ones((0, 4, 4, 32)), jnp.ones((size, size, 32, 40))).shape == (

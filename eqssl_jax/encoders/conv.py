@@ -47,8 +47,9 @@ def patches(
 
     XLA for CPU computes ∂kernel as a convolution whose kernel is as large as the image, at a
     fraction of the speed of its matrix products, and in the body of a loop fifty times slower; its
-    forward convolutions are as fast as its products (see docs/cpu_convolutions.md). Patches are
-    made a few images at a time and never stored. Reverse mode only: no `jax.jvp`.
+    forward convolutions are as fast as its products. Wide 3 × 3 layers go by `winograd`, where inf
+    becomes NaN, and 1 × 1 are products (see docs/cpu_convolutions.md). Patches are made
+    a few images at a time and never stored. Reverse mode only: no `jax.jvp`.
     """
     return _convolve(x, kernel, stride)
 
@@ -159,7 +160,7 @@ IMPLEMENTATIONS: dict[str, Convolve] = {"xla": xla, "patches": patches}
 def implementation(name: str) -> Convolve:
     """The convolution called `name`: xla, patches, or auto (what is fastest on this backend).
 
-    Under auto, small float32 encoders on CPU also keep images last where that is faster.
+    Under auto, `conv_tiny` in float32 on CPU also keeps images last where that is faster.
 
     Raises:
       ValueError: for another name.
