@@ -61,7 +61,7 @@ def test_gradients_agree(size, stride, height):
 
 
 # Sides that are no multiple of a tile, one smaller than a tile, and layers that widen.
-WIDE = [(4, 8, 8, 64, 96), (2, 7, 5, 64, 32), (3, 1, 2, 64, 64), (2, 5, 6, 256, 256)]
+WIDE = [(4, 8, 8, 64, 96), (6, 7, 5, 64, 32), (64, 1, 2, 64, 64), (8, 5, 6, 256, 256)]
 
 
 @pytest.mark.parametrize("shape", WIDE)
@@ -87,7 +87,7 @@ def test_winograd_is_the_convolution_with_its_gradients(shape):
     ("size", "stride", "channels", "dtype", "pays"),
     [
         (3, 1, 32, "float32", True),
-        (3, 1, 16, "float32", False),
+        (3, 1, 31, "float32", False),
         (3, 2, 64, "float32", False),
         (1, 1, 64, "float32", False),
         (3, 1, 64, "bfloat16", False),
@@ -98,7 +98,7 @@ def test_winograd_where_it_pays(monkeypatch, size, stride, channels, dtype, pays
     for name in ("convolve", "kernel_gradient"):
         plain = getattr(winograd, name)
         monkeypatch.setattr(winograd, name, lambda *a, n=name, f=plain: called.append(n) or f(*a))
-    x = jnp.ones((2, 4, 4, channels), dtype)
+    x = jnp.ones((16, 4, 4, channels), dtype)
     kernel = jnp.ones((size, size, channels, channels), dtype)
     y, back = jax.vjp(lambda x, k: conv.patches(x, k, stride), x, kernel)
     assert called == ["convolve"] * pays
@@ -106,29 +106,63 @@ def test_winograd_where_it_pays(monkeypatch, size, stride, channels, dtype, pays
     assert called == ["convolve", "convolve", "kernel_gradient"] * pays
 
 
-# Channels of no other test, so that nothing is compiled with other chunks: 36 products, and 16.
-@pytest.mark.parametrize(("channels", "tiles"), [(65, 36), (33, 16)])
-def test_the_kernel_gradient_sums_over_all_chunks_of_images(monkeypatch, channels, tiles):
+def loop_of_kernel_gradient(x, g):
+    (call,) = jax.make_jaxpr(winograd.kernel_gradient)(x, g).eqns
+    (loop,) = (e for e in call.params["jaxpr"].eqns if e.primitive.name == "scan")
+    products = (e for e in loop.params["jaxpr"].eqns if e.primitive.name == "dot_general")
+    return loop.params["length"], len(list(products))
+
+
+# Channels of no other test, so that nothing is compiled already with other chunks.
+@pytest.mark.parametrize("channels", [33, 65])
+def test_the_kernel_gradient_sums_over_all_chunks_of_images(monkeypatch, channels):
     monkeypatch.setattr(winograd, "KERNEL_BYTES", 1)
     x = jax.random.normal(jax.random.key(0), (64, 8, 8, channels))
     g = jax.random.normal(jax.random.key(1), (64, 8, 8, channels))
-    kernel = jnp.zeros((3, 3, channels, channels))
-    (call,) = jax.make_jaxpr(winograd.kernel_gradient)(x, g).eqns
-    (loop,) = (e for e in call.params["jaxpr"].eqns if e.primitive.name == "scan")
-    products = [e for e in loop.params["jaxpr"].eqns if e.primitive.name == "dot_general"]
-    assert loop.params["length"] > 1 and len(products) == tiles
-    exact = jax.vjp(lambda k: conv.xla(x, k), kernel)[1](g)[0]
+    assert loop_of_kernel_gradient(x, g)[0] > 1
+    exact = jax.vjp(lambda k: conv.xla(x, k), jnp.zeros((3, 3, channels, channels)))[1](g)[0]
     assert np.abs(winograd.kernel_gradient(x, g) - exact).max() < 2e-5 * np.abs(exact).max()
 
 
+@pytest.mark.parametrize(("channels", "products"), [(63, 16), (64, 36), (255, 36), (256, 16)])
+def test_larger_tiles_are_for_layers_of_middling_width(channels, products):
+    x, g = jnp.ones((1, 4, 4, channels)), jnp.ones((1, 4, 4, 300))
+    assert loop_of_kernel_gradient(x, g)[1] == loop_of_kernel_gradient(g, x)[1] == products
+
+
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [1, 3])
-def test_no_images_have_no_features(size):
-    assert conv.patches(jnp.ones((0, 4, 4, 32)), jnp.ones((size, size, 32, 40))).shape == (
-        0,
-        4,
-        4,
-        40,
-    )
+def test_no_images_have_no_features_and_no_gradient(size, stride):
+    x, kernel = jnp.ones((0, 4, 4, 32)), jnp.ones((size, size, 32, 40))
+    y, back = jax.vjp(lambda x, k: conv.patches(x, k, stride), x, kernel)
+    assert y.shape == (0, 4 // stride, 4 // stride, 40)
+    d_x, d_kernel = back(y)
+    assert d_x.shape == x.shape and not d_kernel.any()
+
+
+def test_few_images_are_left_to_xla_and_mixed_types_to_its_error():
+    kernel = jnp.ones((3, 3, 32, 32))
+    assert winograd.pays(jnp.ones((4, 8, 7, 32)), kernel, 1)  # 4 × 4 × 4 tiles
+    assert not winograd.pays(jnp.ones((3, 8, 8, 32)), kernel, 1)
+    with pytest.raises(TypeError):
+        conv.patches(jnp.ones((4, 8, 8, 32)), kernel.astype(jnp.bfloat16))
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "loops"), [(32, 64, 1), (64, 32, 4)])
+def test_a_kernel_of_one_position_is_chunked_only_turned_round(monkeypatch, inputs, outputs, loops):
+    monkeypatch.setattr(conv, "CHUNK_BYTES", 2 * 16 * 4 * inputs)  # of two images
+    x, g = jnp.ones((8, 4, 4, inputs)), jnp.ones((8, 4, 4, outputs))
+    gradient = jax.make_jaxpr(lambda x, g: conv._kernel_gradient(x, g, 1, 1))(x, g)
+    (loop,) = (e for e in gradient.eqns if e.primitive.name == "scan")
+    assert loop.params["length"] == loops
+
+
+def test_a_chunk_is_no_smaller_than_the_transformed_kernel(monkeypatch):
+    monkeypatch.setattr(winograd, "KERNEL_BYTES", 1)
+    x = jnp.ones((64, 4, 4, 256))  # 4 tiles an image: 64 of them have the kernel's bytes
+    assert winograd._count(x, 256, 2, 1) == 1
+    assert winograd._count(x, 64, 2, 1) == 4
+    assert winograd._count(x[..., :64], 256, 2, 1) == 4
 
 
 def test_chunks_of_images_are_equal_and_no_larger_than_asked(monkeypatch):

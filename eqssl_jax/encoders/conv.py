@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from eqssl_jax.encoders import images_last, winograd
+from eqssl_jax.encoders import chunks, images_last, winograd
 
 Convolve = Callable[..., Float[Array, "m h w o"]]
 
@@ -57,15 +57,9 @@ def patches(
 def _convolve(x: Array, kernel: Array, stride: int) -> Array:
     if kernel.shape[0] == 1:  # a product as it is, up to three times faster than as a convolution
         return x[:, ::stride, ::stride] @ kernel[0, 0]
-    if _by_winograd(x, kernel, stride):
+    if winograd.pays(x, kernel, stride):
         return winograd.convolve(x, kernel)
     return xla(x, kernel, stride)
-
-
-def _by_winograd(x: Array, kernel: Array, stride: int) -> bool:
-    size, _, *channels = kernel.shape
-    wide = min(channels) >= winograd.LEAST_CHANNELS
-    return wide and (size, stride) == (3, 1) and x.dtype == jnp.float32 and x.size > 0
 
 
 def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, Array]]:
@@ -74,32 +68,29 @@ def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, 
 
 def _backward(stride: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    size = kernel.shape[0]
-    image_bytes = g[0].size // g.shape[-1] * size * size * x.shape[-1] * 4  # of float32 patches
-    count = _chunks(x.shape[0], image_bytes)
     if stride == 1:
         # Written as a forward convolution: in the body of a loop (a scan over steps) XLA for CPU
         # knows no other fast one.
         d_x = _convolve(g, jnp.swapaxes(jnp.flip(kernel, (0, 1)), 2, 3), 1)
     else:
-        d_x = _input_gradient(x, kernel, g, stride, count)
-    if _by_winograd(x, kernel, stride):
+        d_x = _input_gradient(x, kernel, g, stride)
+    if winograd.pays(x, kernel, stride):
         return d_x, winograd.kernel_gradient(x, g)
-    if size == 1 and x.shape[-1] <= g.shape[-1]:
-        count = 1  # there are no patches that should stay in the cache
-    return d_x, _kernel_gradient(x, g, size, stride, count).astype(kernel.dtype)
+    return d_x, _kernel_gradient(x, g, kernel.shape[0], stride).astype(kernel.dtype)
 
 
 patches.defvjp(_forward, _backward)
 
 
 def _kernel_gradient(
-    x: Float[Array, "m h w c"], g: Float[Array, "m h2 w2 o"], size: int, stride: int, count: int
+    x: Float[Array, "m h w c"], g: Float[Array, "m h2 w2 o"], size: int, stride: int
 ) -> Float[Array, "k k c o"]:
     """Pᵀ G summed over chunks, in float32."""
     inputs, outputs = x.shape[-1], g.shape[-1]
     width = size * size * inputs
     flip = width > outputs  # XLA's product is faster with the wider operand on the right
+    # A kernel of one position has no patches to keep in the cache; flipped, chunks still win.
+    count = 1 if size == 1 and not flip else _count(x, g, size)
 
     def add(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
         some, g = (part.astype(jnp.float32) for part in chunk)
@@ -109,7 +100,7 @@ def _kernel_gradient(
         return total + lax.dot_general(left, right, (positions, ((), ()))), None
 
     start = jnp.zeros((outputs, width) if flip else (width, outputs), jnp.float32)
-    total, _ = lax.scan(add, start, (_cut(x, count), _cut(g, count)))
+    total, _ = lax.scan(add, start, (chunks.cut(x, count), chunks.cut(g, count)))
     return (total.T if flip else total).reshape(size, size, inputs, outputs)
 
 
@@ -118,17 +109,17 @@ def _input_gradient(
     kernel: Float[Array, "k k c o"],
     g: Float[Array, "m h2 w2 o"],
     stride: int,
-    count: int,
 ) -> Float[Array, "m h w c"]:
     """The patches of G kernelᵀ put back where they came from; sums in float32."""
     flat = kernel.astype(jnp.float32).reshape(-1, kernel.shape[-1]).T  # [O, k·k·C]
+    count = _count(x, g, kernel.shape[0])
     shape = jax.ShapeDtypeStruct((x.shape[0] // count, *x.shape[1:]), jnp.float32)
     put_back = jax.linear_transpose(partial(_extract, size=kernel.shape[0], stride=stride), shape)
 
     def chunk(g: Array) -> Array:
         return put_back(g.astype(jnp.float32) @ flat)[0].astype(x.dtype)
 
-    return lax.map(chunk, _cut(g, count)).reshape(x.shape)
+    return lax.map(chunk, chunks.cut(g, count)).reshape(x.shape)
 
 
 def _extract(x: Float[Array, "m h w c"], size: int, stride: int) -> Float[Array, "m h2 w2 p"]:
@@ -144,14 +135,10 @@ def _extract(x: Float[Array, "m h w c"], size: int, stride: int) -> Float[Array,
     return jnp.concatenate(shifted, axis=-1)
 
 
-def _chunks(images: int, image_bytes: int) -> int:
-    """The least number of equal chunks of at most CHUNK_BYTES, `image_bytes` an image."""
-    most = max(CHUNK_BYTES // image_bytes, 1)
-    return next(n for n in range(1, images + 1) if images % n == 0 and images // n <= most)
-
-
-def _cut(x: Array, count: int) -> Array:
-    return x.reshape(count, x.shape[0] // count, *x.shape[1:])
+def _count(x: Array, g: Array, size: int) -> int:
+    """How many chunks of images have float32 patches of at most CHUNK_BYTES."""
+    image = g.shape[1] * g.shape[2] * size * size * x.shape[-1] * 4
+    return chunks.count(x.shape[0], CHUNK_BYTES // image)
 
 
 IMPLEMENTATIONS: dict[str, Convolve] = {"xla": xla, "patches": patches}

@@ -8,9 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-# Channels, of both sides, from which it pays, and between which larger tiles do for the gradient
-# of the kernel: beyond, sums of 36 products do not fit the cache (docs/cpu_convolutions.md).
-LEAST_CHANNELS = 32
+from eqssl_jax.encoders import chunks
+
+# Channels of both sides, and tiles of a batch, from which it pays; and the channels between which
+# larger tiles do for the gradient of the kernel: with more, sums of 36 products do not fit the
+# cache, with fewer they take longer to compile than they save (docs/cpu_convolutions.md).
+LEAST_CHANNELS, LEAST_TILES = 32, 64
 CHANNELS_OF_LARGE_TILES = range(64, 256)
 # Bytes of transformed tiles that are made at a time, or as many as the transformed kernel has.
 OUTPUT_BYTES, KERNEL_BYTES = 4_000_000, 2_000_000
@@ -60,6 +63,15 @@ _FOUR = _Filtering(
 )
 
 
+def pays(x: Array, kernel: Array, stride: int) -> bool:
+    """Whether this is a layer that `convolve` computes, and faster than XLA does."""
+    size, _, inputs, outputs = kernel.shape
+    fits = (size, stride) == (3, 1) and x.dtype == kernel.dtype == jnp.float32
+    images, height, width, _ = x.shape
+    tiles = images * -(-height // _TWO.side) * -(-width // _TWO.side)
+    return fits and min(inputs, outputs) >= LEAST_CHANNELS and tiles >= LEAST_TILES
+
+
 @jax.jit  # traced once for all layers of a shape
 def convolve(
     x: Float[Array, "m h w c"], kernel: Float[Array, "3 3 c o"]
@@ -71,8 +83,8 @@ def convolve(
       y = A [ Σ_channels (G k Gᵀ) ⊙ (B x Bᵀ) ] Aᵀ,
 
     the sum over channels being 16 products of [tiles, C] and [C, O], each of all tiles: 4
-    multiplications for each result and pair of channels, where the plain sum has 9. The relative
-    error in float32 is about 1e-6.
+    multiplications for each result and pair of channels, where the plain sum has 9. The error in
+    float32 is about 1e-6 of the largest result; inf becomes NaN.
 
     Source: Lavin and Gray 2015, arXiv:1509.09308.
     """
@@ -92,8 +104,7 @@ def convolve(
         whole = jnp.stack(rows, axis=2)  # [m, H / 2, 2, W / 2, 2, O]
         return whole.reshape(some, 2 * space[0], 2 * space[1], -1)[:, :height, :width]
 
-    count = _chunks(x, kernel.shape[-1], form.side, OUTPUT_BYTES)
-    y = lax.map(chunk, x.reshape(count, -1, *x.shape[1:]))
+    y = lax.map(chunk, chunks.cut(x, _count(x, kernel.shape[-1], form.side, OUTPUT_BYTES)))
     return y.reshape(*x.shape[:-1], -1)
 
 
@@ -106,8 +117,9 @@ def kernel_gradient(
       ∂k = Gᵀ [ Σ_tiles (B x Bᵀ) ⊙ (Aᵀ g A) ] G,
 
     the products being of [C, tiles] and [tiles, O]. With t = 2 there are 16 of them, 4
-    multiplications for each result and pair of channels where the plain sum has 9, and the relative
-    error in float32 is about 1e-6; with t = 4, for layers of middling width, 36, 2.25 and 1e-5.
+    multiplications for each result and pair of channels where the plain sum has 9, and the error in
+    float32 is about 1e-6 of the largest number; with t = 4, for layers of middling width, 36, 2.25
+    and 1e-5.
     """
     form = _FOUR if min(x.shape[-1], g.shape[-1]) in CHANNELS_OF_LARGE_TILES else _TWO
     back = tuple(zip(*form.outputs, strict=True))
@@ -125,11 +137,10 @@ def kernel_gradient(
             for i, rows in enumerate(zip(v, q, strict=True))
         ], None
 
-    count = _chunks(x, outputs, form.side, KERNEL_BYTES)
-    cut = [a.reshape(count, -1, *a.shape[1:]) for a in (x, g)]
+    count = _count(x, outputs, form.side, KERNEL_BYTES)
     many = range(form.side + 2)
     start = [[jnp.zeros((inputs, outputs), jnp.float32) for _ in many] for _ in many]
-    total, _ = lax.scan(add, start, tuple(cut))
+    total, _ = lax.scan(add, start, (chunks.cut(x, count), chunks.cut(g, count)))
     whole = _sandwich(tuple(zip(*form.kernel, strict=True)), total)
     return jnp.stack([jnp.stack(row) for row in whole])
 
@@ -173,13 +184,12 @@ def _combination(weights: Sequence[float], parts: Sequence[Array]) -> Array:
     return total
 
 
-def _chunks(x: Array, outputs: int, side: int, least: int) -> int:
-    """The least number of equal chunks of images whose transformed tiles are of about that size.
+def _count(x: Array, outputs: int, side: int, least: int) -> int:
+    """How many chunks of images have transformed tiles of about `least` bytes, or more.
 
     A chunk that is smaller than the transformed kernel would read the kernel more than the tiles.
     """
     images, height, width, inputs = x.shape
-    numbers = 4 * (side + 2) ** 2
-    image = numbers * -(-height // side) * -(-width // side) * max(inputs, outputs)
-    most = max(max(least, numbers * inputs * outputs) // image, 1)
-    return next(n for n in range(1, images + 1) if images % n == 0 and images // n <= most)
+    bytes_of_pair = 4 * (side + 2) ** 2  # of a tile and channel, and of a pair of channels
+    image = bytes_of_pair * -(-height // side) * -(-width // side) * max(inputs, outputs)
+    return chunks.count(images, max(least, bytes_of_pair * inputs * outputs) // image)
