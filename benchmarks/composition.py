@@ -22,17 +22,17 @@ import numpy as np
 
 from eqssl_jax.experiment.any_encoder import measure
 from eqssl_jax.experiment.stored import stored_setup
-from eqssl_jax.measures.cards import LOWER, Card, Measured, Output, over_draws
+from eqssl_jax.measures.cards import HIGHER, LOWER, Card, Measured, Output, over_draws
 from eqssl_jax.measures.rotation import augmented
 from eqssl_jax.measures.rotation.wahba import wahba
 from eqssl_jax.measures.subjects import Seen
 
-TITLES = {
-    "gap": "gap",
-    "moved": "what R_ba moves",
-    "by_moved": "gap by what R_ba moves",
-    "direct": "change that R_ba explains",
-    "composed": "change that R_b R_a explains",
+TITLES = {  # and which direction is better
+    "gap": ("gap", LOWER),
+    "moved": ("what R_ba moves", None),
+    "by_moved": ("gap by what R_ba moves", LOWER),
+    "direct": ("change that R_ba explains", HIGHER),
+    "composed": ("change that R_b R_a explains", HIGHER),
 }
 
 
@@ -60,7 +60,9 @@ def parts(seen: Seen) -> Measured:
 CARD = Card(
     name="parts",
     measure=parts,
-    outputs=tuple(Output(f"parts_{name}", title, LOWER, ".3f") for name, title in TITLES.items()),
+    outputs=tuple(
+        Output(f"parts_{name}", title, better, ".3f") for name, (title, better) in TITLES.items()
+    ),
     settings=augmented.SETTINGS,
     rank=999,
     source="ours; see the module",

@@ -211,11 +211,15 @@ def assemble(
 
 
 def _pure(module: _EncoderProjector) -> Network:
-    # Compiled, the forward pass that flax runs for the shapes is left out. To compile it well would
-    # take XLA for CPU five times longer.
-    plain = partial(module.init_with_output, train=False)
-    compiled = jax.jit(plain, compiler_options=quick())
     foreign = isinstance(module.encoder, outside.Outside)
+
+    # Compiled, the forward pass that flax runs for the shapes is left out, unless its outputs are
+    # looked at. To compile it well would take XLA for CPU five times longer.
+    def plain(key: Key[Array, ""], images: Array) -> tuple[Any, PyTree]:
+        outputs, variables = module.init_with_output(key, images, train=False)
+        return outputs if foreign else (), variables
+
+    compiled = jax.jit(plain, compiler_options=quick())
 
     def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
         if shape[-1] != len(module.mean):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, Key, PyTree
 
+from eqssl_jax.compiled import quick
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
 from eqssl_jax.objectives.base import Views, no_head
@@ -56,21 +57,30 @@ def init_state(
     if shapes and method.labelled:
         labels: Any = jax.ShapeDtypeStruct((batch_size, classes), jnp.float32)
         shapes = {name: seen._replace(labels=labels) for name, seen in shapes.items()}
-    heads, memory = {}, {}
-    for i, (name, (_, objective)) in enumerate(method.objectives.items()):
-        seen = objective.select(shapes) if shapes else ()
-        heads[name] = objective.init(keys[2 * i], *seen)
-        memory[name] = objective.init_memory(keys[2 * i + 1], *seen)
-    trained = {"network": params, "heads": heads}
-    target: PyTree = ()
-    if method.momentum:
-        # Copies: the training step donates its state, and no buffer may be given away twice.
-        target = jax.tree.map(jnp.copy, {"network": params, "batch_stats": batch_stats})
+
+    def beside_network(keys: Key[Array, " k"], params: PyTree, batch_stats: PyTree) -> PyTree:
+        heads, memory = {}, {}
+        for i, (name, (_, objective)) in enumerate(method.objectives.items()):
+            seen = objective.select(shapes) if shapes else ()
+            heads[name] = objective.init(keys[2 * i], *seen)
+            memory[name] = objective.init_memory(keys[2 * i + 1], *seen)
+        opt_state = optimizer.init({"network": params, "heads": heads})
+        target: PyTree = ()
+        if method.momentum:
+            # Copies: the training step donates its state, and no buffer may be given away twice.
+            target = jax.tree.map(jnp.copy, {"network": params, "batch_stats": batch_stats})
+        return heads, memory, opt_state, target, jnp.zeros((), jnp.int32)
+
+    # One program: every operation by itself would be compiled by itself. Compiler options are for
+    # outermost programs; inside another (eval_shape) nothing is compiled.
+    traced = isinstance(key, jax.core.Tracer)
+    start = beside_network if traced else jax.jit(beside_network, compiler_options=quick())
+    heads, memory, opt_state, target, step = start(keys, params, batch_stats)
     return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=trained,
+        step=step,
+        params={"network": params, "heads": heads},
         batch_stats=batch_stats,
-        opt_state=optimizer.init(trained),
+        opt_state=opt_state,
         target=target,
         memory=memory,
     )
