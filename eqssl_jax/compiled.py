@@ -40,8 +40,8 @@ def keep_programs(environment: Mapping[str, str] = os.environ) -> None:
 def quick() -> dict[str, str | bool]:
     """Options of jax.jit for a program that runs once: on CPU it is compiled fast, not well.
 
-    XLA's older emitters of fusions take half of the time of the newer ones, and the first weights of
-    a ResNet-18 are equal bit for bit.
+    XLA's older emitters of fusions take half of the time of the newer ones, and the first weights
+    of a ResNet-18 are equal bit for bit.
     """
     import jax
 
