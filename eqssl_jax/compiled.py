@@ -6,9 +6,11 @@ import platform
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 VARIABLE = "EQSSL_COMPILE_CACHE"
 # Of jax, when it cannot use what is there: a disk that is full, an entry another is writing.
@@ -48,6 +50,24 @@ def quick() -> dict[str, str | bool]:
     if jax.default_backend() != "cpu":
         return {}
     return {"xla_backend_optimization_level": "0", "xla_cpu_use_fusion_emitters": False}
+
+
+def once(function: Callable[..., Result], *inputs: Any) -> Result:
+    """`function(*inputs)` as one program that is compiled by `quick`: it will not run again.
+
+    Each operation by itself would be compiled by itself. Where an input is being traced (in
+    jax.eval_shape, in another program) it is a part of that: compiler options are for outermost
+    programs.
+
+    >>> import jax.numpy as jnp
+    >>> float(once(lambda x: 2 * x + 1, jnp.ones(())))
+    3.0
+    """
+    import jax
+
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(inputs)):
+        return function(*inputs)
+    return jax.jit(function, compiler_options=quick())(*inputs)
 
 
 def often() -> dict[str, str]:

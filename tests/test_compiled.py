@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from toys import compilations
 
 from eqssl_jax import command, compiled
 from eqssl_jax.compiled import cache_folder
@@ -106,6 +108,24 @@ def test_steps_are_optimised_a_little_on_cpu_where_no_level_is_chosen(
     monkeypatch.setenv("XLA_FLAGS", flags)
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     assert compiled.often().get("xla_backend_optimization_level") == level
+
+
+def test_once_is_one_program_and_a_part_of_another():
+    def several(x, y):
+        return {"sum": jnp.sin(x) + y, "product": jnp.cos(x) * y}
+
+    inputs = jnp.arange(7.0), jnp.full(7, 3.0)
+    with compilations() as programs:
+        result = compiled.once(several, *inputs)
+    assert len(programs) == 1
+    np.testing.assert_allclose(result["sum"], np.sin(np.arange(7.0)) + 3, rtol=1e-6)
+    with compilations() as programs:
+        shapes = jax.eval_shape(lambda x: compiled.once(several, x, inputs[1]), inputs[0])
+    assert not programs and shapes["product"].shape == (7,)
+    traced = jax.jit(lambda x: compiled.once(several, {"nested": x}["nested"], inputs[1]))(
+        inputs[0]
+    )
+    np.testing.assert_allclose(traced["product"], result["product"], rtol=1e-6)
 
 
 def test_a_step_is_compiled_with_these_options(monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 from toys import linear_network
 
 from eqssl_jax import encoders
+from eqssl_jax.encoders import network as networks
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 N, V = 3, 2
@@ -111,6 +112,21 @@ def test_start_is_torchvisions(started):
     for leaf in dense.values():
         assert np.abs(leaf).max() <= bound
         assert leaf.std() == pytest.approx(bound / np.sqrt(3), rel=0.15)
+
+
+def test_first_weights_are_drawn_without_a_forward_pass(monkeypatch):
+    """Flax runs one to learn the shapes; a program that returns none of its outputs lacks it."""
+    programs = []
+
+    def spy(function, *inputs):
+        programs.append(jax.jit(function).lower(*inputs).compile().as_text())
+        return function(*inputs)
+
+    monkeypatch.setattr(networks, "once", spy)
+    build().init(jax.random.key(0), (8, 8, 3))
+    (program,) = programs
+    assert "erf_inv" in program and "xor(" in program  # what draws normal weights is in it
+    assert "convolution" not in program and "dot(" not in program
 
 
 def test_images_are_normalised_first(started, images):

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 from ml_collections import ConfigDict
-from toys import linear_network, normed_network, read
+from toys import compilations, linear_network, normed_network, read
 
 from eqssl_jax import methods, presets
 from eqssl_jax.methods.byol import byol_loss
@@ -156,6 +156,22 @@ def views(seed: int = 0, count: int = 2) -> Views:
         for key, width in zip(keys, (4, 4, 5), strict=True)
     )
     return Views(features, embeddings, target=target)
+
+
+def test_what_is_beside_the_network_starts_as_one_program_in_buffers_of_its_own():
+    """A step gives its state away: a target network in the online one's buffers would go twice."""
+    built, network = methods.build(config("byol", "equimod")), normed_network()
+    arguments = network, built, permissive(optax.adam(0.05)), SHAPE, BATCH
+    key = jax.random.key(0)
+    network.init(key, SHAPE)  # compiled before
+    shapes = jax.eval_shape(lambda key: init_state(key, *arguments), key)
+    with compilations() as programs:
+        state = init_state(key, *arguments)
+    assert len(programs) < 8, len(programs)
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(lambda leaf: leaf.shape, shapes)
+    addresses = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state)]
+    assert len(set(addresses)) == len(addresses)
+    jax.tree.map(np.testing.assert_array_equal, state.target["network"], state.params["network"])
 
 
 def test_symmetric_moco_is_the_mean_of_both_ways():

@@ -5,6 +5,8 @@ Each is made once, so that programs of the same functions are compiled once.
 
 import functools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -93,3 +95,26 @@ def drawn(spec: ViewSpec, count: int, seed: int = 0) -> Draws:
 
 def read(pool: jax.Array, indices: jax.Array) -> jax.Array:
     return pool[indices]
+
+
+_COUNTED: list[list[str]] = []
+
+
+def _count(event: str, seconds: float, **_: object) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+        for counted in _COUNTED:
+            counted.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)  # jax 0.7 cannot take it back
+
+
+@contextmanager
+def compilations() -> Iterator[list[str]]:
+    """A list that gets an entry for each program that is compiled meanwhile, or read from disk."""
+    counted: list[str] = []
+    _COUNTED.append(counted)
+    try:
+        yield counted
+    finally:
+        _COUNTED.pop()

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from eqssl_jax.compiled import quick
+from eqssl_jax.compiled import once
 from eqssl_jax.encoders import outside, resnet, vit
 from eqssl_jax.encoders.conv import Conv, implementation, patches
 from eqssl_jax.encoders.heads import MLP, check_widths
@@ -213,13 +213,11 @@ def assemble(
 def _pure(module: _EncoderProjector) -> Network:
     foreign = isinstance(module.encoder, outside.Outside)
 
-    # Compiled, the forward pass that flax runs for the shapes is left out, unless its outputs are
-    # looked at. To compile it well would take XLA for CPU five times longer.
-    def plain(key: Key[Array, ""], images: Array) -> tuple[Any, PyTree]:
+    # In one program the forward pass that flax runs for the shapes is left out, unless its outputs
+    # are looked at.
+    def start(key: Key[Array, ""], images: Array) -> tuple[Any, PyTree]:
         outputs, variables = module.init_with_output(key, images, train=False)
         return outputs if foreign else (), variables
-
-    compiled = jax.jit(plain, compiler_options=quick())
 
     def init(key: Key[Array, ""], shape: tuple[int, ...]) -> PyTree:
         if shape[-1] != len(module.mean):
@@ -227,10 +225,8 @@ def _pure(module: _EncoderProjector) -> Network:
                 f"The network normalises {len(module.mean)} channels (mean {module.mean}), but "
                 f"its inputs have shape {tuple(shape)}."
             )
-        # Compiler options are for outermost programs; inside another (eval_shape) there is no use.
-        start = plain if isinstance(key, jax.core.Tracer) else compiled
         images = jax.random.uniform(key, (1, *shape)) if foreign else jnp.zeros((1, *shape))
-        outputs, variables = start(key, images)
+        outputs, variables = once(start, key, images)
         if foreign:
             outside.check_variables(variables, outputs[0], module.encoder.title)
         empty: dict[str, Any] = {"encoder": {}, "projector": {}}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, Key, PyTree
 
-from eqssl_jax.compiled import quick
+from eqssl_jax.compiled import once
 from eqssl_jax.encoders import Network
 from eqssl_jax.methods import Method
 from eqssl_jax.objectives.base import Views, no_head
@@ -67,15 +67,12 @@ def init_state(
         opt_state = optimizer.init({"network": params, "heads": heads})
         target: PyTree = ()
         if method.momentum:
-            # Copies: the training step donates its state, and no buffer may be given away twice.
-            target = jax.tree.map(jnp.copy, {"network": params, "batch_stats": batch_stats})
+            target = {"network": params, "batch_stats": batch_stats}
         return heads, memory, opt_state, target, jnp.zeros((), jnp.int32)
 
-    # One program: every operation by itself would be compiled by itself. Compiler options are for
-    # outermost programs; inside another (eval_shape) nothing is compiled.
-    traced = isinstance(key, jax.core.Tracer)
-    start = beside_network if traced else jax.jit(beside_network, compiler_options=quick())
-    heads, memory, opt_state, target, step = start(keys, params, batch_stats)
+    # The training step donates its state, and no buffer may be given away twice: what a program
+    # returns lies in buffers of its own, also the target network.
+    heads, memory, opt_state, target, step = once(beside_network, keys, params, batch_stats)
     return TrainState(
         step=step,
         params={"network": params, "heads": heads},
